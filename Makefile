@@ -1,0 +1,65 @@
+# Two commands set everything up on a fresh machine: `make demo` (the main job) and `make test`.
+PYTHON ?= python3
+MODEL  ?= ../shared/models/stories260k
+BIN    := .venv/bin
+BIN4   := .venv-tl4/bin
+PYTEST := -m pytest -n 2 -q
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks bench
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# torch goes first and pinned: left to itself pip takes a build with gigabytes of CUDA packages.
+define install
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --constraint $(2) torch
+	$(1)/bin/python -m pip install --quiet --constraint $(2) --editable '.[dev]'
+	touch $@
+endef
+
+.venv/.installed: constraints.txt pyproject.toml
+	$(call install,.venv,constraints.txt)
+
+.venv-tl4/.installed: constraints-tl4.txt pyproject.toml
+	$(call install,.venv-tl4,constraints-tl4.txt)
+
+demo: .venv/.installed ## load a model, read it, steer it; figures and data under out/demo/
+	$(BIN)/lens-steer demo --model $(MODEL) --out out/demo --seed 0
+
+test: .venv/.installed ## the test suite on TransformerLens 3.9.0 (both model classes)
+	$(BIN)/python $(PYTEST)
+
+test-tl4: .venv-tl4/.installed ## the same suite on TransformerLens 4.3.0
+	$(BIN4)/python $(PYTEST)
+
+test-newest: ## the suite on the newest TransformerLens 4.x; gates nothing
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet torch==2.13.0
+	.venv-newest/bin/python -m pip install --quiet --upgrade 'transformer-lens>=4,<5' --editable '.[dev]'
+	.venv-newest/bin/python $(PYTEST)
+
+quick: .venv/.installed ## format, lint, layers and the fast tests, in under two minutes
+	$(MAKE) --no-print-directory format lint layers
+	$(BIN)/python $(PYTEST) -m 'not slow'
+
+check: format lint types layers test test-tl4 notebooks ## exactly what continuous integration runs
+
+format: .venv/.installed ## is everything formatted?
+	$(BIN)/ruff format --check .
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+
+types: .venv/.installed
+	$(BIN)/pyright
+
+layers: .venv/.installed ## do imports only flow downwards?
+	$(BIN)/lint-imports
+
+notebooks: .venv/.installed ## execute every notebook
+	$(BIN)/python -m pytest -q -p no:cacheprovider --nbmake notebooks
+
+bench: .venv/.installed ## speed, as ratios within one run; gates nothing
+	$(BIN)/python -m tests.benchmarks

@@ -1,0 +1,110 @@
+"""Capturing the activations of contrastive pairs."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from tqdm.auto import tqdm
+
+from lens_steer.activations._batching import TOKEN_BUDGET, ReadPosition, read_rows, span
+from lens_steer.activations._stats import gather
+from lens_steer.activations._types import Activations
+from lens_steer.models import SteerableModel, attach
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.provenance import Provenance
+from lens_steer.sites import Kind, Site
+from lens_steer.tokens import Encoded, encode
+
+
+class LabelTokenWarning(UserWarning):
+    """The two classes can be told apart by the token that is read, whatever the model computes."""
+
+
+def capture(
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    kind: str = "resid",
+    *,
+    read: ReadPosition = "last",
+    layers: Sequence[int] | None = None,
+    token_budget: int = TOKEN_BUDGET,
+    progress: bool = True,
+) -> Activations:
+    """Activations of every example at one token, or averaged over its continuation.
+
+    Args:
+        kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name. `gate` is the
+            activation function of the gate alone; on MLPs without one it equals `neuron`.
+        read: `last` (the continuation's last token), `mean` (over the continuation), `prompt_last`, or a
+            position (the row's first token is 0; negative counts from its end).
+        layers: Blocks to read; None is all.
+        token_budget: Tokens of a padded batch; only speed and memory depend on it.
+        progress: Whether to show a bar.
+
+    Returns:
+        Float32 on the CPU, whatever the model's dtype. The forward stops after the last site.
+
+    Warns:
+        LabelTokenWarning: If the read token alone nearly tells the classes apart: the direction is then
+            largely that token's embedding. End both classes in the same token, or read the mean.
+
+    Raises:
+        ValueError: If the kind, a layer or the position does not exist, or an example does not fit the
+            context or has an empty continuation.
+    """
+    attachment = attach(model)
+    chosen = tuple(range(model.cfg.n_layers)) if layers is None else tuple(layers)
+    sites = [Site(layer, Kind.parse(kind)) for layer in chosen]
+    if not sites:
+        raise ValueError("no layers to capture: expected at least one, or None for all")
+    what = sites[0].kind
+    if what is Kind.RESID:
+        sites.insert(0, Site(0, Kind.RESID_PRE))
+    examples = (*pairs.desired, *pairs.undesired)
+    rows = [encode(model, example.prompt, example.continuation) for example in examples]
+    split = len(pairs.desired)
+    _warn_of_label_tokens(rows[:split], rows[split:], read)
+    with tqdm(total=len(rows), desc=f"capture {what.value}", disable=not progress) as bar:
+        parts = read_rows(model, rows, sites, read, token_budget=token_budget, bar=bar)
+        values = gather(len(rows), parts)
+    embedded: tuple[torch.Tensor, ...] | tuple[None, None] = (None, None)
+    if what is Kind.RESID:
+        embedded, values = (values[:split, 0], values[split:, 0]), values[:, 1:]
+    source = Provenance(attachment.fingerprint, pairs.name, str(read))
+    return Activations(values[:split], values[split:], what, chosen, *embedded, pairs.paired, source)
+
+
+def _warn_of_label_tokens(desired: Sequence[Encoded], undesired: Sequence[Encoded], read: ReadPosition) -> None:
+    if read == "mean":
+        return
+    share = last_token_separability(
+        [row.ids[span(row, read)[0]] for row in desired], [row.ids[span(row, read)[0]] for row in undesired]
+    )
+    if share > 0.75:
+        warnings.warn(
+            f"the token that is read tells desired from undesired in {share:.0%} of the examples by itself, so "
+            "that the direction is largely its embedding: end both continuations in the same token, or "
+            "read='mean'",
+            LabelTokenWarning,
+            stacklevel=3,
+        )
+
+
+def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) -> float:
+    """How often the class of an example follows from its token, judged by the other examples (0.5: never).
+
+    Leave-one-out majority vote among the examples of the same token, both classes weighing the same; an
+    example whose token no other has counts one half.
+    """
+    weight = len(desired) / len(undesired)
+    counts = Counter(desired), Counter(undesired)
+
+    def right(token: int, own: int) -> float:
+        mine, others = counts[own][token] - 1, counts[1 - own][token]
+        mine_weighed, others_weighed = (mine, others * weight) if own == 0 else (mine * weight, others)
+        return 0.5 if mine_weighed == others_weighed else float(mine_weighed > others_weighed)
+
+    d = sum(right(token, 0) for token in desired) / len(desired)
+    u = sum(right(token, 1) for token in undesired) / len(undesired)
+    return (d + u) / 2

@@ -1,0 +1,112 @@
+"""Captured activations of either class, for all layers and for one."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.provenance import Provenance
+from lens_steer.sites import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivations:
+    """Activations of both classes at one layer, float32, on the CPU.
+
+    Attributes:
+        desired: One row per desired example.
+        undesired: One row per undesired example; with `paired` pairs row i of either is pair i.
+        layer: Block index.
+        kind: What was read.
+        provenance: The model and data, or None if made from tensors.
+    """
+
+    desired: Float[Tensor, "desired *site"]
+    undesired: Float[Tensor, "undesired *site"]
+    layer: int
+    kind: Kind
+    provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind.parse(self.kind))
+        _check_sides(self.desired, self.undesired)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        desired: Float[Tensor, "desired *site"],
+        undesired: Float[Tensor, "undesired *site"],
+        layer: int = 0,
+        kind: str = "resid",
+    ) -> "LayerActivations":
+        """Activations that were made without a model; float32, on the CPU.
+
+        Raises:
+            ValueError: If a side is empty or not finite.
+        """
+        return cls(desired.detach().float().cpu(), undesired.detach().float().cpu(), layer, Kind.parse(kind))
+
+    @property
+    def direction(self) -> Float[Tensor, "*site"]:
+        """Mean of the desired minus mean of the undesired."""
+        return self.desired.mean(dim=0) - self.undesired.mean(dim=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Activations of both classes at several layers, float32, on the CPU.
+
+    Attributes:
+        desired: One row per desired example.
+        undesired: One row per undesired example; the counts may differ.
+        kind: What was read; `resid` at layer l is `blocks.l.hook_resid_post`.
+        layers: Block indices of the layer axis.
+        embedded_desired: With kind `resid`, the embedding (`blocks.0.hook_resid_pre`), else None.
+        embedded_undesired: The same for the undesired.
+        paired: Whether row i of either side belongs to one pair.
+        provenance: The model and data.
+    """
+
+    desired: Float[Tensor, "desired layer *site"]
+    undesired: Float[Tensor, "undesired layer *site"]
+    kind: Kind
+    layers: tuple[int, ...]
+    embedded_desired: Float[Tensor, "desired d"] | None = None
+    embedded_undesired: Float[Tensor, "undesired d"] | None = None
+    paired: bool = True
+    provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind.parse(self.kind))
+        _check_sides(self.desired, self.undesired)
+        if self.desired.shape[1] != len(self.layers):
+            raise ValueError(f"got {self.desired.shape[1]} layers of activations for layers {self.layers}")
+
+    def at(self, layer: int) -> LayerActivations:
+        """The activations of one layer.
+
+        Raises:
+            ValueError: If that layer was not captured.
+        """
+        if layer not in self.layers:
+            raise ValueError(f"layer {layer} was not captured: expected one of {list(self.layers)}")
+        i = self.layers.index(layer)
+        return LayerActivations(self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance)
+
+    @property
+    def direction(self) -> Float[Tensor, "layer *site"]:
+        """Mean of the desired minus mean of the undesired, by layer."""
+        return self.desired.mean(dim=0) - self.undesired.mean(dim=0)
+
+    def __repr__(self) -> str:
+        sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
+        return f"Activations({self.kind.value}, layers {list(self.layers)}, {sides}, site {tuple(self.desired.shape[2:])})"
+
+
+def _check_sides(desired: Tensor, undesired: Tensor) -> None:
+    for name, side in (("desired", desired), ("undesired", undesired)):
+        if len(side) == 0:
+            raise ValueError(f"no {name} activations: expected at least one of either side")
+        if not bool(torch.isfinite(side).all()):
+            raise ValueError(f"the {name} activations are not finite: does the model run in its dtype?")

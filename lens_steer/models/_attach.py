@@ -1,0 +1,102 @@
+"""Looking a model over once before it is used: its sites, its residual arithmetic, its fingerprint, its lock."""
+
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from lens_steer.models._fingerprint import Fingerprint
+from lens_steer.models._forward import input_device, read
+from lens_steer.models._protocol import SteerableModel, is_bridge
+from lens_steer.sites import Kind, Site, hook_point
+
+_SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
+# Of the largest activation: rounding in the model's own dtype, a few additions deep.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What was found when a model was first used.
+
+    Attributes:
+        fingerprint: Of the model as it was then.
+        lock: Held while its hooks are in use: hooks live on the model, so two threads would mix.
+    """
+
+    fingerprint: Fingerprint
+    lock: Any = field(repr=False, default_factory=RLock)
+
+
+_attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
+
+
+def attach(model: SteerableModel) -> Attachment:
+    """Check a model the first time it is seen (8 tokens, one forward) and remember the result.
+
+    Raises:
+        ValueError: If it is not a steerable model, a hook point is missing, or
+            `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
+    """
+    known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
+    processed = is_processed(model)
+    if known is None:
+        known = _attached[model] = Attachment(_check(model, processed))
+    elif known.fingerprint.processed != processed:  # its weights were folded since: keep the lock
+        known = _attached[model] = Attachment(_check(model, processed), known.lock)
+    return known
+
+
+def is_processed(model: Any) -> bool:
+    """Whether the weights were folded or centred, so that activations differ from the raw model's."""
+    if not isinstance(model, SteerableModel):
+        raise ValueError(
+            f"got a {type(model).__name__}, expected a HookedTransformer or a TransformerBridge: "
+            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, hf_model=model)"
+        )
+    if is_bridge(model):
+        return bool(getattr(model, "_weights_processed", False))
+    normalization = str(model.cfg.normalization_type)
+    return normalization.endswith("Pre") or (normalization == "LN" and _centred(model))
+
+
+def _centred(model: Any) -> bool:
+    embedding = model.W_E.detach()
+    return bool(embedding.mean(dim=-1).abs().max() < 1e-4 * embedding.abs().mean())
+
+
+def _check(model: SteerableModel, processed: bool) -> Fingerprint:
+    layers = range(model.cfg.n_layers)
+    for layer in layers:
+        for kind in (*_SUMMED, Kind.HEAD, Kind.NEURON):
+            hook_point(model, Site(layer, kind))
+    tokens = (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
+    select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
+    with torch.no_grad():
+        found = read(model, tokens, None, select)
+    _check_sums(found, len(layers))
+    residuals = torch.stack([found[Site(layer)].float().cpu() for layer in layers])
+    return Fingerprint.of(model, residuals, processed)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x[0, -1].detach().clone()
+
+
+def _check_sums(found: dict[Site, Tensor], n_layers: int) -> None:
+    wrong = []
+    for layer in range(n_layers):
+        before, attention, mlp, after = (found[Site(layer, kind)] for kind in _SUMMED)
+        scale = torch.stack([before, attention, mlp, after]).abs().max().float()
+        error = ((before + attention + mlp - after).abs().max().float() / scale).item()
+        if not error <= _TOLERANCE[after.dtype]:
+            wrong.append(f"layer {layer} by {error:.1e}")
+    if wrong:
+        raise ValueError(
+            "resid_pre + attn_out + mlp_out differs from resid_post (relative to the largest activation) at "
+            + ", ".join(wrong)
+            + ": this architecture's hooks do not mean what lens_steer takes them to mean"
+        )

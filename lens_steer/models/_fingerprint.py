@@ -1,0 +1,74 @@
+"""What a model is, in a few numbers, so that what was fitted on one model is not used on another."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Two runs of one model agree to a few units in the last place; two models do not agree to a tenth.
+_TOLERANCE = {"float64": 1e-3, "float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A model's shape, numerics and how it answers a fixed probe.
+
+    Attributes:
+        processed: Whether weights were folded or centred (TransformerLens' `fold_ln` and the like): the
+            residual stream then differs from the raw model's.
+        dtype: Of the parameters, without the `torch.` prefix.
+        norms: |resid_post| at the probe's last token, by layer.
+        projections: cos of that activation and a fixed random direction, by layer.
+    """
+
+    architecture: str
+    n_layers: int
+    d_model: int
+    n_heads: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    processed: bool
+    dtype: str
+    norms: tuple[float, ...]
+    projections: tuple[float, ...]
+
+    @classmethod
+    def of(cls, model: Any, residuals: Float[Tensor, "layer d"], processed: bool) -> "Fingerprint":
+        """The fingerprint of a model whose probe gave these residuals (`resid_post`, by layer)."""
+        cfg, x = model.cfg, residuals.double().cpu()
+        draw = torch.Generator().manual_seed(0)
+        direction = torch.nn.functional.normalize(
+            torch.randn(x.shape, generator=draw, dtype=torch.float64), dim=-1
+        )
+        norms = x.norm(dim=-1)
+        cosines = (x * direction).sum(dim=-1) / norms.clamp(min=torch.finfo(torch.float64).tiny)
+        architecture = getattr(cfg, "architecture", None) or getattr(cfg, "original_architecture", None)
+        return cls(
+            str(architecture),
+            *(int(getattr(cfg, name)) for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "d_vocab")),
+            processed=processed,
+            dtype=str(next(iter(model.parameters())).dtype).removeprefix("torch."),
+            norms=tuple(norms.tolist()),
+            projections=tuple(cosines.tolist()),
+        )
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """What differs, one line each, empty if this is the same model; dtype alone is no difference."""
+        exact = [f.name for f in fields(self) if f.name not in ("dtype", "norms", "projections")]
+        found = [
+            f"{name} {getattr(self, name)} against {getattr(other, name)}"
+            for name in exact
+            if getattr(self, name) != getattr(other, name)
+        ]
+        if found:
+            return found
+        tolerance = max(_TOLERANCE.get(name, 1e-3) for name in (self.dtype, other.dtype))
+        for layer in range(self.n_layers):
+            ratio = self.norms[layer] / max(other.norms[layer], 1e-30)
+            turn = abs(self.projections[layer] - other.projections[layer])
+            if abs(ratio - 1) > tolerance or turn > tolerance:
+                return [f"weights: the probe's residual stream differs from layer {layer} on"]
+        return []

@@ -1,0 +1,115 @@
+"""One forward pass, with or without a key-value cache, the same for both model classes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lens_steer._axes import Logits, Mask, Tokens
+from lens_steer.models._protocol import SteerableModel, is_bridge
+from lens_steer.sites import Site, add_hook, hook_point
+
+
+def input_device(model: Any) -> torch.device:
+    """Where the model wants its tokens."""
+    return next(iter(model.parameters())).device
+
+
+def context_length(model: SteerableModel) -> int:
+    """The most tokens a row may have, prompt and continuation together."""
+    return int(model.cfg.n_ctx)
+
+
+def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
+    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None where there is none."""
+    uncached = {"use_cache": False} if is_bridge(model) else {}
+    return model(tokens, attention_mask=None if mask is None else mask.long(), **uncached)
+
+
+class _Enough(Exception):  # noqa: N818 - control flow, not an error
+    """Raised by the last hook of interest to leave the rest of the forward pass out."""
+
+
+@contextmanager
+def hooked(model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]) -> Iterator[None]:
+    """Hook `fns` at their sites for the block: each maps the whole activation, or returns None to look only."""
+    points = {site: hook_point(model, site) for site in fns}
+    removers: list[Callable[[], None]] = []
+    try:
+        for site, fn in fns.items():
+            removers.append(add_hook(points[site], lambda x, hook, fn=fn: fn(x)))  # noqa: ARG005
+        yield
+    finally:
+        for remove in reversed(removers):
+            remove()
+
+
+def read(
+    model: SteerableModel,
+    tokens: Tokens,
+    mask: Mask | None,
+    select: Mapping[Site, Callable[[Tensor], Tensor]],
+) -> dict[Site, Tensor]:
+    """What `select` keeps of each site's activation, in one forward that stops after the last of them."""
+    found: dict[Site, Tensor] = {}
+
+    def keeper(site: Site) -> Callable[[Tensor], None]:
+        def keep(x: Tensor) -> None:
+            found[site] = select[site](x)
+            if len(found) == len(select):
+                raise _Enough
+
+        return keep
+
+    with hooked(model, {site: keeper(site) for site in select}):
+        try:
+            forward(model, tokens, mask)
+        except _Enough:
+            pass
+    return found
+
+
+class Decoder:
+    """A batch of left-padded rows being continued token by token over a key-value cache.
+
+    The cache is made here and passed in, so that both model classes run their public forward.
+    """
+
+    def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
+        self._model, self._tokens, self._mask = model, tokens, mask
+        self._padded = not bool(mask.all())
+        self._cache = _bridge_cache(model) if is_bridge(model) else _hooked_cache(model, tokens)
+
+    def start(self) -> Logits:
+        """Next-token logits after the prompts."""
+        return self._run(self._tokens)
+
+    def advance(self, tokens: Tokens) -> Logits:
+        """Next-token logits after one more token per row."""
+        self._mask = torch.cat([self._mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+        return self._run(tokens)
+
+    def _run(self, tokens: Tokens) -> Logits:
+        chunk = tokens.shape[1]
+        if not is_bridge(self._model):
+            mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
+            return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)[:, -1]
+        options: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
+        if self._padded:
+            positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
+            options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}
+        return self._model(tokens, logits_to_keep=1, **options)[:, -1]
+
+
+def _bridge_cache(model: Any) -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache(config=model.original_model.config)
+
+
+def _hooked_cache(model: Any, tokens: Tokens) -> Any:
+    from transformer_lens import TransformerLensKeyValueCache
+
+    return TransformerLensKeyValueCache.init_cache(model.cfg, tokens.device, tokens.shape[0])

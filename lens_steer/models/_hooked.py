@@ -1,0 +1,119 @@
+"""HookedTransformers with raw weights: from a hub name, or from a local directory, which 3.9 itself refuses."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lens_steer.models._forward import forward
+
+# Rounding of two implementations of one model, relative to the largest logit.
+_AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """A HookedTransformer of a model TransformerLens knows by name, weights as they are."""
+    return _hooked_transformer().from_pretrained_no_processing(name, device=str(device), dtype=dtype)
+
+
+def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """A HookedTransformer of a local Hugging Face directory, weights as they are.
+
+    Raises:
+        ValueError: If TransformerLens' conversion of this architecture does not reproduce Hugging
+            Face's logits.
+    """
+    hooked_transformer = _hooked_transformer()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+    config, weights = _converted(original, device, dtype)
+    model = hooked_transformer(config, AutoTokenizer.from_pretrained(path), move_to_device=False)
+    model.load_and_process_state_dict(
+        weights,
+        fold_ln=False,
+        center_writing_weights=False,
+        center_unembed=False,
+        fold_value_biases=False,
+    )
+    model = model.to(device).eval()
+    _check_agreement(model, original, path)
+    return model
+
+
+def _hooked_transformer() -> Any:
+    from importlib.metadata import version
+
+    installed = version("transformer-lens")
+    if int(installed.split(".")[0]) >= 4:
+        raise ValueError(
+            f"backend 'hooked' needs TransformerLens 3.9, got {installed}, which removed HookedTransformer: "
+            "use backend='bridge'"
+        )
+    from transformer_lens import HookedTransformer
+
+    return HookedTransformer
+
+
+def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """HookedTransformer's configuration and weights of a Hugging Face model."""
+    from transformer_lens import loading_from_pretrained as conversion
+    from transformer_lens.config import HookedTransformerConfig
+
+    source = original.config
+    known = {"Gemma2ForCausalLM": "google/gemma-2-2b", "Gemma3ForCausalLM": "google/gemma-3-1b-pt"}
+    name = known.get((source.architectures or [""])[0])
+    with tempfile.TemporaryDirectory(prefix="model-") as neutral:  # the path would choose the architecture
+        if source.model_type == "gpt2" and not hasattr(source, "n_ctx"):
+            source.n_ctx = source.n_positions  # transformers 5 dropped the name that TransformerLens reads
+        source.save_pretrained(neutral)
+        config = conversion.get_pretrained_model_config(
+            name or neutral, hf_cfg=source.to_dict(), device=str(device), dtype=dtype
+        )
+        if name is not None:  # TransformerLens has only hard-coded sizes for these
+            config = HookedTransformerConfig.from_dict({**config.to_dict(), **_gemma_sizes(source)})
+        weights = conversion.get_pretrained_state_dict(name or neutral, config, original, dtype=dtype)
+    config.tokenizer_name = None
+    return config, weights
+
+
+def _gemma_sizes(source: Any) -> dict[str, Any]:
+    ropes = source.rope_parameters
+    sizes = {
+        "d_model": source.hidden_size,
+        "d_head": source.head_dim,
+        "n_heads": source.num_attention_heads,
+        "n_key_value_heads": source.num_key_value_heads,
+        "d_mlp": source.intermediate_size,
+        "n_layers": source.num_hidden_layers,
+        "n_ctx": source.max_position_embeddings,
+        "d_vocab": source.vocab_size,
+        "d_vocab_out": source.vocab_size,
+        "eps": source.rms_norm_eps,
+        "attn_scale": source.query_pre_attn_scalar**0.5,
+        "window_size": source.sliding_window,
+        "attn_types": ["local" if kind.startswith("sliding") else "global" for kind in source.layer_types],
+        "rotary_dim": source.head_dim,
+    }
+    if "full_attention" in ropes:  # Gemma 3 turns its local layers at a base of their own
+        sizes["rotary_base"] = ropes["full_attention"]["rope_theta"]
+        sizes["rotary_base_local"] = ropes["sliding_attention"]["rope_theta"]
+    else:
+        sizes["rotary_base"] = ropes["rope_theta"]
+        sizes["attn_scores_soft_cap"] = source.attn_logit_softcapping or -1.0
+        sizes["output_logits_soft_cap"] = source.final_logit_softcapping or -1.0
+    return sizes
+
+
+def _check_agreement(model: Any, original: Any, path: str) -> None:
+    vocab, device = original.config.vocab_size, original.device
+    tokens = (torch.arange(8, device=device)[None] * 37 + 11) % vocab
+    with torch.no_grad():
+        ours, theirs = forward(model, tokens)[..., :vocab], original(tokens).logits
+    error = ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1.0)).item()
+    if not error <= _AGREEMENT[theirs.dtype]:
+        raise ValueError(
+            f"TransformerLens' conversion of {path} gives other logits than Hugging Face (by {error:.1e} of the "
+            "largest): this architecture needs backend='bridge'"
+        )

@@ -1,0 +1,40 @@
+"""What a model has to offer: HookedTransformer 3.9 and TransformerBridge 3.9 and 4.x do."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class SteerableModel(Protocol):
+    """A TransformerLens model whose blocks run in this process.
+
+    `HookedTransformer` and `TransformerBridge` satisfy it as they come; TransformerLens 4's
+    `RemoteBridge` does not, because its hooks cannot edit.
+    """
+
+    cfg: Any
+    blocks: Any
+    tokenizer: Any
+
+    @property
+    def hook_dict(self) -> dict[str, Any]:
+        """Hook points by name."""
+        ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model on tokens."""
+        ...
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """Continue tokens."""
+        ...
+
+    def to_tokens(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Tokenise text."""
+        ...
+
+
+def is_bridge(model: Any) -> bool:
+    """Whether this is a TransformerBridge, told by what it wraps: 4.x refuses even to be asked for classes."""
+    return hasattr(model, "original_model")

@@ -1,0 +1,40 @@
+"""Where a fitted object comes from: the model, the data and the versions it was made with."""
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from lens_steer.models import Fingerprint, SteerableModel, attach
+
+_PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in _PACKAGES}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The model something was read from, and how.
+
+    Attributes:
+        fingerprint: Of the model.
+        data: Name of the pairs.
+        read: The read position, as text.
+        seed: Of whatever was drawn, or None where nothing was.
+        versions: Of the packages at that time.
+    """
+
+    fingerprint: Fingerprint
+    data: str
+    read: str
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=_versions)
+
+    def check(self, model: SteerableModel) -> None:
+        """Raise a ValueError that names what differs, if this is another model than the one read."""
+        differences = self.fingerprint.differences(attach(model).fingerprint)
+        if differences:
+            raise ValueError(
+                f"made on another model ({'; '.join(differences)}, made on against this one): fit it on this "
+                "model, or drop the record with .without_provenance() if the transfer is meant"
+            )

@@ -1,0 +1,116 @@
+"""Kinds of activation and the places they are read and edited: the only file that spells a hook name."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What a position holds at a site. TransformerLens' own names are accepted by `Kind.parse`."""
+
+    RESID = "resid"
+    RESID_PRE = "resid_pre"
+    HEAD = "head"
+    NEURON = "neuron"
+    GATE = "gate"
+    MLP_OUT = "mlp_out"
+    ATTN_OUT = "attn_out"
+
+    @classmethod
+    def parse(cls, name: str) -> "Kind":
+        """The kind of that name, or of TransformerLens' name for it (`resid_post`, `z`, `mlp_post`).
+
+        Raises:
+            ValueError: If there is no such kind; the message lists them.
+        """
+        try:
+            return cls(_TRANSFORMER_LENS_NAMES.get(name, name))
+        except ValueError:
+            known = ", ".join([*cls, *_TRANSFORMER_LENS_NAMES])
+            raise ValueError(f"unknown kind {name!r}: expected one of {known}") from None
+
+    @property
+    def editable(self) -> bool:
+        """Whether a returned edit takes effect there; `gate` has no hook point of its own."""
+        return self is not Kind.GATE
+
+
+_TRANSFORMER_LENS_NAMES = {"resid_post": "resid", "z": "head", "mlp_post": "neuron"}
+
+_HOOKS = {
+    Kind.RESID: "hook_resid_post",
+    Kind.RESID_PRE: "hook_resid_pre",
+    Kind.HEAD: "attn.hook_z",
+    Kind.NEURON: "mlp.hook_post",
+    Kind.GATE: "mlp.hook_pre",
+    Kind.MLP_OUT: "hook_mlp_out",
+    Kind.ATTN_OUT: "hook_attn_out",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """One place in the model: a layer and a kind.
+
+    Attributes:
+        layer: Block index, counted from 0.
+        kind: What is held there. `resid` is the block's output, `resid_pre` its input (at layer 0 the
+            embedding); `head` and `neuron` are written to the residual stream through W_O and W_out.
+    """
+
+    layer: int
+    kind: Kind = Kind.RESID
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind.parse(self.kind))
+        if self.layer < 0:
+            raise ValueError(f"layer {self.layer}: expected a block index counted from 0")
+
+    @property
+    def hook_name(self) -> str:
+        """TransformerLens' name of the hook point, the same on both model classes."""
+        return f"blocks.{self.layer}.{_HOOKS[self.kind]}"
+
+
+def hook_point(model: Any, site: Site) -> Any:
+    """The model's hook point at a site.
+
+    Names are looked up here because TransformerLens itself ignores unknown ones on some routes.
+
+    Raises:
+        ValueError: If the layer is out of range, or the model has no such hook point.
+    """
+    n_layers = model.cfg.n_layers
+    if site.layer >= n_layers:
+        raise ValueError(f"layer {site.layer}: this model has {n_layers}, 0 to {n_layers - 1}")
+    try:
+        return model.hook_dict[site.hook_name]
+    except KeyError:
+        raise ValueError(
+            f"this model has no hook point {site.hook_name}, which kind {site.kind.value!r} needs: "
+            "choose another kind"
+        ) from None
+
+
+def site_shape(model: Any, kind: Kind) -> tuple[int, ...]:
+    """Sizes of the `*site` axes of a kind on this model."""
+    cfg = model.cfg
+    match kind:
+        case Kind.HEAD:
+            return (cfg.n_heads, cfg.d_head)
+        case Kind.NEURON | Kind.GATE:
+            return (cfg.d_mlp,)
+        case _:
+            return (cfg.d_model,)
+
+
+def add_hook(point: Any, fn: Any) -> Any:
+    """Hook a point directly, past the model's per-call bookkeeping; returns what removes it again."""
+    point.add_hook(fn)
+    handle = point.fwd_hooks[-1]  # TransformerLens 3.9 returns nothing from add_hook
+
+    def remove() -> None:
+        handle.hook.remove()
+        point.fwd_hooks[:] = [other for other in point.fwd_hooks if other is not handle]
+
+    return remove
