@@ -1,1 +1,27 @@
-"""tmp"""
+"""Read a language model and steer it.
+
+model = ls.load_model("gpt2")                                  # or any HookedTransformer or TransformerBridge
+pairs = ls.ContrastivePairs.load([(prompt, desired, undesired), ...])
+train, dev, test = pairs.split(0.6, 0.2, 0.2, seed=0)
+resid = ls.capture(model, train, "resid")                      # activations of either class, all layers
+method = ls.CAA.fit(resid.at(layer=3))                         # a value: 2 * a - b, with_strength(0.5), print it
+texts = ls.generate(model, prompts, method, seed=0)            # or: with ls.steered(model, method): ...
+"""
+
+from lens_steer.activations import Activations as Activations
+from lens_steer.activations import ContrastStats as ContrastStats
+from lens_steer.activations import LayerActivations as LayerActivations
+from lens_steer.activations import capture as capture
+from lens_steer.models import SteerableModel as SteerableModel
+from lens_steer.models import load_model as load_model
+from lens_steer.pairs import ContrastivePairs as ContrastivePairs
+from lens_steer.pairs import Example as Example
+from lens_steer.sites import Kind as Kind
+from lens_steer.sites import Site as Site
+from lens_steer.steering.additive import CAA as CAA
+from lens_steer.steering.additive import Additive as Additive
+from lens_steer.steering.additive import Random as Random
+from lens_steer.steering.base import Intervention as Intervention
+from lens_steer.steering.base import Scope as Scope
+from lens_steer.steering.base import generate as generate
+from lens_steer.steering.base import steered as steered

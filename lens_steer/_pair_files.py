@@ -37,7 +37,9 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         for row in reader:
             place = f"{path} line {reader.line_num}"
             if None in row or None in row.values():
-                raise ValueError(f"{place}: expected the {len(reader.fieldnames or [])} columns of line 1")
+                raise ValueError(
+                    f"{place}: expected the {len(reader.fieldnames or [])} columns of line 1"
+                )
             yield place, row
     except csv.Error as error:
         raise ValueError(f"{path} line {reader.line_num}: {error}") from error

@@ -40,7 +40,9 @@ def named(name: str) -> list[Row]:
         ValueError: If there is no such set; the message lists them.
     """
     if name not in _SETS:
-        raise ValueError(f"unknown set {name!r}: expected one of {', '.join(_SETS)}, or a .jsonl or .csv file")
+        raise ValueError(
+            f"unknown set {name!r}: expected one of {', '.join(_SETS)}, or a .jsonl or .csv file"
+        )
     return _SETS[name]()
 
 
@@ -57,7 +59,9 @@ def _sad_stories() -> list[Row]:
             sad, happy = _TURNS[draw.integers(len(_TURNS))]
             end = _ENDS[draw.integers(len(_ENDS))]
             words = {"name": name, "toy": _TOYS[draw.integers(len(_TOYS))]}
-            prompt, *turns = (text.format(**words) for text in (opening, f" {sad} {end}", f" {happy} {end}"))
+            prompt, *turns = (
+                text.format(**words) for text in (opening, f" {sad} {end}", f" {happy} {end}")
+            )
             rows.append((prompt, *turns, name))
     return rows
 

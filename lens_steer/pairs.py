@@ -31,7 +31,9 @@ class Example:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", as_prompt(self.prompt))
         if not isinstance(self.continuation, str) or not self.continuation.strip():
-            raise ValueError(f"got the continuation {self.continuation!r}, expected text that is not blank")
+            raise ValueError(
+                f"got the continuation {self.continuation!r}, expected text that is not blank"
+            )
         if not isinstance(self.group, str):
             raise ValueError(f"got the group {self.group!r}, expected text")
 
@@ -63,9 +65,13 @@ class ContrastivePairs:
         if self.paired:
             for i, (d, u) in enumerate(zip(self.desired, self.undesired, strict=True)):
                 if (d.prompt, d.group) != (u.prompt, u.group):
-                    raise ValueError(f"pair {i} has two prompts or groups: expected one, or paired=False")
+                    raise ValueError(
+                        f"pair {i} has two prompts or groups: expected one, or paired=False"
+                    )
                 if d.continuation == u.continuation:
-                    raise ValueError(f"pair {i} has {d.continuation!r} on both sides: nothing differs")
+                    raise ValueError(
+                        f"pair {i} has {d.continuation!r} on both sides: nothing differs"
+                    )
 
     def __len__(self) -> int:
         return len(self.desired) if self.paired else len(self.desired) + len(self.undesired)
@@ -86,7 +92,9 @@ class ContrastivePairs:
         Raises:
             ValueError: If there is no row, or one is broken; the row is named, counted from 0.
         """
-        return cls._from_rows(((f"row {i}", _triple(f"row {i}", row)) for i, row in enumerate(rows)), name)
+        return cls._from_rows(
+            ((f"row {i}", _triple(f"row {i}", row)) for i, row in enumerate(rows)), name
+        )
 
     @classmethod
     def unpaired(
@@ -117,7 +125,9 @@ class ContrastivePairs:
         return cls._from_rows(lines, path.stem)
 
     @classmethod
-    def _from_rows(cls, rows: Iterable[tuple[str, dict[str, Any]]], name: str) -> "ContrastivePairs":
+    def _from_rows(
+        cls, rows: Iterable[tuple[str, dict[str, Any]]], name: str
+    ) -> "ContrastivePairs":
         sides: dict[str, list[Example]] = {"desired": [], "undesired": []}
         forms = set()
         for place, row in rows:
@@ -129,9 +139,14 @@ class ContrastivePairs:
             for side, example in examples:
                 sides[side].append(example)
         if len(forms) > 1:
-            raise ValueError(f"{name} mixes rows with 'desired' and rows with 'label': use one form")
+            raise ValueError(
+                f"{name} mixes rows with 'desired' and rows with 'label': use one form"
+            )
         return cls(
-            tuple(sides["desired"]), tuple(sides["undesired"]), paired="label" not in forms, name=name
+            tuple(sides["desired"]),
+            tuple(sides["undesired"]),
+            paired="label" not in forms,
+            name=name,
         )
 
     def split(self, *fractions: float, seed: int) -> tuple["ContrastivePairs", ...]:
@@ -145,7 +160,9 @@ class ContrastivePairs:
             ValueError: If the fractions do not add up, or a part would be without one of the sides.
         """
         if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-            raise ValueError(f"got the fractions {fractions}, expected positive ones that add up to 1")
+            raise ValueError(
+                f"got the fractions {fractions}, expected positive ones that add up to 1"
+            )
         clusters = self._clusters()
         order = np.random.default_rng(seed).permutation(int(clusters.max()) + 1)
         sizes = np.bincount(clusters)[order]
@@ -154,9 +171,13 @@ class ContrastivePairs:
         part_of = np.empty_like(order)
         part_of[order] = np.searchsorted(np.cumsum(fractions)[:-1], middles, side="right")
         of_example = part_of[clusters]
-        return tuple(self._part(of_example == part, part, fractions) for part in range(len(fractions)))
+        return tuple(
+            self._part(of_example == part, part, fractions) for part in range(len(fractions))
+        )
 
-    def _part(self, chosen: np.ndarray, part: int, fractions: tuple[float, ...]) -> "ContrastivePairs":
+    def _part(
+        self, chosen: np.ndarray, part: int, fractions: tuple[float, ...]
+    ) -> "ContrastivePairs":
         flags = iter(chosen)
         desired = tuple(e for e in self.desired if next(flags))
         undesired = tuple(e for e in self.undesired if next(flags))

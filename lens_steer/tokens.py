@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models import SteerableModel, context_length, input_device
@@ -33,15 +31,21 @@ def as_prompt(prompt: Any) -> Prompt:
         return prompt
     try:
         messages = tuple(
-            message if isinstance(message, Message) else Message(message["role"], message["content"])
+            message
+            if isinstance(message, Message)
+            else Message(message["role"], message["content"])
             for message in prompt
         )
     except (TypeError, KeyError) as error:
         raise ValueError(
             f"got the prompt {prompt!r}, expected text or a list of {{'role': ..., 'content': ...}}"
         ) from error
-    if not messages or not all(isinstance(m.role, str) and isinstance(m.content, str) for m in messages):
-        raise ValueError(f"got the chat {prompt!r}, expected one message or more, role and content being text")
+    if not messages or not all(
+        isinstance(m.role, str) and isinstance(m.content, str) for m in messages
+    ):
+        raise ValueError(
+            f"got the chat {prompt!r}, expected one message or more, role and content being text"
+        )
     return messages
 
 
@@ -70,9 +74,16 @@ def bos_id(model: SteerableModel) -> int | None:
     return _tokenizer(model).bos_token_id
 
 
+def eos_id(model: SteerableModel) -> int | None:
+    """The token that ends a text, or None."""
+    return _tokenizer(model).eos_token_id
+
+
 def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:
     """The tokens of a prompt, with exactly one beginning-of-sequence token where the model has one."""
-    return _with_bos(model, _tokenizer(model)(render(model, prompt), add_special_tokens=False)["input_ids"])
+    return _with_bos(
+        model, _tokenizer(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
+    )
 
 
 @dataclass(frozen=True)
@@ -148,18 +159,20 @@ def batches(lengths: Sequence[int], token_budget: int) -> Iterable[list[int]]:
 
 
 def decode_continuation(
-    model: SteerableModel, prompt: Sequence[int], continuation: Int[Tensor, " pos"]
+    model: SteerableModel, prompt: Sequence[int], continuation: Sequence[int]
 ) -> str:
     """The text that follows a prompt, a leading space kept, special tokens left out."""
     tokenizer = _tokenizer(model)
-    start = tokenizer.decode(list(prompt), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    start = tokenizer.decode(
+        list(prompt), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
     whole = tokenizer.decode(
-        [*prompt, *continuation.tolist()], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        [*prompt, *continuation], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     if whole.startswith(start):
         return whole[len(start) :]
     return tokenizer.decode(
-        continuation.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        list(continuation), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
 
 
@@ -170,7 +183,9 @@ def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
 
 def _tokenizer(model: SteerableModel) -> Any:
     if model.tokenizer is None:
-        raise ValueError("this model has no tokenizer, and text needs one: give the model a tokenizer")
+        raise ValueError(
+            "this model has no tokenizer, and text needs one: give the model a tokenizer"
+        )
     return model.tokenizer
 
 

@@ -34,10 +34,14 @@ def span(row: Encoded, position: ReadPosition) -> range:
         return range(length - 1, length)
     if position == "prompt_last":
         if row.prompt_length == 0:
-            raise ValueError("read position 'prompt_last': an example has no prompt; use 'last' or 'mean'")
+            raise ValueError(
+                "read position 'prompt_last': an example has no prompt; use 'last' or 'mean'"
+            )
         return range(row.prompt_length - 1, row.prompt_length)
     if isinstance(position, str) or not isinstance(position, int):
-        raise ValueError(f"read position {position!r}: expected 'last', 'mean', 'prompt_last' or a number")
+        raise ValueError(
+            f"read position {position!r}: expected 'last', 'mean', 'prompt_last' or a number"
+        )
     index = position if position >= 0 else length + position
     if not 0 <= index < length:
         raise ValueError(f"read position {position}: an example has only {length} tokens")
@@ -59,8 +63,13 @@ def read_rows(
     for batch in batches([len(row.ids) for row in rows], token_budget):
         tokens, mask = pad(model, [rows[i].ids for i in batch])
         keep = _keeper([spans[i] for i in batch], tokens.shape[1], activation)
-        with lock, torch.no_grad():  # never across the yield: the caller's thread and grad mode are its own
-            found = read(model, tokens, None if bool(mask.all()) else mask, dict.fromkeys(sites, keep))
+        with (
+            lock,
+            torch.no_grad(),
+        ):  # never across the yield: the caller's thread and grad mode are its own
+            found = read(
+                model, tokens, None if bool(mask.all()) else mask, dict.fromkeys(sites, keep)
+            )
         yield batch, torch.stack([found[site].float().cpu() for site in sites], dim=1)
         if bar is not None:
             bar.update(len(batch))
@@ -74,7 +83,9 @@ def _keeper(
         rows = torch.arange(len(spans))
         return lambda x: activation(x[rows.to(x.device), columns.to(x.device)].detach())
     weights = _weights(spans, width)
-    return lambda x: torch.einsum("bp,bp...->b...", weights.to(x.device), activation(x.detach().float()))
+    return lambda x: torch.einsum(
+        "bp,bp...->b...", weights.to(x.device), activation(x.detach().float())
+    )
 
 
 def _weights(spans: Sequence[range], width: int) -> Float[Tensor, "batch pos"]:

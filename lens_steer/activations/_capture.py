@@ -72,14 +72,19 @@ def capture(
     if what is Kind.RESID:
         embedded, values = (values[:split, 0], values[split:, 0]), values[:, 1:]
     source = Provenance(attachment.fingerprint, pairs.name, str(read))
-    return Activations(values[:split], values[split:], what, chosen, *embedded, pairs.paired, source)
+    return Activations(
+        values[:split], values[split:], what, chosen, *embedded, pairs.paired, source
+    )
 
 
-def _warn_of_label_tokens(desired: Sequence[Encoded], undesired: Sequence[Encoded], read: ReadPosition) -> None:
+def _warn_of_label_tokens(
+    desired: Sequence[Encoded], undesired: Sequence[Encoded], read: ReadPosition
+) -> None:
     if read == "mean":
         return
     share = last_token_separability(
-        [row.ids[span(row, read)[0]] for row in desired], [row.ids[span(row, read)[0]] for row in undesired]
+        [row.ids[span(row, read)[0]] for row in desired],
+        [row.ids[span(row, read)[0]] for row in undesired],
     )
     if share > 0.75:
         warnings.warn(
@@ -102,7 +107,9 @@ def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) ->
 
     def right(token: int, own: int) -> float:
         mine, others = counts[own][token] - 1, counts[1 - own][token]
-        mine_weighed, others_weighed = (mine, others * weight) if own == 0 else (mine * weight, others)
+        mine_weighed, others_weighed = (
+            (mine, others * weight) if own == 0 else (mine * weight, others)
+        )
         return 0.5 if mine_weighed == others_weighed else float(mine_weighed > others_weighed)
 
     d = sum(right(token, 0) for token in desired) / len(desired)

@@ -113,7 +113,9 @@ class ContrastStats:
         size = len(pairs.desired) + len(pairs.undesired)
         with tqdm(total=size, desc=f"stream {sites[0].kind.value}", disable=not progress) as bar:
             for part in _windows(pairs, window):
-                sides = [_side(model, side, sites, read, bar) for side in (part.desired, part.undesired)]
+                sides = [
+                    _side(model, side, sites, read, bar) for side in (part.desired, part.undesired)
+                ]
                 stats = cls.of(Activations(*sides, sites[0].kind, chosen, paired=pairs.paired))
                 total = stats if total is None else total.merge(stats)
         assert total is not None  # pairs are never empty
@@ -129,7 +131,9 @@ class ContrastStats:
             (s.kind, s.layers, s.difference is None, s.desired.mean.shape) for s in (self, other)
         )
         if ours != theirs:
-            raise ValueError(f"cannot merge statistics of {ours} with {theirs} (kind, layers, unpaired, shape)")
+            raise ValueError(
+                f"cannot merge statistics of {ours} with {theirs} (kind, layers, unpaired, shape)"
+            )
         difference = positive = None
         if self.difference is not None and other.difference is not None:
             difference = self.difference.merge(other.difference)

@@ -45,7 +45,12 @@ class LayerActivations:
         Raises:
             ValueError: If a side is empty or not finite.
         """
-        return cls(desired.detach().float().cpu(), undesired.detach().float().cpu(), layer, Kind.parse(kind))
+        return cls(
+            desired.detach().float().cpu(),
+            undesired.detach().float().cpu(),
+            layer,
+            Kind.parse(kind),
+        )
 
     @property
     def direction(self) -> Float[Tensor, "*site"]:
@@ -81,7 +86,9 @@ class Activations:
         object.__setattr__(self, "kind", Kind.parse(self.kind))
         _check_sides(self.desired, self.undesired)
         if self.desired.shape[1] != len(self.layers):
-            raise ValueError(f"got {self.desired.shape[1]} layers of activations for layers {self.layers}")
+            raise ValueError(
+                f"got {self.desired.shape[1]} layers of activations for layers {self.layers}"
+            )
 
     def at(self, layer: int) -> LayerActivations:
         """The activations of one layer.
@@ -92,7 +99,9 @@ class Activations:
         if layer not in self.layers:
             raise ValueError(f"layer {layer} was not captured: expected one of {list(self.layers)}")
         i = self.layers.index(layer)
-        return LayerActivations(self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance)
+        return LayerActivations(
+            self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance
+        )
 
     @property
     def direction(self) -> Float[Tensor, "layer *site"]:
@@ -109,4 +118,6 @@ def _check_sides(desired: Tensor, undesired: Tensor) -> None:
         if len(side) == 0:
             raise ValueError(f"no {name} activations: expected at least one of either side")
         if not bool(torch.isfinite(side).all()):
-            raise ValueError(f"the {name} activations are not finite: does the model run in its dtype?")
+            raise ValueError(
+                f"the {name} activations are not finite: does the model run in its dtype?"
+            )

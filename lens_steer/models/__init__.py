@@ -5,6 +5,7 @@ from lens_steer.models._attach import attach as attach
 from lens_steer.models._attach import is_processed as is_processed
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
 from lens_steer.models._forward import Decoder as Decoder
+from lens_steer.models._forward import Recomputer as Recomputer
 from lens_steer.models._forward import context_length as context_length
 from lens_steer.models._forward import forward as forward
 from lens_steer.models._forward import hooked as hooked

@@ -45,10 +45,15 @@ class Fingerprint:
         )
         norms = x.norm(dim=-1)
         cosines = (x * direction).sum(dim=-1) / norms.clamp(min=torch.finfo(torch.float64).tiny)
-        architecture = getattr(cfg, "architecture", None) or getattr(cfg, "original_architecture", None)
+        architecture = getattr(cfg, "architecture", None) or getattr(
+            cfg, "original_architecture", None
+        )
         return cls(
             str(architecture),
-            *(int(getattr(cfg, name)) for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "d_vocab")),
+            *(
+                int(getattr(cfg, name))
+                for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "d_vocab")
+            ),
             processed=processed,
             dtype=str(next(iter(model.parameters())).dtype).removeprefix("torch."),
             norms=tuple(norms.tolist()),

@@ -33,7 +33,9 @@ class _Enough(Exception):  # noqa: N818 - control flow, not an error
 
 
 @contextmanager
-def hooked(model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]) -> Iterator[None]:
+def hooked(
+    model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]
+) -> Iterator[None]:
     """Hook `fns` at their sites for the block: each maps the whole activation, or returns None to look only."""
     points = {site: hook_point(model, site) for site in fns}
     removers: list[Callable[[], None]] = []
@@ -101,6 +103,25 @@ class Decoder:
             positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}
         return self._model(tokens, logits_to_keep=1, **options)[:, -1]
+
+
+class Recomputer:
+    """The same as `Decoder` without a cache: the whole row again for each token."""
+
+    def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
+        self._model, self._tokens, self._mask = model, tokens, mask
+
+    def start(self) -> Logits:
+        """Next-token logits after the prompts."""
+        return forward(self._model, self._tokens, None if bool(self._mask.all()) else self._mask)[
+            :, -1
+        ]
+
+    def advance(self, tokens: Tokens) -> Logits:
+        """Next-token logits after one more token per row."""
+        self._tokens = torch.cat([self._tokens, tokens], dim=1)
+        self._mask = torch.cat([self._mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+        return self.start()
 
 
 def _bridge_cache(model: Any) -> Any:

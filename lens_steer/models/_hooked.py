@@ -14,7 +14,9 @@ _AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, tor
 
 def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     """A HookedTransformer of a model TransformerLens knows by name, weights as they are."""
-    return _hooked_transformer().from_pretrained_no_processing(name, device=str(device), dtype=dtype)
+    return _hooked_transformer().from_pretrained_no_processing(
+        name, device=str(device), dtype=dtype
+    )
 
 
 def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -> Any:
@@ -64,16 +66,22 @@ def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple
     source = original.config
     known = {"Gemma2ForCausalLM": "google/gemma-2-2b", "Gemma3ForCausalLM": "google/gemma-3-1b-pt"}
     name = known.get((source.architectures or [""])[0])
-    with tempfile.TemporaryDirectory(prefix="model-") as neutral:  # the path would choose the architecture
+    with tempfile.TemporaryDirectory(
+        prefix="model-"
+    ) as neutral:  # the path would choose the architecture
         if source.model_type == "gpt2" and not hasattr(source, "n_ctx"):
-            source.n_ctx = source.n_positions  # transformers 5 dropped the name that TransformerLens reads
+            source.n_ctx = (
+                source.n_positions
+            )  # transformers 5 dropped the name that TransformerLens reads
         source.save_pretrained(neutral)
         config = conversion.get_pretrained_model_config(
             name or neutral, hf_cfg=source.to_dict(), device=str(device), dtype=dtype
         )
         if name is not None:  # TransformerLens has only hard-coded sizes for these
             config = HookedTransformerConfig.from_dict({**config.to_dict(), **_gemma_sizes(source)})
-        weights = conversion.get_pretrained_state_dict(name or neutral, config, original, dtype=dtype)
+        weights = conversion.get_pretrained_state_dict(
+            name or neutral, config, original, dtype=dtype
+        )
     config.tokenizer_name = None
     return config, weights
 
@@ -93,7 +101,9 @@ def _gemma_sizes(source: Any) -> dict[str, Any]:
         "eps": source.rms_norm_eps,
         "attn_scale": source.query_pre_attn_scalar**0.5,
         "window_size": source.sliding_window,
-        "attn_types": ["local" if kind.startswith("sliding") else "global" for kind in source.layer_types],
+        "attn_types": [
+            "local" if kind.startswith("sliding") else "global" for kind in source.layer_types
+        ],
         "rotary_dim": source.head_dim,
     }
     if "full_attention" in ropes:  # Gemma 3 turns its local layers at a base of their own

@@ -57,14 +57,18 @@ def available_device(device: str | torch.device | None) -> torch.device:
     try:
         place = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not one: expected cpu, cuda, cuda:1 or mps") from error
+        raise ValueError(
+            f"device {device!r} is not one: expected cpu, cuda, cuda:1 or mps"
+        ) from error
     here = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
     }.get(place.type, 0)
     if (place.index or 0) >= here:
-        raise ValueError(f"device {str(place)!r} is not on this machine, which has {here} of that type: use cpu")
+        raise ValueError(
+            f"device {str(place)!r} is not on this machine, which has {here} of that type: use cpu"
+        )
     return place
 
 
@@ -73,14 +77,25 @@ def _directory(name: str | Path) -> Path | None:
     if path.is_dir():
         config = path / "config.json"
         if not config.is_file():
-            raise ValueError(f"{path} has no config.json: expected a directory in the Hugging Face format")
+            raise ValueError(
+                f"{path} has no config.json: expected a directory in the Hugging Face format"
+            )
         try:
             json.loads(config.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{config} is not JSON ({error}): is the download complete?") from error
+            raise ValueError(
+                f"{config} is not JSON ({error}): is the download complete?"
+            ) from error
         return path.resolve()
-    if path.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") > 1 or not str(name):
-        raise ValueError(f"no directory {str(name)!r}: expected a local model directory or a hub name")
+    if (
+        path.is_absolute()
+        or str(name).startswith((".", "~"))
+        or str(name).count("/") > 1
+        or not str(name)
+    ):
+        raise ValueError(
+            f"no directory {str(name)!r}: expected a local model directory or a hub name"
+        )
     return None
 
 

@@ -1,0 +1,1 @@
+"""Steering: what all methods share, and one leaf per method."""

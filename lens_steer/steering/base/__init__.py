@@ -1,0 +1,13 @@
+"""What all steering methods share: the intervention, its scope, the steered block and generation."""
+
+from lens_steer.steering.base._generate import continuations as continuations
+from lens_steer.steering.base._generate import generate as generate
+from lens_steer.steering.base._generate import prompt_rows as prompt_rows
+from lens_steer.steering.base._intervention import Edit as Edit
+from lens_steer.steering.base._intervention import Intervention as Intervention
+from lens_steer.steering.base._sampling import Sampling as Sampling
+from lens_steer.steering.base._scope import Scope as Scope
+from lens_steer.steering.base._scope import absolute_positions as absolute_positions
+from lens_steer.steering.base._scope import check_scope as check_scope
+from lens_steer.steering.base._scope import steered_positions as steered_positions
+from lens_steer.steering.base._steered import steered as steered

@@ -1,0 +1,158 @@
+"""Continuing prompts while steering: one decode loop for both model classes, a random generator per row."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from lens_steer.models import Decoder, Recomputer, SteerableModel, attach
+from lens_steer.steering.base._intervention import Intervention
+from lens_steer.steering.base._sampling import Sampling
+from lens_steer.steering.base._scope import Scope
+from lens_steer.steering.base._steered import steered
+from lens_steer.tokens import (
+    Prompt,
+    as_prompt,
+    batches,
+    check_fits,
+    decode_continuation,
+    encode_prompt,
+    eos_id,
+    pad,
+    render,
+)
+
+
+def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
+    model: SteerableModel,
+    prompts: Sequence[Prompt | Sequence[Any]],
+    *methods: Intervention,
+    max_new_tokens: int = 40,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    scope: Scope = "last",
+    token_budget: int = 4096,
+    first_row: int = 0,
+    use_cache: bool = True,
+    progress: bool = False,
+) -> list[str]:
+    """Continue prompts, steered by `methods` if any are given.
+
+    Prompts of different lengths are batched; a row's text does not depend on its batch.
+
+    Args:
+        prompts: Texts, or chats (lists of messages).
+        max_new_tokens: At most; a row ends earlier at the end-of-sequence token.
+        temperature: 0 is greedy, 1 samples the model as it is.
+        top_p: Share of the probability that is sampled from.
+        seed: Needed unless greedy; row i draws from a generator seeded by (seed, i).
+        scope: Where to steer, see `steered`.
+        token_budget: Tokens of a batch, prompts and continuations together; only speed and memory
+            depend on it.
+        first_row: Number of the first row, to continue a list in parts.
+        use_cache: False recomputes everything for each token: slow, the same text.
+
+    Returns:
+        The continuations only, a leading space kept.
+
+    Raises:
+        ValueError: If there are no prompts, one has no tokens or does not fit the context with what is to
+            be generated, sampling has no seed, or a method does not fit the model.
+    """
+    sampling = Sampling(temperature, top_p, seed)
+    rows = prompt_rows(model, prompts, max_new_tokens)
+    found = continuations(
+        model,
+        rows,
+        *methods,
+        sampling=sampling,
+        max_new_tokens=max_new_tokens,
+        scope=scope,
+        token_budget=token_budget,
+        first_row=first_row,
+        use_cache=use_cache,
+        progress=progress,
+    )
+    return [decode_continuation(model, row, new) for row, new in zip(rows, found, strict=True)]
+
+
+def prompt_rows(
+    model: SteerableModel, prompts: Sequence[Prompt | Sequence[Any]], max_new_tokens: int
+) -> list[list[int]]:
+    """The tokens of each prompt, checked against the context.
+
+    Raises:
+        ValueError: As `generate`.
+    """
+    if isinstance(prompts, str):
+        raise ValueError(f"got one text {prompts!r}, expected a list of prompts: write [prompt]")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens {max_new_tokens}: expected at least 1")
+    given = [as_prompt(prompt) for prompt in prompts]
+    if not given:
+        raise ValueError("no prompts: expected at least one")
+    rows = [encode_prompt(model, prompt) for prompt in given]
+    for row, prompt in zip(rows, given, strict=True):
+        if not row:
+            raise ValueError(
+                "an empty prompt, and this model has no beginning-of-sequence token: give it a word"
+            )
+        check_fits(model, len(row) + max_new_tokens, render(model, prompt))
+    return rows
+
+
+def continuations(  # noqa: PLR0913 - as generate
+    model: SteerableModel,
+    rows: Sequence[Sequence[int]],
+    *methods: Intervention,
+    sampling: Sampling,
+    max_new_tokens: int,
+    scope: Scope = "last",
+    token_budget: int = 4096,
+    first_row: int = 0,
+    use_cache: bool = True,
+    progress: bool = False,
+) -> list[list[int]]:
+    """The tokens that follow each row, without the end-of-sequence token; arguments as `generate`."""
+    found: dict[int, list[int]] = {}
+    with tqdm(total=len(rows), desc="generate", disable=not progress) as bar:
+        for batch in batches([len(row) + max_new_tokens for row in rows], token_budget):
+            tokens, mask = pad(model, [rows[i] for i in batch], left=True)
+            generators = [sampling.generator(first_row + i) for i in batch]
+            lengths = mask.sum(dim=1)
+            steering = (
+                steered(model, *methods, scope=scope, prompt_lengths=lengths)
+                if methods
+                else nullcontext()
+            )
+            with attach(model).lock, torch.no_grad(), steering:
+                decoder = (Decoder if use_cache else Recomputer)(model, tokens, mask)
+                new = _decode(decoder, generators, sampling, eos_id(model), max_new_tokens)
+            found |= zip(batch, new, strict=True)
+            bar.update(len(batch))
+    return [found[i] for i in range(len(rows))]
+
+
+def _decode(
+    decoder: Decoder | Recomputer,
+    generators: Sequence[torch.Generator],
+    sampling: Sampling,
+    eos: int | None,
+    max_new_tokens: int,
+) -> list[list[int]]:
+    new: list[list[int]] = [[] for _ in generators]
+    ended = [False] * len(new)
+    logits = decoder.start()
+    for step in range(max_new_tokens):
+        tokens = sampling.draw(logits, generators)
+        for i, token in enumerate(tokens.tolist()):
+            ended[i] = ended[i] or token == eos
+            if not ended[i]:
+                new[i].append(token)
+        if all(ended) or step == max_new_tokens - 1:
+            break
+        logits = decoder.advance(tokens[:, None].to(logits.device))
+    return new

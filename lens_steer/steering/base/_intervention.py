@@ -1,0 +1,119 @@
+"""What every steering method is: a value that says which activations become what."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from math import isfinite
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from lens_steer._axes import Activation, Mask, Tokens
+from lens_steer.models import SteerableModel
+from lens_steer.provenance import Provenance
+from lens_steer.sites import Site
+
+Edit = Callable[[Activation], Activation]
+AnyIntervention = TypeVar("AnyIntervention", bound="Intervention")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Intervention(ABC):
+    """A steering method, finished and immutable.
+
+    Attributes:
+        strength: Dimensionless; 0 is the exact identity, 1 the method as made.
+        provenance: The model and data it was fitted on; None if made by hand.
+    """
+
+    strength: float = 1.0
+    provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.strength, bool)
+            or not isinstance(self.strength, int | float)
+            or not isfinite(self.strength)
+        ):
+            raise ValueError(
+                f"strength {self.strength!r}: expected a finite number; 0 is no steering"
+            )
+
+    @property
+    @abstractmethod
+    def sites(self) -> tuple[Site, ...]:
+        """Where it edits, in the order of the forward pass."""
+
+    @abstractmethod
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """What it does at each site: pure functions of the activations `[n *site]` of the steered positions.
+
+        They know nothing of positions, return new tensors, and hold their tensors on the model's device.
+
+        Raises:
+            ValueError: If the method does not fit the model.
+        """
+
+    def prepare(
+        self: AnyIntervention, model: SteerableModel, tokens: Tokens, mask: Mask
+    ) -> AnyIntervention:
+        """The method made ready for these prompts; called before a prompt's forward, may run the clean model."""
+        del model, tokens, mask
+        return self
+
+    def with_strength(self: AnyIntervention, strength: float) -> AnyIntervention:
+        """The same method at another strength (not a multiple of the present one)."""
+        return replace(self, strength=strength)
+
+    def without_provenance(self: AnyIntervention) -> AnyIntervention:
+        """The same method without the record of its model, to be used on another one."""
+        return replace(self, provenance=None)
+
+    def active_edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """`edits`, checked against the model; nothing at strength 0.
+
+        Raises:
+            ValueError: If it was fitted on another model, or a site cannot be edited.
+        """
+        if self.provenance is not None:
+            self.provenance.check(model)
+        edits = self.edits(model)
+        fixed = [site.hook_name for site in edits if not site.kind.editable]
+        if fixed:
+            raise ValueError(
+                f"{', '.join(fixed)} can be read but not edited (kind 'gate'): steer 'neuron' instead"
+            )
+        return edits if self.strength != 0 else {}
+
+    def hooks(self, model: SteerableModel) -> list[tuple[str, Callable[..., Tensor]]]:
+        """`(hook name, fn)` that steer every position, for `model.run_with_hooks(fwd_hooks=...)`."""
+        return [
+            (site.hook_name, _everywhere(edit)) for site, edit in self.active_edits(model).items()
+        ]
+
+    def __repr__(self) -> str:
+        hidden = ("strength", "provenance")
+        shown = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.name not in hidden and f.repr
+        ]
+        settings = ", ".join([f"strength={self.strength:g}", *shown, *self._summary()])
+        return f"{type(self).__name__}({settings}) at {', '.join(site.hook_name for site in self.sites)}"
+
+    def _summary(self) -> list[str]:
+        """Further settings to print, for fields whose own repr is long (marked `repr=False`)."""
+        return []
+
+
+def apply_everywhere(edit: Edit, x: Tensor) -> Tensor:
+    """An edit of every position of `[batch pos *site]`, in the dtype that came."""
+    return edit(x.flatten(0, 1)).to(x.dtype).reshape(x.shape)
+
+
+def _everywhere(edit: Edit) -> Callable[..., Tensor]:
+    def fn(x: Tensor, hook: Any = None) -> Tensor:
+        del hook
+        return apply_everywhere(edit, x)
+
+    return fn

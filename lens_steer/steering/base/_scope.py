@@ -1,0 +1,69 @@
+"""Which positions of a forward pass are steered: pure arithmetic on masks and lengths."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+Scope = Literal["last", "prompt", "generated", "all"] | Sequence[int]
+_NAMED = ("last", "prompt", "generated", "all")
+
+
+def check_scope(scope: Scope) -> Scope:
+    """The scope, explicit positions as a tuple.
+
+    Raises:
+        ValueError: If it is neither a known name nor positions counted from 0.
+    """
+    if isinstance(scope, str):
+        if scope not in _NAMED:
+            raise ValueError(f"scope {scope!r}: expected one of {', '.join(_NAMED)}, or positions")
+        return scope
+    positions = tuple(scope)
+    if not positions or not all(isinstance(p, int) and p >= 0 for p in positions):
+        raise ValueError(
+            f"scope {scope!r}: expected positions counted from the first real token, which is 0"
+        )
+    return positions
+
+
+def absolute_positions(real: Bool[Tensor, "batch total"], chunk: int) -> Int[Tensor, "batch chunk"]:
+    """Position of each token of the last `chunk` columns, counted from its row's first real token.
+
+    Args:
+        real: False at padding, for everything the model has seen of the row and this chunk.
+
+    Returns:
+        Numbers from 0; -1 at padding, on either side.
+    """
+    counted = real.long().cumsum(dim=1) - 1
+    return counted.masked_fill(~real, -1)[:, -chunk:]
+
+
+def steered_positions(
+    scope: Scope,
+    positions: Int[Tensor, "batch chunk"],
+    prompt_lengths: Int[Tensor, " batch"],
+    starts_with_bos: Bool[Tensor, " batch"],
+) -> Bool[Tensor, "batch chunk"]:
+    """Where a scope steers.
+
+    Args:
+        positions: As `absolute_positions` gives them.
+        prompt_lengths: Real tokens of each prompt, the beginning-of-sequence token included.
+        starts_with_bos: Rows whose first token that is, which scope `prompt` leaves alone.
+    """
+    length, real = prompt_lengths[:, None], positions >= 0
+    match scope:
+        case "all":
+            return real
+        case "last":
+            return real & (positions >= length - 1)
+        case "generated":
+            return real & (positions >= length)
+        case "prompt":
+            return real & (positions < length) & ~((positions == 0) & starts_with_bos[:, None])
+        case _:
+            return torch.isin(positions, torch.tensor(tuple(scope), device=positions.device))
