@@ -1,4 +1,4 @@
-"""Reading rows of pairs from files: each row comes with its place, so that what is broken can be named."""
+"""Reading rows of pairs from files, each with its place, so that what is broken can be named."""
 
 import csv
 import json

@@ -7,9 +7,10 @@ import numpy as np
 Row = tuple[str, str, str, str]
 
 _NAMES = (
-    "Lily Tom Max Sue Ben Mia Sam Anna Tim Lucy Jack Sara Bob Amy Leo Emma Dan Kate Joe Nina "
-    "Spot Jane Fred Rose Mark Ella Paul Zoe Nick Lisa Pete Ruby Bill Mary Alex Sophie John Jill Billy Molly"
-).split()
+    "Lily Tom Max Sue Ben Mia Sam Anna Tim Lucy Jack Sara Bob Amy "
+    "Leo Emma Dan Kate Joe Nina Spot Jane Fred Rose Mark Ella Paul Zoe "
+    "Nick Lisa Pete Ruby Bill Mary Alex Sophie John Jill Billy Molly"
+)
 _OPENINGS = (
     "Once upon a time, there was a little girl named {name}.",
     "Once upon a time, there was a little boy named {name}.",
@@ -20,7 +21,7 @@ _OPENINGS = (
     "One day, {name} was playing with a {toy}.",
     "{name} liked to play outside with a {toy}.",
 )
-_TOYS = "ball doll car book hat kite cake flower bear boat".split()
+_TOYS = "ball doll car book hat kite cake flower bear boat"
 _TURNS = (
     ("{name} lost the {toy}.", "{name} found the {toy}."),
     ("The {toy} broke.", "The {toy} was new."),
@@ -49,16 +50,16 @@ def named(name: str) -> list[Row]:
 def _sad_stories() -> list[Row]:
     """Sad against happy turns of a children's story, both ending in the same word ("... was very").
 
-    The shared last word keeps the mood's own token out of what is read there: the activation holds what is
-    about to be said. One row per name and opening; the name is the group.
+    The shared last word keeps the mood's own token out of what is read there: the activation holds
+    what is about to be said. One row per name and opening; the name is the group.
     """
-    draw = np.random.default_rng(0)
+    draw, names, toys = np.random.default_rng(0), _NAMES.split(), _TOYS.split()
     rows = []
-    for name in _NAMES:
+    for name in names:
         for opening in _OPENINGS:
             sad, happy = _TURNS[draw.integers(len(_TURNS))]
             end = _ENDS[draw.integers(len(_ENDS))]
-            words = {"name": name, "toy": _TOYS[draw.integers(len(_TOYS))]}
+            words = {"name": name, "toy": toys[draw.integers(len(toys))]}
             prompt, *turns = (
                 text.format(**words) for text in (opening, f" {sad} {end}", f" {happy} {end}")
             )

@@ -87,7 +87,7 @@ class ContrastivePairs:
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[Any]], *, name: str = "pairs") -> "ContrastivePairs":
-        """Pairs from `(prompt, desired, undesired)`, the same with a group, or `(desired, undesired)`.
+        """Pairs from `(prompt, desired, undesired)`, with a group, or without the prompt.
 
         Raises:
             ValueError: If there is no row, or one is broken; the row is named, counted from 0.
@@ -100,7 +100,7 @@ class ContrastivePairs:
     def unpaired(
         cls, desired: Iterable[str], undesired: Iterable[str], *, name: str = "pairs"
     ) -> "ContrastivePairs":
-        """Two collections of texts that have nothing to do with each other; the counts may differ."""
+        """Two collections of texts that do not belong together; the counts may differ."""
         sides = [[Example("", text) for text in texts] for texts in (desired, undesired)]
         return cls(tuple(sides[0]), tuple(sides[1]), paired=False, name=name)
 
@@ -109,7 +109,8 @@ class ContrastivePairs:
         """Pairs from a named set, a `.jsonl` or `.csv` file, or a list of tuples.
 
         A line of a file has `prompt` (optional) or `messages` (a chat), `desired`, `undesired` and
-        `group` (optional); or, unpaired, `text` and `label`, the label being `desired` or `undesired`.
+        `group` (optional); or, unpaired, `text` and `label`, the label being `desired` or
+        `undesired`.
 
         Raises:
             ValueError: If there is no such set or file, or a line is broken (its number is named).
@@ -183,13 +184,14 @@ class ContrastivePairs:
         undesired = tuple(e for e in self.undesired if next(flags))
         if not desired or not undesired:
             raise ValueError(
-                f"part {part} of the split {fractions} would have {len(desired)} desired and {len(undesired)} "
+                f"part {part} of the split {fractions} would have {len(desired)} desired and "
+                f"{len(undesired)} "
                 f"undesired examples of {self!r}: give more groups, or a larger share"
             )
         return ContrastivePairs(desired, undesired, self.paired, self.name)
 
     def _clusters(self) -> np.ndarray:
-        """A number per example (desired first): equal where prompt, group or pair ties examples together."""
+        """A number per example, desired first: equal where prompt, group or pair ties them."""
         examples = (*self.desired, *self.undesired)
         keys: dict[Any, int] = {}
         edges = []

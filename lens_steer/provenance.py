@@ -31,10 +31,11 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=_versions)
 
     def check(self, model: SteerableModel) -> None:
-        """Raise a ValueError that names what differs, if this is another model than the one read."""
+        """Raise a ValueError that names what differs, if this is not the model that was read."""
         differences = self.fingerprint.differences(attach(model).fingerprint)
         if differences:
             raise ValueError(
-                f"made on another model ({'; '.join(differences)}, made on against this one): fit it on this "
+                f"made on another model ({'; '.join(differences)}, made on against this one): fit "
+                "it on this "
                 "model, or drop the record with .without_provenance() if the transfer is meant"
             )

@@ -1,4 +1,4 @@
-"""Kinds of activation and the places they are read and edited: the only file that spells a hook name."""
+"""Kinds of activation and where they are read and edited: the only file with hook names."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +18,7 @@ class Kind(StrEnum):
 
     @classmethod
     def parse(cls, name: str) -> "Kind":
-        """The kind of that name, or of TransformerLens' name for it (`resid_post`, `z`, `mlp_post`).
+        """The kind of that name, or of TransformerLens' (`resid_post`, `z`, `mlp_post`).
 
         Raises:
             ValueError: If there is no such kind; the message lists them.
@@ -54,8 +54,9 @@ class Site:
 
     Attributes:
         layer: Block index, counted from 0.
-        kind: What is held there. `resid` is the block's output, `resid_pre` its input (at layer 0 the
-            embedding); `head` and `neuron` are written to the residual stream through W_O and W_out.
+        kind: What is held there. `resid` is the block's output, `resid_pre` its input (at layer 0
+            the embedding); `head` and `neuron` are written to the residual stream through W_O and
+            W_out.
     """
 
     layer: int
@@ -105,7 +106,7 @@ def site_shape(model: Any, kind: Kind) -> tuple[int, ...]:
 
 
 def add_hook(point: Any, fn: Any) -> Any:
-    """Hook a point directly, past the model's per-call bookkeeping; returns what removes it again."""
+    """Hook a point directly, past the model's bookkeeping; returns what removes it again."""
     point.add_hook(fn)
     handle = point.fwd_hooks[-1]  # TransformerLens 3.9 returns nothing from add_hook
 

@@ -50,7 +50,7 @@ def as_prompt(prompt: Any) -> Prompt:
 
 
 def render(model: SteerableModel, prompt: Prompt) -> str:
-    """The text of a prompt; a chat goes through the tokenizer's template once, up to the assistant's turn.
+    """The text of a prompt; a chat goes through the template once, up to the assistant's turn.
 
     Raises:
         ValueError: If the prompt is a chat and the tokenizer has no template.
@@ -60,7 +60,8 @@ def render(model: SteerableModel, prompt: Prompt) -> str:
     tokenizer = _tokenizer(model)
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
-            "got a chat, but this model's tokenizer has no chat template: set tokenizer.chat_template, "
+            "got a chat, but this model's tokenizer has no chat template: set "
+            "tokenizer.chat_template, "
             "or write the prompt as text"
         )
     messages = [{"role": message.role, "content": message.content} for message in prompt]
@@ -80,7 +81,7 @@ def eos_id(model: SteerableModel) -> int | None:
 
 
 def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:
-    """The tokens of a prompt, with exactly one beginning-of-sequence token where the model has one."""
+    """The tokens of a prompt, with one beginning-of-sequence token where the model has any."""
     return _with_bos(
         model, _tokenizer(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
     )
@@ -98,8 +99,8 @@ def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:
     """Tokens of prompt and continuation written as one text.
 
     A token belongs to the continuation as soon as one of its characters does: where the tokenizer
-    merges across the boundary (a prompt that ends in a space, say) the merged token, space included,
-    is the continuation's, and the prompt's tokens stay a prefix.
+    merges across the boundary (a prompt that ends in a space, say) the merged token, space
+    included, is the continuation's, and the prompt's tokens stay a prefix.
 
     Raises:
         ValueError: If the continuation has no token of its own, the row is longer than the model's
@@ -122,7 +123,8 @@ def check_fits(model: SteerableModel, length: int, text: str) -> None:
     """Raise a ValueError if `length` tokens are more than the model's context."""
     if length > context_length(model):
         raise ValueError(
-            f"{length} tokens, from {_short(text)}, but the model's context holds {context_length(model)}: "
+            f"{length} tokens, from {_short(text)}, but the model's context holds "
+            f"{context_length(model)}: "
             "shorten the prompt, or generate fewer tokens"
         )
 
@@ -130,7 +132,7 @@ def check_fits(model: SteerableModel, length: int, text: str) -> None:
 def pad(
     model: SteerableModel, rows: Sequence[Sequence[int]], *, left: bool = False
 ) -> tuple[Tokens, Mask]:
-    """Rows of different lengths as one batch on the model's device, False in the mask at padding."""
+    """Rows of different lengths as one batch on the model's device, with its mask."""
     width = max(len(row) for row in rows)
     filler = _tokenizer(model).pad_token_id or 0
     tokens = torch.full((len(rows), width), filler, dtype=torch.long)
@@ -144,7 +146,7 @@ def pad(
 
 
 def batches(lengths: Sequence[int], token_budget: int) -> Iterable[list[int]]:
-    """Indices of rows, similar lengths together, such that a padded batch holds at most `token_budget` tokens.
+    """Indices of rows, similar lengths together, at most `token_budget` tokens to a padded batch.
 
     A row longer than the budget is a batch of its own.
     """

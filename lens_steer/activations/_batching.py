@@ -1,4 +1,4 @@
-"""Reading one position per example from a model, in padded batches, a few examples in memory at a time."""
+"""Reading one position per example from a model, in padded batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lens_steer.models import SteerableModel, attach, read
 from lens_steer.sites import Kind, Site
@@ -21,8 +20,9 @@ Rows = Float[Tensor, "n layer *site"]
 def span(row: Encoded, position: ReadPosition) -> range:
     """The positions of a row that are read: their activations are averaged.
 
-    `last` is the continuation's last token, `mean` all of the continuation, `prompt_last` the prompt's last
-    token, a number that position (the row's first token is 0; negative counts from its end).
+    `last` is the continuation's last token, `mean` all of the continuation, `prompt_last` the
+    prompt's last token, a number that position (the row's first token is 0; negative counts from
+    its end).
 
     Raises:
         ValueError: If the row has no such position, or `position` is none of these.
@@ -55,7 +55,7 @@ def read_rows(
     position: ReadPosition,
     *,
     token_budget: int = TOKEN_BUDGET,
-    bar: "tqdm[None] | None" = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[tuple[list[int], Rows]]:
     """Per batch: which rows it holds and what their sites hold, float32 on the CPU."""
     spans = [span(row, position) for row in rows]
@@ -71,8 +71,7 @@ def read_rows(
                 model, tokens, None if bool(mask.all()) else mask, dict.fromkeys(sites, keep)
             )
         yield batch, torch.stack([found[site].float().cpu() for site in sites], dim=1)
-        if bar is not None:
-            bar.update(len(batch))
+        advance(len(batch))
 
 
 def _keeper(

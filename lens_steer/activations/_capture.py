@@ -21,7 +21,7 @@ class LabelTokenWarning(UserWarning):
     """The two classes can be told apart by the token that is read, whatever the model computes."""
 
 
-def capture(
+def capture(  # noqa: PLR0913 - each is a knob of reading
     model: SteerableModel,
     pairs: ContrastivePairs,
     kind: str = "resid",
@@ -36,8 +36,8 @@ def capture(
     Args:
         kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name. `gate` is the
             activation function of the gate alone; on MLPs without one it equals `neuron`.
-        read: `last` (the continuation's last token), `mean` (over the continuation), `prompt_last`, or a
-            position (the row's first token is 0; negative counts from its end).
+        read: `last` (the continuation's last token), `mean` (over the continuation), `prompt_last`,
+            or a position (the row's first token is 0; negative counts from its end).
         layers: Blocks to read; None is all.
         token_budget: Tokens of a padded batch; only speed and memory depend on it.
         progress: Whether to show a bar.
@@ -46,12 +46,13 @@ def capture(
         Float32 on the CPU, whatever the model's dtype. The forward stops after the last site.
 
     Warns:
-        LabelTokenWarning: If the read token alone nearly tells the classes apart: the direction is then
-            largely that token's embedding. End both classes in the same token, or read the mean.
+        LabelTokenWarning: If the read token alone nearly tells the classes apart: the direction is
+            then largely that token's embedding. End both classes in the same token, or read the
+            mean.
 
     Raises:
-        ValueError: If the kind, a layer or the position does not exist, or an example does not fit the
-            context or has an empty continuation.
+        ValueError: If the kind, a layer or the position does not exist, or an example does not fit
+            the context or has an empty continuation.
     """
     attachment = attach(model)
     chosen = tuple(range(model.cfg.n_layers)) if layers is None else tuple(layers)
@@ -66,7 +67,7 @@ def capture(
     split = len(pairs.desired)
     _warn_of_label_tokens(rows[:split], rows[split:], read)
     with tqdm(total=len(rows), desc=f"capture {what.value}", disable=not progress) as bar:
-        parts = read_rows(model, rows, sites, read, token_budget=token_budget, bar=bar)
+        parts = read_rows(model, rows, sites, read, token_budget=token_budget, advance=bar.update)
         values = gather(len(rows), parts)
     embedded: tuple[torch.Tensor, ...] | tuple[None, None] = (None, None)
     if what is Kind.RESID:
@@ -88,8 +89,10 @@ def _warn_of_label_tokens(
     )
     if share > 0.75:
         warnings.warn(
-            f"the token that is read tells desired from undesired in {share:.0%} of the examples by itself, so "
-            "that the direction is largely its embedding: end both continuations in the same token, or "
+            f"the token that is read tells desired from undesired in {share:.0%} of the examples "
+            "by itself, so "
+            "that the direction is largely its embedding: end both continuations in the same "
+            "token, or "
             "read='mean'",
             LabelTokenWarning,
             stacklevel=3,
@@ -97,10 +100,10 @@ def _warn_of_label_tokens(
 
 
 def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) -> float:
-    """How often the class of an example follows from its token, judged by the other examples (0.5: never).
+    """How often an example's class follows from its token, judged by the others (0.5: never).
 
-    Leave-one-out majority vote among the examples of the same token, both classes weighing the same; an
-    example whose token no other has counts one half.
+    Leave-one-out majority vote among the examples of the same token, both classes weighing the
+    same; an example whose token no other has counts one half.
     """
     weight = len(desired) / len(undesired)
     counts = Counter(desired), Counter(undesired)

@@ -1,6 +1,6 @@
-"""Mean and spread of contrastive activations in one pass, with memory flat in the number of pairs."""
+"""Mean and spread of contrastive activations in one pass, memory flat in the number of pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from lens_steer.tokens import encode
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Count, mean and sum of squared deviations of a sample, mergeable (Chan, Golub and LeVeque 1979).
+    """Count, mean and squared deviations of a sample, mergeable (Chan, Golub, LeVeque 1979).
 
     Attributes:
         count: Of examples.
@@ -84,7 +84,7 @@ class ContrastStats:
         return cls(*sides, Moments.of(gap), (gap > 0).sum(dim=0), a.kind, a.layers, a.provenance)
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913 - each is a knob of reading
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
@@ -113,10 +113,12 @@ class ContrastStats:
         size = len(pairs.desired) + len(pairs.undesired)
         with tqdm(total=size, desc=f"stream {sites[0].kind.value}", disable=not progress) as bar:
             for part in _windows(pairs, window):
-                sides = [
-                    _side(model, side, sites, read, bar) for side in (part.desired, part.undesired)
-                ]
-                stats = cls.of(Activations(*sides, sites[0].kind, chosen, paired=pairs.paired))
+                desired, undesired = (
+                    _side(model, side, sites, read, bar.update)
+                    for side in (part.desired, part.undesired)
+                )
+                both = Activations(desired, undesired, sites[0].kind, chosen, paired=pairs.paired)
+                stats = cls.of(both)
                 total = stats if total is None else total.merge(stats)
         assert total is not None  # pairs are never empty
         return replace(total, provenance=source)
@@ -172,10 +174,10 @@ def _side(
     examples: tuple[Example, ...],
     sites: list[Site],
     read: ReadPosition,
-    bar: "tqdm[None]",
+    advance: Callable[[int], object],
 ) -> Float[Tensor, "n layer *site"]:
     rows = [encode(model, example.prompt, example.continuation) for example in examples]
-    return gather(len(rows), read_rows(model, rows, sites, read, bar=bar))
+    return gather(len(rows), read_rows(model, rows, sites, read, advance=advance))
 
 
 def gather(

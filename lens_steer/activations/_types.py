@@ -110,7 +110,8 @@ class Activations:
 
     def __repr__(self) -> str:
         sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
-        return f"Activations({self.kind.value}, layers {list(self.layers)}, {sides}, site {tuple(self.desired.shape[2:])})"
+        site = f"layers {list(self.layers)}, site {tuple(self.desired.shape[2:])}"
+        return f"Activations({self.kind.value}, {site}, {sides})"
 
 
 def _check_sides(desired: Tensor, undesired: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Looking a model over once before it is used: its sites, its residual arithmetic, its fingerprint, its lock."""
+"""Looking a model over before it is used: sites, residual arithmetic, fingerprint, lock."""
 
 from dataclasses import dataclass, field
 from threading import RLock
@@ -51,11 +51,12 @@ def attach(model: SteerableModel) -> Attachment:
 
 
 def is_processed(model: Any) -> bool:
-    """Whether the weights were folded or centred, so that activations differ from the raw model's."""
+    """Whether weights were folded or centred, so that activations differ from the raw ones."""
     if not isinstance(model, SteerableModel):
         raise ValueError(
             f"got a {type(model).__name__}, expected a HookedTransformer or a TransformerBridge: "
-            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, hf_model=model)"
+            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, "
+            "hf_model=model)"
         )
     if is_bridge(model):
         return bool(getattr(model, "_weights_processed", False))
@@ -96,7 +97,8 @@ def _check_sums(found: dict[Site, Tensor], n_layers: int) -> None:
             wrong.append(f"layer {layer} by {error:.1e}")
     if wrong:
         raise ValueError(
-            "resid_pre + attn_out + mlp_out differs from resid_post (relative to the largest activation) at "
+            "resid_pre + attn_out + mlp_out differs from resid_post (relative to the largest "
+            "activation) at "
             + ", ".join(wrong)
             + ": this architecture's hooks do not mean what lens_steer takes them to mean"
         )

@@ -1,4 +1,4 @@
-"""What a model is, in a few numbers, so that what was fitted on one model is not used on another."""
+"""What a model is, in a few numbers, so that what was fitted on one is not used on another."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,8 +16,8 @@ class Fingerprint:
     """A model's shape, numerics and how it answers a fixed probe.
 
     Attributes:
-        processed: Whether weights were folded or centred (TransformerLens' `fold_ln` and the like): the
-            residual stream then differs from the raw model's.
+        processed: Whether weights were folded or centred (TransformerLens' `fold_ln` and the like):
+            the residual stream then differs from the raw model's.
         dtype: Of the parameters, without the `torch.` prefix.
         norms: |resid_post| at the probe's last token, by layer.
         projections: cos of that activation and a fixed random direction, by layer.
@@ -61,7 +61,7 @@ class Fingerprint:
         )
 
     def differences(self, other: "Fingerprint") -> list[str]:
-        """What differs, one line each, empty if this is the same model; dtype alone is no difference."""
+        """What differs, one line each; empty for the same model, whatever its dtype."""
         exact = [f.name for f in fields(self) if f.name not in ("dtype", "norms", "projections")]
         found = [
             f"{name} {getattr(self, name)} against {getattr(other, name)}"

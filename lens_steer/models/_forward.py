@@ -1,7 +1,7 @@
 """One forward pass, with or without a key-value cache, the same for both model classes."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ def context_length(model: SteerableModel) -> int:
 
 
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
-    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None where there is none."""
+    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
     uncached = {"use_cache": False} if is_bridge(model) else {}
     return model(tokens, attention_mask=None if mask is None else mask.long(), **uncached)
 
@@ -36,7 +36,7 @@ class _Enough(Exception):  # noqa: N818 - control flow, not an error
 def hooked(
     model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]
 ) -> Iterator[None]:
-    """Hook `fns` at their sites for the block: each maps the whole activation, or returns None to look only."""
+    """Hook `fns` at their sites: each maps the whole activation, or returns None to look only."""
     points = {site: hook_point(model, site) for site in fns}
     removers: list[Callable[[], None]] = []
     try:
@@ -54,7 +54,7 @@ def read(
     mask: Mask | None,
     select: Mapping[Site, Callable[[Tensor], Tensor]],
 ) -> dict[Site, Tensor]:
-    """What `select` keeps of each site's activation, in one forward that stops after the last of them."""
+    """What `select` keeps of each site's activation, in a forward that stops after the last."""
     found: dict[Site, Tensor] = {}
 
     def keeper(site: Site) -> Callable[[Tensor], None]:
@@ -65,11 +65,8 @@ def read(
 
         return keep
 
-    with hooked(model, {site: keeper(site) for site in select}):
-        try:
-            forward(model, tokens, mask)
-        except _Enough:
-            pass
+    with hooked(model, {site: keeper(site) for site in select}), suppress(_Enough):
+        forward(model, tokens, mask)
     return found
 
 

@@ -1,12 +1,11 @@
-"""HookedTransformers with raw weights: from a hub name, or from a local directory, which 3.9 itself refuses."""
+"""HookedTransformers with raw weights, also from a local directory, which 3.9 itself refuses."""
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from lens_steer.models._forward import forward
+from lens_steer.models._forward import forward, input_device
 
 # Rounding of two implementations of one model, relative to the largest logit.
 _AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -29,7 +28,7 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
     hooked_transformer = _hooked_transformer()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(device).eval()
+    original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
     config, weights = _converted(original, device, dtype)
     model = hooked_transformer(config, AutoTokenizer.from_pretrained(path), move_to_device=False)
     model.load_and_process_state_dict(
@@ -50,7 +49,8 @@ def _hooked_transformer() -> Any:
     installed = version("transformer-lens")
     if int(installed.split(".")[0]) >= 4:
         raise ValueError(
-            f"backend 'hooked' needs TransformerLens 3.9, got {installed}, which removed HookedTransformer: "
+            f"backend 'hooked' needs TransformerLens 3.9, got {installed}, which removed "
+            "HookedTransformer: "
             "use backend='bridge'"
         )
     from transformer_lens import HookedTransformer
@@ -117,13 +117,15 @@ def _gemma_sizes(source: Any) -> dict[str, Any]:
 
 
 def _check_agreement(model: Any, original: Any, path: str) -> None:
-    vocab, device = original.config.vocab_size, original.device
-    tokens = (torch.arange(8, device=device)[None] * 37 + 11) % vocab
+    vocab = original.config.vocab_size
+    tokens = (torch.arange(8)[None] * 37 + 11) % vocab
     with torch.no_grad():
-        ours, theirs = forward(model, tokens)[..., :vocab], original(tokens).logits
+        ours = forward(model, tokens.to(input_device(model)))[..., :vocab].cpu()
+        theirs = original(tokens).logits
     error = ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1.0)).item()
     if not error <= _AGREEMENT[theirs.dtype]:
         raise ValueError(
-            f"TransformerLens' conversion of {path} gives other logits than Hugging Face (by {error:.1e} of the "
+            f"TransformerLens' conversion of {path} gives other logits than Hugging Face (by "
+            f"{error:.1e} of the "
             "largest): this architecture needs backend='bridge'"
         )

@@ -22,16 +22,19 @@ def load_model(
 
     Args:
         name: A hub name (`gpt2`) or a local directory in the Hugging Face format.
-        backend: `bridge` for a TransformerBridge, `hooked` for a HookedTransformer (TransformerLens 3.9).
+        backend: `bridge` for a TransformerBridge, `hooked` for a HookedTransformer (TransformerLens
+            3.9).
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None is CUDA where there is one, else the CPU.
         dtype: Of the weights; statistics are float32 whatever this is.
 
     Returns:
-        The model, checked: every function of lens_steer takes it, as it takes one you made yourself.
+        The model, checked: every function of lens_steer takes it, as it takes one you made
+        yourself.
 
     Raises:
-        ValueError: If nothing of that name can be loaded, the device is not there, the backend is not
-            to be had with the TransformerLens installed, or the model fails the check (`attach`).
+        ValueError: If nothing of that name can be loaded, the device is not there, the backend is
+            not to be had with the TransformerLens installed, or the model fails the check
+            (`attach`).
     """
     if backend not in ("bridge", "hooked"):
         raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")

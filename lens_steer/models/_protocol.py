@@ -36,5 +36,5 @@ class SteerableModel(Protocol):
 
 
 def is_bridge(model: Any) -> bool:
-    """Whether this is a TransformerBridge, told by what it wraps: 4.x refuses even to be asked for classes."""
+    """Whether this is a TransformerBridge; 4.x raises even when asked for the other class."""
     return hasattr(model, "original_model")

@@ -1,7 +1,8 @@
 """Adding a fixed vector: CAA's difference of class means, and a random one of the same size.
 
-Source: Rimsky et al. 2024, "Steering Llama 2 via Contrastive Activation Addition" (arXiv:2312.06681): the mean
-difference of the activations of desired and undesired continuations is added to the residual stream.
+Source: Rimsky et al. 2024, "Steering Llama 2 via Contrastive Activation Addition"
+(arXiv:2312.06681): the mean difference of the activations of desired and undesired continuations is
+added to the residual stream.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ class Additive(Intervention):
         super().__post_init__()
         if not self.at or len(self.at) != len(self.vectors) or len(set(self.at)) != len(self.at):
             raise ValueError(
-                f"got {len(self.vectors)} vectors for the sites {self.at}: expected one for each, each once"
+                f"got {len(self.vectors)} vectors for the sites {self.at}: expected one for each, "
+                "each once"
             )
         for site, vector in zip(self.at, self.vectors, strict=True):
             if not bool(torch.isfinite(vector).all()):
@@ -62,7 +64,8 @@ class Additive(Intervention):
         hook_point(model, site)
         if tuple(vector.shape) != site_shape(model, site.kind):
             raise ValueError(
-                f"the vector for {site.hook_name} has shape {tuple(vector.shape)}, but this model holds "
+                f"the vector for {site.hook_name} has shape {tuple(vector.shape)}, but this model "
+                "holds "
                 f"{site_shape(model, site.kind)} there"
             )
         parameter = next(iter(model.blocks[site.layer].parameters()))
@@ -126,7 +129,8 @@ class CAA(Additive):
             )
         if not bool(direction.any()):
             raise ValueError(
-                f"the class means at {site.hook_name} are equal: choose another layer or read position"
+                f"the class means at {site.hook_name} are equal: choose another layer or read "
+                "position"
             )
         return cls((site,), (direction,), provenance=activations.provenance)
 

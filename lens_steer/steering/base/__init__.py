@@ -1,4 +1,4 @@
-"""What all steering methods share: the intervention, its scope, the steered block and generation."""
+"""What all steering methods share: intervention, scope, the steered block, generation."""
 
 from lens_steer.steering.base._generate import continuations as continuations
 from lens_steer.steering.base._generate import generate as generate

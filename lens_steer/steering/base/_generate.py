@@ -1,4 +1,4 @@
-"""Continuing prompts while steering: one decode loop for both model classes, a random generator per row."""
+"""Continuing prompts while steering: one decode loop, a random generator per row."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -59,8 +59,8 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
         The continuations only, a leading space kept.
 
     Raises:
-        ValueError: If there are no prompts, one has no tokens or does not fit the context with what is to
-            be generated, sampling has no seed, or a method does not fit the model.
+        ValueError: If there are no prompts, one has no tokens or does not fit the context with what
+            is to be generated, sampling has no seed, or a method does not fit the model.
     """
     sampling = Sampling(temperature, top_p, seed)
     rows = prompt_rows(model, prompts, max_new_tokens)
@@ -116,7 +116,7 @@ def continuations(  # noqa: PLR0913 - as generate
     use_cache: bool = True,
     progress: bool = False,
 ) -> list[list[int]]:
-    """The tokens that follow each row, without the end-of-sequence token; arguments as `generate`."""
+    """The tokens that follow each row, end-of-sequence left out; arguments as `generate`."""
     found: dict[int, list[int]] = {}
     with tqdm(total=len(rows), desc="generate", disable=not progress) as bar:
         for batch in batches([len(row) + max_new_tokens for row in rows], token_budget):

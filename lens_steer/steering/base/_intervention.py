@@ -46,9 +46,10 @@ class Intervention(ABC):
 
     @abstractmethod
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """What it does at each site: pure functions of the activations `[n *site]` of the steered positions.
+        """What it does at each site: pure functions of the steered activations `[n *site]`.
 
-        They know nothing of positions, return new tensors, and hold their tensors on the model's device.
+        They know nothing of positions, return new tensors, and hold their tensors on the model's
+        device.
 
         Raises:
             ValueError: If the method does not fit the model.
@@ -57,7 +58,7 @@ class Intervention(ABC):
     def prepare(
         self: AnyIntervention, model: SteerableModel, tokens: Tokens, mask: Mask
     ) -> AnyIntervention:
-        """The method made ready for these prompts; called before a prompt's forward, may run the clean model."""
+        """The method made ready for these prompts; may run the clean model."""
         del model, tokens, mask
         return self
 
@@ -81,12 +82,13 @@ class Intervention(ABC):
         fixed = [site.hook_name for site in edits if not site.kind.editable]
         if fixed:
             raise ValueError(
-                f"{', '.join(fixed)} can be read but not edited (kind 'gate'): steer 'neuron' instead"
+                f"{', '.join(fixed)} can be read but not edited (kind 'gate'): steer 'neuron' "
+                "instead"
             )
         return edits if self.strength != 0 else {}
 
     def hooks(self, model: SteerableModel) -> list[tuple[str, Callable[..., Tensor]]]:
-        """`(hook name, fn)` that steer every position, for `model.run_with_hooks(fwd_hooks=...)`."""
+        """`(hook name, fn)` for every position, as `model.run_with_hooks(fwd_hooks=...)` takes."""
         return [
             (site.hook_name, _everywhere(edit)) for site, edit in self.active_edits(model).items()
         ]
@@ -99,7 +101,8 @@ class Intervention(ABC):
             if f.name not in hidden and f.repr
         ]
         settings = ", ".join([f"strength={self.strength:g}", *shown, *self._summary()])
-        return f"{type(self).__name__}({settings}) at {', '.join(site.hook_name for site in self.sites)}"
+        places = ", ".join(site.hook_name for site in self.sites)
+        return f"{type(self).__name__}({settings}) at {places}"
 
     def _summary(self) -> list[str]:
         """Further settings to print, for fields whose own repr is long (marked `repr=False`)."""

@@ -17,7 +17,8 @@ class Sampling:
 
     Attributes:
         temperature: Divides the logits; 0 takes the likeliest token, 1 samples the model as it is.
-        top_p: Share of the probability that is sampled from, the likeliest tokens first; 1 is all of it.
+        top_p: Share of the probability that is sampled from, the likeliest tokens first; 1 is all
+            of it.
         seed: Row i of a call draws from a generator seeded by (seed, i), whatever batch it is in.
     """
 
@@ -56,7 +57,7 @@ class Sampling:
 
 
 def nucleus(logits: Float[Tensor, "batch vocab"], top_p: float) -> Float[Tensor, "batch vocab"]:
-    """Logits with everything outside the smallest set of tokens that holds `top_p` at minus infinity."""
+    """Logits outside the smallest set of tokens that holds `top_p` set to minus infinity."""
     if top_p == 1:
         return logits
     ordered, order = logits.sort(dim=-1, descending=True)

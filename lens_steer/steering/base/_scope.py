@@ -1,14 +1,14 @@
 """Which positions of a forward pass are steered: pure arithmetic on masks and lengths."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-Scope = Literal["last", "prompt", "generated", "all"] | Sequence[int]
-_NAMED = ("last", "prompt", "generated", "all")
+Named = Literal["last", "prompt", "generated", "all"]
+Scope = Named | Sequence[int]
 
 
 def check_scope(scope: Scope) -> Scope:
@@ -18,9 +18,10 @@ def check_scope(scope: Scope) -> Scope:
         ValueError: If it is neither a known name nor positions counted from 0.
     """
     if isinstance(scope, str):
-        if scope not in _NAMED:
-            raise ValueError(f"scope {scope!r}: expected one of {', '.join(_NAMED)}, or positions")
-        return scope
+        if scope not in get_args(Named):
+            known = ", ".join(get_args(Named))
+            raise ValueError(f"scope {scope!r}: expected one of {known}, or positions")
+        return cast(Named, scope)
     positions = tuple(scope)
     if not positions or not all(isinstance(p, int) and p >= 0 for p in positions):
         raise ValueError(

@@ -25,7 +25,8 @@ class Session:
         scope: Scope,
         prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None,
     ) -> None:
-        self._model, self._scope = model, scope
+        self._model = model
+        self._scope: Scope = scope
         self._methods = methods
         self._edits: list[dict[Site, Edit]] = [method.active_edits(model) for method in methods]
         self._lengths = _checked(prompt_lengths)
@@ -86,7 +87,8 @@ class Session:
         if self._lengths is not None:
             if len(self._lengths) != batch:
                 raise ValueError(
-                    f"{len(self._lengths)} prompt_lengths for a batch of {batch}: expected one per row"
+                    f"{len(self._lengths)} prompt_lengths for a batch of {batch}: expected one per "
+                    "row"
                 )
             return self._lengths.to(seen.real.device)
         if self._generating:

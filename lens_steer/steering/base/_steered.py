@@ -23,15 +23,16 @@ def steered(
 ) -> Iterator[SteerableModel]:
     """Steer every forward pass of the block, and leave no trace after it, exceptions included.
 
-    Several methods act in list order at each site; nested blocks compose, the outer first. The model's
-    lock is held: other threads wait.
+    Several methods act in list order at each site; nested blocks compose, the outer first. The
+    model's lock is held: other threads wait.
 
     Args:
-        scope: `last` (the last prompt token, then every generated one), `prompt` (every prompt token but
-            the beginning-of-sequence token), `generated`, `all`, or positions counted from the row's first
-            real token.
-        prompt_lengths: Real tokens of each row's prompt. None: a forward that brings no key-value cache is
-            all prompt, one that brings one is all generated. The model's own `generate` needs no help.
+        scope: `last` (the last prompt token, then every generated one), `prompt` (every prompt
+            token but the beginning-of-sequence token), `generated`, `all`, or positions counted
+            from the row's first real token.
+        prompt_lengths: Real tokens of each row's prompt. None: a forward that brings no key-value
+            cache is all prompt, one that brings one is all generated. The model's own `generate`
+            needs no help.
 
     Raises:
         ValueError: If a method does not fit the model, or the scope or the lengths make no sense.
@@ -50,7 +51,7 @@ def steered(
 
 @contextmanager
 def _told_of(session: Session, model: Any, name: str) -> Iterator[None]:
-    """Let the session know for how long the model's own `generate` runs, so that prompts keep their lengths."""
+    """Tell the session while the model's own `generate` runs: prompts keep their lengths."""
     original = getattr(model, name)
     before = vars(model).get(name)
 

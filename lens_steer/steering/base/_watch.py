@@ -1,4 +1,4 @@
-"""Seeing each forward pass before its first block: its tokens, its padding and what a cache already holds."""
+"""Seeing each forward pass before its first block: tokens, padding, what a cache holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +76,9 @@ def _seen(given: Tensor, tokens: Tensor | None, past: int, mask: Tensor | None) 
         )
     if mask.ndim != 2 or mask.shape[0] != batch or mask.shape[1] < past + chunk:
         raise ValueError(
-            f"attention_mask of shape {tuple(mask.shape)}: expected ({batch}, {past + chunk}), one column for each "
-            "token in the cache and in this forward, so that padding can be told from text while steering"
+            f"attention_mask of shape {tuple(mask.shape)}: expected ({batch}, {past + chunk}), one "
+            "column for each "
+            "token in the cache and in this forward, so that padding can be told from text while "
+            "steering"
         )
     return Pass(chunk, mask[:, : past + chunk].bool(), tokens)
