@@ -47,6 +47,11 @@ def named(name: str) -> list[Row]:
     return _SETS[name]()
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """Words that show a named set's behaviour in a text; empty for any other set."""
+    return _WORDS.get(name, ())
+
+
 def _sad_stories() -> list[Row]:
     """Sad against happy turns of a children's story, both ending in the same word ("... was very").
 
@@ -68,3 +73,9 @@ def _sad_stories() -> list[Row]:
 
 
 _SETS: dict[str, Callable[[], list[Row]]] = {"stories:sad": _sad_stories}
+_WORDS = {
+    "stories:sad": (
+        *("sad", "sadly", "cry", "cries", "cried", "crying", "tear", "tears", "upset", "unhappy"),
+        *("lonely", "sorry", "hurt"),
+    )
+}

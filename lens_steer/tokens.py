@@ -179,8 +179,14 @@ def decode_continuation(
 
 
 def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
-    """Each token as text, for display."""
-    return [_tokenizer(model).decode([token], clean_up_tokenization_spaces=False) for token in ids]
+    """Each token as the text it adds to what precedes it, for display."""
+    tokenizer = _tokenizer(model)
+    found, before = [], ""
+    for end in range(1, len(ids) + 1):
+        text = tokenizer.decode(list(ids[:end]), clean_up_tokenization_spaces=False)
+        found.append(text[len(before) :] if text.startswith(before) else text)
+        before = text
+    return found
 
 
 def _tokenizer(model: SteerableModel) -> Any:

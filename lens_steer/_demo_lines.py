@@ -1,0 +1,45 @@
+"""The demo's report as lines of text."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from lens_steer.activations import Reading
+from lens_steer.models import SteerableModel, attach
+from lens_steer.pairs import ContrastivePairs
+
+if TYPE_CHECKING:
+    from lens_steer.demo import DemoReport
+
+
+def introduction(
+    name: str, model: SteerableModel, pairs: ContrastivePairs, found: Sequence[Reading]
+) -> Iterator[str]:
+    """The model, the pairs, and which tokens are read."""
+    seen = attach(model).fingerprint
+    weights = "processed" if seen.processed else "raw"
+    yield f"model    {name}: {seen.architecture}, {seen.n_layers} layers, d_model {seen.d_model},"
+    yield f"         {weights} weights, {seen.dtype}, as {type(model).__name__}"
+    yield f"pairs    {pairs!r}"
+    yield "read     the tokens in brackets, here of one desired and one undesired example:"
+    yield from (f"         {reading}" for reading in found)
+
+
+def conclusion(report: "DemoReport") -> Iterator[str]:
+    """The choice, what it does to each token, the test numbers, and texts side by side."""
+    swept, seed = report.sweep, report.sweep.seed
+    unsteered = swept.method[0]
+    yield f"chosen   on {len(report.choice.unsteered.texts)} dev prompts: {report.method!r}"
+    yield "steered  the tokens in brackets, with |edit| / |activation|:"
+    yield f"         {report.shown}"
+    yield f"test     {swept.behaviour_name}, {len(unsteered.behaviour)} examples, 95 % intervals:"
+    found = f"{unsteered.interval(seed=seed)}, perplexity {unsteered.perplexity:.3g}"
+    yield f"         unsteered {found}"
+    trials = {"steered": swept.method[report.chosen], "random": swept.reference[report.chosen]}
+    for name, trial in trials.items():
+        change = trial.minus(unsteered, seed=seed)
+        found = f"{trial.interval(seed=seed)}, perplexity {trial.perplexity:.3g}, change {change}"
+        yield f"         {name:9} {found}"
+    for _, row in report.texts.head(4).iterrows():
+        yield f"prompt   {row['prompt']!r}"
+        yield f"         unsteered {row['unsteered']!r}"
+        yield f"         steered   {row['steered']!r}"

@@ -1,0 +1,141 @@
+"""Saving and loading what was captured or fitted: safetensors with a JSON header, never pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
+from lens_steer.figures import write_whole
+from lens_steer.models import Fingerprint, SteerableModel
+from lens_steer.provenance import Provenance
+from lens_steer.sites import Kind, Site
+from lens_steer.steering.additive import CAA, Additive, Random
+from lens_steer.steering.base import Intervention
+
+_FORMAT = 1
+_KEY = "lens_steer"
+_TYPES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        *(CAA, Additive, Random),
+        *(Activations, LayerActivations, ContrastStats, Moments),
+        *(Provenance, Fingerprint, Site, Kind),
+    )
+}
+
+
+def save(thing: Any, path: str | Path) -> None:
+    """Write a method, activations or statistics to one file, whole or not at all.
+
+    The header says in plain JSON what it is, its settings and hook names, the model it was made on
+    (fingerprint, raw or processed weights, dtype), the versions and the seed: see `describe`.
+
+    Raises:
+        ValueError: If it is not something lens_steer saves, or the folder does not exist.
+    """
+    from safetensors.torch import save_file
+
+    if type(thing).__name__ not in _TYPES:
+        known = ", ".join(name for name in _TYPES)
+        raise ValueError(f"cannot save a {type(thing).__name__}: expected one of {known}")
+    tensors: dict[str, Tensor] = {}
+    content = _packed(thing, "", tensors)
+    header = {"format": _FORMAT, "shown": repr(thing), "content": content}
+    if isinstance(thing, Intervention):
+        header["hook_names"] = [site.hook_name for site in thing.sites]
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    write_whole(Path(path), lambda place: save_file(tensors, place, metadata={_KEY: text}))
+
+
+def load(path: str | Path, model: SteerableModel | None = None) -> Any:
+    """Read what `save` wrote.
+
+    Args:
+        model: The model it is to be used on; None checks nothing.
+
+    Raises:
+        ValueError: If the file is missing, damaged or not of lens_steer, or it was made on another
+            model than this one; the message says what differs.
+    """
+    header, tensors = _read(Path(path))
+    thing = _unpacked(header["content"], tensors, Path(path))
+    if model is not None:
+        source = getattr(thing, "provenance", None)
+        if source is not None:
+            source.check(model)
+        if isinstance(thing, Intervention):
+            thing.edits(model)  # fits the model's shapes, wherever it comes from
+    return thing
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """The header of a saved file: what it is, settings, hook names, model, versions, seed."""
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ValueError(f"no file {str(path)!r}: expected one that lens_steer.save wrote")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        header = json.loads(metadata[_KEY])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not a whole file of lens_steer ({error}): save it again"
+        ) from error
+    if header.get("format") != _FORMAT:
+        raise ValueError(
+            f"{str(path)!r} has format {header.get('format')}, this version reads {_FORMAT}: "
+            "use the version of lens_steer that wrote it"
+        )
+    return header, tensors
+
+
+def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """JSON for a value; tensors are put aside under the name of their place."""
+    if isinstance(value, Tensor):
+        tensors[place] = value.detach().cpu().clone().contiguous()
+        return {"tensor": place}
+    if isinstance(value, Enum):
+        return {"enum": type(value).__name__, "value": value.value}
+    if is_dataclass(value):
+        inner = {
+            f.name: _packed(getattr(value, f.name), f"{place}.{f.name}".lstrip("."), tensors)
+            for f in fields(value)
+        }
+        return {"type": type(value).__name__, "fields": inner}
+    if isinstance(value, Mapping):
+        return {"map": dict(value)}
+    if isinstance(value, tuple | list):
+        return [_packed(item, f"{place}.{i}", tensors) for i, item in enumerate(value)]
+    return value
+
+
+def _unpacked(value: Any, tensors: dict[str, Tensor], path: Path) -> Any:
+    if isinstance(value, list):
+        return tuple(_unpacked(item, tensors, path) for item in value)
+    if not isinstance(value, dict):
+        return value
+    try:
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        if "map" in value:
+            return dict(value["map"])
+        if "enum" in value:
+            return _TYPES[value["enum"]](value["value"])
+        inner = {name: _unpacked(item, tensors, path) for name, item in value["fields"].items()}
+        return _TYPES[value["type"]](**inner)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r} holds something this version does not know ({error}): "
+            "use the version of lens_steer that wrote it"
+        ) from error

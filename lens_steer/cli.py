@@ -1,0 +1,127 @@
+"""The `lens-steer` command."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Read language models and steer them, on TransformerLens.",
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        found = (f"{name} {version(name)}" for name in ("lens-steer", "transformer-lens", "torch"))
+        typer.echo(", ".join(found))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print versions.")
+    ] = False,
+) -> None:
+    """Read language models and steer them, on TransformerLens."""
+    del shown
+
+
+Model = Annotated[
+    str,
+    typer.Option(help="Hub name, or a directory in the Hugging Face format.", show_default=False),
+]
+Pairs = Annotated[
+    str,
+    typer.Option(
+        help="A named set (stories:sad), or a .jsonl or .csv file. Each line has prompt (or "
+        "messages), desired, undesired, and group if lines belong together; or, unpaired, text and label."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder for figures, their data, texts and the method.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the split, the sampling and the intervals.")]
+Words = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated; a text with one of them shows the behaviour. Left out: the named "
+        "set's words; for other pairs, the share whose desired continuation is the likelier.",
+        show_default=False,
+    ),
+]
+Read = Annotated[
+    Literal["last", "mean", "prompt_last"],
+    typer.Option(help="Read the continuation's last token, its mean, or the prompt's last token."),
+]
+Where = Annotated[
+    Literal["last", "prompt", "generated", "all"],
+    typer.Option(
+        help="Steer the last prompt token and all generated ones (last), the prompt but its first "
+        "token if that is the beginning-of-sequence token, the generated tokens, or all."
+    ),
+]
+Backend = Annotated[
+    Literal["bridge", "hooked"],
+    typer.Option(help="TransformerBridge, or HookedTransformer (TransformerLens 3.9)."),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps. Left out: CUDA where there is one.")
+]
+
+
+@app.command()
+def demo(  # noqa: PLR0913 - options of a command
+    model: Model,
+    pairs: Pairs = "stories:sad",
+    out: Out = Path("out/demo"),
+    seed: Seed = 0,
+    words: Words = "",
+    read: Read = "last",
+    scope: Where = "last",
+    backend: Backend = "bridge",
+    device: Device = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of each text.")] = 40,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Of the texts; 0 is greedy.")] = 0.7,
+    dev_prompts: Annotated[int, typer.Option(min=1, help="At most so many to choose on.")] = 48,
+) -> None:
+    """Read a model, choose CAA's layer and strength on dev, steer, report on test.
+
+    Shows which tokens are read, which are steered and by how much, and unsteered beside steered
+    texts.
+
+    Writes to OUT: separability.png (how far apart the classes are, by layer) and sweep.png
+    (behaviour and perplexity against the size of the push, beside a random direction), each with
+    its numbers as .csv and their origin as .json; choice.csv, texts.csv, method.safetensors (for
+    lens_steer.load).
+    """
+    from lens_steer.demo import DemoSettings, run
+
+    settings = DemoSettings(
+        model=model,
+        pairs=pairs,
+        out=out,
+        seed=seed,
+        words=tuple(word.strip() for word in words.split(",") if word.strip()),
+        read=read,
+        scope=scope,
+        backend=backend,
+        device=device,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        dev_prompts=dev_prompts,
+    )
+    run(settings, typer.echo)
+
+
+def main() -> None:
+    """Run the command; misuse ends with one line and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        typer.echo("lens-steer: " + " ".join(str(error).split()), err=True)
+        sys.exit(2)

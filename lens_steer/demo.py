@@ -1,0 +1,194 @@
+"""The main job from end to end: read a model, choose layer and strength on dev, report on test."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lens_steer._demo_lines import conclusion, introduction
+from lens_steer.activations import Activations, ReadPosition, capture, readings
+from lens_steer.artifacts import save
+from lens_steer.datasets import words_of
+from lens_steer.evaluation import Choice, SweepReport, WordList, choose, sweep
+from lens_steer.figures import save_figure, write_whole
+from lens_steer.models import SteerableModel, attach, load_model
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.separability import SeparabilityReport
+from lens_steer.steering.additive import CAA, Random
+from lens_steer.steering.base import Scope
+from lens_steer.steering.preview import Preview, preview
+from lens_steer.tokens import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
+SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65)
+SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo is run on.
+
+    Attributes:
+        model: Hub name or directory.
+        pairs: Named set or file.
+        out: Folder for everything it writes.
+        seed: Of the split, the texts and the intervals.
+        words: A text with one of these shows the behaviour; empty: the named set's own words, or,
+            for other pairs, the share whose desired continuation is the likelier.
+        read: Where activations are read, see `capture`.
+        scope: Where the model is steered, see `steered`.
+        backend: See `load_model`.
+        device: See `load_model`.
+        max_new_tokens: Of every text.
+        temperature: Of every text.
+        dev_prompts: At most so many prompts to choose the layer and the strength on.
+    """
+
+    model: str
+    pairs: str
+    out: Path
+    seed: int
+    words: tuple[str, ...] = ()
+    read: ReadPosition = "last"
+    scope: Scope = "last"
+    backend: Literal["bridge", "hooked"] = "bridge"
+    device: str | None = None
+    max_new_tokens: int = 40
+    temperature: float = 0.7
+    dev_prompts: int = 48
+
+
+@dataclass(frozen=True, eq=False)
+class DemoReport:
+    """What a run found.
+
+    Attributes:
+        separability: Of the classes, by layer, on dev.
+        choice: Of layer and strength, on dev.
+        method: The choice.
+        sweep: On test, at the chosen layer.
+        chosen: Index of the chosen strength in the sweep.
+        texts: Prompts with unsteered and steered continuations, on test.
+        shown: The first steered text, token by token.
+    """
+
+    separability: SeparabilityReport
+    choice: Choice
+    method: CAA
+    sweep: SweepReport
+    chosen: int
+    texts: "pd.DataFrame"
+    shown: Preview
+
+
+def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
+    """Run it; `say` gets each line of the report, files go to `settings.out`.
+
+    Raises:
+        ValueError: If anything in the settings cannot be used; no file is then half-written.
+    """
+    pairs = ContrastivePairs.load(settings.pairs)
+    train, dev, test = pairs.split(*SHARES, seed=settings.seed)
+    model = load_model(settings.model, backend=settings.backend, device=settings.device)
+    found = readings(model, (train.desired[0], train.undesired[0]), settings.read)
+    for line in introduction(settings.model, model, pairs, found):
+        say(line)
+    report = examine(model, (train, dev, test), settings)
+    _write(report, settings.out, model, settings)
+    for line in conclusion(report):
+        say(line)
+    say(f"written  {', '.join(sorted(p.name for p in settings.out.iterdir()))} in {settings.out}")
+    return report
+
+
+def examine(
+    model: SteerableModel,
+    parts: tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs],
+    settings: DemoSettings,
+) -> DemoReport:
+    """Fit on the first part, choose on the second, report on the third."""
+    train, dev, test = parts
+    activations = capture(model, train, "resid", read=settings.read)
+    held_out = capture(model, dev, "resid", read=settings.read)
+    separability = SeparabilityReport.fit(activations, held_out, seed=settings.seed)
+    words = settings.words or words_of(settings.pairs)
+    decoding: dict[str, Any] = {
+        "judge": WordList(words) if words else None,
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+        "scope": settings.scope,
+    }
+    candidates = sized_candidates(activations, SIZES[1:])
+    choice = choose(model, _first(dev, settings.dev_prompts), candidates, **decoding)
+    method = candidates[choice.best]
+    strengths = [size / relative_size(activations, method) for size in SIZES]
+    swept = sweep(
+        *(model, test, method, Random.like(method, seed=settings.seed), strengths),
+        relative=SIZES,
+        behaviour_name="share of texts with one of the words"
+        if words
+        else "share preferring desired",
+        **decoding,
+    )
+    chosen = min(range(len(SIZES)), key=lambda i: abs(strengths[i] - method.strength))
+    texts = _texts(model, test, swept, chosen)
+    shown = preview(
+        *(model, test.prompts[0], method),
+        continuation=swept.method[chosen].texts[0],
+        scope=settings.scope,
+    )
+    return DemoReport(separability, choice, method, swept, chosen, texts, shown)
+
+
+def sized_candidates(activations: Activations, sizes: tuple[float, ...]) -> list[CAA]:
+    """CAA at every layer where the classes differ, pushing by these shares of the activation."""
+    found = []
+    for layer in activations.layers:
+        at = activations.at(layer)
+        if bool(at.direction.any()):
+            method = CAA.fit(at)
+            found += [
+                method.with_strength(size / relative_size(activations, method)) for size in sizes
+            ]
+    if not found:
+        raise ValueError("the classes are equal at every layer read: read another position")
+    return found
+
+
+def relative_size(activations: Activations, method: CAA) -> float:
+    """|vector| / median |activation of the undesired class| at the method's layer."""
+    at = activations.at(method.sites[0].layer)
+    return float(method.vectors[0].norm() / at.undesired.norm(dim=-1).median())
+
+
+def _first(pairs: ContrastivePairs, n: int) -> ContrastivePairs:
+    return ContrastivePairs(pairs.desired[:n], pairs.undesired[:n], pairs.paired, pairs.name)
+
+
+def _texts(
+    model: SteerableModel, test: ContrastivePairs, swept: SweepReport, chosen: int
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    prompts = [render(model, prompt) for prompt in test.prompts]
+    texts = {"unsteered": swept.method[0].texts, "steered": swept.method[chosen].texts}
+    return pd.DataFrame({"prompt": prompts} | texts)
+
+
+def _write(report: DemoReport, out: Path, model: SteerableModel, settings: DemoSettings) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {str(out)!r} ({error.strerror})") from error
+    origin = {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}
+    for name, part in (("separability", report.separability), ("sweep", report.sweep)):
+        save_figure(part.figure(), out / f"{name}.png", part.table(), origin)
+    for name, table in (("choice", report.choice.table()), ("texts", report.texts)):
+        write_whole(
+            out / f"{name}.csv", lambda place, table=table: table.to_csv(place, index=False)
+        )
+    save(report.method, out / "method.safetensors")

@@ -1,0 +1,82 @@
+"""What a steering method does to a set of prompts: behaviour, perplexity, texts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.evaluation._intervals import Interval, interval
+from lens_steer.evaluation._judges import Judge
+from lens_steer.evaluation._likelihood import perplexity, preference
+from lens_steer.models import SteerableModel
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.base import Intervention, Sampling, Scope, continuations, prompt_rows
+from lens_steer.tokens import Encoded, decode_continuation, render
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One method on one set of prompts.
+
+    Attributes:
+        behaviour: In [0, 1], for each prompt (with a judge) or pair (without).
+        groups: Of each, for intervals.
+        perplexity: Of the texts under the unsteered model.
+        texts: One continuation per prompt.
+    """
+
+    behaviour: Float[Tensor, " example"]
+    groups: tuple[Any, ...]
+    perplexity: float
+    texts: tuple[str, ...]
+
+    def interval(self, *, seed: int) -> Interval:
+        """Mean behaviour with its interval."""
+        return interval(self.behaviour, self.groups, seed=seed)
+
+    def minus(self, other: "Evaluation", *, seed: int) -> Interval:
+        """Mean difference in behaviour to another evaluation of the same examples, paired."""
+        return interval(self.behaviour - other.behaviour, self.groups, seed=seed)
+
+
+def evaluate(  # noqa: PLR0913 - each is a knob of decoding
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    *methods: Intervention,
+    judge: Judge | None = None,
+    seed: int,
+    temperature: float = 1.0,
+    max_new_tokens: int = 40,
+    scope: Scope = "last",
+) -> Evaluation:
+    """Continue the prompts of `pairs`, steered, and score what comes.
+
+    Args:
+        judge: Scores the texts. None: the behaviour is the share of pairs whose desired
+            continuation has the higher log-probability per token.
+        seed: The same seed gives every method the same random draws, so that differences are
+            paired.
+
+    Raises:
+        ValueError: As `generate`; without a judge, if the pairs are unpaired.
+    """
+    prompts = pairs.prompts
+    rows = prompt_rows(model, prompts, max_new_tokens)
+    sampling = Sampling(temperature, seed=seed)
+    found = continuations(
+        model, rows, *methods, sampling=sampling, max_new_tokens=max_new_tokens, scope=scope
+    )
+    texts = [decode_continuation(model, row, new) for row, new in zip(rows, found, strict=True)]
+    written = [Encoded((*row, *new), len(row)) for row, new in zip(rows, found, strict=True) if new]
+    group_of = {
+        example.prompt: example.group or example.prompt
+        for example in (*pairs.undesired, *pairs.desired)
+    }
+    if judge is None:
+        behaviour = (preference(model, pairs, *methods, scope=scope) > 0).float()
+        groups = tuple(group_of[example.prompt] for example in pairs.desired)
+    else:
+        behaviour = judge([render(model, prompt) for prompt in prompts], texts)
+        groups = tuple(group_of[prompt] for prompt in prompts)
+    return Evaluation(behaviour, groups, perplexity(model, written), tuple(texts))

@@ -1,0 +1,40 @@
+"""Judges: what counts as showing the behaviour."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Judge(Protocol):
+    """Any callable that scores texts; 1 is the behaviour, 0 its absence."""
+
+    def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
+        """A score in [0, 1] for each continuation."""
+        ...
+
+
+@dataclass(frozen=True)
+class WordList:
+    """Scores 1 where a continuation has at least one of the words, whole and in any case.
+
+    Attributes:
+        words: Without regular expressions; inflections are to be listed.
+    """
+
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", tuple(self.words))
+        if not self.words or not all(isinstance(w, str) and w.strip() for w in self.words):
+            raise ValueError(f"got the words {self.words!r}, expected at least one, none blank")
+
+    def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
+        """See `Judge`."""
+        del prompts
+        pattern = re.compile(r"\b(" + "|".join(map(re.escape, self.words)) + r")\b", re.IGNORECASE)
+        return torch.tensor([float(bool(pattern.search(text))) for text in texts])

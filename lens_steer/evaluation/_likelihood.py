@@ -1,0 +1,69 @@
+"""How likely a model finds given continuations, steered or not."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.models import SteerableModel, attach, forward
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.base import Intervention, Scope, steered
+from lens_steer.tokens import Encoded, batches, encode, pad
+
+
+def log_probabilities(
+    model: SteerableModel,
+    rows: Sequence[Encoded],
+    *methods: Intervention,
+    scope: Scope = "last",
+    token_budget: int = 4096,
+) -> list[Float[Tensor, " token"]]:
+    """Log-probability (nats) of each token of each continuation, given what precedes it.
+
+    Raises:
+        ValueError: If a method does not fit the model.
+    """
+    found: dict[int, Tensor] = {}
+    for batch in batches([len(row.ids) for row in rows], token_budget):
+        tokens, mask = pad(model, [rows[i].ids for i in batch])
+        lengths = [rows[i].prompt_length for i in batch]
+        steering = steered(model, *methods, scope=scope, prompt_lengths=lengths)
+        with attach(model).lock, torch.no_grad(), steering if methods else nullcontext():
+            logits = forward(model, tokens, None if bool(mask.all()) else mask)
+        scores = logits[:, :-1].float().log_softmax(dim=-1)
+        taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
+        for i, row in zip(batch, taken, strict=True):
+            start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
+            found[i] = row[start - 1 : len(rows[i].ids) - 1]
+    return [found[i] for i in range(len(rows))]
+
+
+def preference(
+    model: SteerableModel, pairs: ContrastivePairs, *methods: Intervention, scope: Scope = "last"
+) -> Float[Tensor, " pair"]:
+    """Log-probability per token of the desired continuation minus that of the undesired, nats.
+
+    Raises:
+        ValueError: If the pairs are unpaired.
+    """
+    if not pairs.paired:
+        raise ValueError(
+            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
+        )
+    sides = []
+    for side in (pairs.desired, pairs.undesired):
+        rows = [encode(model, example.prompt, example.continuation) for example in side]
+        scores = log_probabilities(model, rows, *methods, scope=scope)
+        sides.append(torch.stack([score.mean() for score in scores]))
+    return sides[0] - sides[1]
+
+
+def perplexity(model: SteerableModel, rows: Sequence[Encoded]) -> float:
+    """Perplexity of continuations under the unsteered model: exp of the mean surprise per token.
+
+    It is low for degenerate text as well: read it beside the text, and on both sides of the model's
+    own.
+    """
+    return float(torch.cat(log_probabilities(model, rows)).mean().neg().exp())

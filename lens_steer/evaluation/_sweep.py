@@ -1,0 +1,118 @@
+"""A method at several strengths, beside a random direction of the same size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from lens_steer.evaluation._evaluate import Evaluation, evaluate
+from lens_steer.evaluation._judges import Judge
+from lens_steer.models import SteerableModel
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.base import Intervention
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class SweepReport:
+    """A method at several strengths, beside a reference of the same size.
+
+    Attributes:
+        strengths: Dimensionless.
+        relative: |strength * vector| / median |activation|, for each.
+        method: At each strength.
+        reference: The random direction at each strength.
+        behaviour_name: What the behaviour is called on the axis.
+        seed: Of the texts and the intervals.
+    """
+
+    strengths: tuple[float, ...]
+    relative: tuple[float, ...]
+    method: tuple[Evaluation, ...]
+    reference: tuple[Evaluation, ...]
+    behaviour_name: str
+    seed: int
+
+    def table(self) -> "pd.DataFrame":
+        """One row per strength and method, behaviour with its interval."""
+        import pandas as pd
+
+        rows = []
+        for name, trials in (("method", self.method), ("random", self.reference)):
+            for strength, relative, trial in zip(
+                self.strengths, self.relative, trials, strict=True
+            ):
+                found = trial.interval(seed=self.seed)
+                row = {"direction": name, "strength": strength, "relative_norm": relative}
+                row |= {
+                    "behaviour": found.mean,
+                    "behaviour_low": found.low,
+                    "behaviour_high": found.high,
+                }
+                rows.append(row | {"perplexity": trial.perplexity})
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Behaviour and perplexity against the size of the push."""
+        from lens_steer.figures import subplots
+
+        figure, (above, below) = subplots(2, 1, width=5.0, height=5.2, sharex=True)
+        table = self.table()
+        for name, colour in (("method", "C0"), ("random", "C7")):
+            part = table[table["direction"] == name]
+            x = part["relative_norm"]
+            above.plot(x, part["behaviour"], "o-", color=colour, label=name)
+            above.fill_between(
+                x, part["behaviour_low"], part["behaviour_high"], color=colour, alpha=0.2, lw=0
+            )
+            below.plot(x, part["perplexity"], "o-", color=colour, label=name)
+        above.set(ylabel=self.behaviour_name, ylim=(0, None))
+        above.legend(title=f"{len(self.method[0].behaviour)} examples, 95 % interval")
+        below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
+        below.set(
+            xlabel="size of the push, |strength x vector| / median |activation|", yscale="log"
+        )
+        below.set(ylabel="perplexity of the text\n(unsteered model, dotted: 2 x)")
+        return figure
+
+
+def sweep(  # noqa: PLR0913 - as evaluate
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    method: Intervention,
+    reference: Intervention,
+    strengths: Sequence[float],
+    *,
+    relative: Sequence[float],
+    judge: Judge | None = None,
+    behaviour_name: str = "share preferring desired",
+    seed: int,
+    progress: bool = True,
+    **decoding: Any,
+) -> SweepReport:
+    """Evaluate a method and a reference at each strength, on the same prompts and random draws.
+
+    Raises:
+        ValueError: As `evaluate`, and if there is not one relative size per strength.
+    """
+    if len(strengths) != len(relative):
+        raise ValueError(f"{len(relative)} relative sizes for {len(strengths)} strengths")
+    trials: list[list[Evaluation]] = [[], []]
+    with tqdm(total=2 * len(strengths), desc="sweep", disable=not progress) as bar:
+        for strength in strengths:
+            for kept, direction in zip(trials, (method, reference), strict=True):
+                steering = direction.with_strength(strength)
+                kept.append(evaluate(model, pairs, steering, judge=judge, seed=seed, **decoding))
+                bar.update()
+    return SweepReport(
+        tuple(map(float, strengths)),
+        tuple(map(float, relative)),
+        method=tuple(trials[0]),
+        reference=tuple(trials[1]),
+        behaviour_name=behaviour_name,
+        seed=seed,
+    )

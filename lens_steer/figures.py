@@ -1,0 +1,73 @@
+"""One look for every figure, and one way to save it: with its numbers and their origin."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "lens_steer",
+}
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, *, width: float = 5.0, height: float = 3.2, **options: Any
+) -> tuple["Figure", Any]:
+    """A figure in our style and its axes, sizes in inches; notebooks show what is returned."""
+    from matplotlib import pyplot as plt
+
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
+    plt.close(figure)  # no longer pyplot's to show: the caller has it
+    return figure, axes
+
+
+def save_figure(
+    figure: "Figure", path: str | Path, data: "pd.DataFrame", provenance: Mapping[str, Any]
+) -> None:
+    """Write `path` (its suffix is the format), its data as `.csv`, their origin as `.json`.
+
+    Each file is written whole or not at all.
+
+    Raises:
+        ValueError: If the folder does not exist.
+    """
+    target = Path(path)
+    text = json.dumps(dict(provenance), indent=2, sort_keys=True, default=str)
+    write_whole(target, lambda place: figure.savefig(place, format=target.suffix[1:], dpi=160))
+    write_whole(target.with_suffix(".csv"), lambda place: data.to_csv(place, index=False))
+    write_whole(
+        target.with_suffix(".json"), lambda place: place.write_text(text + "\n", encoding="utf-8")
+    )
+
+
+def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file beside `target`, then move it there.
+
+    Raises:
+        ValueError: If the folder does not exist.
+    """
+    if not target.parent.is_dir():
+        raise ValueError(
+            f"no folder {str(target.parent)!r} to write {target.name!r} in: make it first"
+        )
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:
+        complete = Path(folder) / target.name
+        write(complete)
+        os.replace(complete, target)
