@@ -41,7 +41,8 @@ Pairs = Annotated[
     str,
     typer.Option(
         help="A named set (stories:sad), or a .jsonl or .csv file. Each line has prompt (or "
-        "messages), desired, undesired, and group if lines belong together; or, unpaired, text and label."
+        "messages), desired, undesired, and group if lines belong together; or, unpaired, text and "
+        "label."
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for figures, their data, texts and the method.")]

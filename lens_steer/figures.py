@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,20 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def subplots(
+@contextmanager
+def canvas(
     rows: int = 1, columns: int = 1, *, width: float = 5.0, height: float = 3.2, **options: Any
-) -> tuple["Figure", Any]:
-    """A figure in our style and its axes, sizes in inches; notebooks show what is returned."""
+) -> Iterator[tuple["Figure", Any]]:
+    """A figure and its axes, everything drawn inside the block in our style; sizes in inches.
+
+    The figure is the caller's, not pyplot's: nothing is shown, notebooks display what is returned.
+    """
     from matplotlib import pyplot as plt
 
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
-    plt.close(figure)  # no longer pyplot's to show: the caller has it
-    return figure, axes
+        plt.close(figure)
+        yield figure, axes
 
 
 def save_figure(

@@ -80,26 +80,22 @@ class SeparabilityReport:
 
     def figure(self) -> "Figure":
         """Area under the curve against the layer, with the control's band."""
-        from lens_steer.figures import subplots
+        from lens_steer.figures import canvas
 
-        figure, axes = subplots(width=5.0, height=3.0)
-        x = np.arange(len(self.labels))
-        band = {"alpha": 0.25, "lw": 0}
-        axes.fill_between(x, self.low, self.high, color="C0", **band)
-        axes.plot(x, self.auc, "o-", color="C0", label="mean difference of the training pairs")
-        shuffled = "the same, classes shuffled"
-        axes.fill_between(
-            x, self.control_low, self.control_high, color="C7", label=shuffled, **band
-        )
-        axes.axhline(0.5, color="k", lw=0.8, ls=":")
-        axes.set_xticks(x, self.labels)
-        axes.set(
-            xlabel="layer (output of the block)", ylabel="held-out area under ROC", ylim=(0, 1.03)
-        )
-        desired, undesired = self.held_out
-        axes.legend(
-            loc="lower right", title=f"{desired} desired, {undesired} undesired, 95 % bands"
-        )
+        x, band = np.arange(len(self.labels)), {"alpha": 0.25, "lw": 0}
+        with canvas(width=5.0, height=3.0) as (figure, axes):
+            band_label = "the same, classes swapped at random"
+            axes.fill_between(x, self.control_low, self.control_high, color="C7", **band)
+            axes.fill_between(x, self.low, self.high, color="C0", **band)
+            axes.plot(x, self.auc, "o-", color="C0", label="mean difference of training pairs")
+            axes.plot([], [], color="C7", lw=6, alpha=0.25, label=band_label)
+            axes.axhline(0.5, color="k", lw=0.8, ls=":")
+            axes.set_xticks(x, self.labels)
+            axes.set(xlabel="layer (output of the block)", ylim=(0, 1.03))
+            axes.set(ylabel="held-out area under ROC")
+            desired, undesired = self.held_out
+            sizes = f"{desired} desired, {undesired} undesired, 95 % bands"
+            axes.legend(loc="upper left", title=sizes)
         return figure
 
 

@@ -27,6 +27,7 @@ class SweepReport:
         method: At each strength.
         reference: The random direction at each strength.
         behaviour_name: What the behaviour is called on the axis.
+        method_name: What the method is called in the legend.
         seed: Of the texts and the intervals.
     """
 
@@ -35,6 +36,7 @@ class SweepReport:
     method: tuple[Evaluation, ...]
     reference: tuple[Evaluation, ...]
     behaviour_name: str
+    method_name: str
     seed: int
 
     def table(self) -> "pd.DataFrame":
@@ -42,7 +44,7 @@ class SweepReport:
         import pandas as pd
 
         rows = []
-        for name, trials in (("method", self.method), ("random", self.reference)):
+        for name, trials in ((self.method_name, self.method), ("random", self.reference)):
             for strength, relative, trial in zip(
                 self.strengths, self.relative, trials, strict=True
             ):
@@ -58,25 +60,24 @@ class SweepReport:
 
     def figure(self) -> "Figure":
         """Behaviour and perplexity against the size of the push."""
-        from lens_steer.figures import subplots
+        from lens_steer.figures import canvas
 
-        figure, (above, below) = subplots(2, 1, width=5.0, height=5.2, sharex=True)
         table = self.table()
-        for name, colour in (("method", "C0"), ("random", "C7")):
-            part = table[table["direction"] == name]
-            x = part["relative_norm"]
-            above.plot(x, part["behaviour"], "o-", color=colour, label=name)
-            above.fill_between(
-                x, part["behaviour_low"], part["behaviour_high"], color=colour, alpha=0.2, lw=0
-            )
-            below.plot(x, part["perplexity"], "o-", color=colour, label=name)
-        above.set(ylabel=self.behaviour_name, ylim=(0, None))
-        above.legend(title=f"{len(self.method[0].behaviour)} examples, 95 % interval")
-        below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
-        below.set(
-            xlabel="size of the push, |strength x vector| / median |activation|", yscale="log"
-        )
-        below.set(ylabel="perplexity of the text\n(unsteered model, dotted: 2 x)")
+        with canvas(2, 1, width=5.0, height=5.2, sharex=True) as (figure, (above, below)):
+            for name, colour in ((self.method_name, "C0"), ("random", "C7")):
+                part = table[table["direction"] == name]
+                x, low, high = part["relative_norm"], part["behaviour_low"], part["behaviour_high"]
+                above.plot(x, part["behaviour"], "o-", color=colour, label=name)
+                above.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+                below.plot(x, part["perplexity"], "o-", color=colour, label=name)
+            above.set(ylabel=self.behaviour_name, ylim=(0, 1))
+            counted = f"{len(self.method[0].behaviour)} examples, 95 % interval"
+            above.legend(title=counted, loc="upper left")
+            below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
+            below.set(xlabel="size of the push, |strength x vector| / median |activation|")
+            below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)", yscale="log")
+            below.yaxis.set_major_formatter("{x:g}")
+            below.yaxis.set_minor_formatter("{x:g}")
         return figure
 
 
@@ -114,5 +115,6 @@ def sweep(  # noqa: PLR0913 - as evaluate
         method=tuple(trials[0]),
         reference=tuple(trials[1]),
         behaviour_name=behaviour_name,
+        method_name=type(method).__name__,
         seed=seed,
     )
