@@ -13,10 +13,20 @@ from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
 from lens_steer.activations import LayerActivations as LayerActivations
 from lens_steer.activations import capture as capture
+from lens_steer.activations import readings as readings
+from lens_steer.artifacts import describe as describe
+from lens_steer.artifacts import load as load
+from lens_steer.artifacts import save as save
+from lens_steer.evaluation import WordList as WordList
+from lens_steer.evaluation import choose as choose
+from lens_steer.evaluation import evaluate as evaluate
+from lens_steer.evaluation import preference as preference
+from lens_steer.evaluation import sweep as sweep
 from lens_steer.models import SteerableModel as SteerableModel
 from lens_steer.models import load_model as load_model
 from lens_steer.pairs import ContrastivePairs as ContrastivePairs
 from lens_steer.pairs import Example as Example
+from lens_steer.separability import SeparabilityReport as SeparabilityReport
 from lens_steer.sites import Kind as Kind
 from lens_steer.sites import Site as Site
 from lens_steer.steering.additive import CAA as CAA
@@ -26,3 +36,4 @@ from lens_steer.steering.base import Intervention as Intervention
 from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import steered as steered
+from lens_steer.steering.preview import preview as preview

@@ -5,18 +5,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens_steer._demo_lines import conclusion, introduction
+from lens_steer._demo_report import DemoReport, conclusion, introduction
 from lens_steer.activations import Activations, ReadPosition, capture, readings
 from lens_steer.artifacts import save
 from lens_steer.datasets import words_of
-from lens_steer.evaluation import Choice, SweepReport, WordList, choose, sweep
+from lens_steer.evaluation import SweepReport, WordList, choose, sweep
 from lens_steer.figures import save_figure, write_whole
 from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.separability import SeparabilityReport
 from lens_steer.steering.additive import CAA, Random
 from lens_steer.steering.base import Scope
-from lens_steer.steering.preview import Preview, preview
+from lens_steer.steering.preview import preview
 from lens_steer.tokens import render
 
 if TYPE_CHECKING:
@@ -59,29 +59,6 @@ class DemoSettings:
     max_new_tokens: int = 40
     temperature: float = 0.7
     dev_prompts: int = 48
-
-
-@dataclass(frozen=True, eq=False)
-class DemoReport:
-    """What a run found.
-
-    Attributes:
-        separability: Of the classes, by layer, on dev.
-        choice: Of layer and strength, on dev.
-        method: The choice.
-        sweep: On test, at the chosen layer.
-        chosen: Index of the chosen strength in the sweep.
-        texts: Prompts with unsteered and steered continuations, on test.
-        shown: The first steered text, token by token.
-    """
-
-    separability: SeparabilityReport
-    choice: Choice
-    method: CAA
-    sweep: SweepReport
-    chosen: int
-    texts: "pd.DataFrame"
-    shown: Preview
 
 
 def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:

@@ -1,14 +1,42 @@
-"""The demo's report as lines of text."""
+"""What the demo found, and how it is told."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lens_steer.activations import Reading
+from lens_steer.evaluation import Choice, SweepReport
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs
+from lens_steer.separability import SeparabilityReport
+from lens_steer.steering.additive import CAA
+from lens_steer.steering.preview import Preview
 
 if TYPE_CHECKING:
-    from lens_steer.demo import DemoReport
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class DemoReport:
+    """What a run found.
+
+    Attributes:
+        separability: Of the classes, by layer, on dev.
+        choice: Of layer and strength, on dev.
+        method: The choice.
+        sweep: On test, at the chosen layer.
+        chosen: Index of the chosen strength in the sweep.
+        texts: Prompts with unsteered and steered continuations, on test.
+        shown: The first steered text, token by token.
+    """
+
+    separability: SeparabilityReport
+    choice: Choice
+    method: CAA
+    sweep: SweepReport
+    chosen: int
+    texts: "pd.DataFrame"
+    shown: Preview
 
 
 def introduction(
@@ -24,7 +52,7 @@ def introduction(
     yield from (f"         {reading}" for reading in found)
 
 
-def conclusion(report: "DemoReport") -> Iterator[str]:
+def conclusion(report: DemoReport) -> Iterator[str]:
     """The choice, what it does to each token, the test numbers, and texts side by side."""
     swept, seed = report.sweep, report.sweep.seed
     unsteered = swept.method[0]
