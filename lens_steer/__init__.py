@@ -1,12 +1,12 @@
 """Read a language model and steer it.
 
-model = ls.load_model("gpt2")                                  # or any HookedTransformer or
-TransformerBridge pairs = ls.ContrastivePairs.load([(prompt, desired, undesired), ...])
-train, dev, test = pairs.split(0.6, 0.2, 0.2, seed=0)
-resid = ls.capture(model, train, "resid")                      # activations of either class, all
-layers method = ls.CAA.fit(resid.at(layer=3))                         # a value: 2 * a - b,
-with_strength(0.5), print it texts = ls.generate(model, prompts, method, seed=0)            # or:
-with ls.steered(model, method): ...
+>>> import lens_steer as ls
+>>> model = ls.load_model("gpt2")  # or any HookedTransformer or TransformerBridge
+>>> pairs = ls.ContrastivePairs.load("pairs.jsonl")  # or [(prompt, desired, undesired), ...]
+>>> train, dev, test = pairs.split(0.6, 0.2, 0.2, seed=0)
+>>> resid = ls.capture(model, train, "resid")  # activations of either class, at every layer
+>>> method = ls.CAA.fit(resid.at(layer=3))  # a value: 2 * a - b, with_strength(0.5), print it
+>>> texts = ls.generate(model, test.prompts, method, seed=0)  # or: with ls.steered(model, method):
 """
 
 from lens_steer.activations import Activations as Activations

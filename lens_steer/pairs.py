@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lens_steer._pair_files import read_csv, read_jsonl
 from lens_steer.datasets import named
@@ -192,6 +190,9 @@ class ContrastivePairs:
 
     def _clusters(self) -> np.ndarray:
         """A number per example, desired first: equal where prompt, group or pair ties them."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
         examples = (*self.desired, *self.undesired)
         keys: dict[Any, int] = {}
         edges = []
