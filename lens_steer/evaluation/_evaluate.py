@@ -22,7 +22,7 @@ class Evaluation:
     Attributes:
         behaviour: In [0, 1], for each prompt (with a judge) or pair (without).
         groups: Of each, for intervals.
-        perplexity: Of the texts under the unsteered model.
+        perplexity: Of the texts under the unsteered model; NaN if every text is empty.
         texts: One continuation per prompt.
     """
 
@@ -36,7 +36,15 @@ class Evaluation:
         return interval(self.behaviour, self.groups, seed=seed)
 
     def minus(self, other: "Evaluation", *, seed: int) -> Interval:
-        """Mean difference in behaviour to another evaluation of the same examples, paired."""
+        """Mean difference in behaviour to another evaluation of the same examples, paired.
+
+        Raises:
+            ValueError: If the other is of other examples.
+        """
+        if self.groups != other.groups:
+            raise ValueError(
+                "the two evaluations are of different examples: evaluate the same pairs"
+            )
         return interval(self.behaviour - other.behaviour, self.groups, seed=seed)
 
 

@@ -32,6 +32,7 @@ class Attachment:
 
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
+_first_look = RLock()  # two threads that meet a new model would hook it at the same time
 
 
 def attach(model: SteerableModel) -> Attachment:
@@ -41,13 +42,14 @@ def attach(model: SteerableModel) -> Attachment:
         ValueError: If it is not a steerable model, a hook point is missing, or
             `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
     """
-    known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
     processed = is_processed(model)
-    if known is None:
-        known = _attached[model] = Attachment(_check(model, processed))
-    elif known.fingerprint.processed != processed:  # its weights were folded since: keep the lock
-        known = _attached[model] = Attachment(_check(model, processed), known.lock)
-    return known
+    with _first_look:
+        known = _attached.get(model)
+        if known is None:
+            known = _attached[model] = Attachment(_check(model, processed))
+        elif known.fingerprint.processed != processed:  # folded since: the lock stays
+            known = _attached[model] = Attachment(_check(model, processed), known.lock)
+        return known
 
 
 def is_processed(model: Any) -> bool:

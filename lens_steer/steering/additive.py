@@ -7,6 +7,7 @@ added to the residual stream.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 import torch
 from jaxtyping import Float
@@ -77,8 +78,12 @@ class Additive(Intervention):
 
         return add
 
+    __array_ufunc__ = None  # numpy's numbers on the left leave the product to us
+
     def __mul__(self, factor: float) -> "Additive":
-        scaled = tuple(factor * vector for vector in self.vectors)
+        if isinstance(factor, bool) or not isinstance(factor, Real):
+            return NotImplemented
+        scaled = tuple(float(factor) * vector for vector in self.vectors)
         return Additive(self.at, scaled, strength=self.strength, provenance=self.provenance)
 
     __rmul__ = __mul__
@@ -122,6 +127,8 @@ class CAA(Additive):
         Raises:
             ValueError: If the two class means are equal, or the kind cannot be edited.
         """
+        if not isinstance(activations, LayerActivations):
+            raise ValueError(f"got {activations!r}, expected one layer of it: .at(layer=...)")
         site, direction = Site(activations.layer, activations.kind), activations.direction
         if not site.kind.editable:
             raise ValueError(

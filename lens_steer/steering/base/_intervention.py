@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from math import isfinite
+from numbers import Real
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -30,14 +31,10 @@ class Intervention(ABC):
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.strength, bool)
-            or not isinstance(self.strength, int | float)
-            or not isfinite(self.strength)
-        ):
-            raise ValueError(
-                f"strength {self.strength!r}: expected a finite number; 0 is no steering"
-            )
+        given = self.strength
+        if isinstance(given, bool) or not isinstance(given, Real) or not isfinite(given):
+            raise ValueError(f"strength {given!r}: expected a finite number; 0 is no steering")
+        object.__setattr__(self, "strength", float(given))
 
     @property
     @abstractmethod

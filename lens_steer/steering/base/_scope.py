@@ -1,6 +1,7 @@
 """Which positions of a forward pass are steered: pure arithmetic on masks and lengths."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Literal, cast, get_args
 
 import torch
@@ -22,8 +23,8 @@ def check_scope(scope: Scope) -> Scope:
             known = ", ".join(get_args(Named))
             raise ValueError(f"scope {scope!r}: expected one of {known}, or positions")
         return cast(Named, scope)
-    positions = tuple(scope)
-    if not positions or not all(isinstance(p, int) and p >= 0 for p in positions):
+    positions = tuple(int(p) if isinstance(p, Integral) else -1 for p in scope)
+    if not positions or min(positions) < 0:
         raise ValueError(
             f"scope {scope!r}: expected positions counted from the first real token, which is 0"
         )

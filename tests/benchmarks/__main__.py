@@ -1,0 +1,171 @@
+"""Speed, as ratios within one run: interleaved, medians, the base measured against itself.
+
+`make bench` prints one line per target. Absolute times mean nothing on a shared machine; a ratio of
+two things timed in turn does. Nothing here gates anything.
+"""
+
+import argparse
+import gc
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import lens_steer as ls
+from lens_steer.activations._batching import read_rows
+from lens_steer.models import input_device, read
+from lens_steer.sites import Kind
+from lens_steer.tokens import Encoded
+from tests.conftest import tokenizer_of
+
+
+def llama(width: int, layers: int, backend: str) -> ls.SteerableModel:
+    """A random Llama of that size, loaded as a user would load it."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=512,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        LlamaForCausalLM(config).save_pretrained(folder)
+        tokenizer_of("llama").save_pretrained(folder)
+        return ls.load_model(folder, backend=backend)
+
+
+def interleaved(runs: int, *actions: Callable[[], object]) -> list[list[float]]:
+    """Seconds of each action, taken in turn after one warm-up each."""
+    times: list[list[float]] = [[] for _ in actions]
+    for action in actions:
+        action()
+    for _ in range(runs):
+        for kept, action in zip(times, actions, strict=True):
+            start = time.perf_counter()
+            action()
+            kept.append(time.perf_counter() - start)
+    return times
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """Median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def capture_speed(runs: int, backend: str) -> str:
+    """A bare forward stopped after the last block, against reading every block's output in it."""
+    model = llama(512, 8, backend)
+    tokens = torch.randint(0, 500, (4, 128), device=input_device(model))
+    rows = [Encoded(tuple(row), 1) for row in tokens.tolist()]
+    sites = [ls.Site(layer) for layer in range(model.cfg.n_layers)]
+
+    def bare() -> None:
+        with torch.no_grad():
+            read(model, tokens, None, {sites[-1]: lambda x: x[:, -1]})
+
+    def captured() -> None:
+        list(read_rows(model, rows, sites, "last"))
+
+    first, taken, second = interleaved(runs, bare, captured, bare)
+    return f"bare / capture {ratio(first, taken):.3f} (bare / bare {ratio(first, second):.3f})"
+
+
+def generation_speed(runs: int, backend: str) -> str:
+    """Generation with CAA at one layer, against unsteered."""
+    model = llama(256, 8, backend)
+    method = ls.Additive((ls.Site(4),), (torch.randn(256),))
+    prompts = ["the cat sat on the mat", "a dog"]
+
+    def plain() -> None:
+        ls.generate(model, prompts, max_new_tokens=32, temperature=0.0)
+
+    def steered() -> None:
+        ls.generate(model, prompts, method, max_new_tokens=32, temperature=0.0)
+
+    first, taken, second = interleaved(runs, plain, steered, plain)
+    base = ratio(second, first)
+    return f"CAA / unsteered {ratio(taken, first):.3f} (unsteered / unsteered {base:.3f})"
+
+
+def import_speed(runs: int, backend: str) -> str:
+    """Importing lens_steer after torch, against importing torch."""
+    del backend
+
+    def seconds(code: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+
+    seconds("import torch, lens_steer")
+    pairs = [
+        (seconds("import torch"), seconds("import torch, lens_steer"), seconds("import torch"))
+        for _ in range(runs)
+    ]
+    base, ours, again = (list(column) for column in zip(*pairs, strict=True))
+    return f"lens_steer / torch {ratio(ours, base):.3f} (torch / torch {ratio(again, base):.3f})"
+
+
+def streaming_memory(runs: int, backend: str) -> str:
+    """Peak memory of streaming statistics over 100 and over 10,000 pairs, each in a fresh process."""
+    del runs
+    peaks = []
+    for n in (100, 10_000):
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks",
+            "--stream",
+            str(n),
+            "--backend",
+            backend,
+        ]
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(float(found.stdout.split()[-1]))
+    return f"peak {peaks[0]:.0f} MB for 100 pairs, {peaks[1]:.0f} MB for 10,000 (ratio {peaks[1] / peaks[0]:.3f})"
+
+
+def stream(n: int, backend: str) -> None:
+    """Stream `n` pairs and print the peak memory in MB."""
+    model = llama(64, 4, backend)
+    words = ["cat", "dog", "mat", "sat"]
+    rows = [(f"the {words[i % 4]} {i}", " ran . ", " sat . ") for i in range(n)]
+    pairs = ls.ContrastivePairs.of(rows)
+    gc.collect()
+    ls.ContrastStats.fit(model, pairs, Kind.NEURON, progress=False)
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+")
+
+
+def main() -> None:
+    """Run all benchmarks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=15, help="rounds of each ratio")
+    parser.add_argument("--backend", choices=["bridge", "hooked"], default=None)
+    parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.stream:
+        stream(options.stream, options.backend or "bridge")
+        return
+    installed = version("transformer-lens")
+    backends = ["bridge", "hooked"] if installed.startswith("3.") else ["bridge"]
+    for measure in (capture_speed, generation_speed, import_speed, streaming_memory):
+        for backend in [options.backend] if options.backend else backends:
+            found = measure(options.runs, backend)
+            line = f"{measure.__name__:18} {backend:7} {installed:6} {found}\n"
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
