@@ -117,9 +117,7 @@ class Activations:
 def _check_sides(desired: Tensor, undesired: Tensor) -> None:
     if desired.shape[1:] != undesired.shape[1:]:
         shapes = f"{tuple(desired.shape)} and {tuple(undesired.shape)}"
-        raise ValueError(
-            f"desired and undesired of shapes {shapes}: expected equal but for the first"
-        )
+        raise ValueError(f"got sides of shapes {shapes}: expected equal but for the counts")
     for name, side in (("desired", desired), ("undesired", undesired)):
         if len(side) == 0:
             raise ValueError(f"no {name} activations: expected at least one of either side")

@@ -63,8 +63,8 @@ def preference(
 def perplexity(model: SteerableModel, rows: Sequence[Encoded]) -> float:
     """Perplexity of continuations under the unsteered model: exp of the mean surprise per token.
 
-    It is low for degenerate text too: read it beside the text, on both sides of the model's own. NaN
-    without any row.
+    It is low for degenerate text too: read it beside the text, on both sides of the model's own.
+    NaN without any row.
     """
     if not rows:
         return float("nan")

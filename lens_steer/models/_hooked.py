@@ -13,9 +13,14 @@ _AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, tor
 
 def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     """A HookedTransformer of a model TransformerLens knows by name, weights as they are."""
-    return _hooked_transformer().from_pretrained_no_processing(
-        name, device=str(device), dtype=dtype
-    )
+    load = _hooked_transformer().from_pretrained_no_processing
+    try:
+        return load(name, device=str(device), dtype=dtype)
+    except ValueError as error:  # its message lists all the names it knows
+        raise ValueError(
+            f"cannot load {name!r} as a HookedTransformer: {str(error)[:80]} ... "
+            "(expected a local directory, or a name TransformerLens knows; or use backend='bridge')"
+        ) from error
 
 
 def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -> Any:

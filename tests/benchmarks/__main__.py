@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -26,7 +27,7 @@ from lens_steer.tokens import Encoded
 from tests.conftest import tokenizer_of
 
 
-def llama(width: int, layers: int, backend: str) -> ls.SteerableModel:
+def llama(width: int, layers: int, backend: Any) -> ls.SteerableModel:
     """A random Llama of that size, loaded as a user would load it."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -116,7 +117,7 @@ def import_speed(runs: int, backend: str) -> str:
 
 
 def streaming_memory(runs: int, backend: str) -> str:
-    """Peak memory of streaming statistics over 100 and over 10,000 pairs, each in a fresh process."""
+    """Peak memory of streaming over 100 and over 10,000 pairs, each in a fresh process."""
     del runs
     peaks = []
     for n in (100, 10_000):
@@ -131,7 +132,8 @@ def streaming_memory(runs: int, backend: str) -> str:
         ]
         found = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(float(found.stdout.split()[-1]))
-    return f"peak {peaks[0]:.0f} MB for 100 pairs, {peaks[1]:.0f} MB for 10,000 (ratio {peaks[1] / peaks[0]:.3f})"
+    few, many = peaks
+    return f"peak {few:.0f} MB for 100 pairs, {many:.0f} MB for 10,000 (ratio {many / few:.3f})"
 
 
 def stream(n: int, backend: str) -> None:
@@ -142,8 +144,7 @@ def stream(n: int, backend: str) -> None:
     pairs = ls.ContrastivePairs.of(rows)
     gc.collect()
     ls.ContrastStats.fit(model, pairs, Kind.NEURON, progress=False)
-    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-")
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}\n")
 
 
 def main() -> None:
