@@ -1,6 +1,7 @@
 """The `lens-steer` command."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -119,10 +120,15 @@ def demo(  # noqa: PLR0913 - options of a command
     run(settings, typer.echo)
 
 
-def main() -> None:
-    """Run the command; misuse ends with one line and exit code 2."""
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command; misuse ends with one line and exit code 2."""
     try:
-        app()
+        command()
     except ValueError as error:
         typer.echo("lens-steer: " + " ".join(str(error).split()), err=True)
         sys.exit(2)
+
+
+def main() -> None:
+    """The `lens-steer` command."""
+    run_command(app)

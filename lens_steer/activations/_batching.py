@@ -88,7 +88,7 @@ def _keeper(
 
 
 def _weights(spans: Sequence[range], width: int) -> Float[Tensor, "batch pos"]:
-    weights = torch.zeros(len(spans), width)
+    weights = torch.zeros(len(spans), width, dtype=torch.float32)
     for row, positions in enumerate(spans):
         weights[row, positions.start : positions.stop] = 1 / len(positions)
     return weights

@@ -187,7 +187,7 @@ def gather(
     whole: Tensor | None = None
     for indices, values in parts:
         if whole is None:
-            whole = torch.empty((n, *values.shape[1:]))
+            whole = torch.empty((n, *values.shape[1:]), dtype=values.dtype)
         whole[indices] = values
     assert whole is not None  # at least one row
     return whole

@@ -72,8 +72,8 @@ class Fingerprint:
             return found
         tolerance = max(_TOLERANCE.get(name, 1e-3) for name in (self.dtype, other.dtype))
         for layer in range(self.n_layers):
-            ratio = self.norms[layer] / max(other.norms[layer], 1e-30)
+            stretch = abs(self.norms[layer] - other.norms[layer])
             turn = abs(self.projections[layer] - other.projections[layer])
-            if abs(ratio - 1) > tolerance or turn > tolerance:
+            if stretch > tolerance * other.norms[layer] or turn > tolerance:
                 return [f"weights: the probe's residual stream differs from layer {layer} on"]
         return []
