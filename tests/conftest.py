@@ -11,7 +11,7 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +20,14 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+from jaxtyping import config
 
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
 
 torch.set_num_threads(1)
 
-settings.register_profile("tests", deadline=None, derandomize=True, max_examples=40, database=None)
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=25, database=None)
 settings.load_profile("tests")
 
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "neox")
@@ -59,21 +60,21 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def tokenizer_of(architecture: str) -> Any:
-    """GPT-2's three special tokens are one; Llama's and Gemma's tokenizers write a BOS by themselves."""
+    """GPT-2's special tokens are one and the same; Llama's and Gemma's tokenizers write a BOS."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     tokens, merges = vocabulary()
     core = Tokenizer(models.BPE(vocab=tokens, merges=merges))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    core.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
     core.add_special_tokens([AddedToken(t, special=True) for t in ("<pad>", "<s>", "</s>")])
     special = {"eos_token": "</s>", "pad_token": "<pad>"}
     if architecture == "gpt2":
         special = dict.fromkeys(("bos_token", "eos_token", "pad_token"), "</s>")
     elif architecture in WITH_BOS:
         special["bos_token"] = "<s>"
-        core.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        core.post_processor = processors.TemplateProcessing(
             single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokens["<s>"])]
         )
     return PreTrainedTokenizerFast(tokenizer_object=core, **special)
@@ -86,14 +87,16 @@ def config_of(architecture: str) -> Any:
     tokens, _ = vocabulary()
     eos = tokens["</s>"]
     bos = eos if architecture == "gpt2" else tokens["<s>"] if architecture in WITH_BOS else None
-    shared = {
+    shared: dict[str, Any] = {
         "vocab_size": len(tokens),
         "bos_token_id": bos,
         "eos_token_id": eos,
         "pad_token_id": eos if architecture == "gpt2" else tokens["<pad>"],
     }
     if architecture == "gpt2":
-        return hf.GPT2Config(n_layer=LAYERS, n_embd=WIDTH, n_head=HEADS, n_positions=CONTEXT, **shared)
+        return hf.GPT2Config(
+            n_layer=LAYERS, n_embd=WIDTH, n_head=HEADS, n_positions=CONTEXT, **shared
+        )
     shared |= {
         "num_hidden_layers": LAYERS,
         "hidden_size": WIDTH,
@@ -104,7 +107,7 @@ def config_of(architecture: str) -> Any:
     if architecture == "neox":
         return hf.GPTNeoXConfig(use_parallel_residual=True, **shared)
     shared["num_key_value_heads"] = KEY_HEADS
-    gemma = {
+    gemma: dict[str, Any] = {
         "head_dim": 16,
         "query_pre_attn_scalar": 24,
         "sliding_window": WINDOW,
@@ -118,8 +121,8 @@ def config_of(architecture: str) -> Any:
         case "qwen3":
             return hf.Qwen3Config(head_dim=16, **shared)
         case "gemma2":
-            capped = {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}
-            return hf.Gemma2Config(**shared, **gemma, **capped)
+            gemma |= {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 8.0}
+            return hf.Gemma2Config(**shared, **gemma)
         case "gemma3":
             return hf.Gemma3TextConfig(**shared, **gemma)
     raise ValueError(f"no tiny model of {architecture!r}")
@@ -129,7 +132,7 @@ def write_model(architecture: str, directory: Path, *, seed: int = 0) -> Path:
     """A model whose norm gains and biases are not their defaults, so that folding them matters."""
     from transformers import AutoModelForCausalLM
 
-    # from_config draws weights that are overwritten below; the caller's random state stays as it is.
+    # from_config draws weights, overwritten below: the caller's random state stays as it is.
     with torch.random.fork_rng(devices=[]):
         model: Any = AutoModelForCausalLM.from_config(config_of(architecture), dtype=torch.float32)
     draw = torch.Generator().manual_seed(seed)
@@ -147,7 +150,7 @@ def write_model(architecture: str, directory: Path, *, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="session")
 def model_dirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directory by architecture. The names say nothing: TransformerLens 3.9 reads architectures from paths."""
+    """Directory by architecture; neutral names, as TransformerLens 3.9 reads them as well."""
     root = tmp_path_factory.mktemp("models")
     return {name: write_model(name, root / f"m{i}") for i, name in enumerate(ARCHITECTURES)}
 
@@ -164,6 +167,14 @@ def load(model_dirs: dict[str, Path]) -> Loader:
 
 
 @pytest.fixture
+def untyped() -> Iterator[None]:
+    """The checks of types and shapes switched off, as for a user: our own errors show."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def fresh_model(model_dirs: dict[str, Path]) -> Loader:
     """`fresh_model(architecture, backend="bridge", **options)`: a model of the test's own."""
 
@@ -174,7 +185,7 @@ def fresh_model(model_dirs: dict[str, Path]) -> Loader:
 
 
 def each_model() -> list[Any]:
-    """Parameters: every architecture on every backend that is installed, ids such as `gpt2-bridge`."""
+    """Parameters: every architecture on every backend that is installed, named `gpt2-bridge`."""
     return [pytest.param((a, b), id=f"{a}-{b}") for a in ARCHITECTURES for b in BACKENDS]
 
 
@@ -212,7 +223,7 @@ def stories(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="session")
 def pairs() -> ContrastivePairs:
-    """Prompts of different lengths, some longer than Gemma's window; both sides end in the same token."""
+    """Prompts of different lengths, some beyond Gemma's window; both sides end in one token."""
     return ContrastivePairs.of(
         [
             ("The cat", " was sad. It was", " was glad. It was"),

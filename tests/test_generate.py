@@ -1,0 +1,476 @@
+"""Generation: the same text cached, uncached, batched, alone, and by the model's own generate."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import lens_steer as ls
+from lens_steer.models import context_length, is_bridge
+from lens_steer.sites import Site
+from lens_steer.steering.additive import Additive
+from lens_steer.steering.base import Sampling, continuations
+from lens_steer.tokens import bos_id, eos_id
+from tests.conftest import BACKENDS, Loader
+from tests.interventions import (
+    PROMPTS,
+    STEERED_LAYER,
+    Broken,
+    Prepared,
+    Recorder,
+    brute_force,
+    drawn,
+    manual_hook,
+    padded,
+    push,
+    rows_of,
+    traces,
+)
+
+NEW = 6
+SITE = Site(STEERED_LAYER)
+LILY = "Once upon a time, there was a little girl named Lily."
+# Of the model's own card: a fact about its weights, not about this package.
+LILY_GOES_ON = " She loved to play outside in the park. One day, she saw a big, red ball."
+GREEDY: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": NEW}
+SAMPLED: dict[str, Any] = {"seed": 0, "max_new_tokens": NEW}
+CHAT_TEMPLATE = (
+    "<s>{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@pytest.fixture(params=BACKENDS)
+def either(request: pytest.FixtureRequest, load: Loader) -> Any:
+    """One architecture on each backend: for what is the same code on all of them."""
+    return load("llama", request.param)
+
+
+def strong(model: Any) -> Additive:
+    """A push that changes what is generated."""
+    return push(model, size=2.0)
+
+
+def greedy_tokens(model: Any, rows: Any, *methods: Any, scope: Any = "last") -> list[list[int]]:
+    sampling = Sampling(temperature=0.0)
+    return continuations(model, rows, *methods, sampling=sampling, max_new_tokens=NEW, scope=scope)
+
+
+def assert_continues(found: Sequence[int], new: Sequence[int], eos: int | None) -> None:
+    """`found` begins as `new`, and where `new` ended early it goes on with the end token."""
+    assert list(found[: len(new)]) == list(new)
+    assert len(new) == NEW or found[len(new)] == eos
+
+
+def without_specials(model: Any) -> Any:
+    """A block in which no special token is generated.
+
+    TransformerLens' own loops take a generated padding token for padding.
+    """
+
+    def suppress(x: Tensor, hook: Any) -> Tensor:
+        special = torch.zeros(x.shape[-1])
+        special[[i for i in model.tokenizer.all_special_ids if i < len(special)]] = -1e4
+        return x + special
+
+    return model.hooks(fwd_hooks=[("unembed.hook_out", suppress)])
+
+
+def own(model: Any, tokens: Tensor, name: str = "generate", **options: Any) -> list[list[int]]:
+    """What the model's own greedy generate adds to each row."""
+    whole = getattr(model, name)(
+        tokens, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, **options
+    )
+    return whole[:, tokens.shape[1] :].tolist()
+
+
+# ---- the same text, however it is computed ----
+
+
+@pytest.mark.parametrize("how", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_the_text_is_the_same_with_and_without_a_cache_batched_and_alone(
+    model: Any, how: dict[str, Any]
+) -> None:
+    prompts, method = list(PROMPTS[:3]), strong(model)
+    steered = ls.generate(model, prompts, method, **how)
+    assert steered != ls.generate(model, prompts, **how)
+    assert ls.generate(model, prompts, method, use_cache=False, **how) == steered
+    alone = [
+        ls.generate(model, [prompt], method, first_row=i, **how)[0]
+        for i, prompt in enumerate(prompts)
+    ]
+    assert alone == steered
+
+
+@pytest.mark.parametrize("scope", ["prompt", "generated"])
+def test_every_scope_generates_the_same_with_and_without_a_cache(model: Any, scope: Any) -> None:
+    texts = [
+        ls.generate(model, PROMPTS, strong(model), scope=scope, use_cache=use_cache, **SAMPLED)
+        for use_cache in (True, False)
+    ]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("scope", ["last", "prompt", "generated"])
+def test_greedy_tokens_equal_those_of_a_loop_written_by_hand(model: Any, scope: Any) -> None:
+    vector, eos = drawn((model.cfg.d_model,), size=2.0), eos_id(model)
+    for row in rows_of(model, PROMPTS[:1]):
+        tokens = list(row)
+        has_bos = model.tokenizer.bos_token_id == row[0] and model.cfg.default_prepend_bos
+        with torch.no_grad():
+            for _ in range(NEW):
+                where = brute_force(scope, [True] * len(tokens), len(tokens), len(row), has_bos)
+                hook = manual_hook(vector, torch.tensor([where]))
+                logits = model.run_with_hooks(
+                    torch.tensor([tokens]), fwd_hooks=[(SITE.hook_name, hook)]
+                )
+                tokens.append(int(logits[0, -1].argmax()))
+        (new,) = greedy_tokens(model, [row], Additive((SITE,), (vector,)), scope=scope)
+        assert_continues(tokens[len(row) :], new, eos)
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+@pytest.mark.parametrize("scope", ["last", "prompt"])
+def test_the_models_own_generate_in_the_block_continues_as_ours(
+    model: Any, scope: Any, use_cache: bool
+) -> None:
+    method, (row,) = strong(model), rows_of(model, PROMPTS[1:2])
+    with without_specials(model):
+        ours = greedy_tokens(model, [row], method, scope=scope)
+        with ls.steered(model, method, scope=scope):
+            theirs = own(model, torch.tensor([row]), use_past_kv_cache=use_cache, verbose=False)
+    assert theirs == ours
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_the_models_own_generate_of_a_left_padded_batch_continues_as_ours(
+    model: Any, use_cache: bool
+) -> None:
+    rows, method = rows_of(model), strong(model)
+    with without_specials(model):
+        ours = greedy_tokens(model, rows, method)
+        with ls.steered(model, method):
+            theirs = own(
+                model,
+                padded(model, rows, "left").tokens,
+                use_past_kv_cache=use_cache,
+                prepend_bos=bos_id(model) is not None,  # what the padding is told by, for GPT-2
+                padding_side="left",
+                return_type="tokens",
+                verbose=False,
+            )
+    assert theirs == ours
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_hugging_faces_generate_in_the_block_continues_as_ours(
+    bridge: Any, use_cache: bool
+) -> None:
+    method, (row,) = strong(bridge), rows_of(bridge, PROMPTS[1:2])
+    tokens = torch.tensor([row])
+    options: dict[str, Any] = {"use_past_kv_cache": use_cache, "return_type": "tokens"}
+    # Without a mask Hugging Face takes GPT-2's BOS, which is also its padding token, for padding.
+    options["attention_mask"] = torch.ones_like(tokens)
+    with without_specials(bridge):
+        ours = greedy_tokens(bridge, [row], method)
+        with ls.steered(bridge, method):
+            theirs = own(bridge, tokens, "hf_generate", **options)
+    assert theirs == ours
+
+
+def test_generate_stream_in_the_block_continues_as_ours(model: Any) -> None:
+    method, (row,) = strong(model), rows_of(model, PROMPTS[1:2])
+    with without_specials(model):
+        ours = greedy_tokens(model, [row], method)
+        with ls.steered(model, method):
+            parts = model.generate_stream(
+                torch.tensor([row]),
+                max_new_tokens=NEW,
+                do_sample=False,
+                stop_at_eos=False,
+                verbose=False,
+                max_tokens_per_yield=3,
+            )
+            streamed = torch.cat([part.reshape(-1) for part in parts]).tolist()
+    assert [streamed[len(row) :]] == ours
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_the_models_own_generate_is_steered_at_the_positions_of_the_scope_at_every_step(
+    either: Any, use_cache: bool
+) -> None:
+    """Scope prompt: all of the prompt but its BOS, whenever it is computed, nothing after it."""
+    (row,), recorder = rows_of(either, PROMPTS[1:2]), Recorder()
+    with without_specials(either), ls.steered(either, recorder, scope="prompt"):
+        own(either, torch.tensor([row]), use_past_kv_cache=use_cache, verbose=False)
+    times = 1 if use_cache else NEW
+    assert [len(seen) for seen in recorder.seen] == [len(row) - 1] * times
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_the_models_own_generate_makes_methods_ready_for_its_prompt(
+    either: Any, use_cache: bool
+) -> None:
+    (row,), method = rows_of(either, PROMPTS[1:2]), Prepared()
+    with without_specials(either), ls.steered(either, method):
+        own(either, torch.tensor([row]), use_past_kv_cache=use_cache, verbose=False)
+    assert method.calls
+    for tokens, mask, _ in method.calls:
+        assert tokens[mask].tolist() == row
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+@pytest.mark.parametrize("scope", ["last", "prompt", "generated"])
+def test_our_generate_in_a_block_steers_as_when_it_is_given_the_method(
+    either: Any, scope: Any, use_cache: bool
+) -> None:
+    method = strong(either)
+    given = ls.generate(either, PROMPTS, method, scope=scope, **SAMPLED)
+    with ls.steered(either, method, scope=scope):
+        within = ls.generate(either, PROMPTS, use_cache=use_cache, **SAMPLED)
+    assert within == given
+
+
+def test_two_prompts_in_one_block_are_two_prompts(either: Any) -> None:
+    """The model's own generate starts afresh with every call, whatever came before in the block."""
+    method, rows = strong(either), rows_of(either, PROMPTS[:2])
+    with without_specials(either):
+        ours = [greedy_tokens(either, [row], method) for row in rows]
+        with ls.steered(either, method):
+            theirs = [
+                own(either, torch.tensor([row]), use_past_kv_cache=False, verbose=False)
+                for row in rows
+            ]
+    assert theirs == ours
+
+
+def test_methods_made_ready_for_a_prompt_generate_the_same_with_and_without_a_cache(
+    either: Any,
+) -> None:
+    cached, uncached = Prepared(strength=2.0), Prepared(strength=2.0)
+    texts = [
+        ls.generate(either, PROMPTS[:3], method, use_cache=use, **GREEDY)
+        for method, use in ((cached, True), (uncached, False))
+    ]
+    assert texts[0] == texts[1]
+    assert texts[0] != ls.generate(either, PROMPTS[:3], **GREEDY)
+    assert len(cached.calls) == 1
+    ((tokens, mask, _),) = cached.calls
+    for other_tokens, other_mask, _ in uncached.calls:
+        assert torch.equal(other_tokens[other_mask], tokens[mask])
+
+
+# ---- text and seeds ----
+
+
+def test_a_real_model_continues_its_story(stories: Any) -> None:
+    (text,) = ls.generate(stories, [LILY], temperature=0.0, max_new_tokens=40)
+    assert text.startswith(LILY_GOES_ON)
+
+
+def test_a_real_model_is_steered_towards_its_pairs_and_the_text_depends_on_the_strength(
+    stories: Any,
+) -> None:
+    method = push(stories, layer=2, size=1.0)
+    texts = {
+        ls.generate(stories, [LILY], method.with_strength(s), **GREEDY)[0] for s in (0.0, 1.0, -1.0)
+    }
+    assert ls.generate(stories, [LILY], **GREEDY)[0] in texts
+    assert len(texts) == 3
+
+
+def test_only_the_continuation_comes_back_with_its_leading_space(model: Any) -> None:
+    rows = rows_of(model)
+    texts = ls.generate(model, PROMPTS, strong(model), **GREEDY)
+    space = model.tokenizer.encode(" the", add_special_tokens=False)
+    assert len(space) == 1
+    for row, new, text in zip(rows, greedy_tokens(model, rows, strong(model)), texts, strict=True):
+        whole = model.tokenizer.decode([*row, *new], skip_special_tokens=True)
+        assert whole == model.tokenizer.decode(row, skip_special_tokens=True) + text
+
+    def only_the(x: Tensor, hook: Any) -> Tensor:
+        return x + 1e4 * torch.nn.functional.one_hot(torch.tensor(space[0]), x.shape[-1])
+
+    with model.hooks(fwd_hooks=[("unembed.hook_out", only_the)]):
+        # Gemma 2 caps its logits after the hook, at 8: still the largest.
+        assert ls.generate(model, ["The cat"], temperature=0.0, max_new_tokens=2) == [" the the"]
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(model: Any) -> None:
+    def texts(seed: int) -> list[str]:
+        return ls.generate(model, PROMPTS, strong(model), seed=seed, max_new_tokens=NEW)
+
+    first = texts(0)
+    assert texts(0) == first
+    assert texts(1) != first
+
+
+def test_rows_of_the_same_prompt_differ_and_greedy_ones_do_not(either: Any) -> None:
+    assert len(set(ls.generate(either, ["The cat"] * 4, **SAMPLED))) == 4
+    assert len(set(ls.generate(either, ["The cat"] * 4, **GREEDY))) == 1
+
+
+def test_a_list_continued_in_parts_equals_the_whole_list(either: Any) -> None:
+    whole = ls.generate(either, PROMPTS, **SAMPLED)
+    parts = [ls.generate(either, PROMPTS[:1], **SAMPLED)]
+    parts.append(ls.generate(either, PROMPTS[1:], first_row=1, **SAMPLED))
+    assert [text for part in parts for text in part] == whole
+
+
+def test_texts_come_in_the_order_of_their_prompts_whatever_their_lengths(either: Any) -> None:
+    turned = list(reversed(PROMPTS))
+    texts = dict(zip(PROMPTS, ls.generate(either, PROMPTS, **GREEDY), strict=True))
+    assert ls.generate(either, turned, token_budget=40, **GREEDY) == [texts[p] for p in turned]
+
+
+def test_strength_zero_generates_what_no_method_generates(model: Any) -> None:
+    off = strong(model).with_strength(0.0)
+    assert ls.generate(model, PROMPTS, off, **SAMPLED) == ls.generate(model, PROMPTS, **SAMPLED)
+
+
+def test_the_global_generator_is_not_touched_and_does_not_matter(either: Any) -> None:
+    before = ls.generate(either, PROMPTS, **SAMPLED)
+    torch.manual_seed(123)
+    state = torch.get_rng_state()
+    assert ls.generate(either, PROMPTS, **SAMPLED) == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_nucleus_that_holds_one_token_is_greedy(either: Any) -> None:
+    greedy = ls.generate(either, PROMPTS, strong(either), **GREEDY)
+    assert ls.generate(either, PROMPTS, strong(either), top_p=1e-6, **SAMPLED) == greedy
+
+
+def test_the_prompts_are_not_changed(either: Any) -> None:
+    prompts = list(PROMPTS)
+    ls.generate(either, prompts, **GREEDY)
+    assert prompts == list(PROMPTS)
+
+
+# ---- the end ----
+
+
+def ending(model: Any, rows: dict[int, int]) -> Callable[..., Tensor]:
+    """A hook on the logits: row i of the batch ends at step `rows[i]`."""
+    eos, steps = eos_id(model), [0]
+    assert eos is not None
+
+    def end(x: Tensor, hook: Any) -> Tensor:
+        marks = torch.zeros_like(x)
+        for row in range(len(x)):
+            marks[row, :, eos] = 1e4 if rows.get(row, NEW) == steps[0] else -1e4
+        steps[0] += 1
+        return x + marks
+
+    return end
+
+
+def test_a_row_ends_at_the_end_token_which_is_not_shown_and_the_others_go_on(either: Any) -> None:
+    rows = [row[:4] for row in rows_of(either)]
+    with either.hooks(fwd_hooks=[("unembed.hook_out", ending(either, {}))]):
+        whole = greedy_tokens(either, rows)
+    with either.hooks(fwd_hooks=[("unembed.hook_out", ending(either, {0: 0, 2: 3}))]):
+        ended = greedy_tokens(either, rows)
+    assert [len(new) for new in whole] == [NEW] * 4
+    assert ended == [[], whole[1], whole[2][:3], whole[3]]
+
+
+def test_generation_stops_when_every_row_has_ended(either: Any) -> None:
+    calls: list[int] = []
+    end = ending(either, {0: 1, 1: 2})
+
+    def counted(x: Tensor, hook: Any) -> Tensor:
+        calls.append(1)
+        return end(x, hook)
+
+    with either.hooks(fwd_hooks=[("unembed.hook_out", counted)]):
+        texts = ls.generate(either, ["The cat", "The dog"], **GREEDY)
+    assert len(calls) == 3
+    assert all(texts)
+
+
+def test_a_row_that_ends_at_once_is_an_empty_text(model: Any) -> None:
+    with model.hooks(fwd_hooks=[("unembed.hook_out", ending(model, {0: 0}))]):
+        assert ls.generate(model, ["The cat"], **GREEDY) == [""]
+
+
+# ---- what is refused ----
+
+
+def test_calls_that_make_no_sense_are_refused_and_say_what_to_do(either: Any) -> None:
+    method, room = push(either), context_length(either)
+    wrong: list[tuple[str, Any, dict[str, Any]]] = [
+        ("one text 'The cat'.*write \\[prompt\\]", "The cat", GREEDY),
+        ("no prompts", [], GREEDY),
+        ("no seed.*seed=0", ["The cat"], {}),
+        ("temperature -1", ["The cat"], {"temperature": -1.0, "seed": 0}),
+        ("top_p 2", ["The cat"], {"top_p": 2.0, "seed": 0}),
+        ("max_new_tokens 0", ["The cat"], {"max_new_tokens": 0, "seed": 0}),
+        (f"context holds {room}.*fewer tokens", ["The cat"], {**GREEDY, "max_new_tokens": room}),
+        ("context holds", ["the " * room], GREEDY),
+        ("no chat template", [[{"role": "user", "content": "Hi!"}]], GREEDY),
+        ("expected text or a list", [[1, 2]], GREEDY),
+        ("expected positions", ["The cat"], {**GREEDY, "scope": (-1,)}),
+    ]
+    before = traces(either)
+    for message, prompts, options in wrong:
+        with pytest.raises(ValueError, match=message):
+            ls.generate(either, prompts, method, **options)
+        assert traces(either) == before
+
+
+def test_a_prompt_may_fill_the_context_but_for_what_is_generated(either: Any) -> None:
+    room = context_length(either)
+    (row,) = rows_of(either, [" the" * (room - 1 - NEW)])
+    assert len(row) == room - NEW
+    assert len(greedy_tokens(either, [row], push(either))[0]) <= NEW
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_empty_prompt_is_the_bos_where_there_is_one_and_refused_elsewhere(
+    load: Loader, backend: str
+) -> None:
+    assert (
+        len(ls.generate(load("llama", backend), [""], push(load("llama", backend)), **GREEDY)) == 1
+    )
+    with pytest.raises(ValueError, match="empty prompt"):
+        ls.generate(load("qwen2", backend), ["The cat", ""], **GREEDY)
+
+
+@pytest.mark.parametrize("when", ["edit", "prepare"])
+def test_a_method_that_raises_leaves_nothing(model: Any, when: str) -> None:
+    before = traces(model)
+    with pytest.raises(ArithmeticError):
+        ls.generate(model, PROMPTS, Broken(when=when), **GREEDY)
+    assert traces(model) == before
+    ls.generate(model, PROMPTS[:1], strong(model), **GREEDY)
+    assert traces(model) == before
+
+
+# ---- chats ----
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_chat_is_continued_as_its_rendered_text_with_one_bos(
+    fresh_model: Loader, backend: str
+) -> None:
+    model = fresh_model("llama", backend)
+    model.tokenizer.chat_template = CHAT_TEMPLATE
+    chat = [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Yes"}]
+    rendered = "<s>user: Hi!\nassistant: Yes\nassistant:"
+    (row,) = rows_of(model, [rendered])
+    assert row.count(model.tokenizer.bos_token_id) == 1
+    by_chat = ls.generate(model, [chat, "The cat"], strong(model), **SAMPLED)
+    assert by_chat == ls.generate(model, [rendered, "The cat"], strong(model), **SAMPLED)
+
+
+def test_both_classes_of_model_generate_the_same(load: Loader) -> None:
+    if len(BACKENDS) < 2:
+        pytest.skip("TransformerLens 4 has one class of model")
+    for name in ("llama", "gpt2"):
+        models = [load(name, backend) for backend in BACKENDS]
+        assert is_bridge(models[0]) != is_bridge(models[1])
+        texts = [ls.generate(model, PROMPTS, strong(model), **SAMPLED) for model in models]
+        assert texts[0] == texts[1]
