@@ -83,4 +83,6 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(lambda: typer.run(main))
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    run_command(lambda: app(standalone_mode=False))

@@ -1,5 +1,6 @@
 """Saving and loading what was captured or fitted: safetensors with a JSON header, never pickle."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -7,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
@@ -18,7 +20,7 @@ from lens_steer.steering.additive import CAA, Additive, Random
 from lens_steer.steering.base import Intervention
 
 _FORMAT = 1
-_KEY = "lens_steer"
+_KEY, _DIGEST = "lens_steer", "lens_steer.sha256"
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
@@ -40,16 +42,16 @@ def save(thing: Any, path: str | Path) -> None:
     """
     from safetensors.torch import save_file
 
-    if type(thing).__name__ not in _TYPES:
+    if _TYPES.get(type(thing).__name__) is not type(thing):
         known = ", ".join(name for name in _TYPES)
         raise ValueError(f"cannot save a {type(thing).__name__}: expected one of {known}")
     tensors: dict[str, Tensor] = {}
-    content = _packed(thing, "", tensors)
-    header = {"format": _FORMAT, "shown": repr(thing), "content": content}
+    header: dict[str, Any] = {"format": _FORMAT, "content": _packed(thing, "", tensors)}
     if isinstance(thing, Intervention):
-        header["hook_names"] = [site.hook_name for site in thing.sites]
+        header |= {"shown": repr(thing), "hook_names": [site.hook_name for site in thing.sites]}
     text = json.dumps(header, sort_keys=True, allow_nan=False)
-    write_whole(Path(path), lambda place: save_file(tensors, place, metadata={_KEY: text}))
+    metadata = {_KEY: text, _DIGEST: _digest(text, tensors)}
+    write_whole(Path(path), lambda place: save_file(tensors, place, metadata=metadata))
 
 
 def load(path: str | Path, model: SteerableModel | None = None) -> Any:
@@ -63,7 +65,10 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
             model than this one; the message says what differs.
     """
     header, tensors = _read(Path(path))
-    thing = _unpacked(header["content"], tensors, Path(path))
+    content = header.get("content")
+    if not isinstance(content, dict) or content.get("type") not in _TYPES:
+        raise ValueError(f"{str(path)!r} holds nothing this version knows: save it again")
+    thing = _unpacked(content, tensors, Path(path))
     if model is not None:
         source = getattr(thing, "provenance", None)
         if source is not None:
@@ -88,16 +93,30 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         header = json.loads(metadata[_KEY])
+        whole = metadata[_DIGEST] == _digest(metadata[_KEY], tensors)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} is not a whole file of lens_steer ({error}): save it again"
         ) from error
-    if header.get("format") != _FORMAT:
+    if not whole:
+        raise ValueError(f"{str(path)!r} was altered since it was saved: save it again")
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        found = header.get("format") if isinstance(header, dict) else header
         raise ValueError(
-            f"{str(path)!r} has format {header.get('format')}, this version reads {_FORMAT}: "
+            f"{str(path)!r} has format {found!r}, this version reads {_FORMAT}: "
             "use the version of lens_steer that wrote it"
         )
     return header, tensors
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the header and of every tensor's name, type, shape and bytes."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
@@ -134,7 +153,7 @@ def _unpacked(value: Any, tensors: dict[str, Tensor], path: Path) -> Any:
             return _TYPES[value["enum"]](value["value"])
         inner = {name: _unpacked(item, tensors, path) for name, item in value["fields"].items()}
         return _TYPES[value["type"]](**inner)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} holds something this version does not know ({error}): "
             "use the version of lens_steer that wrote it"

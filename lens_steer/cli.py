@@ -4,34 +4,40 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+# Typer 0.29 brings its own click, earlier ones import it: either way this is what misuse raises.
+_UsageError: Any = typer.BadParameter.__base__
+
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Read language models and steer them, on TransformerLens.",
 )
 
 
-def _version(shown: bool) -> None:
+def _version(shown: bool) -> bool:
     if shown:
         found = (f"{name} {version(name)}" for name in ("lens-steer", "transformer-lens", "torch"))
         typer.echo(", ".join(found))
         raise typer.Exit
+    return shown
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     shown: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print versions.")
     ] = False,
 ) -> None:
     """Read language models and steer them, on TransformerLens."""
     del shown
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 Model = Annotated[
@@ -123,12 +129,17 @@ def demo(  # noqa: PLR0913 - options of a command
 def run_command(command: Callable[[], object]) -> None:
     """Run a command; misuse ends with one line and exit code 2."""
     try:
-        command()
+        sys.exit(command() or 0)
+    except _UsageError as error:
+        message = error.format_message()
+    except typer.Abort:
+        sys.exit(130)
     except ValueError as error:
-        typer.echo("lens-steer: " + " ".join(str(error).split()), err=True)
-        sys.exit(2)
+        message = str(error)
+    typer.echo("lens-steer: " + " ".join(message.split()), err=True)
+    sys.exit(2)
 
 
 def main() -> None:
     """The `lens-steer` command."""
-    run_command(app)
+    run_command(lambda: app(standalone_mode=False))

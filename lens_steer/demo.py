@@ -15,7 +15,7 @@ from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.separability import SeparabilityReport
 from lens_steer.steering.additive import CAA, Random
-from lens_steer.steering.base import Scope
+from lens_steer.steering.base import Sampling, Scope, prompt_rows
 from lens_steer.steering.preview import preview
 from lens_steer.tokens import render
 
@@ -70,15 +70,27 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
     pairs = ContrastivePairs.load(settings.pairs)
     train, dev, test = pairs.split(*SHARES, seed=settings.seed)
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
+    _check(model, pairs, settings)
     found = readings(model, (train.desired[0], train.undesired[0]), settings.read)
     for line in introduction(settings.model, model, pairs, found):
         say(line)
     report = examine(model, (train, dev, test), settings)
-    _write(report, settings.out, model, settings)
+    written = _write(report, settings.out, model, settings)
     for line in conclusion(report):
         say(line)
-    say(f"written  {', '.join(sorted(p.name for p in settings.out.iterdir()))} in {settings.out}")
+    say(f"written  {', '.join(written)} in {settings.out}")
     return report
+
+
+def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSettings) -> None:
+    """Raise for what would only be found out after minutes of work."""
+    blocked = [path for path in (settings.out, *settings.out.parents) if path.is_file()]
+    if blocked:
+        raise ValueError(f"cannot make the folder {str(settings.out)!r}: {blocked[0]} is a file")
+    if not pairs.paired and not settings.words:
+        raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
+    prompt_rows(model, pairs.prompts, settings.max_new_tokens)
+    Sampling(settings.temperature, seed=settings.seed)
 
 
 def examine(
@@ -156,16 +168,23 @@ def _texts(
     return pd.DataFrame({"prompt": prompts} | texts)
 
 
-def _write(report: DemoReport, out: Path, model: SteerableModel, settings: DemoSettings) -> None:
+def _write(
+    report: DemoReport, out: Path, model: SteerableModel, settings: DemoSettings
+) -> list[str]:
+    """Everything the run found, each file whole; returns the names."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot make the folder {str(out)!r} ({error.strerror})") from error
     origin = {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}
+    names = []
     for name, part in (("separability", report.separability), ("sweep", report.sweep)):
         save_figure(part.figure(), out / f"{name}.png", part.table(), origin)
+        names.append(f"{name} (.png .csv .json)")
     for name, table in (("choice", report.choice.table()), ("texts", report.texts)):
         write_whole(
-            out / f"{name}.csv", lambda place, table=table: table.to_csv(place, index=False)
+            out / f"{name}.csv", lambda place, found=table: found.to_csv(place, index=False)
         )
+        names.append(f"{name}.csv")
     save(report.method, out / "method.safetensors")
+    return [*names, "method.safetensors"]

@@ -55,7 +55,15 @@ def save_figure(
     """
     target = Path(path)
     text = json.dumps(dict(provenance), indent=2, sort_keys=True, default=str)
-    write_whole(target, lambda place: figure.savefig(place, format=target.suffix[1:], dpi=160))
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix)
+
+    def draw(place: Path) -> None:
+        from matplotlib import pyplot as plt
+
+        with plt.rc_context(_STYLE):
+            figure.savefig(place, format=target.suffix[1:], metadata=undated)
+
+    write_whole(target, draw)
     write_whole(target.with_suffix(".csv"), lambda place: data.to_csv(place, index=False))
     write_whole(
         target.with_suffix(".json"), lambda place: place.write_text(text + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ _PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
 
 
 def _versions() -> dict[str, str]:
-    return {package: version(package) for package in _PACKAGES}
+    return {package: version(package) for package in sorted(_PACKAGES)}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class SeparabilityReport:
         Raises:
             ValueError: If the two were captured at different kinds or layers.
         """
-        if (train.kind, train.layers) != (held_out.kind, held_out.layers):
+        forms = [(a.kind, a.layers, a.embedded_desired is None) for a in (train, held_out)]
+        if forms[0] != forms[1]:
             raise ValueError(
                 f"got {train!r} to fit on and {held_out!r} to test on: capture both in the same way"
             )

@@ -48,9 +48,20 @@ _HOOKS = {
 }
 
 
-@dataclass(frozen=True, order=True)
+_ORDER = (
+    Kind.RESID_PRE,
+    Kind.HEAD,
+    Kind.ATTN_OUT,
+    Kind.GATE,
+    Kind.NEURON,
+    Kind.MLP_OUT,
+    Kind.RESID,
+)
+
+
+@dataclass(frozen=True)
 class Site:
-    """One place in the model: a layer and a kind.
+    """One place in the model: a layer and a kind; sites sort in the order of the forward pass.
 
     Attributes:
         layer: Block index, counted from 0.
@@ -66,6 +77,10 @@ class Site:
         object.__setattr__(self, "kind", Kind.parse(self.kind))
         if self.layer < 0:
             raise ValueError(f"layer {self.layer}: expected a block index counted from 0")
+
+    def __lt__(self, other: "Site") -> bool:
+        ours, theirs = ((site.layer, _ORDER.index(site.kind)) for site in (self, other))
+        return ours < theirs
 
     @property
     def hook_name(self) -> str:
@@ -107,7 +122,7 @@ def site_shape(model: Any, kind: Kind) -> tuple[int, ...]:
 
 def add_hook(point: Any, fn: Any) -> Any:
     """Hook a point directly, past the model's bookkeeping; returns what removes it again."""
-    point.add_hook(fn)
+    point.add_hook(fn, is_permanent=True)  # model.reset_hooks() is the user's, for their hooks
     handle = point.fwd_hooks[-1]  # TransformerLens 3.9 returns nothing from add_hook
 
     def remove() -> None:

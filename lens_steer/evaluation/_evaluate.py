@@ -54,7 +54,7 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     *methods: Intervention,
     judge: Judge | None = None,
     seed: int,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     max_new_tokens: int = 40,
     scope: Scope = "last",
 ) -> Evaluation:
@@ -77,14 +77,11 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     )
     texts = [decode_continuation(model, row, new) for row, new in zip(rows, found, strict=True)]
     written = [Encoded((*row, *new), len(row)) for row, new in zip(rows, found, strict=True) if new]
-    group_of = {
-        example.prompt: example.group or example.prompt
-        for example in (*pairs.undesired, *pairs.desired)
-    }
     if judge is None:
         behaviour = (preference(model, pairs, *methods, scope=scope) > 0).float()
-        groups = tuple(group_of[example.prompt] for example in pairs.desired)
+        groups = tuple(e.group or e.prompt or i for i, e in enumerate(pairs.desired))
     else:
         behaviour = judge([render(model, prompt) for prompt in prompts], texts)
+        group_of = {e.prompt: e.group or e.prompt for e in (*pairs.undesired, *pairs.desired)}
         groups = tuple(group_of[prompt] for prompt in prompts)
     return Evaluation(behaviour, groups, perplexity(model, written), tuple(texts))

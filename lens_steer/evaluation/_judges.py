@@ -30,6 +30,10 @@ class WordList:
     words: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.words, str):
+            raise ValueError(
+                f"got the text {self.words!r}, expected words: write ({self.words!r},)"
+            )
         object.__setattr__(self, "words", tuple(self.words))
         if not self.words or not all(isinstance(w, str) and w.strip() for w in self.words):
             raise ValueError(f"got the words {self.words!r}, expected at least one, none blank")
@@ -37,5 +41,7 @@ class WordList:
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """See `Judge`."""
         del prompts
-        pattern = re.compile(r"\b(" + "|".join(map(re.escape, self.words)) + r")\b", re.IGNORECASE)
+        pattern = re.compile(
+            r"(?<!\w)(?:" + "|".join(map(re.escape, self.words)) + r")(?!\w)", re.IGNORECASE
+        )
         return torch.tensor([float(bool(pattern.search(text))) for text in texts])

@@ -46,16 +46,19 @@ def preference(
     """Log-probability per token of the desired continuation minus that of the undesired, nats.
 
     Raises:
-        ValueError: If the pairs are unpaired.
+        ValueError: If the pairs are unpaired, or nothing precedes a continuation's only token.
     """
     if not pairs.paired:
         raise ValueError(
-            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
+            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge (on the command line: --words)"
         )
     sides = []
     for side in (pairs.desired, pairs.undesired):
         rows = [encode(model, example.prompt, example.continuation) for example in side]
         scores = log_probabilities(model, rows, *methods, scope=scope)
+        bare = [e.continuation for e, score in zip(side, scores, strict=True) if len(score) == 0]
+        if bare:
+            raise ValueError(f"{bare[0]!r} has no token with anything before it: give it a prompt")
         sides.append(torch.stack([score.mean() for score in scores]))
     return sides[0] - sides[1]
 

@@ -25,10 +25,12 @@ class Attachment:
     Attributes:
         fingerprint: Of the model as it was then.
         lock: Held while its hooks are in use: hooks live on the model, so two threads would mix.
+        sessions: Of the steered blocks that are open, the outermost first.
     """
 
     fingerprint: Fingerprint
     lock: Any = field(repr=False, default_factory=RLock)
+    sessions: list[Any] = field(repr=False, default_factory=list)
 
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
@@ -48,7 +50,9 @@ def attach(model: SteerableModel) -> Attachment:
         if known is None:
             known = _attached[model] = Attachment(_check(model, processed))
         elif known.fingerprint.processed != processed:  # folded since: the lock stays
-            known = _attached[model] = Attachment(_check(model, processed), known.lock)
+            known = _attached[model] = Attachment(
+                _check(model, processed), known.lock, known.sessions
+            )
         return known
 
 

@@ -80,7 +80,7 @@ class Additive(Intervention):
 
     __array_ufunc__ = None  # numpy's numbers on the left leave the product to us
 
-    def __mul__(self, factor: float) -> "Additive":
+    def __mul__(self, factor: float | int) -> "Additive":
         if isinstance(factor, bool) or not isinstance(factor, Real):
             return NotImplemented
         scaled = tuple(float(factor) * vector for vector in self.vectors)
@@ -100,6 +100,9 @@ class Additive(Intervention):
                 raise ValueError(f"cannot add vectors of two models ({'; '.join(differences)})")
         total = {site: self.strength * vector for site, vector in self.items()}
         for site, vector in other.items():
+            if site in total and total[site].shape != vector.shape:
+                shapes = f"{tuple(total[site].shape)} and {tuple(vector.shape)}"
+                raise ValueError(f"cannot add vectors of shapes {shapes} at {site.hook_name}")
             total[site] = total.get(site, torch.zeros_like(vector)) + other.strength * vector
         source = self.provenance or other.provenance
         return Additive(tuple(total), tuple(total.values()), provenance=source)

@@ -58,7 +58,7 @@ def preview(
         found = encode(model, prompt, continuation)
         row, length = list(found.ids), [found.prompt_length]
     tokens, _ = pad(model, [row])
-    sites = tuple(dict.fromkeys(site for method in methods for site in method.sites))
+    sites = tuple(sorted({site for method in methods for site in method.sites}))
     before: dict[Site, Tensor] = {}
     after: dict[Site, Tensor] = {}
     with (  # hooks run in the order they were set: look, steer, look again

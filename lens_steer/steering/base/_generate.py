@@ -1,7 +1,7 @@
 """Continuing prompts while steering: one decode loop, a random generator per row."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -30,8 +30,8 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
     prompts: Sequence[Prompt | Sequence[Any]],
     *methods: Intervention,
     max_new_tokens: int = 40,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    temperature: float | int = 1.0,
+    top_p: float | int = 1.0,
     seed: int | None = None,
     scope: Scope = "last",
     token_budget: int = 4096,
@@ -123,12 +123,12 @@ def continuations(  # noqa: PLR0913 - as generate
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
             generators = [sampling.generator(first_row + i) for i in batch]
             lengths = mask.sum(dim=1)
-            steering = (
-                steered(model, *methods, scope=scope, prompt_lengths=lengths)
-                if methods
-                else nullcontext()
-            )
-            with attach(model).lock, torch.no_grad(), steering:
+            with attach(model).lock, torch.no_grad(), ExitStack() as stack:
+                if methods:
+                    block = steered(model, *methods, scope=scope, prompt_lengths=lengths)
+                    stack.enter_context(block)
+                for session in attach(model).sessions:  # this block's, and those around this call
+                    stack.enter_context(session.generation())
                 decoder = (Decoder if use_cache else Recomputer)(model, tokens, mask)
                 new = _decode(decoder, generators, sampling, eos_id(model), max_new_tokens)
             found |= zip(batch, new, strict=True)

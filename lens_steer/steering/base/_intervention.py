@@ -27,7 +27,7 @@ class Intervention(ABC):
         provenance: The model and data it was fitted on; None if made by hand.
     """
 
-    strength: float = 1.0
+    strength: float | int = 1.0
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Intervention(ABC):
         del model, tokens, mask
         return self
 
-    def with_strength(self: AnyIntervention, strength: float) -> AnyIntervention:
+    def with_strength(self: AnyIntervention, strength: float | int) -> AnyIntervention:
         """The same method at another strength (not a multiple of the present one)."""
         return replace(self, strength=strength)
 

@@ -22,8 +22,8 @@ class Sampling:
         seed: Row i of a call draws from a generator seeded by (seed, i), whatever batch it is in.
     """
 
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: float | int = 1.0
+    top_p: float | int = 1.0
     seed: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,13 +1,13 @@
 """What a steered block remembers between a forward pass's start and its edits."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, attach
 from lens_steer.sites import Site
 from lens_steer.steering.base._intervention import Edit, Intervention, apply_everywhere
 from lens_steer.steering.base._scope import Scope, absolute_positions, steered_positions
@@ -25,14 +25,14 @@ class Session:
         scope: Scope,
         prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None,
     ) -> None:
-        self._model = model
+        self._model, self._methods = model, methods
         self._scope: Scope = scope
-        self._methods = methods
         self._edits: list[dict[Site, Edit]] = [method.active_edits(model) for method in methods]
         self._lengths = _checked(prompt_lengths)
         self._bos = bos_id(model) if model.tokenizer is not None else None
+        self._embedded: Tensor | None = None
         self._generating = False
-        self._prompts: Tensor | None = None  # lengths seen at the start of the model's own generate
+        self._first: tuple[Tensor, Tensor] | None = None  # lengths and BOS flags of its first pass
         self._suspended = False
         self._where: tuple[Tensor, Tensor] | None = None
         self._everywhere = False
@@ -46,11 +46,11 @@ class Session:
 
     def _hook(self, method: int, site: Site) -> Callable[[Tensor], Tensor | None]:
         def fn(x: Tensor) -> Tensor | None:
-            edit = self._edits[method][site]
+            edit = self._edits[method].get(site)
+            if edit is None or self._where is None:
+                return None
             if self._everywhere:
                 return apply_everywhere(edit, x)
-            if self._where is None:
-                return None
             rows, columns = (index.to(x.device) for index in self._where)
             steered = x.clone()
             steered[rows, columns] = edit(x[rows, columns]).to(x.dtype)
@@ -61,61 +61,84 @@ class Session:
     @contextmanager
     def generation(self) -> Iterator[None]:
         """While it lasts, the first forward pass is the prompt, and the later ones continue it."""
-        before = self._generating, self._prompts
-        self._generating, self._prompts = True, None
+        before = self._generating, self._first
+        self._generating, self._first = True, None
         try:
             yield
         finally:
-            self._generating, self._prompts = before
+            self._generating, self._first = before
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """While it lasts, nothing is observed or edited."""
+        before = self._suspended, self._where
+        self._suspended, self._where = True, None
+        try:
+            yield
+        finally:
+            self._suspended, self._where = before
+
+    def remember(self, tokens: Int[Tensor, "batch chunk"]) -> None:
+        """Take note of tokens that are about to be embedded."""
+        if not self._suspended:
+            self._embedded = tokens
 
     def observe(self, seen: Pass) -> None:
         """Take note of a forward pass that is about to start."""
         if self._suspended:
             return
+        tokens, self._embedded = self._embedded if seen.tokens is None else seen.tokens, None
+        if tokens is not None and tokens.shape[1] != seen.chunk:
+            tokens = None  # HookedTransformer's own loop embeds one token and grows the residual
+        starts = self._generating and self._first is None
         positions = absolute_positions(seen.real, seen.chunk)
-        lengths = self._prompt_lengths(seen)
-        chosen = steered_positions(
-            self._scope, positions, lengths, self._starts_with_bos(seen, positions)
-        )
-        self._everywhere = bool(chosen.all())
-        where = chosen.nonzero(as_tuple=True)
-        self._where = (where[0], where[1]) if len(where[0]) else None
-        self._prepare(seen, positions < lengths[:, None])
+        if starts or not self._generating:
+            self._first = self._prompts(seen), self._starts_with_bos(tokens, positions)
+        assert self._first is not None  # set by the first pass of a generation
+        lengths, bos = self._first
+        chosen = steered_positions(self._scope, positions, lengths, bos)
+        rows, columns = chosen.nonzero(as_tuple=True)
+        self._where, self._everywhere = (rows, columns) if len(rows) else None, bool(chosen.all())
+        uncached = seen.real.shape[1] == seen.chunk
+        if tokens is not None and uncached and (starts or not self._generating):
+            self._prepare(tokens, seen.real & (positions < lengths[:, None]))
 
-    def _prompt_lengths(self, seen: Pass) -> Int[Tensor, " batch"]:
+    def _prompts(self, seen: Pass) -> Int[Tensor, " batch"]:
         batch = seen.real.shape[0]
         if self._lengths is not None:
             if len(self._lengths) != batch:
+                given = len(self._lengths)
                 raise ValueError(
-                    f"{len(self._lengths)} prompt_lengths for a batch of {batch}: expected one per "
-                    "row"
+                    f"{given} prompt_lengths for a batch of {batch}: expected one each"
                 )
             return self._lengths.to(seen.real.device)
-        if self._generating:
-            if self._prompts is None:
-                self._prompts = seen.real.sum(dim=1)
-            return self._prompts
-        past = seen.real[:, : -seen.chunk] if seen.real.shape[1] > seen.chunk else seen.real
-        return past.sum(dim=1)
+        cached = seen.real.shape[1] > seen.chunk
+        of_prompt = seen.real[:, : -seen.chunk] if cached and not self._generating else seen.real
+        return of_prompt.sum(dim=1)
 
-    def _starts_with_bos(self, seen: Pass, positions: Int[Tensor, "batch chunk"]) -> Tensor:
-        if self._bos is None or seen.tokens is None:
+    def _starts_with_bos(
+        self, tokens: Tensor | None, positions: Int[Tensor, "batch chunk"]
+    ) -> Bool[Tensor, " batch"]:
+        if self._bos is None or tokens is None:  # no tokens: a model that has a BOS is given it
             return torch.full((len(positions),), self._bos is not None, device=positions.device)
-        return ((positions == 0) & (seen.tokens == self._bos)).any(dim=1)
+        return ((positions == 0) & (tokens == self._bos)).any(dim=1)
 
-    def _prepare(self, seen: Pass, of_prompt: Tensor) -> None:
-        prepared = [type(method).prepare is not Intervention.prepare for method in self._methods]
-        if seen.tokens is None or seen.real.shape[1] > seen.chunk or not any(prepared):
+    def _prepare(
+        self, tokens: Int[Tensor, "batch chunk"], mask: Bool[Tensor, "batch chunk"]
+    ) -> None:
+        wanted = [
+            i
+            for i, method in enumerate(self._methods)
+            if type(method).prepare is not Intervention.prepare and method.strength != 0
+        ]
+        if not wanted:
             return
-        self._suspended, everywhere, where = True, self._everywhere, self._where
-        self._everywhere, self._where = False, None
-        try:
-            for i, method in enumerate(self._methods):
-                if prepared[i] and method.strength != 0:
-                    ready = method.prepare(self._model, seen.tokens, seen.real & of_prompt)
-                    self._edits[i] = ready.active_edits(self._model)
-        finally:
-            self._suspended, self._everywhere, self._where = False, everywhere, where
+        with ExitStack() as clean:
+            for session in attach(self._model).sessions:
+                clean.enter_context(session.suspended())
+            for i in wanted:
+                ready = self._methods[i].prepare(self._model, tokens, mask)
+                self._edits[i] = ready.active_edits(self._model)
 
 
 def _checked(lengths: Sequence[int] | Tensor | None) -> Tensor | None:

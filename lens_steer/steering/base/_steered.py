@@ -41,8 +41,11 @@ def steered(
         session = Session(model, methods, check_scope(scope), prompt_lengths)
         for hooks in session.hooks():
             stack.enter_context(hooked(model, hooks))
-        for handle in watch(model, session.observe):
+        for handle in watch(model, session.observe, session.remember):
             stack.callback(handle.remove)
+        sessions = attach(model).sessions
+        sessions.append(session)
+        stack.callback(sessions.remove, session)
         for name in ("generate", "generate_stream", "hf_generate"):
             if hasattr(model, name):
                 stack.enter_context(_told_of(session, model, name))

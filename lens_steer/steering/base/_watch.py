@@ -18,7 +18,7 @@ class Pass:
     Attributes:
         chunk: Columns that are computed now.
         real: False at padding, over what the cache holds and this chunk.
-        tokens: Of this chunk; None where the model was given embeddings.
+        tokens: Of this chunk; None where the pass does not show them.
     """
 
     chunk: int
@@ -26,14 +26,18 @@ class Pass:
     tokens: Int[Tensor, "batch chunk"] | None
 
 
-def watch(model: SteerableModel, observe: Callable[[Pass], None]) -> list[Any]:
+def watch(
+    model: SteerableModel, observe: Callable[[Pass], None], remember: Callable[[Tensor], None]
+) -> list[Any]:
     """Call `observe` at the start of every forward pass, on every route; returns handles to remove.
+
+    Where the start does not show the tokens, `remember` has been called with what was embedded.
 
     A hook on the model itself would miss TransformerLens' own loops, which call `forward` directly.
     """
     if is_bridge(model):
         return [_watch_bridge(model, observe)]
-    return _watch_hooked(model, observe)
+    return _watch_hooked(model, observe, remember)
 
 
 def _watch_bridge(model: Any, observe: Callable[[Pass], None]) -> Any:
@@ -48,19 +52,18 @@ def _watch_bridge(model: Any, observe: Callable[[Pass], None]) -> Any:
     return model.original_model.register_forward_pre_hook(before, with_kwargs=True)
 
 
-def _watch_hooked(model: Any, observe: Callable[[Pass], None]) -> list[Any]:
-    latest: list[Tensor] = []
-
+def _watch_hooked(
+    model: Any, observe: Callable[[Pass], None], remember: Callable[[Tensor], None]
+) -> list[Any]:
     def embedding(module: Any, args: tuple[Any, ...]) -> None:
         del module
-        latest[:] = [args[0]]
+        remember(args[0])
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         del module
         residual, entry = args[0], kwargs.get("past_kv_cache_entry")
-        tokens = latest.pop() if latest else None
         past = 0 if entry is None else int(entry.past_keys.shape[1])
-        observe(_seen(residual, tokens, past, kwargs.get("attention_mask")))
+        observe(_seen(residual, None, past, kwargs.get("attention_mask")))
 
     return [
         model.embed.register_forward_pre_hook(embedding),
