@@ -1,6 +1,7 @@
 """Reading rows of pairs from files, each with its place, so that what is broken can be named."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         ValueError: If a row has other columns than the first line, or the file is not UTF-8.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error})") from error
     reader = csv.DictReader(lines, strict=True)

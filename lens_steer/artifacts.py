@@ -20,7 +20,7 @@ from lens_steer.steering.additive import CAA, Additive, Random
 from lens_steer.steering.base import Intervention
 
 _FORMAT = 1
-_KEY, _DIGEST = "lens_steer", "lens_steer.sha256"
+_KEY = "lens_steer"
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
@@ -49,8 +49,8 @@ def save(thing: Any, path: str | Path) -> None:
     header: dict[str, Any] = {"format": _FORMAT, "content": _packed(thing, "", tensors)}
     if isinstance(thing, Intervention):
         header |= {"shown": repr(thing), "hook_names": [site.hook_name for site in thing.sites]}
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
-    metadata = {_KEY: text, _DIGEST: _digest(text, tensors)}
+    header["sha256"] = _digest(header, tensors)
+    metadata = {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)}
     write_whole(Path(path), lambda place: save_file(tensors, place, metadata=metadata))
 
 
@@ -93,25 +93,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         header = json.loads(metadata[_KEY])
-        whole = metadata[_DIGEST] == _digest(metadata[_KEY], tensors)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} is not a whole file of lens_steer ({error}): save it again"
         ) from error
-    if not whole:
-        raise ValueError(f"{str(path)!r} was altered since it was saved: save it again")
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         found = header.get("format") if isinstance(header, dict) else header
         raise ValueError(
             f"{str(path)!r} has format {found!r}, this version reads {_FORMAT}: "
             "use the version of lens_steer that wrote it"
         )
+    if header.pop("sha256", None) != _digest(header, tensors):
+        raise ValueError(f"{str(path)!r} was altered since it was saved: save it again")
     return header, tensors
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of the header and of every tensor's name, type, shape and bytes."""
-    found = hashlib.sha256(text.encode())
+    found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

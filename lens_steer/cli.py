@@ -126,7 +126,7 @@ def demo(  # noqa: PLR0913 - options of a command
     run(settings, typer.echo)
 
 
-def run_command(command: Callable[[], object]) -> None:
+def run_command(command: Callable[[], int | None]) -> None:
     """Run a command; misuse ends with one line and exit code 2."""
     try:
         sys.exit(command() or 0)

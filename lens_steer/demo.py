@@ -181,10 +181,8 @@ def _write(
     for name, part in (("separability", report.separability), ("sweep", report.sweep)):
         save_figure(part.figure(), out / f"{name}.png", part.table(), origin)
         names.append(f"{name} (.png .csv .json)")
-    for name, table in (("choice", report.choice.table()), ("texts", report.texts)):
-        write_whole(
-            out / f"{name}.csv", lambda place, found=table: found.to_csv(place, index=False)
-        )
-        names.append(f"{name}.csv")
+    for name, table in (("choice.csv", report.choice.table()), ("texts.csv", report.texts)):
+        write_whole(out / name, lambda place, found=table: found.to_csv(place, index=False))
+        names.append(name)
     save(report.method, out / "method.safetensors")
     return [*names, "method.safetensors"]

@@ -221,7 +221,9 @@ def _triple(place: str, row: Any) -> dict[str, Any]:
 def _examples(row: dict[str, Any]) -> tuple[str, list[tuple[str, Example]]]:
     if not isinstance(row, dict):
         raise ValueError(f"got {row!r}, expected an object with 'desired' and 'undesired'")
-    prompt, group = row.get("messages") or row.get("prompt") or "", row.get("group") or ""
+    given = [row[key] for key in ("messages", "prompt") if row.get(key) not in (None, "")]
+    prompt = as_prompt(given[0] if given else "")
+    group = "" if row.get("group") is None else row["group"]
     if "label" in row:
         if row["label"] not in ("desired", "undesired"):
             raise ValueError(f"got the label {row['label']!r}, expected 'desired' or 'undesired'")

@@ -57,7 +57,7 @@ def test_stories_are_grouped_by_the_name_in_them() -> None:
 def test_stories_fit_the_stories_model_and_end_in_one_token(stories: Any) -> None:
     pairs = ContrastivePairs.load("stories:sad")
     sides = [
-        [encode(stories, e.prompt, e.continuation) for e in side]
+        [encode(stories, e.prompt, e.continuation) for e in side[::8]]
         for side in (pairs.desired, pairs.undesired)
     ]
     ends = [[row.ids[-1] for row in side] for side in sides]

@@ -40,9 +40,9 @@ def slow_llama(fresh_model: Loader) -> Any:
     return found
 
 
-@pytest.mark.parametrize("text", ["The cat was very sad.", " the sun", "x", "a\n\tb  c ", "<s"])
-def test_encode_prompt_gives_the_tokens_of_the_model(model: Any, text: str) -> None:
-    assert encode_prompt(model, text) == model.to_tokens(text)[0].tolist()
+def test_encode_prompt_gives_the_tokens_of_the_model(model: Any) -> None:
+    for text in ("The cat was very sad.", " the sun", "x", "a\n\tb  c ", "<s"):
+        assert encode_prompt(model, text) == model.to_tokens(text)[0].tolist()
 
 
 @given(text=ascii_text.filter(bool))
@@ -250,11 +250,11 @@ def test_batches_fill_the_budget_with_rows_of_similar_length() -> None:
     assert list(batches([9, 2, 8, 1, 2, 50], 18)) == [[3, 1, 4], [2, 0], [5]]
 
 
-@pytest.mark.parametrize("text", [" was sad.", "was sad.", "\n the", "!"])
-def test_decode_continuation_gives_the_text_that_follows(model: Any, text: str) -> None:
-    row = encode(model, "The cat", text)
-    rest = row.ids[row.prompt_length :]
-    assert decode_continuation(model, row.ids[: row.prompt_length], rest) == text
+def test_decode_continuation_gives_the_text_that_follows(model: Any) -> None:
+    for text in (" was sad.", "was sad.", "\n the", "!"):
+        row = encode(model, "The cat", text)
+        rest = row.ids[row.prompt_length :]
+        assert decode_continuation(model, row.ids[: row.prompt_length], rest) == text
 
 
 def test_decode_continuation_leaves_special_tokens_out(llama: Any) -> None:

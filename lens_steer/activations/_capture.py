@@ -105,15 +105,12 @@ def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) ->
     Leave-one-out majority vote among the examples of the same token, both classes weighing the
     same; an example whose token no other has counts one half.
     """
-    weight = len(desired) / len(undesired)
-    counts = Counter(desired), Counter(undesired)
+    counts, sizes = (Counter(desired), Counter(undesired)), (len(desired), len(undesired))
 
-    def right(token: int, own: int) -> float:
-        mine, others = counts[own][token] - 1, counts[1 - own][token]
-        mine_weighed, others_weighed = (
-            (mine, others * weight) if own == 0 else (mine * weight, others)
-        )
-        return 0.5 if mine_weighed == others_weighed else float(mine_weighed > others_weighed)
+    def right(token: int, own: int) -> float:  # in whole numbers: a tie of shares is a tie
+        mine = (counts[own][token] - 1) * sizes[1 - own]
+        others = counts[1 - own][token] * sizes[own]
+        return 0.5 if mine == others else float(mine > others)
 
     d = sum(right(token, 0) for token in desired) / len(desired)
     u = sum(right(token, 1) for token in undesired) / len(undesired)

@@ -108,6 +108,8 @@ class ContrastStats:
         """
         chosen = tuple(range(model.cfg.n_layers)) if layers is None else tuple(layers)
         sites = [Site(layer, Kind.parse(kind)) for layer in chosen]
+        if not sites:
+            raise ValueError("no layers to read: expected at least one, or None for all")
         source = Provenance(attach(model).fingerprint, pairs.name, str(read))
         total: ContrastStats | None = None
         size = len(pairs.desired) + len(pairs.undesired)

@@ -50,7 +50,7 @@ def preference(
     """
     if not pairs.paired:
         raise ValueError(
-            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge (on the command line: --words)"
+            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
         )
     sides = []
     for side in (pairs.desired, pairs.undesired):

@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._forward import input_device, read
 from lens_steer.models._protocol import SteerableModel, is_bridge
-from lens_steer.sites import Kind, Site, hook_point
+from lens_steer.sites import Kind, Site, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
 # Of the largest activation: rounding in the model's own dtype, a few additions deep.
@@ -44,26 +44,27 @@ def attach(model: SteerableModel) -> Attachment:
         ValueError: If it is not a steerable model, a hook point is missing, or
             `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
     """
-    processed = is_processed(model)
     with _first_look:
-        known = _attached.get(model)
+        known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
         if known is None:
-            known = _attached[model] = Attachment(_check(model, processed))
-        elif known.fingerprint.processed != processed:  # folded since: the lock stays
-            known = _attached[model] = Attachment(
-                _check(model, processed), known.lock, known.sessions
-            )
+            _check_class(model)
+            known = _attached[model] = Attachment(_check(model, is_processed(model)))
+        elif known.fingerprint.processed != is_processed(model):  # folded since: keep the lock
+            found = _check(model, is_processed(model))
+            known = _attached[model] = Attachment(found, known.lock, known.sessions)
         return known
 
 
-def is_processed(model: Any) -> bool:
-    """Whether weights were folded or centred, so that activations differ from the raw ones."""
+def _check_class(model: Any) -> None:
     if not isinstance(model, SteerableModel):
         raise ValueError(
             f"got a {type(model).__name__}, expected a HookedTransformer or a TransformerBridge: "
-            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, "
-            "hf_model=model)"
+            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, hf_model=model)"
         )
+
+
+def is_processed(model: SteerableModel) -> bool:
+    """Whether weights were folded or centred, so that activations differ from the raw ones."""
     if is_bridge(model):
         return bool(getattr(model, "_weights_processed", False))
     normalization = str(model.cfg.normalization_type)
@@ -77,9 +78,8 @@ def _centred(model: Any) -> bool:
 
 def _check(model: SteerableModel, processed: bool) -> Fingerprint:
     layers = range(model.cfg.n_layers)
-    for layer in layers:
-        for kind in (*_SUMMED, Kind.HEAD, Kind.NEURON):
-            hook_point(model, Site(layer, kind))
+    needed = (*_SUMMED, Kind.HEAD, Kind.NEURON)
+    hook_points(model, [Site(layer, kind) for layer in layers for kind in needed])
     tokens = (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
     select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
     with torch.no_grad():

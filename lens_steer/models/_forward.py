@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
 from lens_steer.models._protocol import SteerableModel, is_bridge
-from lens_steer.sites import Site, add_hook, hook_point
+from lens_steer.sites import Site, add_hook, hook_points
 
 
 def input_device(model: Any) -> torch.device:
@@ -37,7 +37,7 @@ def hooked(
     model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]
 ) -> Iterator[None]:
     """Hook `fns` at their sites: each maps the whole activation, or returns None to look only."""
-    points = {site: hook_point(model, site) for site in fns}
+    points = hook_points(model, fns)
     removers: list[Callable[[], None]] = []
     try:
         for site, fn in fns.items():

@@ -88,6 +88,8 @@ def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple
             name or neutral, config, original, dtype=dtype
         )
     config.tokenizer_name = None
+    # TransformerLens takes 2048 for some, whatever the model says.
+    config.n_ctx = min(config.n_ctx, source.max_position_embeddings)
     return config, weights
 
 

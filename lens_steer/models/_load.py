@@ -84,8 +84,8 @@ def _directory(name: str | Path) -> Path | None:
                 f"{path} has no config.json: expected a directory in the Hugging Face format"
             )
         try:
-            json.loads(config.read_text(encoding="utf-8"))
-        except ValueError as error:
+            dict(json.loads(config.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{config} is not JSON ({error}): is the download complete?"
             ) from error
@@ -103,9 +103,12 @@ def _directory(name: str | Path) -> Path | None:
 
 
 def _or_value_error(name: str | Path, load: Any) -> Any:
+    from safetensors import SafetensorError
+
     try:
-        return load()
-    except (OSError, RuntimeError, KeyError, ImportError) as error:
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, then overwritten
+            return load()
+    except (OSError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot load {str(name)!r}: {first} "
