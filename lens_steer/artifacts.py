@@ -66,8 +66,12 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
     """
     header, tensors = _read(Path(path))
     content = header.get("content")
-    if not isinstance(content, dict) or content.get("type") not in _TYPES:
-        raise ValueError(f"{str(path)!r} holds nothing this version knows: save it again")
+    if not isinstance(content, dict) or str(content.get("type")) not in _TYPES:
+        found = content.get("type") if isinstance(content, dict) else content
+        raise ValueError(
+            f"{str(path)!r} holds {found!r}, which this version does not know: "
+            "use the version of lens_steer that wrote it"
+        )
     thing = _unpacked(content, tensors, Path(path))
     if model is not None:
         source = getattr(thing, "provenance", None)
@@ -100,11 +104,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         found = header.get("format") if isinstance(header, dict) else header
         raise ValueError(
-            f"{str(path)!r} has format {found!r}, this version reads {_FORMAT}: "
+            f"{str(path)!r} has format {found}, this version reads {_FORMAT}: "
             "use the version of lens_steer that wrote it"
         )
     if header.pop("sha256", None) != _digest(header, tensors):
-        raise ValueError(f"{str(path)!r} was altered since it was saved: save it again")
+        raise ValueError(
+            f"{str(path)!r} is not a whole file of lens_steer (altered since it was saved): "
+            "save it again"
+        )
     return header, tensors
 
 

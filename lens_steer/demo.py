@@ -180,7 +180,7 @@ def _write(
     names = []
     for name, part in (("separability", report.separability), ("sweep", report.sweep)):
         save_figure(part.figure(), out / f"{name}.png", part.table(), origin)
-        names.append(f"{name} (.png .csv .json)")
+        names += [f"{name}.png", f"{name}.csv", f"{name}.json"]
     for name, table in (("choice.csv", report.choice.table()), ("texts.csv", report.texts)):
         write_whole(out / name, lambda place, found=table: found.to_csv(place, index=False))
         names.append(name)

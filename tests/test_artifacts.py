@@ -1,3 +1,4 @@
+import hashlib
 import json
 import struct
 from collections.abc import Callable
@@ -440,8 +441,22 @@ def rewritten(path: Path, change: Callable[[Any], Any]) -> Path:
     with path.open("rb") as opened:
         (size,) = struct.unpack("<Q", opened.read(8))
         header = json.loads(json.loads(opened.read(size))["__metadata__"]["lens_steer"])
-    save_file(load_file(path), path, metadata={"lens_steer": json.dumps(change(header))})
+    tensors = load_file(path)
+    changed = change(header)
+    if isinstance(changed, dict):
+        changed["sha256"] = digest(changed, tensors)
+    save_file(tensors, path, metadata={"lens_steer": json.dumps(changed)})
     return path
+
+
+def digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Written from the documentation: header without the digest, then the tensors by name."""
+    rest = {name: value for name, value in header.items() if name != "sha256"}
+    found = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
 
 
 @pytest.mark.parametrize("read", [load, describe])
