@@ -58,8 +58,9 @@ def attach(model: SteerableModel) -> Attachment:
 def _check_class(model: Any) -> None:
     if not isinstance(model, SteerableModel):
         raise ValueError(
-            f"got a {type(model).__name__}, expected a HookedTransformer or a TransformerBridge: wrap "
-            "a Hugging Face model with TransformerBridge.boot_transformers(name, hf_model=model)"
+            f"got a {type(model).__name__}, expected a HookedTransformer or TransformerBridge: "
+            "wrap a Hugging Face model with "
+            "TransformerBridge.boot_transformers(name, hf_model=model)"
         )
 
 
