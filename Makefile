@@ -42,7 +42,7 @@ test-newest: ## the suite on the newest TransformerLens 4.x; gates nothing
 
 quick: .venv/.installed ## format, lint, layers, the fast tests on two architectures: two minutes
 	$(MAKE) --no-print-directory format lint layers
-	$(BIN)/python $(PYTEST) -m 'not slow' -k 'not (qwen or gemma or neox)'
+	$(BIN)/python $(PYTEST) -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/test_demo.py
 
 check: format lint types layers test test-tl4 notebooks ## exactly what continuous integration runs
 
