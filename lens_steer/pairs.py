@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,9 @@ class ContrastivePairs:
         return np.unique(labels, return_inverse=True)[1]
 
 
+_COLUMNS = ("prompt", "messages", "desired", "undesired", "group", "text", "label")
+
+
 def _triple(place: str, row: Any) -> dict[str, Any]:
     if isinstance(row, str) or not isinstance(row, Sequence) or len(row) not in (2, 3, 4):
         raise ValueError(
@@ -221,6 +225,10 @@ def _triple(place: str, row: Any) -> dict[str, Any]:
 def _examples(row: dict[str, Any]) -> tuple[str, list[tuple[str, Example]]]:
     if not isinstance(row, dict):
         raise ValueError(f"got {row!r}, expected an object with 'desired' and 'undesired'")
+    for name in map(str, row):  # other columns are the user's own, but a misspelt one is lost data
+        meant = get_close_matches(name, _COLUMNS, n=1, cutoff=0.8)
+        if meant and name != meant[0]:
+            raise ValueError(f"unknown column {name!r}: did you mean {meant[0]!r}?")
     given = [row[key] for key in ("messages", "prompt") if row.get(key) not in (None, "")]
     prompt = as_prompt(given[0] if given else "")
     group = "" if row.get("group") is None else row["group"]

@@ -246,3 +246,13 @@ def test_fit_leaves_the_random_state_alone(llama: Any, pairs: ContrastivePairs) 
     before = torch.get_rng_state()
     ContrastStats.fit(llama, pairs, "resid", progress=False)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_statistics_of_two_models_are_not_merged(
+    llama: Any, gpt2: Any, pairs: ContrastivePairs
+) -> None:
+    ours, theirs = (
+        ContrastStats.fit(model, pairs, "resid", progress=False) for model in (llama, gpt2)
+    )
+    with pytest.raises(ValueError, match="cannot merge statistics of two models"):
+        ours.merge(theirs)

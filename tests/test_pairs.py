@@ -360,3 +360,10 @@ def test_split_has_no_default_seed() -> None:
     split: Any = many().split
     with pytest.raises(TypeError, match="seed"):
         split(0.5, 0.5)
+
+
+def test_a_misspelt_column_is_named_and_not_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"promt": "a", "desired": " b", "undesired": " c"}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 1: unknown column 'promt': did you mean 'prompt'"):
+        ContrastivePairs.load(path)

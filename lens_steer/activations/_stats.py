@@ -129,7 +129,7 @@ class ContrastStats:
         """The statistics of both samples together, as if read in one go.
 
         Raises:
-            ValueError: If the two are of different kinds, layers or pairing.
+            ValueError: If the two are of different kinds, layers, pairing or models.
         """
         ours, theirs = (
             (s.kind, s.layers, s.difference is None, s.desired.mean.shape) for s in (self, other)
@@ -138,6 +138,10 @@ class ContrastStats:
             raise ValueError(
                 f"cannot merge statistics of {ours} with {theirs} (kind, layers, unpaired, shape)"
             )
+        if self.provenance is not None and other.provenance is not None:
+            apart = self.provenance.fingerprint.differences(other.provenance.fingerprint)
+            if apart:
+                raise ValueError(f"cannot merge statistics of two models ({'; '.join(apart)})")
         difference = positive = None
         if self.difference is not None and other.difference is not None:
             difference = self.difference.merge(other.difference)
