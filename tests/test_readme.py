@@ -31,7 +31,7 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
 
         own = names["ls"].load_model(STORIES, backend="hooked")
         monkeypatch.setattr(
-            HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda name: own)
+            HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda _: own)
         )
         exec(second, names)
         assert names["logits"].shape[0] == 1

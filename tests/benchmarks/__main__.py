@@ -135,7 +135,7 @@ def stream(n: int, backend: str) -> None:
     words = ["cat", "dog", "mat", "sat"]
     rows = [(f"the {words[i % 4]} {i % 100}", " ran . ", " sat . ") for i in range(n)]
     pairs = ls.ContrastivePairs.of(rows)
-    warm = ls.ContrastivePairs.of(rows[:100])
+    warm = ls.ContrastivePairs.of((rows * (1000 // n + 1))[:1000])  # the allocator's working set
     ls.ContrastStats.fit(model, warm, "neuron", progress=False)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
