@@ -60,6 +60,8 @@ class SweepReport:
 
     def figure(self) -> "Figure":
         """Behaviour and perplexity against the size of the push."""
+        from matplotlib.ticker import LogLocator
+
         from lens_steer.figures import canvas
 
         table = self.table()
@@ -77,6 +79,7 @@ class SweepReport:
             below.set(xlabel="size of the push, |strength x vector| / median |activation|")
             below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)", yscale="log")
             below.yaxis.set_major_formatter("{x:g}")
+            below.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             below.yaxis.set_minor_formatter("{x:g}")
         return figure
 
