@@ -48,19 +48,20 @@ def table_of(settings: DemoSettings, seeds: int) -> tuple[pd.DataFrame, dict[str
 
 def figure_of(table: pd.DataFrame) -> Figure:
     """The change of every seed with its interval, and what it costs."""
+    colour = {"CAA": "C0", "random": "C7"}
     with canvas(1, 2, width=6.4, height=3.0) as (figure, (left, right)):
         for offset, (name, part) in zip((-0.12, 0.12), table.groupby("direction"), strict=True):
             x = part["seed"] + offset
             size = np.stack(
                 [part["change"] - part["change_low"], part["change_high"] - part["change"]]
             )
-            left.errorbar(x, 100 * part["change"], yerr=100 * size, fmt="o", label=name)
-            right.plot(x, part["perplexity_ratio"], "o", label=name)
+            left.errorbar(x, 100 * part["change"], yerr=100 * size, fmt="o", color=colour[name])
+            right.plot(x, part["perplexity_ratio"], "o", color=colour[name], label=name)
         left.axhline(0, color="k", lw=0.8)
         left.set(xlabel="seed of split and texts", ylabel="change in sad stories, points")
-        left.legend(title=f"{table['prompts'].iloc[0]} test prompts each, 95 %")
         right.axhline(2, color="k", lw=0.8, ls=":")
         right.set(xlabel="seed of split and texts", ylabel="perplexity / unsteered", ylim=(0, None))
+        right.legend(title=f"{table['prompts'].iloc[0]} test prompts each, 95 %", loc="lower left")
         for axes in (left, right):
             axes.set_xticks(sorted(table["seed"].unique()))
     return figure
