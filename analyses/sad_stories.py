@@ -55,8 +55,10 @@ def figure_of(table: pd.DataFrame) -> Figure:
             size = np.stack(
                 [part["change"] - part["change_low"], part["change_high"] - part["change"]]
             )
-            left.errorbar(x, 100 * part["change"], yerr=100 * size, fmt="o", color=colour[name])
-            right.plot(x, part["perplexity_ratio"], "o", color=colour[name], label=name)
+            left.errorbar(
+                x, 100 * part["change"], yerr=100 * size, fmt="o", color=colour[str(name)]
+            )
+            right.plot(x, part["perplexity_ratio"], "o", color=colour[str(name)], label=name)
         left.axhline(0, color="k", lw=0.8)
         left.set(xlabel="seed of split and texts", ylabel="change in sad stories, points")
         right.axhline(2, color="k", lw=0.8, ls=":")
