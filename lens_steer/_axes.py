@@ -18,6 +18,5 @@ from torch import Tensor
 
 Tokens = Int[Tensor, "batch pos"]
 Mask = Bool[Tensor, "batch pos"]
-Lengths = Int[Tensor, " batch"]
 Activation = Float[Tensor, "n *site"]
 Logits = Float[Tensor, "batch vocab"]
