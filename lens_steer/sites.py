@@ -1,6 +1,6 @@
 """Kinds of activation and where they are read and edited: the only file with hook names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -87,6 +87,19 @@ class Site:
     def hook_name(self) -> str:
         """TransformerLens' name of the hook point, the same on both model classes."""
         return f"blocks.{self.layer}.{_HOOKS[self.kind]}"
+
+
+def sites_of(model: Any, kind: str, layers: Sequence[int] | None) -> list[Site]:
+    """One site per layer, in the order given; None is every layer.
+
+    Raises:
+        ValueError: If there is no such kind, no layer is given, or one is negative.
+    """
+    chosen = range(model.cfg.n_layers) if layers is None else layers
+    found = [Site(layer, Kind.parse(kind)) for layer in chosen]
+    if not found:
+        raise ValueError("no layers to read: expected at least one, or None for all")
+    return found
 
 
 def hook_point(model: Any, site: Site) -> Any:

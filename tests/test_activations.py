@@ -323,7 +323,7 @@ def test_capture_is_float32_whatever_the_default_dtype(llama: Any, pairs: Contra
     ("options", "reason"),
     [
         ({"kind": "resid_mid"}, "unknown kind 'resid_mid'"),
-        ({"layers": []}, "no layers to capture"),
+        ({"layers": []}, "no layers to read"),
         ({"layers": [4]}, "layer 4: this model has 4, 0 to 3"),
         ({"layers": [-1]}, "layer -1: expected a block index"),
         ({"read": 500}, "read position 500: an example has only"),

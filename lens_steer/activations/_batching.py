@@ -68,7 +68,7 @@ def read_rows(
             torch.no_grad(),
         ):  # never across the yield: the caller's thread and grad mode are its own
             found = read(
-                model, tokens, None if bool(mask.all()) else mask, dict.fromkeys(sites, keep)
+                model, tokens, mask, dict.fromkeys(sites, keep)
             )
         yield batch, torch.stack([found[site].float().cpu() for site in sites], dim=1)
         advance(len(batch))

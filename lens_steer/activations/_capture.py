@@ -13,7 +13,7 @@ from lens_steer.activations._types import Activations
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.provenance import Provenance
-from lens_steer.sites import Kind, Site
+from lens_steer.sites import Kind, Site, sites_of
 from lens_steer.tokens import Encoded, encode
 
 
@@ -55,11 +55,8 @@ def capture(  # noqa: PLR0913 - each is a knob of reading
             the context or has an empty continuation.
     """
     attachment = attach(model)
-    chosen = tuple(range(model.cfg.n_layers)) if layers is None else tuple(layers)
-    sites = [Site(layer, Kind.parse(kind)) for layer in chosen]
-    if not sites:
-        raise ValueError("no layers to capture: expected at least one, or None for all")
-    what = sites[0].kind
+    sites = sites_of(model, kind, layers)
+    what, chosen = sites[0].kind, tuple(site.layer for site in sites)
     if what is Kind.RESID:
         sites.insert(0, Site(0, Kind.RESID_PRE))
     examples = (*pairs.desired, *pairs.undesired)

@@ -13,7 +13,7 @@ from lens_steer.activations._types import Activations
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs, Example
 from lens_steer.provenance import Provenance
-from lens_steer.sites import Kind, Site
+from lens_steer.sites import Kind, Site, sites_of
 from lens_steer.tokens import encode
 
 
@@ -106,10 +106,8 @@ class ContrastStats:
         Raises:
             ValueError: As `capture`.
         """
-        chosen = tuple(range(model.cfg.n_layers)) if layers is None else tuple(layers)
-        sites = [Site(layer, Kind.parse(kind)) for layer in chosen]
-        if not sites:
-            raise ValueError("no layers to read: expected at least one, or None for all")
+        sites = sites_of(model, kind, layers)
+        chosen = tuple(site.layer for site in sites)
         source = Provenance(attach(model).fingerprint, pairs.name, str(read))
         total: ContrastStats | None = None
         size = len(pairs.desired) + len(pairs.undesired)

@@ -25,7 +25,8 @@ def context_length(model: SteerableModel) -> int:
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
     """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
     uncached = {"use_cache": False} if is_bridge(model) else {}
-    return model(tokens, attention_mask=None if mask is None else mask.long(), **uncached)
+    padded = mask is not None and not bool(mask.all())  # without a mask attention may be faster
+    return model(tokens, attention_mask=mask.long() if padded else None, **uncached)
 
 
 class _Enough(Exception):  # noqa: N818 - control flow, not an error
@@ -110,9 +111,7 @@ class Recomputer:
 
     def start(self) -> Logits:
         """Next-token logits after the prompts."""
-        return forward(self._model, self._tokens, None if bool(self._mask.all()) else self._mask)[
-            :, -1
-        ]
+        return forward(self._model, self._tokens, self._mask)[:, -1]
 
     def advance(self, tokens: Tokens) -> Logits:
         """Next-token logits after one more token per row."""
