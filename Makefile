@@ -1,6 +1,7 @@
 # Two commands set everything up on a fresh machine: `make demo` (the main job) and `make test`.
 PYTHON ?= python3
-MODEL  ?= ../shared/models/stories260k
+MODEL  ?= organism
+STORIES ?= ../shared/models/stories260k
 BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
@@ -59,8 +60,10 @@ layers: .venv/.installed ## do imports only flow downwards?
 	$(BIN)/lint-imports
 
 notebooks: .venv/.installed ## execute every notebook
-	@if [ -d $(MODEL) ]; then LENS_STEER_MODEL=$(abspath $(MODEL)) $(BIN)/python -m pytest -q --nbmake notebooks; \
-	else echo 'notebooks: skipped, they need the model in $(MODEL): make notebooks MODEL=...'; fi
+	$(BIN)/python -m pytest -q --nbmake notebooks/quickstart.ipynb
+	@if [ -d $(STORIES) ]; then \
+	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
+	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi
 
 bench: .venv/.installed ## speed, as ratios within one run; gates nothing
 	$(BIN)/python -m tests.benchmarks

@@ -1,14 +1,15 @@
 """Read a language model and steer it.
 
 >>> import lens_steer as ls
->>> model = ls.load_model("gpt2")  # or any HookedTransformer or TransformerBridge
->>> pairs = ls.ContrastivePairs.load("pairs.jsonl")  # or [(prompt, desired, undesired), ...]
+>>> model = ls.load_model("organism")  # "gpt2", or any HookedTransformer or TransformerBridge
+>>> pairs = ls.ContrastivePairs.load("organism:sentiment")  # a .jsonl file, a list of tuples
 >>> train, dev, test = pairs.split(0.6, 0.2, 0.2, seed=0)
 >>> resid = ls.capture(model, train, "resid")  # activations of either class, at every layer
 >>> method = ls.CAA.fit(resid.at(layer=3))  # a value: 2 * a - b, with_strength(0.5), print it
 >>> texts = ls.generate(model, test.prompts, method, seed=0)  # or: with ls.steered(model, method):
 """
 
+from lens_steer import organism as organism
 from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
 from lens_steer.activations import LayerActivations as LayerActivations
@@ -20,6 +21,7 @@ from lens_steer.artifacts import save as save
 from lens_steer.evaluation import WordList as WordList
 from lens_steer.evaluation import choose as choose
 from lens_steer.evaluation import evaluate as evaluate
+from lens_steer.evaluation import evaluate_each as evaluate_each
 from lens_steer.evaluation import preference as preference
 from lens_steer.evaluation import sweep as sweep
 from lens_steer.models import SteerableModel as SteerableModel

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lens_steer.activations import Reading
-from lens_steer.evaluation import Choice, SweepReport
+from lens_steer.evaluation import Choice, Evaluation, SweepReport
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.separability import SeparabilityReport
@@ -60,14 +60,19 @@ def conclusion(report: DemoReport) -> Iterator[str]:
     yield "steered  the tokens in brackets, with |edit| / |activation|:"
     yield f"         {report.shown}"
     yield f"test     {swept.behaviour_name}, {len(unsteered.behaviour)} examples, 95 % intervals:"
-    found = f"{unsteered.interval(seed=seed)}, perplexity {unsteered.perplexity:.3g}"
-    yield f"         unsteered {found}"
+    yield f"         unsteered {_measured(unsteered, seed)}"
     trials = {"steered": swept.method[report.chosen], "random": swept.reference[report.chosen]}
     for name, trial in trials.items():
         change = trial.minus(unsteered, seed=seed)
-        found = f"{trial.interval(seed=seed)}, perplexity {trial.perplexity:.3g}, change {change}"
-        yield f"         {name:9} {found}"
+        yield f"         {name:9} {_measured(trial, seed)}, change {change}"
     for _, row in report.texts.head(4).iterrows():
         yield f"prompt   {row['prompt']!r}"
         yield f"         unsteered {row['unsteered']!r}"
         yield f"         steered   {row['steered']!r}"
+
+
+def _measured(trial: Evaluation, seed: int) -> str:
+    found = f"{trial.interval(seed=seed)}, perplexity {trial.perplexity:.3g}"
+    if trial.well_formed is None:
+        return found
+    return f"{found}, well formed {trial.well_formed.float().mean().item():.0%}"

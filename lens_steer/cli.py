@@ -42,14 +42,19 @@ def options(
 
 Model = Annotated[
     str,
-    typer.Option(help="Hub name, or a directory in the Hugging Face format.", show_default=False),
+    typer.Option(
+        help="organism (the small model in the package), a hub name, or a directory in the Hugging "
+        "Face format."
+    ),
 ]
 Pairs = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="A named set (stories:sad), or a .jsonl or .csv file. Each line has prompt (or "
-        "messages), desired, undesired, and group if lines belong together; or, unpaired, text and "
-        "label."
+        help="A named set (organism:sentiment, truthfulness, toxicity, refusal, concept or "
+        "polarity; stories:sad), or a .jsonl or .csv file. Each line has prompt (or messages), "
+        "desired, undesired, and group if lines belong together; or, unpaired, text and label. "
+        "Left out: organism:sentiment for the organism, stories:sad for any other model.",
+        show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for figures, their data, texts and the method.")]
@@ -58,13 +63,18 @@ Words = Annotated[
     str,
     typer.Option(
         help="Comma-separated; a text with one of them shows the behaviour. Left out: the named "
-        "set's words; for other pairs, the share whose desired continuation is the likelier.",
+        "set's own judge (exact for organism:*); for other pairs, the share whose desired "
+        "continuation is the likelier.",
         show_default=False,
     ),
 ]
 Read = Annotated[
-    Literal["last", "mean", "prompt_last"],
-    typer.Option(help="Read the continuation's last token, its mean, or the prompt's last token."),
+    Literal["last", "mean", "prompt_last"] | None,
+    typer.Option(
+        help="Read the continuation's last token, its mean, or the prompt's last token. Left out: "
+        "mean for the organism, last for any other model.",
+        show_default=False,
+    ),
 ]
 Where = Annotated[
     Literal["last", "prompt", "generated", "all"],
@@ -77,6 +87,15 @@ Backend = Annotated[
     Literal["bridge", "hooked"],
     typer.Option(help="TransformerBridge, or HookedTransformer (TransformerLens 3.9)."),
 ]
+Length = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="At most so many tokens for each text. Left out: 80 for the organism, whose texts are "
+        "no longer, 40 for any other model.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1 or mps. Left out: CUDA where there is one.")
 ]
@@ -84,16 +103,16 @@ Device = Annotated[
 
 @app.command()
 def demo(  # noqa: PLR0913 - options of a command
-    model: Model,
-    pairs: Pairs = "stories:sad",
+    model: Model = "organism",
+    pairs: Pairs = None,
     out: Out = Path("out/demo"),
     seed: Seed = 0,
     words: Words = "",
-    read: Read = "last",
+    read: Read = None,
     scope: Where = "last",
     backend: Backend = "bridge",
     device: Device = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Length of each text.")] = 40,
+    max_new_tokens: Length = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="Of the texts; 0 is greedy.")] = 0.7,
     dev_prompts: Annotated[int, typer.Option(min=1, help="At most so many to choose on.")] = 48,
 ) -> None:
@@ -102,24 +121,25 @@ def demo(  # noqa: PLR0913 - options of a command
     Shows which tokens are read, which are steered and by how much, and unsteered beside steered
     texts.
 
+    Without options: the sentiment of the small model in the package, judged by its grammar.
+
     Writes to OUT: separability.png (how far apart the classes are, by layer) and sweep.png
     (behaviour and perplexity against the size of the push, beside a random direction), each with
     its numbers as .csv and their origin as .json; choice.csv, texts.csv, method.safetensors (for
     lens_steer.load).
     """
-    from lens_steer.demo import DemoSettings, run
+    from lens_steer.demo import DemoSettings, run, usual
 
+    given = {"pairs": pairs, "read": read, "max_new_tokens": max_new_tokens}
     settings = DemoSettings(
+        **usual(model) | {name: value for name, value in given.items() if value is not None},
         model=model,
-        pairs=pairs,
         out=out,
         seed=seed,
         words=tuple(word.strip() for word in words.split(",") if word.strip()),
-        read=read,
         scope=scope,
         backend=backend,
         device=device,
-        max_new_tokens=max_new_tokens,
         temperature=temperature,
         dev_prompts=dev_prompts,
     )

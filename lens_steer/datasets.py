@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lens_steer import organism
+
 Row = tuple[str, str, str, str]
 
 _NAMES = (
@@ -40,11 +42,19 @@ def named(name: str) -> list[Row]:
     Raises:
         ValueError: If there is no such set; the message lists them.
     """
+    family, _, behaviour = name.partition(":")
+    if family == "organism" and behaviour:
+        return list(organism.rows(behaviour))
     if name not in _SETS:
         raise ValueError(
-            f"unknown set {name!r}: expected one of {', '.join(_SETS)}, or a .jsonl or .csv file"
+            f"unknown set {name!r}: expected one of {', '.join(names())}, or a .jsonl or .csv file"
         )
     return _SETS[name]()
+
+
+def names() -> tuple[str, ...]:
+    """The named sets there are."""
+    return (*(f"organism:{behaviour}" for behaviour in organism.behaviours()), *_SETS)
 
 
 def words_of(name: str) -> tuple[str, ...]:

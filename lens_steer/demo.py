@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lens_steer import organism
 from lens_steer._demo_report import DemoReport, conclusion, introduction
 from lens_steer.activations import Activations, ReadPosition, capture, readings
 from lens_steer.artifacts import save
-from lens_steer.datasets import words_of
-from lens_steer.evaluation import SweepReport, WordList, choose, sweep
+from lens_steer.evaluation import Judge, SweepReport, WordList, choose, judge_of, sweep
 from lens_steer.figures import save_figure, write_whole
 from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
-SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65)
+SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0)
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 
 
@@ -32,11 +32,11 @@ class DemoSettings:
     """What the demo is run on.
 
     Attributes:
-        model: Hub name or directory.
+        model: `organism`, hub name or directory.
         pairs: Named set or file.
         out: Folder for everything it writes.
         seed: Of the split, the texts and the intervals.
-        words: A text with one of these shows the behaviour; empty: the named set's own words, or,
+        words: A text with one of these shows the behaviour; empty: the named set's own judge, or,
             for other pairs, the share whose desired continuation is the likelier.
         read: Where activations are read, see `capture`.
         scope: Where the model is steered, see `steered`.
@@ -59,6 +59,29 @@ class DemoSettings:
     max_new_tokens: int = 40
     temperature: float = 0.7
     dev_prompts: int = 48
+
+    @property
+    def judge(self) -> Judge | None:
+        """What the texts are scored by."""
+        return WordList(self.words) if self.words else judge_of(self.pairs)
+
+    @property
+    def behaviour_name(self) -> str:
+        """What the score is called."""
+        judge = self.judge
+        if isinstance(judge, organism.ExactJudge):
+            return f"share of texts with {judge.behaviour.shown}"
+        return (
+            "share preferring desired" if judge is None else "share of texts with one of the words"
+        )
+
+
+def usual(model: str) -> dict[str, Any]:
+    """Pairs, read position and length of texts where nothing else is asked for."""
+    if model == "organism":
+        length = organism.LONGEST
+        return {"pairs": "organism:sentiment", "read": "mean", "max_new_tokens": length}
+    return {"pairs": "stories:sad", "read": "last", "max_new_tokens": 40}
 
 
 def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
@@ -87,7 +110,7 @@ def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSetting
     blocked = [path for path in (settings.out, *settings.out.parents) if path.is_file()]
     if blocked:
         raise ValueError(f"cannot make the folder {str(settings.out)!r}: {blocked[0]} is a file")
-    if not pairs.paired and not settings.words:
+    if not pairs.paired and settings.judge is None:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
     prompt_rows(model, pairs.prompts, settings.max_new_tokens)
     Sampling(settings.temperature, seed=settings.seed)
@@ -103,9 +126,8 @@ def examine(
     activations = capture(model, train, "resid", read=settings.read)
     held_out = capture(model, dev, "resid", read=settings.read)
     separability = SeparabilityReport.fit(activations, held_out, seed=settings.seed)
-    words = settings.words or words_of(settings.pairs)
     decoding: dict[str, Any] = {
-        "judge": WordList(words) if words else None,
+        "judge": settings.judge,
         "seed": settings.seed,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
@@ -118,9 +140,7 @@ def examine(
     swept = sweep(
         *(model, test, method, Random.like(method, seed=settings.seed), strengths),
         relative=SIZES,
-        behaviour_name="share of texts with one of the words"
-        if words
-        else "share preferring desired",
+        behaviour_name=settings.behaviour_name,
         **decoding,
     )
     chosen = min(range(len(SIZES)), key=lambda i: abs(strengths[i] - method.strength))

@@ -222,6 +222,12 @@ def stories(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="session")
+def embedded() -> Any:
+    """The model in the package."""
+    return load_model("organism", device="cpu")
+
+
+@pytest.fixture(scope="session")
 def pairs() -> ContrastivePairs:
     """Prompts of different lengths, some beyond Gemma's window; both sides end in one token."""
     return ContrastivePairs.of(

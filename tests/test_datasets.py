@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from lens_steer.activations import capture, last_token_separability
-from lens_steer.datasets import named
+from lens_steer.datasets import named, names
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.tokens import encode
 
-SETS = ("stories:sad",)
+SETS = names()
 
 
 @pytest.mark.parametrize("name", ["", "stories", "stories:glad", "../pairs"])

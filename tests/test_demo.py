@@ -1,6 +1,6 @@
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from lens_steer import demo
+from lens_steer import demo, organism
 from lens_steer.activations import capture
 from lens_steer.artifacts import describe, load
 from lens_steer.demo import DemoReport, DemoSettings
+from lens_steer.evaluation import WordList
 from lens_steer.models import attach
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.additive import CAA
@@ -196,3 +197,42 @@ def test_classes_that_are_equal_at_every_layer_are_refused(
     found = capture(load_llama, pairs, "resid", read="prompt_last", progress=False)
     with pytest.raises(ValueError, match="equal at every layer read: read another position"):
         demo.sized_candidates(found, (0.1,))
+
+
+# The embedded model.
+
+
+def test_what_is_usual_for_a_model_is_what_the_help_says() -> None:
+    assert demo.usual("organism")["pairs"] == "organism:sentiment"
+    assert demo.usual("gpt2") == {"pairs": "stories:sad", "read": "last", "max_new_tokens": 40}
+
+
+def test_settings_know_their_judge(tmp_path: Path) -> None:
+    exact = DemoSettings(model="organism", out=tmp_path, seed=0, **demo.usual("organism"))
+    assert exact.judge == organism.judge("sentiment")
+    assert "praise" in exact.behaviour_name
+    words = replace(exact, words=("good",))
+    assert words.judge == WordList(("good",))
+    assert "words" in words.behaviour_name
+    file = replace(exact, pairs="pairs.jsonl")
+    assert file.judge is None
+    assert file.behaviour_name == "share preferring desired"
+
+
+@pytest.mark.slow
+def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "SIZES", (0.0, 0.5))
+    usual = demo.usual("organism")
+    settings = DemoSettings(
+        model="organism", out=tmp_path, seed=0, device="cpu", dev_prompts=12, **usual
+    )
+    said: list[str] = []
+    report = demo.run(settings, said.append)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert sum("well formed" in line for line in said) == 3
+    table = pd.read_csv(tmp_path / "sweep.csv")
+    assert table["well_formed"].between(0, 1).all()
+    unsteered, steered = (trial.behaviour.mean() for trial in report.sweep.method)
+    assert steered > unsteered + 0.1

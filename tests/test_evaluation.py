@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lens_steer.evaluation import (
     WordList,
     choose,
     evaluate,
+    evaluate_each,
     interval,
     log_probabilities,
     perplexity,
@@ -21,9 +23,9 @@ from lens_steer.evaluation import (
     sweep,
 )
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.sites import Site
+from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import Additive, Random
-from lens_steer.steering.base import generate
+from lens_steer.steering.base import Sampling, continuations_of_each, generate, prompt_rows
 from lens_steer.tokens import Encoded, encode, encode_prompt, eos_id
 from tests.interventions import manual_hook, push
 from tests.oracles_evaluation import all_resample_means, raw_logits, token_log_probabilities
@@ -428,6 +430,67 @@ def test_evaluate_refuses_what_does_not_fit_the_context(
         evaluate(llama, pairs, seed=0, max_new_tokens=120)
 
 
+# Many methods to a batch.
+
+
+@pytest.mark.parametrize("scope", ["last", "prompt"])
+def test_many_methods_to_a_batch_are_each_as_if_alone(
+    llama: Any, pairs: ContrastivePairs, scope: Any
+) -> None:
+    first = push(llama)
+    other = Additive((Site(2, Kind.parse("mlp_out")),), (torch.ones(llama.cfg.d_model),))
+    methods = (None, first, -first, other, first.with_strength(0), None)
+    decoding: dict[str, Any] = {"judge": WordList(("a", "the")), "scope": scope, **FEW}
+    together = evaluate_each(llama, pairs, methods, **decoding)
+    alone = [evaluate(llama, pairs, *([] if m is None else [m]), **decoding) for m in methods]
+    for found, expected in zip(together, alone, strict=True):
+        assert found.texts == expected.texts
+        assert found.groups == expected.groups
+        assert torch.equal(found.behaviour, expected.behaviour)
+        assert found.perplexity == pytest.approx(expected.perplexity, rel=1e-5)
+    assert len({found.texts for found in together}) > 1
+
+
+def test_without_a_judge_every_method_has_its_own_preference(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    methods = (None, push(llama))
+    for found, method in zip(evaluate_each(llama, pairs, methods, **FEW), methods, strict=True):
+        alone = evaluate(llama, pairs, *([] if method is None else [method]), **FEW)
+        assert torch.equal(found.behaviour, alone.behaviour)
+
+
+def test_batches_of_methods_do_not_change_a_text(llama: Any, pairs: ContrastivePairs) -> None:
+    rows = prompt_rows(llama, pairs.prompts, 5)
+    methods = (push(llama), None, -push(llama))
+    found = [
+        continuations_of_each(
+            *(llama, rows, methods),
+            sampling=Sampling(seed=1),
+            max_new_tokens=5,
+            token_budget=budget,
+        )
+        for budget in (1, 60, 200, 100_000)
+    ]
+    assert all(other == found[0] for other in found)
+
+
+def test_a_judge_of_form_has_its_say(llama: Any, pairs: ContrastivePairs) -> None:
+    class Even:
+        def __call__(self, prompts: Any, texts: Any) -> Any:
+            del prompts
+            return torch.ones(len(texts))
+
+        def well_formed(self, prompts: Any, texts: Any) -> Any:
+            del prompts
+            return torch.tensor([len(text) % 2 == 0 for text in texts])
+
+    found = evaluate(llama, pairs, judge=Even(), **FEW)
+    assert found.well_formed is not None
+    assert found.well_formed.tolist() == [len(text) % 2 == 0 for text in found.texts]
+    assert evaluate(llama, pairs, judge=WordList(("a",)), **FEW).well_formed is None
+
+
 # Choosing.
 
 
@@ -439,12 +502,12 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Additive]]:
         candidates = [Additive((Site(i),), (torch.ones(3),)) for i in range(len(results) - 1)]
         outcomes = dict(enumerate(results[1:]))
 
-        def evaluated(model: Any, pairs: Any, *methods: Any, **decoding: Any) -> Evaluation:
-            assert decoding == {"seed": 0, "max_new_tokens": 7}
-            found = outcomes[methods[0].sites[0].layer] if methods else results[0]
-            return evaluation([found[0]] * 3, found[1])
+        def evaluated(model: Any, pairs: Any, methods: Any, **decoding: Any) -> list[Evaluation]:
+            assert decoding == {"seed": 0, "max_new_tokens": 7, "progress": False}
+            found = [results[0] if m is None else outcomes[m.sites[0].layer] for m in methods]
+            return [evaluation([trial[0]] * 3, trial[1]) for trial in found]
 
-        monkeypatch.setattr("lens_steer.evaluation._choose.evaluate", evaluated)
+        monkeypatch.setattr("lens_steer.evaluation._choose.evaluate_each", evaluated)
         return candidates
 
     return plant
@@ -455,6 +518,27 @@ def chosen(candidates: list[Additive], **options: Any) -> Any:
     model: Any = None
     decoding = {"seed": 0, "max_new_tokens": 7}
     return choose(model, pairs, candidates, progress=False, **decoding, **options)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(("limit", "best"), [(0.9, 0), (0.5, 1), (0.0, 2)])
+def test_the_choice_keeps_to_the_share_of_well_formed_texts(
+    monkeypatch: pytest.MonkeyPatch, limit: float, best: int
+) -> None:
+    candidates = [Additive((Site(i),), (torch.ones(3),)) for i in range(3)]
+    shares = {None: (0.1, 8), 0: (0.2, 8), 1: (0.5, 4), 2: (0.9, 1)}
+
+    def evaluated(model: Any, pairs: Any, methods: Any, **_: Any) -> list[Evaluation]:
+        found = [shares[None if m is None else m.sites[0].layer] for m in methods]
+        return [
+            replace(evaluation([b] * 8, 2.0), well_formed=torch.arange(8) < whole)
+            for b, whole in found
+        ]
+
+    monkeypatch.setattr("lens_steer.evaluation._choose.evaluate_each", evaluated)
+    choice = chosen(candidates, form_limit=limit)
+    assert choice.best == best
+    assert choice.table()["well_formed"].tolist() == [1.0, 1.0, 0.5, 0.125]
 
 
 @pytest.mark.usefixtures("untyped")

@@ -510,3 +510,18 @@ def test_a_returned_edit_reaches_the_logits_at_every_editable_kind(model: Any) -
         for kind in (kind for kind in Kind if kind.editable):
             with hooked(model, {Site(1, kind): lambda x: x.flip(-1)}):
                 assert (before - model(tokens)).abs().max() > 1e-2, kind
+
+
+@pytest.mark.skipif(not HAS_HOOKED, reason="TransformerLens 4 has no HookedTransformer")
+def test_the_embedding_is_looked_through_once_while_nothing_is_folded(
+    fresh_model: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, looked = fresh_model("gpt2", "hooked"), []
+    with monkeypatch.context() as patch:
+        patch.setattr("lens_steer.models._attach._centred", lambda m: bool(looked.append(m)))
+        first = attach(model)
+        assert attach(model) is first
+        assert len(looked) <= 1  # at load_model, or now
+    with torch.no_grad():
+        model.W_E.sub_(model.W_E.mean(dim=-1, keepdim=True))
+    assert attach(model).fingerprint.processed

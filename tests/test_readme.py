@@ -1,4 +1,4 @@
-"""README's code is run as it stands there, on the stories model."""
+"""README's code is run as it stands there."""
 
 import re
 from pathlib import Path
@@ -6,30 +6,28 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import HAS_HOOKED, STORIES
+from tests.conftest import HAS_HOOKED
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.skipif(not STORIES.is_dir(), reason=f"no model in {STORIES.name}")
 def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second = (
-        block.replace("../shared/models/stories260k", str(STORIES)) for block in BLOCKS
-    )
+    first, second = BLOCKS
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(first, names)
     shown = capsys.readouterr().out
-    assert "CAA(strength=9" in shown
+    assert "CAA(strength=1.9" in shown
     assert "blocks.3.hook_resid_post" in shown
-    assert (tmp_path / "sad.safetensors").is_file()
+    assert shown.count("well formed") == 3
+    assert (tmp_path / "praise.safetensors").is_file()
     if HAS_HOOKED:
         from transformer_lens import HookedTransformer
 
-        own = names["ls"].load_model(STORIES, backend="hooked")
+        own = names["ls"].load_model("organism", backend="hooked")
         monkeypatch.setattr(
             HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda _: own)
         )

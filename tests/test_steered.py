@@ -541,6 +541,50 @@ def test_lengths_for_another_batch_are_refused_when_the_forward_begins(either: A
         run(either, tokens, None)
 
 
+@pytest.mark.parametrize("side", PADDINGS)
+def test_blocks_of_one_row_set_each_give_every_row_its_own_method(either: Any, side: str) -> None:
+    batch = padded(either, rows_of(either), side)
+    methods = [push(either), None, push(either, layer=0, seed=1), push(either, seed=2)]
+    count = len(batch.real)
+    with torch.no_grad(), ExitStack() as stack:
+        plain = run(either, batch.tokens, batch.mask)
+        expected = plain.clone()
+        for row, method in enumerate(methods):
+            if method is not None:
+                with ls.steered(either, method):
+                    expected[row] = run(either, batch.tokens, batch.mask)[row]
+        for row, method in enumerate(methods):
+            if method is not None:
+                own = [i == row for i in range(count)]
+                stack.enter_context(ls.steered(either, method, rows=own))
+        found = run(either, batch.tokens, batch.mask)
+    real = torch.tensor(batch.real)
+    torch.testing.assert_close(found[real], expected[real], **ROUNDING)
+    assert torch.equal(found[1][real[1]], plain[1][real[1]])
+
+
+def test_a_method_is_made_ready_for_its_own_rows(either: Any) -> None:
+    batch = padded(either, rows_of(either), "left")
+    method, own = Prepared(), torch.tensor([True, False, True, False])
+    with ls.steered(either, method, rows=own):
+        run(either, batch.tokens, batch.mask)
+    ((tokens, mask, _),) = method.calls
+    assert torch.equal(tokens, batch.tokens[own])
+    assert torch.equal(mask, torch.tensor(batch.real)[own])
+    with ls.steered(either, method, rows=[False] * 4):
+        run(either, batch.tokens, batch.mask)
+    assert len(method.calls) == 1
+
+
+def test_rows_of_another_batch_are_refused_when_the_forward_begins(either: Any) -> None:
+    tokens = padded(either, rows_of(either), "none").tokens
+    with (
+        ls.steered(either, push(either), rows=[True, False]),
+        pytest.raises(ValueError, match="2 rows for a batch of 4"),
+    ):
+        run(either, tokens, None)
+
+
 def test_a_mask_that_does_not_say_what_is_padding_is_refused_while_steering(llama: Any) -> None:
     tokens = padded(llama, rows_of(llama), "none").tokens
     causal = torch.ones(4, 1, tokens.shape[1], tokens.shape[1]).tril()

@@ -67,9 +67,7 @@ def read_rows(
             lock,
             torch.no_grad(),
         ):  # never across the yield: the caller's thread and grad mode are its own
-            found = read(
-                model, tokens, mask, dict.fromkeys(sites, keep)
-            )
+            found = read(model, tokens, mask, dict.fromkeys(sites, keep))
         yield batch, torch.stack([found[site].float().cpu() for site in sites], dim=1)
         advance(len(batch))
 

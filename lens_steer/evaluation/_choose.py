@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from lens_steer.evaluation._evaluate import Evaluation, evaluate
+from lens_steer.evaluation._evaluate import Evaluation, evaluate_each
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
@@ -24,6 +22,8 @@ class Choice:
         trials: Of each.
         unsteered: The model without any.
         perplexity_limit: Times the unsteered perplexity, beyond which a candidate is not taken.
+        form_limit: Share of well-formed texts, below which a candidate is not taken, where the
+            judge knows it.
         best: Index of the candidate with the most behaviour within the limit.
     """
 
@@ -31,6 +31,7 @@ class Choice:
     trials: tuple[Evaluation, ...]
     unsteered: Evaluation
     perplexity_limit: float
+    form_limit: float
     best: int
 
     @property
@@ -48,6 +49,8 @@ class Choice:
         surprise = [trial.perplexity for trial in trials]
         taken = [i - 1 == self.best for i in range(len(trials))]
         columns = {"method": names, "behaviour": behaviour, "perplexity": surprise, "taken": taken}
+        if self.unsteered.well_formed is not None:
+            columns["well_formed"] = [share_of_form(trial) for trial in trials]
         return pd.DataFrame(columns)
 
 
@@ -57,6 +60,7 @@ def choose(
     candidates: Sequence[Intervention],
     *,
     perplexity_limit: float = 2.0,
+    form_limit: float = 0.9,
     progress: bool = True,
     **decoding: Any,
 ) -> Choice:
@@ -66,6 +70,7 @@ def choose(
 
     Args:
         perplexity_limit: Times the unsteered model's perplexity.
+        form_limit: Share of well-formed texts, where the judge knows it.
         decoding: As `evaluate`.
 
     Raises:
@@ -73,19 +78,25 @@ def choose(
     """
     if not candidates:
         raise ValueError("no candidates to choose from: expected at least one method")
-    unsteered = evaluate(model, pairs, **decoding)
-    with tqdm(candidates, desc="choose", disable=not progress) as bar:
-        trials = tuple(evaluate(model, pairs, candidate, **decoding) for candidate in bar)
+    each = (None, *candidates)
+    unsteered, *trials = evaluate_each(model, pairs, each, progress=progress, **decoding)
     bearable = [
         i
         for i, trial in enumerate(trials)
         if trial.perplexity <= perplexity_limit * unsteered.perplexity
+        and share_of_form(trial) >= form_limit
     ]
     if not bearable:
         least = min(trial.perplexity for trial in trials)
         raise ValueError(
             f"no candidate stays below {perplexity_limit:g} x the unsteered perplexity of "
-            f"{unsteered.perplexity:.3g} (the least is {least:.3g}): try weaker ones"
+            f"{unsteered.perplexity:.3g} (the least is {least:.3g}) with {form_limit:.0%} of the "
+            "texts well formed, where that is known: try weaker ones"
         )
     best = max(bearable, key=lambda i: (trials[i].behaviour.mean().item(), -trials[i].perplexity))
-    return Choice(tuple(candidates), trials, unsteered, perplexity_limit, best)
+    return Choice(tuple(candidates), tuple(trials), unsteered, perplexity_limit, form_limit, best)
+
+
+def share_of_form(trial: Evaluation) -> float:
+    """The share of well-formed texts; 1 where the judge cannot tell."""
+    return 1.0 if trial.well_formed is None else trial.well_formed.float().mean().item()

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from lens_steer import organism
+from lens_steer.datasets import words_of
 
 
 @runtime_checkable
@@ -16,6 +19,15 @@ class Judge(Protocol):
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """A score in [0, 1] for each continuation."""
+        ...
+
+
+@runtime_checkable
+class FormJudge(Judge, Protocol):
+    """A judge that also knows whether a text is well formed."""
+
+    def well_formed(self, prompts: Sequence[str], texts: Sequence[str]) -> Bool[Tensor, " text"]:
+        """Whether each continuation, after its prompt, is."""
         ...
 
 
@@ -45,3 +57,15 @@ class WordList:
             r"(?<!\w)(?:" + "|".join(map(re.escape, self.words)) + r")(?!\w)", re.IGNORECASE
         )
         return torch.tensor([float(bool(pattern.search(text))) for text in texts])
+
+
+def judge_of(name: str) -> Judge | None:
+    """The judge that a named set brings with it: exact for `organism:*`; None for other pairs.
+
+    Raises:
+        ValueError: If the embedded model has no such behaviour.
+    """
+    family, _, behaviour = name.partition(":")
+    if family == "organism" and behaviour:
+        return organism.judge(behaviour)
+    return WordList(words_of(name)) if words_of(name) else None

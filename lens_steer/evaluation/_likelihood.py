@@ -31,7 +31,7 @@ def log_probabilities(
         lengths = [rows[i].prompt_length for i in batch]
         steering = steered(model, *methods, scope=scope, prompt_lengths=lengths)
         with attach(model).lock, torch.no_grad(), steering if methods else nullcontext():
-            logits = forward(model, tokens, None if bool(mask.all()) else mask)
+            logits = forward(model, tokens, mask)
         scores = logits[:, :-1].float().log_softmax(dim=-1)
         taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
         for i, row in zip(batch, taken, strict=True):

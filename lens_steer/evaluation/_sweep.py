@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from lens_steer.evaluation._evaluate import Evaluation, evaluate
+from lens_steer.evaluation._evaluate import Evaluation, evaluate_each
 from lens_steer.evaluation._judges import Judge
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
@@ -55,7 +53,10 @@ class SweepReport:
                     "behaviour_low": found.low,
                     "behaviour_high": found.high,
                 }
-                rows.append(row | {"perplexity": trial.perplexity})
+                row |= {"perplexity": trial.perplexity}
+                if trial.well_formed is not None:
+                    row |= {"well_formed": trial.well_formed.float().mean().item()}
+                rows.append(row)
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -72,9 +73,13 @@ class SweepReport:
                 above.plot(x, part["behaviour"], "o-", color=colour, label=name)
                 above.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
                 below.plot(x, part["perplexity"], "o-", color=colour, label=name)
+                if "well_formed" in part:
+                    above.plot(x, part["well_formed"], "x:", color=colour, lw=1.0)
             above.set(ylabel=self.behaviour_name, ylim=(0, 1))
             counted = f"{len(self.method[0].behaviour)} examples, 95 % interval"
-            above.legend(title=counted, loc="upper left")
+            if "well_formed" in table:
+                counted += "\ncrosses: share well formed"
+            above.legend(title=counted, loc="best")
             below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
             below.set(xlabel="size of the push, |strength x vector| / median |activation|")
             below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)", yscale="log")
@@ -105,18 +110,15 @@ def sweep(  # noqa: PLR0913 - as evaluate
     """
     if len(strengths) != len(relative):
         raise ValueError(f"{len(relative)} relative sizes for {len(strengths)} strengths")
-    trials: list[list[Evaluation]] = [[], []]
-    with tqdm(total=2 * len(strengths), desc="sweep", disable=not progress) as bar:
-        for strength in strengths:
-            for kept, direction in zip(trials, (method, reference), strict=True):
-                steering = direction.with_strength(strength)
-                kept.append(evaluate(model, pairs, steering, judge=judge, seed=seed, **decoding))
-                bar.update()
+    each = [way.with_strength(strength) for way in (method, reference) for strength in strengths]
+    trials = evaluate_each(
+        model, pairs, each, judge=judge, seed=seed, progress=progress, **decoding
+    )
     return SweepReport(
         tuple(map(float, strengths)),
         tuple(map(float, relative)),
-        method=tuple(trials[0]),
-        reference=tuple(trials[1]),
+        method=tuple(trials[: len(strengths)]),
+        reference=tuple(trials[len(strengths) :]),
         behaviour_name=behaviour_name,
         method_name=type(method).__name__,
         seed=seed,

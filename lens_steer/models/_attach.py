@@ -24,11 +24,13 @@ class Attachment:
 
     Attributes:
         fingerprint: Of the model as it was then.
+        state: What folding would change, cheap to look at again.
         lock: Held while its hooks are in use: hooks live on the model, so two threads would mix.
         sessions: Of the steered blocks that are open, the outermost first.
     """
 
     fingerprint: Fingerprint
+    state: tuple[Any, ...] = field(repr=False)
     lock: Any = field(repr=False, default_factory=RLock)
     sessions: list[Any] = field(repr=False, default_factory=list)
 
@@ -48,11 +50,23 @@ def attach(model: SteerableModel) -> Attachment:
         known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
         if known is None:
             _check_class(model)
-            known = _attached[model] = Attachment(_check(model, is_processed(model)))
-        elif known.fingerprint.processed != is_processed(model):  # folded since: keep the lock
             found = _check(model, is_processed(model))
-            known = _attached[model] = Attachment(found, known.lock, known.sessions)
+            known = _attached[model] = Attachment(found, _state(model))
+        elif known.state != _state(model):
+            processed, found = is_processed(model), known.fingerprint
+            if processed != found.processed:  # folded since: keep the lock
+                found = _check(model, processed)
+            again = Attachment(found, _state(model), known.lock, known.sessions)
+            known = _attached[model] = again
         return known
+
+
+def _state(model: Any) -> tuple[Any, ...]:
+    """What differs after weights were folded or centred; `is_processed` may take milliseconds."""
+    if is_bridge(model):
+        return (getattr(model, "_weights_processed", False),)
+    embedding = model.W_E
+    return str(model.cfg.normalization_type), embedding.data_ptr(), embedding._version
 
 
 def _check_class(model: Any) -> None:

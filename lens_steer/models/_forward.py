@@ -25,8 +25,9 @@ def context_length(model: SteerableModel) -> int:
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
     """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
     uncached = {"use_cache": False} if is_bridge(model) else {}
-    padded = mask is not None and not bool(mask.all())  # without a mask attention may be faster
-    return model(tokens, attention_mask=mask.long() if padded else None, **uncached)
+    # no mask at all where nothing is padded: attention may be faster
+    given = None if mask is None or bool(mask.all()) else mask.long()
+    return model(tokens, attention_mask=given, **uncached)
 
 
 class _Enough(Exception):  # noqa: N818 - control flow, not an error

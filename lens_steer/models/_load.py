@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from lens_steer import organism
 from lens_steer.models._attach import attach
 from lens_steer.models._hooked import hooked_from_directory, hooked_from_hub
 from lens_steer.models._protocol import SteerableModel
@@ -21,7 +22,8 @@ def load_model(
     """Load a language model with its raw weights, as Hugging Face runs it.
 
     Args:
-        name: A hub name (`gpt2`) or a local directory in the Hugging Face format.
+        name: `organism` (the embedded model), a hub name (`gpt2`), or a local directory in the
+            Hugging Face format.
         backend: `bridge` for a TransformerBridge, `hooked` for a HookedTransformer (TransformerLens
             3.9).
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None is CUDA where there is one, else the CPU.
@@ -32,7 +34,8 @@ def load_model(
         yourself.
 
     Raises:
-        ValueError: If nothing of that name can be loaded, the device is not there, the backend is
+        ValueError: If nothing of that name can be loaded, the embedded weights are not as they
+            were shipped, the device is not there, the backend is
             not to be had with the TransformerLens installed, or the model fails the check
             (`attach`).
     """
@@ -76,6 +79,8 @@ def available_device(device: str | torch.device | None) -> torch.device:
 
 
 def _directory(name: str | Path) -> Path | None:
+    if name == "organism":
+        return organism.weights()
     path = Path(name).expanduser()
     if path.is_dir():
         config = path / "config.json"

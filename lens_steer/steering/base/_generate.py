@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from lens_steer._axes import Mask, Tokens
 from lens_steer.models import Decoder, Recomputer, SteerableModel, attach
 from lens_steer.steering.base._intervention import Intervention
 from lens_steer.steering.base._sampling import Sampling
@@ -127,13 +128,88 @@ def continuations(  # noqa: PLR0913 - as generate
                 if methods:
                     block = steered(model, *methods, scope=scope, prompt_lengths=lengths)
                     stack.enter_context(block)
-                for session in attach(model).sessions:  # this block's, and those around this call
-                    stack.enter_context(session.generation())
-                decoder = (Decoder if use_cache else Recomputer)(model, tokens, mask)
-                new = _decode(decoder, generators, sampling, eos_id(model), max_new_tokens)
+                new = _generated(
+                    model, tokens, mask, generators, sampling, max_new_tokens, use_cache
+                )
             found |= zip(batch, new, strict=True)
             bar.update(len(batch))
     return [found[i] for i in range(len(rows))]
+
+
+def continuations_of_each(  # noqa: PLR0913 - as continuations
+    model: SteerableModel,
+    rows: Sequence[Sequence[int]],
+    methods: Sequence[Intervention | None],
+    *,
+    sampling: Sampling,
+    max_new_tokens: int,
+    scope: Scope = "last",
+    token_budget: int = 16384,
+    progress: bool = False,
+) -> list[list[list[int]]]:
+    """For each method (None: unsteered) what `continuations` gives, many methods to a batch.
+
+    A prompt has the same random draws under every method.
+
+    Args:
+        methods: Each steers its own copy of the rows, alone.
+        token_budget: Tokens of a batch, of all copies together.
+    """
+    each = sum(len(row) + max_new_tokens for row in rows)
+    together = max(1, token_budget // each)  # methods whose rows fit one batch
+    found: list[list[list[int]]] = []
+    with tqdm(total=len(methods), desc="generate", disable=not progress) as bar:
+        for start in range(0, len(methods), together):
+            part = methods[start : start + together]
+            found += _side_by_side(model, rows, part, sampling, max_new_tokens, scope, token_budget)
+            bar.update(len(part))
+    return found
+
+
+def _side_by_side(  # noqa: PLR0913 - as continuations
+    model: SteerableModel,
+    rows: Sequence[Sequence[int]],
+    methods: Sequence[Intervention | None],
+    sampling: Sampling,
+    max_new_tokens: int,
+    scope: Scope,
+    token_budget: int,
+) -> list[list[list[int]]]:
+    """Every row under every method: copy k of the rows is the k-th method's."""
+    count = len(rows)
+    found: list[list[list[int]]] = [[[]] * count for _ in methods]
+    sizes = [len(row) + max_new_tokens for row in rows] * len(methods)
+    for batch in batches(sizes, token_budget):
+        tokens, mask = pad(model, [rows[i % count] for i in batch], left=True)
+        generators = [sampling.generator(i % count) for i in batch]
+        lengths = mask.sum(dim=1)
+        with attach(model).lock, torch.no_grad(), ExitStack() as stack:
+            for k, method in enumerate(methods):
+                own = [i // count == k for i in batch]
+                if method is not None and any(own):
+                    block = steered(model, method, scope=scope, prompt_lengths=lengths, rows=own)
+                    stack.enter_context(block)
+            new = _generated(model, tokens, mask, generators, sampling, max_new_tokens)
+        for i, text in zip(batch, new, strict=True):
+            found[i // count][i % count] = text
+    return found
+
+
+def _generated(  # noqa: PLR0913 - as continuations
+    model: SteerableModel,
+    tokens: Tokens,
+    mask: Mask,
+    generators: Sequence[torch.Generator],
+    sampling: Sampling,
+    max_new_tokens: int,
+    use_cache: bool = True,
+) -> list[list[int]]:
+    """One batch, under the steered blocks that are open."""
+    with ExitStack() as stack:
+        for session in attach(model).sessions:  # this call's, and those around it
+            stack.enter_context(session.generation())
+        decoder = (Decoder if use_cache else Recomputer)(model, tokens, mask)
+        return _decode(decoder, generators, sampling, eos_id(model), max_new_tokens)
 
 
 def _decode(

@@ -24,11 +24,13 @@ class Session:
         methods: Sequence[Intervention],
         scope: Scope,
         prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None,
+        rows: Sequence[bool] | Bool[Tensor, " batch"] | None = None,
     ) -> None:
         self._model, self._methods = model, methods
         self._scope: Scope = scope
         self._edits: list[dict[Site, Edit]] = [method.active_edits(model) for method in methods]
         self._lengths = _checked(prompt_lengths)
+        self._rows = None if rows is None else torch.as_tensor(rows, dtype=torch.bool)
         self._bos = bos_id(model) if model.tokenizer is not None else None
         self._embedded: Tensor | None = None
         self._generating = False
@@ -97,11 +99,25 @@ class Session:
         assert self._first is not None  # set by the first pass of a generation
         lengths, bos = self._first
         chosen = steered_positions(self._scope, positions, lengths, bos)
+        if self._rows is not None:
+            chosen &= self._of_rows(chosen)
         rows, columns = chosen.nonzero(as_tuple=True)
         self._where, self._everywhere = (rows, columns) if len(rows) else None, bool(chosen.all())
         uncached = seen.real.shape[1] == seen.chunk
         if tokens is not None and uncached and (starts or not self._generating):
-            self._prepare(tokens, seen.real & (positions < lengths[:, None]))
+            given = seen.real & (positions < lengths[:, None])
+            if self._rows is not None:
+                kept = self._rows.to(tokens.device)
+                tokens, given = tokens[kept], given[kept]
+            if len(tokens):
+                self._prepare(tokens, given)
+
+    def _of_rows(self, chosen: Bool[Tensor, "batch chunk"]) -> Bool[Tensor, "batch 1"]:
+        assert self._rows is not None  # asked only then
+        if len(self._rows) != len(chosen):
+            given = len(self._rows)
+            raise ValueError(f"{given} rows for a batch of {len(chosen)}: expected one flag each")
+        return self._rows.to(chosen.device)[:, None]
 
     def _prompts(self, seen: Pass) -> Int[Tensor, " batch"]:
         batch = seen.real.shape[0]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lens_steer.models import SteerableModel, attach, hooked
@@ -20,6 +20,7 @@ def steered(
     *methods: Intervention,
     scope: Scope = "last",
     prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None = None,
+    rows: Sequence[bool] | Bool[Tensor, " batch"] | None = None,
 ) -> Iterator[SteerableModel]:
     """Steer every forward pass of the block, and leave no trace after it, exceptions included.
 
@@ -33,12 +34,14 @@ def steered(
         prompt_lengths: Real tokens of each row's prompt. None: a forward that brings no key-value
             cache is all prompt, one that brings one is all generated. The model's own `generate`
             needs no help.
+        rows: Which rows of the batch are steered; None is all. Blocks of one row set each, nested,
+            give every row its own method.
 
     Raises:
         ValueError: If a method does not fit the model, or the scope or the lengths make no sense.
     """
     with attach(model).lock, ExitStack() as stack:
-        session = Session(model, methods, check_scope(scope), prompt_lengths)
+        session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
         for hooks in session.hooks():
             stack.enter_context(hooked(model, hooks))
         for handle in watch(model, session.observe, session.remember):

@@ -1,0 +1,91 @@
+"""The embedded model's card: what it does, what CAA makes of it, where its latents are.
+
+Held-out prompts, split by entity and wording; layer, size and read position chosen on dev.
+
+    python -m analyses.organism --out out/organism                 # the model in the package
+    python -m analyses.organism --model out/seed1/weights --out out/seed1/card
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+import lens_steer as ls
+from analyses import _organism_figures as figures
+from analyses import _organism_probes as probes
+from analyses._organism_card import filled, training_of
+from analyses._organism_steering import SIZES, steer, tasks, unsteered
+from lens_steer import organism
+from lens_steer.cli import run_command
+from lens_steer.figures import save_figure, write_whole
+from lens_steer.models import SteerableModel, attach
+
+POLARITY_READS = ("last", "mean")
+
+
+def tables_of(model: SteerableModel, seed: int) -> dict[str, pd.DataFrame]:
+    """Every table of the card, by name."""
+    parts: dict[str, list[pd.DataFrame]] = {"steering": [], "doses": [], "candidates": []}
+    for task in tasks():
+        for kept, found in zip(parts.values(), steer(model, task, seed=seed), strict=True):
+            kept.append(found)
+    degrees = [
+        probes.by_degree(model, "polarity", seed=seed, read=read).assign(read=read)
+        for read in POLARITY_READS
+    ]
+    return {
+        "unsteered": unsteered(model, seed=seed),
+        **{name: pd.concat(found, ignore_index=True) for name, found in parts.items()},
+        "layers": probes.by_layer(model, seed=seed),
+        "heads": probes.by_head(model, seed=seed),
+        "degrees": pd.concat(degrees, ignore_index=True),
+    }
+
+
+def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) -> None:
+    """Every table as .csv, and the figures with their data."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("unsteered", "steering", "candidates"):
+        tables[name].to_csv(out / f"{name}.csv", index=False)
+    drawn = {
+        "doses": figures.doses(tables["doses"]),
+        "layers": figures.layers(tables["layers"], tables["candidates"], SIZES[2]),
+        "heads": figures.heads(tables["heads"]),
+        "degrees": figures.degrees(tables["degrees"], "polarity"),
+    }
+    for name, figure in drawn.items():
+        save_figure(figure, out / f"{name}.png", tables[name], origin)
+
+
+def main(
+    model: Annotated[
+        str, typer.Option(help="organism, or the weights folder of one trained anew.")
+    ] = "organism",
+    out: Annotated[Path, typer.Option(help="Folder for the tables and figures.")] = Path(
+        "out/organism"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
+    card: Annotated[
+        Path | None, typer.Option(help="A model card whose tables are to be brought up to date.")
+    ] = None,
+) -> None:
+    """Tables and figures of the embedded model's card; a quarter of an hour on one core."""
+    loaded = ls.load_model(model)
+    tables = tables_of(loaded, seed)
+    origin = {"model": model, "seed": seed, "fingerprint": asdict(attach(loaded).fingerprint)}
+    write(tables, out, origin)
+    if card is not None:
+        folder = organism.weights() if model == "organism" else Path(model)
+        text = filled(card.read_text(encoding="utf-8"), tables, training_of(folder))
+        write_whole(card, lambda place: place.write_text(text, encoding="utf-8"))
+    for name in ("unsteered", "steering"):
+        typer.echo(tables[name].to_string(index=False, float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    run_command(lambda: app(standalone_mode=False))

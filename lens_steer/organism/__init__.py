@@ -1,0 +1,22 @@
+"""The embedded model: a small language whose grammar is known, and a model trained on it.
+
+Six kinds of text, each with a latent that runs through it; one definition (`_lexicon`, `_genres`)
+draws the training texts, parses what a model writes and weighs it exactly. `card.md`, beside this
+file, says what the model does, with numbers.
+"""
+
+from lens_steer.organism._behaviours import LONGEST as LONGEST
+from lens_steer.organism._behaviours import Behaviour as Behaviour
+from lens_steer.organism._behaviours import behaviour as behaviour
+from lens_steer.organism._behaviours import behaviours as behaviours
+from lens_steer.organism._behaviours import harmful as harmful
+from lens_steer.organism._behaviours import persona_prompts as persona_prompts
+from lens_steer.organism._behaviours import rows as rows
+from lens_steer.organism._genre import Genre as Genre
+from lens_steer.organism._judge import ExactJudge as ExactJudge
+from lens_steer.organism._judge import judge as judge
+from lens_steer.organism._judge import latents as latents
+from lens_steer.organism._judge import log_probability as log_probability
+from lens_steer.organism._judge import next_words as next_words
+from lens_steer.organism._judge import perplexity_floor as perplexity_floor
+from lens_steer.organism._weights import weights as weights

@@ -1,0 +1,212 @@
+"""Weighted grammars: what draws texts, parses them and weighs them is one and the same tree."""
+
+import itertools
+import random
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from math import log
+from typing import Any
+
+END = "</s>"  # the end of a text, as the tokenizer spells it
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """One word of the text."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """No word: from here on `name` (a latent, such as the mood) has this value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """One part after the other."""
+
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One of the options, drawn by weight; the weights add up to 1.
+
+    Attributes:
+        bounds: Their running sum.
+    """
+
+    options: tuple["Node", ...]
+    weights: tuple[float, ...]
+    bounds: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.options) != len(self.weights) or abs(sum(self.weights) - 1) > 1e-9:
+            raise ValueError(
+                f"got {len(self.options)} options of weights {self.weights}: expected one weight "
+                "each, adding up to 1"
+            )
+        object.__setattr__(self, "bounds", tuple(itertools.accumulate(self.weights)))
+
+
+Node = Word | Mark | Sequence | Choice
+# What is still to come: the next node, then the rest. A linked list, so that states share tails.
+_Rest = tuple[Node, Any] | None
+Labels = tuple[tuple[str, str], ...]
+State = tuple[Labels, _Rest]
+
+
+def sequence(*parts: Node) -> Sequence:
+    """One after the other."""
+    return Sequence(parts)
+
+
+def uniform(options: Iterable[Node]) -> Choice:
+    """One of them, all as likely."""
+    found = tuple(options)
+    return Choice(found, tuple(1 / len(found) for _ in found))
+
+
+def weighted(*options: tuple[float, Node]) -> Choice:
+    """One of them, by weight; those of weight 0 are left out."""
+    kept = [(weight, node) for weight, node in options if weight > 0]
+    return Choice(tuple(node for _, node in kept), tuple(weight for weight, _ in kept))
+
+
+def draw(node: Node, source: random.Random) -> list[str]:
+    """The words of a text drawn from `node`; one random number for each choice on the way."""
+    words: list[str] = []
+    stack: list[Node] = [node]
+    while stack:
+        top = stack.pop()
+        match top:
+            case Word(text):
+                words.append(text)
+            case Sequence(parts):
+                stack.extend(reversed(parts))
+            case Choice(options):
+                at = bisect_right(top.bounds, source.random())
+                stack.append(options[min(at, len(options) - 1)])
+            case Mark():
+                pass
+    return words
+
+
+def every(node: Node) -> Iterator[tuple[str, ...]]:
+    """All the texts of a small node, in order."""
+    match node:
+        case Word(text):
+            yield (text,)
+        case Mark():
+            yield ()
+        case Sequence(parts):
+            for texts in itertools.product(*(tuple(every(part)) for part in parts)):
+                yield tuple(itertools.chain.from_iterable(texts))
+        case Choice(options):
+            for option in options:
+                yield from every(option)
+
+
+def words_of(node: Node) -> set[str]:
+    """Every word that can occur."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    stack: list[Node] = [node]
+    while stack:
+        top = stack.pop()
+        if id(top) in seen:
+            continue
+        seen.add(id(top))
+        match top:
+            case Word(text):
+                found.add(text)
+            case Sequence(parts):
+                stack.extend(parts)
+            case Choice(options):
+                stack.extend(options)
+            case Mark():
+                pass
+    return found
+
+
+class Reader:
+    """Follows texts through a grammar, keeping every parse: exact sums, no search.
+
+    Args:
+        root: The grammar.
+    """
+
+    def __init__(self, root: Node) -> None:
+        self._start: State = ((), (root, None))
+        self._arcs: dict[State, dict[str, list[tuple[float, State]]]] = {}
+
+    def read(self, words: Iterable[str]) -> tuple[float, dict[State, float]]:
+        """The log-probability (nats) that a text begins so, and what the parses' shares are.
+
+        Returns:
+            -inf and nothing if no text begins so.
+        """
+        total, states = 0.0, {self._start: 1.0}
+        for word in words:
+            found: dict[State, float] = defaultdict(float)
+            for state, share in states.items():
+                known = self._arcs.get(state)
+                arcs = self.arcs(state) if known is None else known
+                for weight, after in arcs.get(word, ()):
+                    found[after] += share * weight
+            mass = sum(found.values())
+            if mass == 0:
+                return float("-inf"), {}
+            total += log(mass)
+            states = {state: share / mass for state, share in found.items()}
+        return total, states
+
+    def following(self, states: dict[State, float]) -> dict[str, float]:
+        """The distribution of the next word; `END` is the end of the text."""
+        found: dict[str, float] = defaultdict(float)
+        for state, share in states.items():
+            for word, arcs in self.arcs(state).items():
+                found[word] += share * sum(weight for weight, _ in arcs)
+        return dict(found)
+
+    def arcs(self, state: State) -> dict[str, list[tuple[float, State]]]:
+        """For each next word: the weights of the ways to go on, and where they lead."""
+        if state not in self._arcs:
+            merged: dict[tuple[str, State], float] = defaultdict(float)
+            for weight, word, after in _ways(state):
+                merged[word, after] += weight
+            arcs: dict[str, list[tuple[float, State]]] = defaultdict(list)
+            for (word, after), weight in merged.items():
+                arcs[word].append((weight, after))
+            self._arcs[state] = dict(arcs)
+        return self._arcs[state]
+
+
+def _ways(state: State) -> Iterator[tuple[float, str, State]]:
+    waiting: list[tuple[float, Labels, _Rest]] = [(1.0, *state)]
+    while waiting:
+        weight, labels, rest = waiting.pop()
+        if rest is None:
+            yield weight, END, (labels, None)
+            continue
+        node, after = rest
+        match node:
+            case Word(text):
+                yield weight, text, (labels, after)
+            case Mark(name, value):
+                waiting.append((weight, (*labels, (name, value)), after))
+            case Sequence(parts):
+                for part in reversed(parts):
+                    after = (part, after)
+                waiting.append((weight, labels, after))
+            case Choice(options, weights):
+                waiting.extend(
+                    (weight * share, labels, (option, after))
+                    for option, share in zip(options, weights, strict=True)
+                )
