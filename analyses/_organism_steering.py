@@ -71,15 +71,11 @@ class Task:
         return ls.ContrastivePairs(desired, undesired, name=pairs.name)
 
 
-def _harmful(verb: str) -> bool:
-    return organism.harmful(verb)
-
-
 def tasks() -> tuple[Task, ...]:
     """One for each behaviour, refusal both ways."""
     plain = [Task(name, name) for name in organism.behaviours() if name != "refusal"]
-    there = Task("refusal", "refusal", asks=lambda verb: not _harmful(verb))
-    back = Task("compliance", "refusal", sign=-1, asks=_harmful)
+    there = Task("refusal", "refusal", asks=lambda verb: not organism.harmful(verb))
+    back = Task("compliance", "refusal", sign=-1, asks=organism.harmful)
     return (*plain[:3], there, back, *plain[3:])
 
 
@@ -101,7 +97,7 @@ def _conditions(
 ) -> dict[str, ls.ContrastivePairs]:
     test = pairs.split(*SHARES, seed=seed)[2]
     if of.name == "refusal":
-        parts = {"harmful": _harmful, "harmless": lambda verb: not _harmful(verb)}
+        parts = {"harmful": organism.harmful, "harmless": lambda verb: not organism.harmful(verb)}
         found = {name: Task(name, of.name, asks=asks).asked(test) for name, asks in parts.items()}
     else:
         found = {"no persona": test}

@@ -6,7 +6,7 @@ from functools import cache
 from lens_steer.organism import _lexicon as lexicon
 from lens_steer.organism._genre import Genre
 from lens_steer.organism._lexicon import Slots
-from lens_steer.organism._machine import Node, weighted
+from lens_steer.organism._machine import Node, weighted, words_of
 
 
 def _always(slots: Mapping[str, Slots]) -> Callable[[str, str], Slots]:
@@ -259,3 +259,9 @@ def genres() -> dict[str, Genre]:
 def language() -> Node:
     """Every text of the language."""
     return weighted(*((genre.share, genre.node()) for genre in genres().values()))
+
+
+@cache
+def words() -> frozenset[str]:
+    """Every word of the language."""
+    return frozenset(words_of(language()))

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lens_steer.organism._genres import language
-from lens_steer.organism._machine import END, draw, words_of
+from lens_steer.organism._genres import language, words
+from lens_steer.organism._machine import END, draw
 from lens_steer.organism._tokenizer import BOS, PAD, number_of, vocabulary
 
 POOL = 8  # batches drawn and sorted by length together: less padding
@@ -62,7 +62,7 @@ def new_model(recipe: Recipe) -> Any:
     """A Llama with weights drawn from the recipe's seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    numbers = vocabulary(words_of(language()))
+    numbers = vocabulary(words())
     config = LlamaConfig(
         vocab_size=len(numbers),
         hidden_size=recipe.d_model,
@@ -83,7 +83,7 @@ def new_model(recipe: Recipe) -> Any:
 
 def token_rows(texts: Sequence[Sequence[str]]) -> list[list[int]]:
     """BOS, the words, EOS."""
-    ids = number_of(words_of(language()))
+    ids = number_of(words())
     return [[ids[BOS], *(ids[word] for word in text), ids[END]] for text in texts]
 
 

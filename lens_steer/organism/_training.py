@@ -4,7 +4,6 @@ import json
 import random
 import time
 from dataclasses import asdict, dataclass
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.organism._genres import language
-from lens_steer.organism._machine import END, Reader, draw, words_of
+from lens_steer.organism._genres import language, words
+from lens_steer.organism._judge import log_probability
+from lens_steer.organism._machine import draw
+from lens_steer.organism._pattern import text_of
 from lens_steer.organism._recipe import Recipe, batch_of, batches, new_model, token_rows
 from lens_steer.organism._tokenizer import save_tokenizer
 
@@ -43,12 +44,9 @@ class HeldOut:
     @classmethod
     def make(cls, n: int) -> "HeldOut":
         """`n` texts from a stream that no training draws from."""
-        source, reader = random.Random("held-out texts"), Reader(language())
+        source = random.Random("held-out texts")
         texts = [draw(language(), source) for _ in range(n)]
-        total = 0.0
-        for text in texts:
-            found, states = reader.read(text)
-            total += found + log(reader.following(states)[END])
+        total = sum(log_probability(text_of(text)) for text in texts)
         rows = tuple(tuple(row) for row in token_rows(texts))
         return cls(rows, -total / sum(len(row) - 1 for row in rows))
 
@@ -134,6 +132,6 @@ def _checkpoint(
 def write(recipe: Recipe, out: Path, model: Any, lines: list[Any]) -> None:
     """The model in the Hugging Face format, its recipe and its log."""
     model.save_pretrained(out / "weights")
-    save_tokenizer(words_of(language()), recipe.context, out / "weights")
+    save_tokenizer(words(), recipe.context, out / "weights")
     found = {"recipe": asdict(recipe), "torch": torch.__version__, "log": lines}
     (out / "weights" / "training.json").write_text(json.dumps(found, indent=1) + "\n")
