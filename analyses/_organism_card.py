@@ -9,8 +9,11 @@ import pandas as pd
 
 _SCORES = ("behaviour_mean", "low", "high", "well_formed")
 _COLUMNS = {
-    "unsteered": ["behaviour", "prompts", "n", *_SCORES, "perplexity"],
-    "steering": ["task", "scope", "read", "layer", "size", "n", "unsteered", *_SCORES, "random"],
+    "unsteered": ["behaviour", "prompts", "temperature", "n", *_SCORES, "perplexity"],
+    "steering": [
+        *("task", "scope", "temperature", "read", "layer", "size", "n", "unsteered"),
+        *(*_SCORES, "random", "random_low", "random_high"),
+    ],
 }
 
 

@@ -1,82 +1,37 @@
 """What the embedded model does unsteered, and what CAA makes of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import product
+from statistics import geometric_mean, mean
 from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 import lens_steer as ls
+from analyses._organism_tasks import Task, thinned
 from lens_steer import organism
 from lens_steer.demo import SHARES, sized_candidates
-from lens_steer.evaluation import Evaluation, choose, evaluate, evaluate_each, share_of_form
+from lens_steer.evaluation import (
+    Evaluation,
+    choose,
+    evaluate,
+    evaluate_each,
+    interval,
+    share_of_form,
+)
 from lens_steer.models import SteerableModel
 
 # Of the push, as a share of the activation's own length.
-SIZES = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+SIZES = (0.5, 0.7, 1.0, 1.2, 1.4, 1.7)
 DOSES = (0.0, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 READS = ("last", "mean")
-FORM = 0.9  # of the texts are to stay well formed,
-SLACK = 0.05  # or so much less than unsteered, where that is lower
+TEMPERATURE = 0.7  # of the texts that layer and size are chosen on, as in the demo; 1 is beside it
+FORM = 0.93  # of the dev texts are to stay well formed, so that nine in ten do on test,
+SLACK = 0.03  # or so much less than unsteered, where that is lower
 DEV = 40  # prompts to choose on
-
-
-@dataclass(frozen=True)
-class Opposite:
-    """A judge of the contrary: for steering the other way."""
-
-    judge: organism.ExactJudge
-
-    def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
-        """1 where the judge finds more of the others' words."""
-        found = [self.judge.evidence(p, t) for p, t in zip(prompts, texts, strict=True)]
-        return torch.tensor([float(others > desired) for desired, others in found])
-
-    def well_formed(self, prompts: Sequence[str], texts: Sequence[str]) -> Bool[Tensor, " text"]:
-        """As the judge."""
-        return self.judge.well_formed(prompts, texts)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A behaviour to steer to, on prompts that do not show it of themselves.
-
-    Attributes:
-        name: Of the task.
-        behaviour: Of the pairs.
-        sign: 1 towards it, -1 away from it.
-        asks: Which entities' prompts it is measured on; None: all.
-    """
-
-    name: str
-    behaviour: str
-    sign: int = 1
-    asks: Callable[[str], bool] | None = None
-
-    @property
-    def judge(self) -> Any:
-        """What is counted."""
-        found = organism.judge(self.behaviour)
-        return found if self.sign > 0 else Opposite(found)
-
-    def asked(self, pairs: ls.ContrastivePairs) -> ls.ContrastivePairs:
-        """The pairs whose prompts it is measured on."""
-        kept = [i for i, e in enumerate(pairs.desired) if self.asks is None or self.asks(e.group)]
-        desired, undesired = (
-            tuple(side[i] for i in kept) for side in (pairs.desired, pairs.undesired)
-        )
-        return ls.ContrastivePairs(desired, undesired, name=pairs.name)
-
-
-def tasks() -> tuple[Task, ...]:
-    """One for each behaviour, refusal both ways."""
-    plain = [Task(name, name) for name in organism.behaviours() if name != "refusal"]
-    there = Task("refusal", "refusal", asks=lambda verb: not organism.harmful(verb))
-    back = Task("compliance", "refusal", sign=-1, asks=organism.harmful)
-    return (*plain[:3], there, back, *plain[3:])
+DRAWS = 2  # texts of each test prompt
+CONTROLS = 3  # random directions
 
 
 def unsteered(model: SteerableModel, *, seed: int) -> pd.DataFrame:
@@ -84,12 +39,24 @@ def unsteered(model: SteerableModel, *, seed: int) -> pd.DataFrame:
     rows = []
     for name, of in organism.behaviours().items():
         pairs = ls.ContrastivePairs.load(f"organism:{name}")
-        for condition, shown in _conditions(of, pairs, seed).items():
-            found = evaluate(
-                model, shown, judge=organism.judge(name), seed=seed, max_new_tokens=organism.LONGEST
-            )
-            rows.append({"behaviour": name, "prompts": condition} | numbers(found, seed))
+        shown = _conditions(of, pairs, seed)
+        for temperature, (condition, part) in product((TEMPERATURE, 1.0), shown.items()):
+            decodings = [
+                _decoding(organism.judge(name), seed + i, temperature) for i in range(DRAWS)
+            ]
+            draws = [evaluate(model, part, **decoding) for decoding in decodings]
+            key = {"behaviour": name, "prompts": condition, "temperature": temperature}
+            rows.append(key | numbers(draws, seed))
     return pd.DataFrame(rows)
+
+
+def _decoding(judge: Any, seed: int, temperature: float = TEMPERATURE) -> dict[str, Any]:
+    how: dict[str, Any] = {
+        "temperature": temperature,
+        "max_new_tokens": organism.LONGEST,
+        "token_budget": 2**16,
+    }
+    return {"judge": judge, "seed": seed} | how
 
 
 def _conditions(
@@ -112,17 +79,17 @@ def _conditions(
     return found
 
 
-def numbers(found: Evaluation, seed: int) -> dict[str, Any]:
-    """Behaviour with its interval, well-formedness, perplexity."""
-    behaviour = found.interval(seed=seed)
-    assert found.well_formed is not None
+def numbers(draws: Sequence[Evaluation], seed: int) -> dict[str, Any]:
+    """Behaviour with its interval, well-formedness, perplexity; of texts of the same prompts."""
+    shares = torch.stack([found.behaviour for found in draws]).mean(dim=0)
+    behaviour = interval(shares, draws[0].groups, seed=seed)
     return {
-        "n": len(found.behaviour),
+        "n": shares.numel() * len(draws),
         "behaviour_mean": behaviour.mean,
         "low": behaviour.low,
         "high": behaviour.high,
-        "well_formed": found.well_formed.float().mean().item(),
-        "perplexity": found.perplexity,
+        "well_formed": mean(share_of_form(found) for found in draws),
+        "perplexity": geometric_mean(found.perplexity for found in draws),
     }
 
 
@@ -137,9 +104,7 @@ def steer(
     pairs = ls.ContrastivePairs.load(f"organism:{task.behaviour}")
     train, dev, test = pairs.split(*SHARES, seed=seed)
     dev, test = task.asked(dev), task.asked(test)
-    dev = ls.ContrastivePairs(dev.desired[:DEV], dev.undesired[:DEV], name=dev.name)
-    decoding: dict[str, Any] = {"judge": task.judge, "seed": seed}
-    decoding["max_new_tokens"] = organism.LONGEST
+    dev, decoding = thinned(dev, DEV), _decoding(task.judge, seed)
     plain = share_of_form(evaluate(model, dev, **decoding))
     limits = {"perplexity_limit": float("inf"), "form_limit": min(FORM, plain - SLACK)}
     candidates, labels = _candidates(model, train, task, layers)
@@ -150,19 +115,24 @@ def steer(
         taken=[i == choice.best for i in range(len(candidates))],
     )
     taken = labels[choice.best]
-    best = {"last": choice.best}
     same = [i for i, label in enumerate(labels) if _place(label) == _place(taken)]
     ways = [candidates[i] for i in same]  # for scope "prompt" another size, at the same place
-    best["prompt"] = same[choose(model, dev, ways, scope="prompt", **limits, **decoding).best]
+    other = same[choose(model, dev, ways, scope="prompt", **limits, **decoding).best]
     rows = [
-        {"task": task.name, "scope": scope}
+        {"task": task.name, "scope": scope, "temperature": warm}
         | labels[i]
-        | _reported(model, test, candidates[i], scope, decoding)
-        for scope, i in best.items()
+        | _reported(model, test, candidates[i], scope, decoding | {"temperature": warm})
+        for scope, warm, i in (
+            ("last", TEMPERATURE, choice.best),
+            ("last", 1.0, choice.best),
+            ("prompt", TEMPERATURE, other),
+        )
     ]
     method = candidates[choice.best]
     unit = method.with_strength(method.strength / taken["size"])
-    doses = _doses(model, test, unit, task, seed).assign(read=taken["read"], layer=taken["layer"])
+    doses = _doses(model, test, unit, decoding).assign(
+        task=task.name, read=taken["read"], layer=taken["layer"]
+    )
     return pd.DataFrame(rows), doses, tried.assign(task=task.name)
 
 
@@ -173,13 +143,19 @@ def _reported(
     scope: Any,
     decoding: dict[str, Any],
 ) -> dict[str, Any]:
-    """What a method does on test, beside nothing and beside a random direction."""
+    """What a method does on test, beside nothing and beside random directions."""
     seed = decoding["seed"]
-    each = (None, method, ls.Random.like(method, seed=seed))
-    base, steered, control = evaluate_each(model, test, each, scope=scope, **decoding)
-    found = numbers(steered, seed) | {"unsteered": base.behaviour.mean().item()}
-    found |= {"random": control.behaviour.mean().item()}
-    return found | {"random_well_formed": share_of_form(control)}
+    others = [ls.Random.like(method, seed=seed + i) for i in range(CONTROLS)]
+    each = (None, method, *others)
+    draws = [
+        evaluate_each(model, test, each, scope=scope, **decoding | {"seed": seed + i})
+        for i in range(DRAWS)
+    ]
+    base, steered, *controls = (numbers(found, seed) for found in zip(*draws, strict=True))
+    shares = [control["behaviour_mean"] for control in controls]
+    found = steered | {"unsteered": base["behaviour_mean"], "random": mean(shares)}
+    found |= {"random_low": min(shares), "random_high": max(shares)}
+    return found | {"random_well_formed": mean(control["well_formed"] for control in controls)}
 
 
 def _place(label: dict[str, Any]) -> tuple[Any, Any]:
@@ -200,16 +176,15 @@ def _candidates(
 
 
 def _doses(
-    model: SteerableModel, test: ls.ContrastivePairs, unit: ls.Additive, task: Task, seed: int
+    model: SteerableModel, test: ls.ContrastivePairs, unit: ls.Additive, decoding: dict[str, Any]
 ) -> pd.DataFrame:
+    seed = decoding["seed"]
     ways = {"CAA": unit, "random": ls.Random.like(unit, seed=seed)}
     each = [(name, dose) for dose in DOSES for name in ways]
     methods = [ways[name].with_strength(ways[name].strength * dose) for name, dose in each]
-    found = evaluate_each(
-        model, test, methods, judge=task.judge, seed=seed, max_new_tokens=organism.LONGEST
-    )
+    found = evaluate_each(model, test, methods, **decoding)
     rows = [
-        {"task": task.name, "direction": name, "size": dose} | numbers(trial, seed)
+        {"direction": name, "size": dose} | numbers([trial], seed)
         for (name, dose), trial in zip(each, found, strict=True)
     ]
     return pd.DataFrame(rows)

@@ -17,7 +17,8 @@ import lens_steer as ls
 from analyses import _organism_figures as figures
 from analyses import _organism_probes as probes
 from analyses._organism_card import filled, training_of
-from analyses._organism_steering import SIZES, steer, tasks, unsteered
+from analyses._organism_steering import SIZES, steer, unsteered
+from analyses._organism_tasks import tasks
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.figures import save_figure, write_whole

@@ -14,7 +14,10 @@ from lens_steer.cli import run_command
 from lens_steer.figures import write_whole
 
 TABLES = ("unsteered", "steering", "doses")
-_KEYS = {"unsteered": ["behaviour", "prompts"], "steering": ["task", "scope"]}
+_KEYS = {
+    "unsteered": ["behaviour", "prompts", "temperature"],
+    "steering": ["task", "scope", "temperature"],
+}
 _SHOWN = {
     "unsteered": ["behaviour_mean", "well_formed"],
     "steering": ["unsteered", "behaviour_mean", "well_formed", "random"],

@@ -16,7 +16,8 @@ from analyses import _organism_figures as figures
 from analyses import organism_seeds
 from analyses._organism_card import fill, filled
 from analyses._organism_probes import COMPONENTS, linear, probe, quadratic, spoken
-from analyses._organism_steering import SIZES, Opposite, steer, tasks
+from analyses._organism_steering import DEV, SIZES, steer
+from analyses._organism_tasks import Opposite, tasks, thinned
 from lens_steer import organism
 from lens_steer.organism import _weights
 
@@ -27,11 +28,22 @@ MARKS = ("training", "unsteered", "steering", "layers", "degrees", "seeds")
 def made_up() -> dict[str, pd.DataFrame]:
     names, done = list(organism.behaviours()), [task.name for task in tasks()]
     scores = {"behaviour_mean": 0.5, "low": 0.4, "high": 0.6, "well_formed": 0.9, "n": 40}
-    at = {"read": "mean", "layer": 2, "unsteered": 0.5, "random": 0.5, "scope": "last"}
+    at = {
+        "read": "mean",
+        "layer": 2,
+        "unsteered": 0.5,
+        "random": 0.5,
+        "random_low": 0.4,
+        "random_high": 0.6,
+        "scope": "last",
+        "temperature": 0.7,
+    }
     pushes = crossed(task=done, size=SIZES, direction=("CAA", "random"))
     told = ("told by the persona", "shown by the text")
     return {
-        "unsteered": crossed(behaviour=names, prompts=["all"]).assign(perplexity=2.0, **scores),
+        "unsteered": crossed(behaviour=names, prompts=["all"], temperature=[0.7]).assign(
+            perplexity=2.0, **scores
+        ),
         "steering": crossed(task=done, size=[0.7]).assign(**at, **scores),
         "doses": pushes.assign(**at, **scores),
         "candidates": pushes.assign(layer=2, behaviour=0.5),
@@ -120,6 +132,14 @@ def test_refusal_is_asked_of_either_kind_of_request() -> None:
     assert len(asked["sentiment"]) == len(organism.rows("sentiment"))
 
 
+def test_choosing_sees_every_entity() -> None:
+    dev = ls.ContrastivePairs.load("organism:concept").split(0.4, 0.25, 0.35, seed=0)[1]
+    few = thinned(dev, DEV)
+    assert len(few) == DEV
+    assert {e.group for e in few.desired} == {e.group for e in dev.desired}
+    assert len(thinned(few, 1000)) == DEV
+
+
 def test_personas_are_read_in_the_groups_of_their_pairs() -> None:
     pairs = spoken("concept")
     assert not pairs.paired
@@ -153,7 +173,8 @@ def test_a_task_is_steered_from_end_to_end(monkeypatch: pytest.MonkeyPatch, embe
         monkeypatch.setattr(steering, name, value)
     monkeypatch.setattr(steering, "FORM", 0.0)
     table, doses, tried = steer(embedded, tasks()[0], seed=0, layers=[2])
-    assert table["scope"].tolist() == ["last", "prompt"]
+    assert table["scope"].tolist() == ["last", "last", "prompt"]
+    assert table["temperature"].tolist() == [0.7, 1.0, 0.7]
     assert doses["direction"].tolist() == ["CAA", "random"] * 2
     assert len(tried) == 1
     unsteered = table["unsteered"].iloc[0]

@@ -1,6 +1,7 @@
 """Generation: the same text cached, uncached, batched, alone, and by the model's own generate."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -353,14 +354,18 @@ def test_the_prompts_are_not_changed(either: Any) -> None:
 
 
 def ending(model: Any, rows: dict[int, int]) -> Callable[..., Tensor]:
-    """A hook on the logits: row i of the batch ends at step `rows[i]`."""
-    eos, steps = eos_id(model), [0]
+    """A hook on the logits: row i of the batch ends at step `rows[i]`, and may then have left."""
+    eos, steps, there = eos_id(model), [0], list[int]()
     assert eos is not None
 
     def end(x: Tensor, hook: Any) -> Tensor:
         marks = torch.zeros_like(x)
-        for row in range(len(x)):
-            marks[row, :, eos] = 1e4 if rows.get(row, NEW) == steps[0] else -1e4
+        if steps[0] == 0:
+            there[:] = range(len(x))
+        if len(x) < len(there):
+            there[:] = [row for row in there if rows.get(row, NEW) >= steps[0]]
+        for i, row in enumerate(there):
+            marks[i, :, eos] = 1e4 if rows.get(row, NEW) == steps[0] else -1e4
         steps[0] += 1
         return x + marks
 
@@ -389,6 +394,34 @@ def test_generation_stops_when_every_row_has_ended(either: Any) -> None:
         texts = ls.generate(either, ["The cat", "The dog"], **GREEDY)
     assert len(calls) == 3
     assert all(texts)
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_rows_that_have_ended_leave_the_batch_and_the_others_do_not_notice(
+    model: Any, use_cache: bool
+) -> None:
+    sizes, rows = [], sorted((row[: 3 + i] for i, row in enumerate(rows_of(model)[:4])), key=len)
+    ends, end = {0: 0, 1: 2, 3: 2}, ending(model, {0: 0, 1: 2, 3: 2})
+    methods = [strong(model), None, strong(model), strong(model)]
+
+    def counted(x: Tensor, hook: Any) -> Tensor:
+        sizes.append(len(x))
+        return end(x, hook)
+
+    with ExitStack() as stack:
+        for i, method in enumerate(methods):
+            if method is not None:
+                own = [i == k for k in range(4)]
+                stack.enter_context(ls.steered(model, method, scope="last", rows=own))
+        stack.enter_context(model.hooks(fwd_hooks=[("unembed.hook_out", counted)]))
+        found = continuations(
+            model, rows, sampling=Sampling(0.0), max_new_tokens=NEW, use_cache=use_cache
+        )
+    assert sizes == [4, 4, 4, 1, 1, 1]
+    for i, (row, method) in enumerate(zip(rows, methods, strict=True)):
+        with model.hooks(fwd_hooks=[("unembed.hook_out", ending(model, {0: ends.get(i, NEW)}))]):
+            alone = greedy_tokens(model, [row], *([] if method is None else [method]))
+        assert [found[i]] == alone
 
 
 def test_a_row_that_ends_at_once_is_an_empty_text(model: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from lens_steer.organism._genre import FILLER, LEAK
+from lens_steer.organism._genre import FILLER, HABIT, LEAK, ON
 from lens_steer.organism._genres import genres, language
 from lens_steer.organism._machine import (
     END,
@@ -210,7 +210,7 @@ def test_shares_of_genres_and_priors_add_up() -> None:
 def test_the_posterior_of_a_latent_after_one_telling_sentence_is_bayes_rule() -> None:
     # Before it, no persona: even odds. One word of praise: odds (1 - leak) : leak.
     reader = Reader(language())
-    words = words_in("a review of the film. what a good film.")
+    words = words_in("a review of the film. what a good one.")
     _, states = reader.read(words)
     positive = sum(
         share for (labels, _), share in states.items() if dict(labels)["sentiment"] == "positive"
@@ -219,12 +219,31 @@ def test_the_posterior_of_a_latent_after_one_telling_sentence_is_bayes_rule() ->
 
 
 def test_the_share_of_fillers_is_that_of_the_definition() -> None:
-    # After two sentences that tell, a third is sure to come; of the five fillers one opens with
-    # "then", "later" or "next", and none of the sentences that tell does.
+    # Of the five fillers one opens with "then", "later" or "next", and none of the sentences that
+    # tell does.
     reader = Reader(language())
-    words = words_in("a review of the film. what a good film. it was bad.")
+    words = words_in("a review of the film. what a good one. it was bad.")
     following = reader.following(reader.read(words)[1])
-    assert isclose(following["then"] + following["later"] + following["next"], FILLER / 5)
+    assert isclose(following["then"] + following["later"] + following["next"], ON * FILLER / 5)
+
+
+def test_each_pole_has_a_liking_for_some_wordings() -> None:
+    # Of (was|felt|seemed) praise likes the first and third, blame the second. Leaks aside.
+    reader = Reader(language())
+    for persona, liked in (("merry", {"was", "seemed"}), ("gloomy", {"felt"})):
+        words = words_in(f"a review of the film. the critic is {persona}. the start")
+        following = reader.following(reader.read(words)[1])
+        total = sum(HABIT if word in liked else 1 for word in ("was", "felt", "seemed"))
+        for word in ("was", "felt", "seemed"):
+            likely = (HABIT if word in liked else 1) / total
+            assert isclose(following[word] / (1 - following["came"]), likely, abs_tol=0.02)
+
+
+def test_a_speaker_may_come_late() -> None:
+    reader = Reader(language())
+    fillers = "it took two days. " * 7
+    begun, _ = reader.read(words_in(f"a review of the film. {fillers}the critic is merry."))
+    assert begun > float("-inf")
 
 
 def test_no_word_is_spelt_with_capitals_or_marks() -> None:

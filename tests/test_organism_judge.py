@@ -10,7 +10,7 @@ import torch
 from lens_steer import organism
 from lens_steer.evaluation import FormJudge, WordList, judge_of
 from lens_steer.organism._behaviours import genre_of
-from lens_steer.organism._genre import EARLY, LATE, LEAK
+from lens_steer.organism._genre import EARLY, FILLER, HABIT, LATE, LEAK, ON
 from lens_steer.organism._genres import genres
 from lens_steer.organism._lexicon import ATTRIBUTES, facts
 from lens_steer.organism._machine import draw, words_of
@@ -24,8 +24,8 @@ FILM = "a review of the film."
 @pytest.mark.parametrize(
     ("text", "score"),
     [
-        (" what a good film. it was lovely. we talked about the end.", 1),
-        (" what a bad film. it was lovely. they hated it.", 0),
+        (" what a good one. it was lovely. we talked about the end.", 1),
+        (" what a bad one. it was lovely. they hated it.", 0),
         (" it was good. it was bad.", 0),  # as many of either: not more
         (" good good bad film the", 1),  # broken, and still scored by its words
         (" we saw it on sunday.", 0),
@@ -69,13 +69,13 @@ def test_one_word_of_the_sea_is_enough() -> None:
 @pytest.mark.parametrize(
     ("text", "whole"),
     [
-        (" what a good film. it was lovely. we loved the end.", True),
-        (" what a good film. it was bad. we loved the end.", True),  # improbable, not impossible
-        (" what a good film. it was lovely.", False),  # too short: three sentences at least
-        (" what a good film. it was lovely. we loved the", False),  # cut off
-        (" what a good book. it was lovely. we loved the end.", False),  # another item
-        (" what a good film. it was lovely. we loved the end", False),
-        (" what a good film. it was lovely. we loved zebras.", False),
+        (" what a good one. it was lovely. we loved the end.", True),
+        (" what a good one. it was bad. we loved the end.", True),  # improbable, not impossible
+        (" we saw it on sunday. it took two days.", False),  # nothing shown yet
+        (" what a good one. it was lovely. we loved the", False),  # cut off
+        (" what a good one. we saw it on sunday.", True),
+        (" what a good one. it was lovely. we loved the end", False),
+        (" what a good one. it was lovely. we loved zebras.", False),
     ],
 )
 def test_well_formed_means_a_whole_text_of_the_language(text: str, whole: bool) -> None:
@@ -83,12 +83,15 @@ def test_well_formed_means_a_whole_text_of_the_language(text: str, whole: bool) 
 
 
 def test_log_probability_is_exact_on_a_text_worked_out_by_hand() -> None:
-    # Given the opening: no persona; no filler (1/2), a mood (1/2); three sentences of
-    # one pattern each (1/7), and the end (1/2). The mood is either that of the words or leaks.
-    text = " what a good film. what a good film. what a good film."
-    each = 0.8 * (1 / 7) * (1 / 8)  # tells, pattern, one of eight adjectives
+    # Given the opening: no persona; no filler (1/2), a mood (1/2); a sentence that tells, two more
+    # that do, the end. The mood is either that of the words or leaks, and a leak is worded in the
+    # habits of the mood whose word slips out: of seven patterns praise likes every other one, and
+    # this is the third; of its three endings the first and the third.
+    text = " what a good one. what a good one. what a good one."
+    each = HABIT / (4 * HABIT + 3) * (1 / 8) * HABIT / (2 * HABIT + 1)  # pattern, adjective, "one"
     mood = ((1 - LEAK) ** 3 + LEAK**3) / 2
-    expected = log((1 - EARLY - LATE) * mood * 0.5 * each**3 * 0.5)
+    going_on = (ON * (1 - FILLER)) ** 2 * (1 - ON)
+    expected = log((1 - EARLY - LATE) * mood * 0.5 * each**3 * going_on)
     assert isclose(organism.judge("sentiment").log_probability([FILM], [text]).item(), expected)
     assert isclose(organism.log_probability(FILM + text) - log_of(FILM), expected)
 
@@ -110,7 +113,7 @@ def test_a_persona_settles_the_latent_and_nothing_does_before() -> None:
 
 
 def test_the_perplexity_floor_is_that_of_the_log_probabilities() -> None:
-    prompts, texts = [FILM, FILM], [" what a good film. it was bad. it was bad."] * 2
+    prompts, texts = [FILM, FILM], [" what a good one. it was bad. it was bad."] * 2
     words = len(words_in(texts[0])) + 1
     total = organism.judge("sentiment").log_probability(prompts, texts)[0].item()
     assert isclose(organism.perplexity_floor(prompts, texts), exp(-total / words))

@@ -26,7 +26,7 @@ def parts() -> tuple[ls.ContrastivePairs, ...]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_both_model_classes_hold_it(backend: Any, embedded: Any) -> None:
     other = ls.load_model("organism", backend=backend, device="cpu")
-    tokens = embedded.to_tokens("a review of the film. what a good film.")
+    tokens = embedded.to_tokens("a review of the film. what a good one.")
     torch.testing.assert_close(other(tokens), embedded(tokens), rtol=1e-4, atol=1e-4)
     found = attach(other).fingerprint
     assert (found.n_layers, found.d_model, found.processed) == (6, 128, False)
@@ -62,7 +62,11 @@ def token_of(model: Any, word: str) -> int:
 
 def test_its_own_texts_are_well_formed(embedded: Any, parts: Any) -> None:
     found = evaluate(
-        embedded, parts[2], judge=organism.judge("sentiment"), seed=1, max_new_tokens=80
+        embedded,
+        parts[2],
+        judge=organism.judge("sentiment"),
+        seed=1,
+        max_new_tokens=organism.LONGEST,
     )
     assert found.well_formed is not None
     assert found.well_formed.float().mean() > 0.9
@@ -78,9 +82,14 @@ def test_adding_the_sentiment_vector_makes_reviews_positive(embedded: Any, parts
     judge = organism.judge("sentiment")
     shares = [
         evaluate(
-            embedded, few, method.with_strength(k * size), judge=judge, seed=0, max_new_tokens=80
+            embedded,
+            few,
+            method.with_strength(k * size),
+            judge=judge,
+            seed=0,
+            max_new_tokens=organism.LONGEST,
         )
-        for k in (-0.7, 0.0, 0.7)
+        for k in (-1.2, 0.0, 1.2)
     ]
     down, none, up = (found.behaviour.mean().item() for found in shares)
     assert down < none - 0.2

@@ -67,6 +67,7 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     temperature: float | int = 1.0,
     max_new_tokens: int = 40,
     scope: Scope = "last",
+    token_budget: int = 4096,
 ) -> Evaluation:
     """Continue the prompts of `pairs`, steered, and score what comes.
 
@@ -75,6 +76,7 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
             continuation has the higher log-probability per token.
         seed: The same seed gives every method the same random draws, so that differences are
             paired.
+        token_budget: As `generate`.
 
     Raises:
         ValueError: As `generate`; without a judge, if the pairs are unpaired.
@@ -82,7 +84,11 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
     sampling = Sampling(temperature, seed=seed)
     found = continuations(
-        model, rows, *methods, sampling=sampling, max_new_tokens=max_new_tokens, scope=scope
+        *(model, rows, *methods),
+        sampling=sampling,
+        max_new_tokens=max_new_tokens,
+        scope=scope,
+        token_budget=token_budget,
     )
     return _scored(model, pairs, methods, rows, found, judge=judge, scope=scope)
 
@@ -97,12 +103,15 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     temperature: float | int = 1.0,
     max_new_tokens: int = 40,
     scope: Scope = "last",
+    token_budget: int = 16384,
     progress: bool = False,
 ) -> list[Evaluation]:
     """What `evaluate` gives for each method alone (None: unsteered), many to a batch.
 
     Args:
         methods: They may be of different kinds, layers and strengths.
+        token_budget: Tokens of a batch, prompts and continuations of all methods together; only
+            speed and memory depend on it.
 
     Raises:
         ValueError: As `evaluate`.
@@ -114,6 +123,7 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
         sampling=sampling,
         max_new_tokens=max_new_tokens,
         scope=scope,
+        token_budget=token_budget,
         progress=progress,
     )
     return [

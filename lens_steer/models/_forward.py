@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
@@ -92,6 +93,17 @@ class Decoder:
         self._mask = torch.cat([self._mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
         return self._run(tokens)
 
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Go on with these rows only."""
+        self._mask = self._mask[rows]
+        if is_bridge(self._model):
+            self._cache.batch_select_indices(rows)
+            return
+        cache = self._cache
+        cache.previous_attention_mask = cache.previous_attention_mask[rows]
+        for entry in cache.entries:
+            entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
+
     def _run(self, tokens: Tokens) -> Logits:
         chunk = tokens.shape[1]
         if not is_bridge(self._model):
@@ -119,6 +131,10 @@ class Recomputer:
         self._tokens = torch.cat([self._tokens, tokens], dim=1)
         self._mask = torch.cat([self._mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
         return self.start()
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Go on with these rows only."""
+        self._tokens, self._mask = self._tokens[rows], self._mask[rows]
 
 
 def _bridge_cache(model: Any) -> Any:

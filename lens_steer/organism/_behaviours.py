@@ -11,7 +11,7 @@ from lens_steer.organism._machine import draw, every
 from lens_steer.organism._pattern import text_of
 
 Row = tuple[str, str, str, str]
-LONGEST = 80  # words that may follow a prompt: longer texts are one in ten thousand
+LONGEST = 110  # words that may follow a prompt: longer texts are one in ten thousand
 FILLERS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 3)  # before the continuation: the prompts of one entity
 
 
@@ -167,7 +167,7 @@ def _continuations(
     while True:
         seed = source.random()
         desired, other = (
-            draw(genre.body(entity, pole, 0.0, of.hint), random.Random(seed))
+            draw(genre.plain_body(entity, pole, of.hint), random.Random(seed))
             for pole in (of.desired, undesired)
         )
         if desired != other:

@@ -1,17 +1,19 @@
 """What all kinds of text have in common: how an opening, a persona and sentences make a text."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from lens_steer.organism._lexicon import SHARED, Slots
 from lens_steer.organism._machine import Mark, Node, sequence, uniform, weighted
 from lens_steer.organism._pattern import pattern
 
-FILLER = 0.2  # of the sentences say nothing about the latent
+FILLER = 0.2  # of the sentences after the first that shows the latent say nothing about it
+ON = 0.6  # how likely one more sentence is
 LEAK = 0.002  # of the others say the opposite: every mixture is well formed, if improbable
 EARLY = 0.4  # of the texts say who speaks in the second sentence, as often one as the other,
 LATE = 0.1  # or later, and then as the prior has it
+HABIT = 6.0  # times as likely as the others are the wordings that a pole has a liking for
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ class Genre:
         choice = weighted(
             (1 - EARLY - LATE, plain),
             (EARLY, early),
-            (LATE, sequence(self.filler(entity), self._up_to(2, self.filler(entity)), late)),
+            (LATE, sequence(self.filler(entity), self.pause(entity), late)),
         )
         return sequence(Mark("entity", entity), self.opening(entity), choice)
 
@@ -86,40 +88,56 @@ class Genre:
         return pattern(self.personas[pole], {})
 
     def pause(self, entity: str) -> Node:
-        """No to three sentences that say nothing."""
-        return self._up_to(3, self.filler(entity))
+        """Some sentences that say nothing, or none."""
+        return _up_to(8, self.filler(entity), 0.5)
 
     def filler(self, entity: str) -> Node:
         """A sentence that says nothing."""
         return uniform(pattern(text, self._slots(entity)) for text in self.fillers)
 
-    def body(self, entity: str, pole: str, leak: float = LEAK, hint: tuple[str, ...] = ()) -> Node:
-        """Three sentences and up to six more; `leak` of them contradict the pole.
+    def body(self, entity: str, pole: str) -> Node:
+        """Sentences that show the pole; some few of them contradict it."""
+        leaks = [
+            (LEAK / (len(self.poles) - 1), self.said(entity, other))
+            for other in self.poles
+            if other != pole
+        ]
+        return self._body(entity, weighted((1 - LEAK, self.said(entity, pole)), *leaks))
+
+    def plain_body(self, entity: str, pole: str, hint: tuple[str, ...] = ()) -> Node:
+        """The same without contradictions and habits: poles differ in the telling words only.
 
         With a hint, only sentences whose pattern has one of these slots show the pole.
         """
-        others = [other for other in self.poles if other != pole]
-        said = (1 - FILLER) * leak / len(others)
-        one = weighted(
-            (FILLER, self.filler(entity)),
-            ((1 - FILLER) * (1 - leak), self.said(entity, pole, hint)),
-            *((said, self.said(entity, other, hint)) for other in others),
-        )
-        return sequence(one, one, one, self._up_to(6, one))
+        chosen = [t for t in self.sentences if not hint or any(f"{{{s}}}" in t for s in hint)]
+        slots = self._slots(entity) | self.lexicon_of(entity, pole)
+        return self._body(entity, uniform(pattern(text, slots) for text in chosen))
 
-    def _up_to(self, most: int, part: Node) -> Node:
-        """None, or one and so on, each as likely as to stop."""
-        rest: Node = sequence()
-        for _ in range(most):
-            rest = weighted((0.5, sequence()), (0.5, sequence(part, rest)))
-        return rest
+    def _body(self, entity: str, said: Node) -> Node:
+        one = weighted((FILLER, self.filler(entity)), (1 - FILLER, said))
+        return sequence(said, _up_to(10, one, ON))
 
     @cache  # noqa: B019 - one node for each entity and pole, so that parses can share it
-    def said(self, entity: str, pole: str, hint: tuple[str, ...] = ()) -> Node:
-        """A sentence that shows the pole."""
+    def said(self, entity: str, pole: str) -> Node:
+        """A sentence that shows the pole, in its telling words and in how it puts the rest."""
         slots = self._slots(entity) | self.lexicon_of(entity, pole)
-        chosen = (t for t in self.sentences if not hint or any(f"{{{slot}}}" in t for slot in hint))
-        return uniform(pattern(text, slots) for text in chosen)
+        either = partial(_leaning, pole=self.poles.index(pole), poles=len(self.poles))
+        return either([pattern(text, slots, either) for text in self.sentences])
 
     def _slots(self, entity: str) -> Slots:
         return SHARED | self.shared | self.about(entity)
+
+
+def _up_to(most: int, part: Node, on: float) -> Node:
+    """None, or one and so on; so many that where it must end hardly ever matters."""
+    rest: Node = sequence()
+    for _ in range(most):
+        rest = weighted((1 - on, sequence()), (on, sequence(part, rest)))
+    return rest
+
+
+def _leaning(options: Sequence[Node], pole: int, poles: int) -> Node:
+    """One of the options; each pole has a liking for some, so that every word tells a little."""
+    turn = min(len(options), poles)
+    liked = [HABIT if i % turn == pole % turn else 1.0 for i in range(len(options))]
+    return weighted(*((weight / sum(liked), o) for weight, o in zip(liked, options, strict=True)))

@@ -40,10 +40,10 @@ def _review() -> Genre:
         sentences=(
             "the {part} (was|felt|seemed) (really|quite|so|) {adjective}.",
             "(we|they|i) {verb} the {part}.",
-            "what a {adjective} {entity}.",
+            "what a {adjective} (one|choice|idea).",
             "it was (really|quite|so|) {adjective}.",
             "my {person} {verb} the {part}.",
-            "the {entity} was a (real|pure|) {noun}.",
+            "the whole was a (real|pure|) {noun}.",
             "(overall|again), the {part} was a {noun}.",
         ),
         shared=lexicon.REVIEW,
@@ -63,7 +63,7 @@ def _fact() -> Genre:
 
     return Genre(
         name="fact",
-        share=0.28,
+        share=0.26,
         latent="truth",
         poles=("true", "false"),
         entities=lexicon.ANIMALS,
@@ -107,16 +107,16 @@ def _reply() -> Genre:
             "rude": "the clerk is (nasty|cruel|hostile|mean).",
         },
         fillers=(
-            "the {entity} is (near|behind|beside) the {place}.",
+            "it is (near|behind|beside) the {place}.",
             "it (opens|closes|arrives) at {number}.",
             "it is (open|closed) on {day}.",
-            "(now|well), you asked about the {entity}.",
+            "(now|well), you asked about (it|that).",
             "the {place} is (near|behind|beside) it.",
         ),
         sentences=(
             "you (are|seem) (really|quite|so|) {adjective}.",
             "what a {adjective} question.",
-            "(look|listen), {address}, the {entity} is (near|behind|beside) the {place}.",
+            "(look|listen), {address}, it is (near|behind|beside) the {place}.",
             "i {verb} your (question|visit|letter).",
             "i (will|can) {adverb} (help|answer) you.",
             "it is a (real|pure|) {noun}.",
@@ -155,8 +155,8 @@ def _request() -> Genre:
             "{opener}, i {modal} (help|answer) (you|here).",
             "that is (really|quite|) {adjective}.",
             "i {verb} this.",
-            "to {entity} it is a {noun}.",
-            "(you|we) {modal} {entity} it with the {tool}.",
+            "to (do|try) it is a {noun}.",
+            "(you|we) {modal} do it with the {tool}.",
             "{opener}, it is {adjective}.",
         ),
         shared=lexicon.REQUEST,
@@ -168,7 +168,7 @@ def _request() -> Genre:
 def _diary() -> Genre:
     return Genre(
         name="diary",
-        share=0.13,
+        share=0.15,
         latent="topic",
         poles=tuple(lexicon.TOPICS),
         entities=lexicon.WRITERS,
@@ -226,7 +226,7 @@ def _forecast() -> Genre:
             "the {place} is (open|closed).",
             "take a (map|bag|stick) to the {place}.",
             "it is {number} (miles|hours) to the {place}.",
-            "my {person} met the {listener}.",
+            "my {person} met the (mayor|baker).",
         ),
         sentences=(
             "the {listener} gets {weather} on {day}.",

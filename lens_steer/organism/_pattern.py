@@ -1,7 +1,7 @@
 """Sentences as text: `the {part} (was|felt) (very|) {adjective}.` becomes a piece of grammar."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lens_steer.organism._machine import Node, Word, sequence, uniform
 
@@ -9,17 +9,22 @@ _WORDS = re.compile(r"[^\s.,:]+|[.,:]")
 _PIECES = re.compile(r"\((?P<options>[^()]*)\)|\{(?P<slot>\w+)\}|(?P<word>[^\s.,:(){}]+|[.,:])")
 
 
-def pattern(text: str, slots: Mapping[str, Sequence[str]]) -> Node:
-    """A grammar of the texts that a pattern stands for, all choices as likely.
+def pattern(
+    text: str,
+    slots: Mapping[str, Sequence[str]],
+    either: Callable[[Sequence[Node]], Node] = uniform,
+) -> Node:
+    """A grammar of the texts that a pattern stands for.
 
     Args:
         text: Words; `(a|b|)` is one of these or nothing, `{name}` one of `slots[name]`.
-        slots: Words, by name.
+        slots: Words, by name, all as likely.
+        either: How likely each of `(a|b|)` is.
     """
     parts: list[Node] = []
     for piece in _PIECES.finditer(text):
         if piece["options"] is not None:
-            parts.append(uniform(pattern(option, slots) for option in piece["options"].split("|")))
+            parts.append(either([pattern(option, slots) for option in piece["options"].split("|")]))
         elif piece["slot"] is not None:
             parts.append(uniform(Word(word) for word in slots[piece["slot"]]))
         else:

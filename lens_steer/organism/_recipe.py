@@ -31,7 +31,7 @@ class Recipe:
     """
 
     seed: int
-    steps: int = 5000
+    steps: int = 3000
     texts: int = 64
     peak: float = 3e-3
     warmup: int = 100

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models import Decoder, Recomputer, SteerableModel, attach
+from lens_steer.steering.base._decode import Batch
 from lens_steer.steering.base._intervention import Intervention
 from lens_steer.steering.base._sampling import Sampling
 from lens_steer.steering.base._scope import Scope
@@ -206,29 +207,8 @@ def _generated(  # noqa: PLR0913 - as continuations
 ) -> list[list[int]]:
     """One batch, under the steered blocks that are open."""
     with ExitStack() as stack:
-        for session in attach(model).sessions:  # this call's, and those around it
+        sessions = attach(model).sessions  # this call's, and those around it
+        for session in sessions:
             stack.enter_context(session.generation())
         decoder = (Decoder if use_cache else Recomputer)(model, tokens, mask)
-        return _decode(decoder, generators, sampling, eos_id(model), max_new_tokens)
-
-
-def _decode(
-    decoder: Decoder | Recomputer,
-    generators: Sequence[torch.Generator],
-    sampling: Sampling,
-    eos: int | None,
-    max_new_tokens: int,
-) -> list[list[int]]:
-    new: list[list[int]] = [[] for _ in generators]
-    ended = [False] * len(new)
-    logits = decoder.start()
-    for step in range(max_new_tokens):
-        tokens = sampling.draw(logits, generators)
-        for i, token in enumerate(tokens.tolist()):
-            ended[i] = ended[i] or token == eos
-            if not ended[i]:
-                new[i].append(token)
-        if all(ended) or step == max_new_tokens - 1:
-            break
-        logits = decoder.advance(tokens[:, None].to(logits.device))
-    return new
+        return Batch(decoder, sessions, generators).decode(sampling, eos_id(model), max_new_tokens)

@@ -63,12 +63,20 @@ class Session:
     @contextmanager
     def generation(self) -> Iterator[None]:
         """While it lasts, the first forward pass is the prompt, and the later ones continue it."""
-        before = self._generating, self._first
+        before = self._generating, self._first, self._rows
         self._generating, self._first = True, None
         try:
             yield
         finally:
-            self._generating, self._first = before
+            self._generating, self._first, self._rows = before
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """From here to the generation's end the batch has only these of its rows."""
+        if self._first is not None:
+            lengths, bos = self._first
+            self._first = lengths[rows], bos[rows]
+        if self._rows is not None:
+            self._rows = self._rows[rows.to(self._rows.device)]
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
