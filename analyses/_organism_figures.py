@@ -26,28 +26,35 @@ def doses(table: pd.DataFrame) -> Figure:
                 f"{task}\nlayer {of['layer']}, read {of['read']}, n = {of['n']}", fontsize=8
             )
             ax.set(ylim=(-0.02, 1.02))
+        lines, labels = axes.flat[0].get_legend_handles_labels()
         for ax in axes.flat[len(tasks) :]:
             ax.set_axis_off()
+            ax.legend(lines, labels, loc="center")
         shown = "share of texts, 95 % interval\n(crosses: well formed)"
         for ax in axes[:, 0]:
             ax.set_ylabel(shown)
-        for ax in axes[-1]:
+        for ax in axes.flat[len(tasks) - columns : len(tasks)]:  # nothing is below them
+            ax.tick_params(labelbottom=True)
             ax.set_xlabel("|push| / median |activation|")
-        axes.flat[0].legend(loc="center right")
     return figure
 
 
-def layers(probes: pd.DataFrame, candidates: pd.DataFrame, size: float) -> Figure:
-    """Held-out probe accuracy by layer, and what steering there does on dev."""
+def layers(probes: pd.DataFrame, candidates: pd.DataFrame, form: float) -> Figure:
+    """Held-out probe accuracy by layer, and the most that steering there does on dev.
+
+    Of the candidates that leave at least `form` of the texts well formed.
+    """
     names = list(dict.fromkeys(probes["behaviour"]))
     with canvas(2, 3, width=7.2, height=4.4, sharex=True, sharey=True) as (figure, axes):
         for ax, name in zip(axes.flat, names, strict=True):
             for read, marker in (("told by the persona", "o-"), ("shown by the text", "s-")):
                 part = probes[(probes["behaviour"] == name) & (probes["read"] == read)]
                 ax.plot(part["layer"], part["accuracy"], marker, ms=3, label=f"probe: {read}")
-            tried = candidates[(candidates["task"] == name) & (candidates["size"] == size)]
-            best: Any = tried.groupby("layer")["behaviour"].max()
-            ax.plot(best.index, best, "^--", ms=3, color="k", label=f"CAA of size {size:g}, dev")
+            whole = candidates["well_formed"] >= form
+            best: Any = candidates[(candidates["task"] == name) & whole]
+            best = best.groupby("layer")["behaviour"].max()
+            label = f"CAA on dev, {100 * form:.0f} % well formed"
+            ax.plot(best.index, best, "^--", ms=3, color="k", label=label)
             ax.axhline(0.5, color="k", lw=0.6, ls=":")
             ax.set_title(name, fontsize=8)
             ax.set(ylim=(0, 1.02))

@@ -6,6 +6,7 @@ Held-out prompts, split by entity and wording; layer, size and read position cho
     python -m analyses.organism --model out/seed1/weights --out out/seed1/card
 """
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ import lens_steer as ls
 from analyses import _organism_figures as figures
 from analyses import _organism_probes as probes
 from analyses._organism_card import filled, training_of
-from analyses._organism_steering import SIZES, steer, unsteered
+from analyses._organism_steering import FORM, steer, unsteered
 from analyses._organism_tasks import tasks
 from lens_steer import organism
 from lens_steer.cli import run_command
@@ -46,19 +47,20 @@ def tables_of(model: SteerableModel, seed: int) -> dict[str, pd.DataFrame]:
     }
 
 
-def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) -> None:
-    """Every table as .csv, and the figures with their data."""
+def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) -> list[Path]:
+    """Every table as .csv, and the figures, which are returned, with their data."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("unsteered", "steering", "candidates"):
         tables[name].to_csv(out / f"{name}.csv", index=False)
     drawn = {
         "doses": figures.doses(tables["doses"]),
-        "layers": figures.layers(tables["layers"], tables["candidates"], SIZES[2]),
+        "layers": figures.layers(tables["layers"], tables["candidates"], FORM),
         "heads": figures.heads(tables["heads"]),
         "degrees": figures.degrees(tables["degrees"], "polarity"),
     }
     for name, figure in drawn.items():
         save_figure(figure, out / f"{name}.png", tables[name], origin)
+    return [out / f"{name}.png" for name in drawn]
 
 
 def main(
@@ -70,18 +72,21 @@ def main(
     ),
     seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
     card: Annotated[
-        Path | None, typer.Option(help="A model card whose tables are to be brought up to date.")
+        Path | None, typer.Option(help="A model card to bring up to date; figures go beside it.")
     ] = None,
 ) -> None:
     """Tables and figures of the embedded model's card; a quarter of an hour on one core."""
     loaded = ls.load_model(model)
     tables = tables_of(loaded, seed)
     origin = {"model": model, "seed": seed, "fingerprint": asdict(attach(loaded).fingerprint)}
-    write(tables, out, origin)
+    drawn = write(tables, out, origin)
     if card is not None:
         folder = organism.weights() if model == "organism" else Path(model)
         text = filled(card.read_text(encoding="utf-8"), tables, training_of(folder))
         write_whole(card, lambda place: place.write_text(text, encoding="utf-8"))
+        (card.parent / "figures").mkdir(exist_ok=True)
+        for path in drawn:
+            shutil.copy(path, card.parent / "figures")
     for name in ("unsteered", "steering"):
         typer.echo(tables[name].to_string(index=False, float_format="{:.3f}".format))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
-SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0)
+SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0, 1.4)
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 
 

@@ -46,7 +46,7 @@ def made_up() -> dict[str, pd.DataFrame]:
         ),
         "steering": crossed(task=done, size=[0.7]).assign(**at, **scores),
         "doses": pushes.assign(**at, **scores),
-        "candidates": pushes.assign(layer=2, behaviour=0.5),
+        "candidates": pushes.assign(layer=2, behaviour=0.5, well_formed=0.95),
         "layers": crossed(behaviour=names, read=told, layer=(-1, 0, 1)).assign(accuracy=0.7),
         "heads": crossed(behaviour=names, layer=(0, 1), head=(0, 1)).assign(accuracy=0.7),
         "degrees": crossed(
@@ -71,7 +71,7 @@ def test_every_figure_is_drawn_from_its_table() -> None:
     tables = made_up()
     drawn = [
         figures.doses(tables["doses"]),
-        figures.layers(tables["layers"], tables["candidates"], SIZES[2]),
+        figures.layers(tables["layers"], tables["candidates"], 0.9),
         figures.heads(tables["heads"]),
         figures.degrees(tables["degrees"], "polarity"),
     ]

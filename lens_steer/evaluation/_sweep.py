@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from lens_steer.evaluation._evaluate import Evaluation, evaluate_each
@@ -75,7 +76,7 @@ class SweepReport:
                 below.plot(x, part["perplexity"], "o-", color=colour, label=name)
                 if "well_formed" in part:
                     above.plot(x, part["well_formed"], "x:", color=colour, lw=1.0)
-            above.set(ylabel=self.behaviour_name, ylim=(0, 1))
+            above.set(ylabel=fill(self.behaviour_name, 32), ylim=(0, 1.02))
             counted = f"{len(self.method[0].behaviour)} examples, 95 % interval"
             if "well_formed" in table:
                 counted += "\ncrosses: share well formed"

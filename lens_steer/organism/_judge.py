@@ -111,15 +111,21 @@ class ExactJudge:
         return _telling(self.behaviour, entity)
 
     def _entity(self, prompt: str) -> str:
-        found = latents(prompt)
-        genres, entities = found.get("genre", {}), found.get("entity", {})
-        if list(genres) != [self.behaviour.genre] or len(entities) != 1:
+        genres, entities = _about(prompt)
+        if genres != (self.behaviour.genre,) or len(entities) != 1:
             raise ValueError(
                 f"the prompt {prompt!r} is not the beginning of a {self.behaviour.genre}, whose "
                 f"{self.behaviour.name} this judges: use the prompts of "
                 f"'organism:{self.behaviour.name}'"
             )
-        return next(iter(entities))
+        return entities[0]
+
+
+@cache
+def _about(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Genres and entities of a text that begins so; many texts share a prompt."""
+    found = latents(prompt)
+    return tuple(found.get("genre", ())), tuple(found.get("entity", ()))
 
 
 @cache
