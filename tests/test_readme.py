@@ -20,7 +20,7 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     names: dict[str, Any] = {}
     exec(first, names)
     shown = capsys.readouterr().out
-    assert "CAA(strength=2.6" in shown
+    assert "CAA(strength=2.9" in shown
     assert "blocks.3.hook_resid_post" in shown
     assert shown.count("well formed") == 3
     assert (tmp_path / "praise.safetensors").is_file()

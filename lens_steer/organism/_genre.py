@@ -141,3 +141,13 @@ def _leaning(options: Sequence[Node], pole: int, poles: int) -> Node:
     turn = min(len(options), poles)
     liked = [HABIT if i % turn == pole % turn else 1.0 for i in range(len(options))]
     return weighted(*((weight / sum(liked), o) for weight, o in zip(liked, options, strict=True)))
+
+
+def by_pole(slots: Mapping[str, Slots]) -> Callable[[str, str], Slots]:
+    """The pole's slots, whatever the text is about."""
+    return lambda _, pole: slots[pole]
+
+
+def even(poles: int) -> Callable[[str, str], float]:
+    """Every pole as likely."""
+    return lambda _entity, _pole: 1 / poles
