@@ -169,6 +169,8 @@ def test_a_task_is_steered_from_end_to_end(monkeypatch: pytest.MonkeyPatch, embe
         ("DOSES", (0.0, 0.35)),
         ("READS", ("mean",)),
         ("DEV", 6),
+        ("DRAWS", 1),
+        ("CONTROLS", 1),
     ):
         monkeypatch.setattr(steering, name, value)
     monkeypatch.setattr(steering, "FORM", 0.0)
