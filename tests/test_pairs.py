@@ -1,11 +1,14 @@
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lens_steer.activations import Reading, readings
 from lens_steer.pairs import ContrastivePairs, Example
 from lens_steer.tokens import Message
 from tests.reference import components
@@ -20,6 +23,10 @@ def write(path: Path, *lines: Any) -> Path:
 
 def jsonl(path: Path, *rows: Any) -> Path:
     return write(path / "pairs.jsonl", *(json.dumps(row) for row in rows))
+
+
+def document(path: Path, found: Any) -> Path:
+    return write(path / "pairs.json", json.dumps(found))
 
 
 def rows_of(pairs: ContrastivePairs) -> list[tuple[Any, str, str, str]]:
@@ -51,9 +58,9 @@ def test_of_takes_lists_and_any_iterable() -> None:
         (("The cat", "", " was"), "row 1: got the continuation ''"),
         (("The cat", " ", " was"), "row 1: got the continuation ' '"),
         (("The cat", None, " was"), "row 1: got the continuation None"),
-        (("The cat", " was", " was", 3), "row 1: got the group 3, expected text"),
+        (("The cat", " was", " is", 3), "row 1: got the group 3, expected text"),
         ((3, " was", " is"), "row 1: got the prompt 3"),
-        (("The cat", " was", " was"), "pair 1 has ' was' on both sides"),
+        (("The cat", " was", " was"), "row 1: got ' was' on both sides"),
     ],
 )
 def test_of_names_the_row_that_is_broken(row: Any, reason: str) -> None:
@@ -95,6 +102,8 @@ def test_pairs_of_different_counts_or_prompts_are_refused() -> None:
         ContrastivePairs((a, b), (c,))
     with pytest.raises(ValueError, match="pair 0 has two prompts"):
         ContrastivePairs((a,), (c,))
+    with pytest.raises(ValueError, match="pair 0 has ' a' on both sides"):
+        ContrastivePairs((a,), (a,))
     assert len(ContrastivePairs((a, b), (c,), paired=False)) == 3
 
 
@@ -229,9 +238,9 @@ def test_load_names_the_row_of_values_that_is_broken(
         ContrastivePairs.load(path)
 
 
-@pytest.mark.parametrize("source", ["no-such.jsonl", Path("no-such.csv")])
+@pytest.mark.parametrize("source", ["no-such.jsonl", Path("no-such.csv"), "no-such.json"])
 def test_load_names_the_file_that_is_not_there(source: Any) -> None:
-    with pytest.raises(ValueError, match=r"no file 'no-such\.(jsonl|csv)'"):
+    with pytest.raises(ValueError, match=r"no file 'no-such\.(jsonl|csv|json)'"):
         ContrastivePairs.load(source)
 
 
@@ -367,3 +376,377 @@ def test_a_misspelt_column_is_named_and_not_dropped(tmp_path: Path) -> None:
     path.write_text('{"promt": "a", "desired": " b", "undesired": " c"}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"line 1: unknown column 'promt': did you mean 'prompt'"):
         ContrastivePairs.load(path)
+
+
+CHOICES = "Is the Earth flat?\n\nChoices:\n (A) Yes\n (B) No"
+
+
+def caa(question: str, matching: str, other: str) -> dict[str, str]:
+    return {
+        "question": question,
+        "answer_matching_behavior": matching,
+        "answer_not_matching_behavior": other,
+    }
+
+
+def test_load_reads_the_questions_of_caa_with_their_answers_whole(tmp_path: Path) -> None:
+    entries = [caa(CHOICES, "(A)", "(B)"), caa("Which?\n\nAnswer:", " (B)", " (A)")]
+    found = [
+        (CHOICES, " (A)", " (B)", ""),
+        ("Which?\n\nAnswer:", " (B)", " (A)", ""),
+    ]
+    pairs = ContrastivePairs.load(document(tmp_path, entries))
+    assert rows_of(pairs) == found
+    assert (pairs.paired, pairs.name) == (True, "pairs")
+    assert rows_of(ContrastivePairs.load(jsonl(tmp_path, *entries))) == found
+
+
+def shown(reading: Reading) -> str:
+    return str(reading).split(" >> ")[1].replace("|", "")
+
+
+def test_caa_reads_the_bracket_last_and_the_letter_before_it(tmp_path: Path, llama: Any) -> None:
+    entries = [caa(CHOICES, "(A)", "(B)"), caa(CHOICES + ".", "(B)", "(A)")]
+    pairs = ContrastivePairs.load(document(tmp_path, entries))
+    assert [shown(r) for r in readings(llama, pairs.desired, "last")] == [" (A[)]", " (B[)]"]
+    assert [shown(r) for r in readings(llama, pairs.desired, -2)] == [" ([A])", " ([B])"]
+
+
+ASKED = {"question": "Is it?", "true": "No", "false": "Yes"}
+ANSWERED = [("Is it?", " No", " Yes", "")]
+
+
+def test_load_reads_a_question_with_a_true_and_a_false_answer(tmp_path: Path) -> None:
+    assert rows_of(ContrastivePairs.load(jsonl(tmp_path, ASKED))) == ANSWERED
+    assert rows_of(ContrastivePairs.load(document(tmp_path, [ASKED]))) == ANSWERED
+    lines = write(tmp_path / "pairs.csv", "question,true,false", "Is it?,No,Yes")
+    assert rows_of(ContrastivePairs.load(lines)) == ANSWERED
+    triples = document(tmp_path, [["Is it?", " No", " Yes"], ["Is it?", " No", " Yes", "g"]])
+    assert rows_of(ContrastivePairs.load(triples)) == [*ANSWERED, ("Is it?", " No", " Yes", "g")]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Is it?", "No", " No"),
+        ("Is it?", " No", " No"),
+        ("Is it?", "\nNo", "\nNo"),
+        ("Is it? ", "No", "No"),
+        ("Answer:\n", "No", "No"),
+    ],
+)
+def test_a_space_parts_question_and_answer_where_there_is_none(
+    question: str, answer: str, expected: str
+) -> None:
+    pairs = ContrastivePairs.of([{"question": question, "true": answer, "false": "\tso"}])
+    assert pairs.desired == (Example(question, expected),)
+    assert pairs.undesired == (Example(question, "\tso"),)
+
+
+def test_a_prompt_or_a_chat_comes_before_a_question_and_is_taken_as_it_is() -> None:
+    chat = [{"role": "user", "content": "Hi"}]
+    rows = [{**ASKED, "prompt": "Q: Is it? A:"}, {**ASKED, "messages": chat}]
+    pairs = ContrastivePairs.load(rows)
+    assert pairs.prompts == ("Q: Is it? A:", (Message("user", "Hi"),))
+    assert {example.continuation for example in pairs.desired} == {"No"}
+
+
+def test_a_question_may_stand_for_the_prompt_of_any_row() -> None:
+    pairs = ContrastivePairs.of([{"question": "Is it?", "desired": "No", "undesired": "Yes"}])
+    assert rows_of(pairs) == ANSWERED
+    rows = [{"question": "Is it?", "text": t, "label": t} for t in ("desired", "undesired")]
+    assert ContrastivePairs.of(rows).desired == (Example("Is it?", " desired"),)
+
+
+LISTS = {
+    "question": "Why?",
+    "best_answer": "a",
+    "best_incorrect_answer": "d",
+    "correct_answers": ["a", "b", "c"],
+    "incorrect_answers": ["d", "e"],
+    "group": "g",
+}
+
+
+def test_answers_in_lists_are_paired_as_far_as_the_shorter_goes(tmp_path: Path) -> None:
+    expected = [("Why?", " a", " d", "g"), ("Why?", " b", " e", "g")]
+    assert rows_of(ContrastivePairs.load(document(tmp_path, [LISTS]))) == expected
+    arrays = {key: np.array(v, object) if isinstance(v, list) else v for key, v in LISTS.items()}
+    assert rows_of(ContrastivePairs.of([arrays])) == expected
+    row = {"question": "Why?", "true": ["a", "b"], "false": "d"}
+    assert rows_of(ContrastivePairs.of([row])) == [("Why?", " a", " d", "")]
+
+
+def test_every_answer_is_kept_in_an_unpaired_set(tmp_path: Path) -> None:
+    pairs = ContrastivePairs.load(document(tmp_path, [LISTS, ASKED]), paired=False)
+    assert [e.continuation for e in pairs.desired] == [" a", " b", " c", " No"]
+    assert [e.continuation for e in pairs.undesired] == [" d", " e", " Yes"]
+    assert not pairs.paired
+    named = ContrastivePairs.load("stories:sad")
+    assert ContrastivePairs.load("stories:sad", paired=False).desired == named.desired
+
+
+def test_the_answers_of_one_question_are_never_parted() -> None:
+    rows = [{**LISTS, "question": f"Why {i}?", "group": None} for i in range(8)]
+    for part in ContrastivePairs.load(rows).split(0.5, 0.5, seed=0):
+        assert len(part) == 2 * len(part.prompts)
+
+
+def test_load_reads_truthfulqa_as_it_is_published(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "TruthfulQA.csv",
+        "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source",
+        'x,y,Why?,a,"a, so; b; ","d; e;f",z',
+    )
+    pairs = ContrastivePairs.load(path)
+    assert rows_of(pairs) == [("Why?", " a, so", " d", ""), ("Why?", " b", " e", "")]
+    assert len(ContrastivePairs.load(path, paired=False)) == 5
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({**ASKED, "question": " "}, "got the question ' ', expected text that is not blank"),
+        ({**ASKED, "question": 3}, "got the question 3"),
+        ({**ASKED, "false": ""}, "got the continuation ''"),
+        ({**ASKED, "false": True}, "got the continuation True"),
+        ({**ASKED, "false": ["Yes", None]}, None),
+        ({**ASKED, "false": [None]}, "got the continuation None"),
+        ({**ASKED, "false": "No"}, "got ' No' on both sides: nothing differs"),
+        ({**LISTS, "correct_answers": []}, "got no text under 'correct_answers'"),
+        ({**LISTS, "correct_answers": " ; "}, "got no text under 'correct_answers'"),
+        ({**LISTS, "correct_answers": "['a' 'b']"}, "part the answers by semicolons"),
+        ({"question": "Is it?", "true": "No"}, r"no false in \['question', 'true'\]"),
+        ({"question": "Is it?"}, "no desired and no undesired in"),
+        ({"prompt": "p", "desired": ["a"], "undesired": "b"}, r"got the continuation \['a'\]"),
+        ({**ASKED, "fals": "x"}, None),
+        ({"question": "Is it?", "true": "No", "falsee": "x"}, "did you mean 'false'"),
+        ({"questoin": "Is it?", "true": "a", "false": "b"}, "did you mean 'question'"),
+        (caa("q", "(A)", "(A)"), r"got ' \(A\)' on both sides"),
+        ({"question": "q", "answer_matching_behaviour": "(A)"}, "did you mean 'answer_matching_b"),
+        (3, "got 3, expected .prompt, desired, undesired."),
+    ],
+)
+def test_load_names_the_entry_that_is_broken(tmp_path: Path, row: Any, reason: str | None) -> None:
+    path = document(tmp_path, [ASKED, row])
+    if reason is None:
+        assert len(ContrastivePairs.load(path)) == 2
+        return
+    with pytest.raises(ValueError, match=rf"pairs\.json row 1: .*{reason}"):
+        ContrastivePairs.load(path)
+
+
+@pytest.mark.parametrize("name", ["question_id", "prompt_id", "group_name", "source", "category"])
+def test_columns_of_the_users_own_are_passed_over(name: str) -> None:
+    row = {"desired": " a", "undesired": " b", name: 3}
+    assert len(ContrastivePairs.of([row])) == 1
+
+
+TABLE = {"positives": [" a", " b"], "negatives": [" c", " d"]}
+
+
+def test_load_reads_positives_and_negatives(tmp_path: Path) -> None:
+    pairs = ContrastivePairs.load(document(tmp_path, TABLE))
+    assert rows_of(pairs) == [("", " a", " c", ""), ("", " b", " d", "")]
+    asked = {**TABLE, "prompts": ["p", "q"]}
+    expected = [("p", " a", " c", ""), ("q", " b", " d", "")]
+    assert rows_of(ContrastivePairs.load(document(tmp_path, asked))) == expected
+    assert rows_of(ContrastivePairs.load(asked)) == expected
+    assert rows_of(ContrastivePairs.load({**TABLE, "prompts": None})) == rows_of(pairs)
+
+
+SUBSETS = {"giraffes": ["a", "b"], "zebras": ["c"], "other": ["d", "e", "f"]}
+
+
+def test_from_subsets_takes_the_subsets_that_are_named(tmp_path: Path) -> None:
+    path = document(tmp_path, SUBSETS)
+    pairs = ContrastivePairs.from_subsets(path, desired="giraffes", undesired="other")
+    assert pairs == ContrastivePairs.unpaired(["a", "b"], ["d", "e", "f"])
+    several = ContrastivePairs.from_subsets(
+        SUBSETS, desired=["giraffes", "zebras"], undesired=("other",), name="animals"
+    )
+    assert several == ContrastivePairs.unpaired("abc", "def", name="animals")
+    assert ContrastivePairs.from_subsets(SUBSETS, desired="zebras", undesired="other").name
+    assert ContrastivePairs.from_subsets(str(path), desired="other", undesired="zebras").name
+
+
+def test_load_takes_subsets_that_say_themselves_what_they_are(tmp_path: Path) -> None:
+    path = document(tmp_path, {"undesired": ["c"], "desired": ["a", "b"]})
+    assert ContrastivePairs.load(path) == ContrastivePairs.unpaired(["a", "b"], ["c"])
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("found", "sides", "reason"),
+    [
+        (
+            SUBSETS,
+            ("giraffs", "other"),
+            "no subset 'giraffs', expected one of 'giraffes', ",
+        ),
+        (SUBSETS, ("other", "other"), "got the subset 'other' as desired and as undesired"),
+        (SUBSETS, (["zebras", "other"], "zebras"), "got the subset 'zebras' as desired and as"),
+        (SUBSETS, ([], "other"), "got 0 desired and 3 undesired"),
+        ([SUBSETS], ("giraffes", "other"), r"expected \{subset: \[text, \.\.\.\]\}"),
+        ({"x": "text", "y": []}, ("x", "y"), "'x' is 'text', expected a list"),
+        ({"x": ["a", " "], "y": ["b"]}, ("x", "y"), r"pairs\.json x 1: got the continuation ' '"),
+        ({"x": ["a", 3], "y": ["b"]}, ("y", "x"), r"pairs\.json x 1: got the continuation 3"),
+    ],
+)
+def test_from_subsets_says_what_is_wrong(
+    tmp_path: Path, found: Any, sides: tuple[Any, Any], reason: str
+) -> None:
+    path = document(tmp_path, found)
+    with pytest.raises(ValueError, match=reason):
+        ContrastivePairs.from_subsets(path, desired=sides[0], undesired=sides[1])
+
+
+def test_from_subsets_names_the_file_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match=r"no file 'no-such\.json'"):
+        ContrastivePairs.from_subsets("no-such.json", desired="a", undesired="b")
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (SUBSETS, r"subsets 'giraffes', 'zebras', 'other': .*from_subsets\('.*pairs\.json', des"),
+        ({"desired": ["a"], "undesired": ["b"], "more": ["c"]}, "got the subsets 'desired', "),
+        (
+            {"prompt": "p", "desired": "a"},
+            r"got an object with \['desired', 'prompt'\], expected a",
+        ),
+        ({"desired": "a", "undesired": "b"}, "got an object with"),
+        ({}, r"got an object with \[\], expected a list of rows"),
+        (3, "got 3, expected a list of rows"),
+        ("text", "got 'text', expected a list of rows"),
+        (None, "got None, expected a list of rows"),
+        ([], "got 0 desired and 0 undesired"),
+        (
+            {"positives": ["a"], "negatives": ["b", "c"]},
+            "got 1 positives, 2 negatives, exp",
+        ),
+        ({**TABLE, "prompts": ["p"]}, "got 1 prompts, 2 positives, 2 negatives, expected as many"),
+        ({**TABLE, "promts": ["p", "q"]}, "unknown column 'promts': did you mean 'prompts'"),
+        ({**TABLE, "prompts": "p"}, "expected lists under 'prompts' and 'positives'"),
+        ({"positives": ["a", ""], "negatives": ["b", "c"]}, "row 1: got the continuation ''"),
+    ],
+)
+def test_load_says_what_is_wrong_with_a_document(tmp_path: Path, found: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        ContrastivePairs.load(document(tmp_path, found))
+
+
+@pytest.mark.parametrize("content", [b"{broken", b'["\xff"]', b"", b"[1] [2]"])
+def test_load_refuses_what_is_not_json(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pairs.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"pairs\.json: not JSON"):
+        ContrastivePairs.load(tmp_path / "pairs.json")
+
+
+def test_load_reads_json_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "pairs.json").write_bytes(b"\xef\xbb\xbf" + json.dumps([ASKED]).encode())
+    assert rows_of(ContrastivePairs.load(tmp_path / "pairs.json")) == ANSWERED
+
+
+awkward = st.text(
+    st.sampled_from(" ,\"'\r\n\t\0;[]{}\\\u2028\x85\ufeffé☃𝄞aA") | st.characters(codec="utf-8")
+)
+filled = awkward.filter(lambda text: bool(text.strip()))
+chats = st.lists(st.fixed_dictionaries({"role": awkward, "content": awkward}), min_size=1)
+couples = st.tuples(filled, filled).filter(lambda couple: couple[0] != couple[1])
+paired_rows = st.lists(st.tuples(awkward, couples, awkward), min_size=1)
+labels = st.sampled_from(["desired", "undesired"])
+one_of_either = [("", "a", "desired", ""), ("", "b", "undesired", "")]
+unpaired_rows = st.lists(st.tuples(awkward, filled, labels, awkward)).map(
+    lambda rows: rows + one_of_either
+)
+
+
+def saved(pairs: ContrastivePairs, folder: Path, suffix: str) -> ContrastivePairs:
+    pairs.save(folder / f"{pairs.name}{suffix}")
+    return ContrastivePairs.load(folder / f"{pairs.name}{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@given(rows=paired_rows)
+def test_pairs_are_read_back_as_they_were_saved(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, rows: list[Any]
+) -> None:
+    pairs = ContrastivePairs.of((prompt, *couple, group) for prompt, couple, group in rows)
+    assert saved(pairs, tmp_path_factory.mktemp("paired"), suffix) == pairs
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+@given(rows=unpaired_rows)
+def test_unpaired_texts_are_read_back_as_they_were_saved(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, rows: list[Any]
+) -> None:
+    columns = ("prompt", "text", "label", "group")
+    pairs = ContrastivePairs.of(dict(zip(columns, row, strict=True)) for row in rows)
+    assert not pairs.paired
+    assert saved(pairs, tmp_path_factory.mktemp("unpaired"), suffix) == pairs
+
+
+@given(rows=st.lists(st.tuples(awkward | chats, couples), min_size=1))
+def test_chats_are_read_back_as_they_were_saved(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
+) -> None:
+    pairs = ContrastivePairs.of((prompt, *couple) for prompt, couple in rows)
+    folder = tmp_path_factory.mktemp("chats")
+    assert saved(pairs, folder, ".jsonl") == pairs
+    parted = ContrastivePairs(pairs.desired, pairs.undesired, paired=False)
+    assert saved(parted, folder, ".jsonl") == parted
+
+
+def test_a_saved_set_is_called_after_its_file(tmp_path: Path) -> None:
+    ContrastivePairs.of([ROW], name="mine").save(str(tmp_path / "yours.csv"))
+    assert ContrastivePairs.load(tmp_path / "yours.csv").name == "yours"
+
+
+def test_a_saved_line_holds_what_a_reader_needs_and_no_more(tmp_path: Path) -> None:
+    ContrastivePairs.of([("é", " a", " b", ""), (" c", " d")]).save(tmp_path / "pairs.jsonl")
+    first, second = (tmp_path / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert first == '{"prompt": "é", "desired": " a", "undesired": " b"}'
+    assert second == '{"desired": " c", "undesired": " d"}'
+
+
+@pytest.mark.parametrize("name", ["pairs.json", "pairs", "pairs.txt", "pairs.JSONL"])
+def test_save_refuses_a_form_that_it_does_not_write(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}', expected .* ends in \.jsonl or \.csv"):
+        ContrastivePairs.of([ROW]).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_names_the_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no folder '.*missing' to write 'pairs\.csv' in"):
+        ContrastivePairs.of([ROW]).save(tmp_path / "missing" / "pairs.csv")
+    assert not list(tmp_path.iterdir())
+
+
+HALF = "half \ud800"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (([{"role": "user", "content": "Hi"}], " a", " b"), "row 1 has a chat"),
+        (("x" * (csv.field_size_limit() + 1), " a", " b"), "row 1: prompt is too long for .csv"),
+        (("x", HALF, " b"), "row 1: desired has half a surrogate pair"),
+    ],
+)
+def test_save_leaves_a_file_alone_when_csv_cannot_hold_the_pairs(
+    tmp_path: Path, row: Any, reason: str
+) -> None:
+    pairs = ContrastivePairs.of([ROW, row])
+    path = write(tmp_path / "pairs.csv", "before")
+    with pytest.raises(ValueError, match=f"{reason}.*: save as .jsonl"):
+        pairs.save(path)
+    assert path.read_text() == "before\n"
+    assert [found.name for found in tmp_path.iterdir()] == ["pairs.csv"]
+    assert saved(pairs, tmp_path, ".jsonl") == pairs
+
+
+def test_parts_of_a_split_can_be_saved(tmp_path: Path) -> None:
+    for part in many().split(0.5, 0.5, seed=0):
+        assert saved(part, tmp_path, ".csv") == part

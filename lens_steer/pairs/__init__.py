@@ -1,0 +1,4 @@
+"""Contrastive pairs: texts that show a behaviour beside texts that do not, paired or not."""
+
+from lens_steer.pairs._example import Example as Example
+from lens_steer.pairs._pairs import ContrastivePairs as ContrastivePairs
