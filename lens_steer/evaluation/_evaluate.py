@@ -1,15 +1,11 @@
-"""What a steering method does to a set of prompts: behaviour, perplexity, texts."""
+"""What a steering method does to a set of prompts: behaviour, texts, and what they cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from jaxtyping import Bool, Float
-from torch import Tensor
-
-from lens_steer.evaluation._intervals import Interval, interval
-from lens_steer.evaluation._judges import FormJudge, Judge
-from lens_steer.evaluation._likelihood import perplexity, preference
+from lens_steer.evaluation._evaluation import Evaluation
+from lens_steer.evaluation._judges import FormJudge, Judge, scores_of
+from lens_steer.evaluation._likelihood import preference
+from lens_steer.evaluation._paths import Methods, Paths, Written, along, written
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import (
@@ -20,42 +16,7 @@ from lens_steer.steering.base import (
     continuations_of_each,
     prompt_rows,
 )
-from lens_steer.tokens import Encoded, decode_continuation, render
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """One method on one set of prompts.
-
-    Attributes:
-        behaviour: In [0, 1], for each prompt (with a judge) or pair (without).
-        groups: Of each, for intervals.
-        perplexity: Of the texts under the unsteered model; NaN if every text is empty.
-        texts: One continuation per prompt.
-        well_formed: Whether each text is; None if the judge cannot tell.
-    """
-
-    behaviour: Float[Tensor, " example"]
-    groups: tuple[Any, ...]
-    perplexity: float
-    texts: tuple[str, ...]
-    well_formed: Bool[Tensor, " prompt"] | None = None
-
-    def interval(self, *, seed: int) -> Interval:
-        """Mean behaviour with its interval."""
-        return interval(self.behaviour, self.groups, seed=seed)
-
-    def minus(self, other: "Evaluation", *, seed: int) -> Interval:
-        """Mean difference in behaviour to another evaluation of the same examples, paired.
-
-        Raises:
-            ValueError: If the other is of other examples.
-        """
-        if self.groups != other.groups:
-            raise ValueError(
-                "the two evaluations are of different examples: evaluate the same pairs"
-            )
-        return interval(self.behaviour - other.behaviour, self.groups, seed=seed)
+from lens_steer.tokens import decode_continuation, render
 
 
 def evaluate(  # noqa: PLR0913 - each is a knob of decoding
@@ -67,7 +28,7 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     temperature: float | int = 1.0,
     max_new_tokens: int = 40,
     scope: Scope = "last",
-    token_budget: int = 4096,
+    token_budget: int | None = None,
 ) -> Evaluation:
     """Continue the prompts of `pairs`, steered, and score what comes.
 
@@ -90,7 +51,9 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
         scope=scope,
         token_budget=token_budget,
     )
-    return _scored(model, pairs, methods, rows, found, judge=judge, scope=scope)
+    texts = written(rows, found, max_new_tokens)
+    paths = along(model, texts, [methods] * len(texts), temperature=temperature, scope=scope)
+    return evaluation_of(model, pairs, methods, texts, paths, judge=judge, scope=scope)
 
 
 def evaluate_each(  # noqa: PLR0913 - as evaluate
@@ -103,15 +66,14 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     temperature: float | int = 1.0,
     max_new_tokens: int = 40,
     scope: Scope = "last",
-    token_budget: int = 16384,
+    token_budget: int | None = None,
     progress: bool = False,
 ) -> list[Evaluation]:
     """What `evaluate` gives for each method alone (None: unsteered), many to a batch.
 
     Args:
         methods: They may be of different kinds, layers and strengths.
-        token_budget: Tokens of a batch, prompts and continuations of all methods together; only
-            speed and memory depend on it.
+        token_budget: As `generate`, prompts and continuations of all methods together.
 
     Raises:
         ValueError: As `evaluate`.
@@ -126,33 +88,49 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
         token_budget=token_budget,
         progress=progress,
     )
+    each: list[Methods] = [() if method is None else (method,) for method in methods]
+    texts = [text for new in found for text in written(rows, new, max_new_tokens)]
+    owners = [own for own in each for _ in rows]
+    paths = along(model, texts, owners, temperature=temperature, scope=scope)
+    parts = [slice(len(rows) * i, len(rows) * (i + 1)) for i in range(len(each))]
     return [
-        _scored(model, pairs, () if m is None else (m,), rows, new, judge=judge, scope=scope)
-        for m, new in zip(methods, found, strict=True)
+        evaluation_of(model, pairs, own, texts[part], paths[part], judge=judge, scope=scope)
+        for own, part in zip(each, parts, strict=True)
     ]
 
 
-def _scored(  # noqa: PLR0913 - what a text is scored with
+def evaluation_of(  # noqa: PLR0913 - what a text is scored with
     model: SteerableModel,
     pairs: ContrastivePairs,
-    methods: Sequence[Intervention],
-    rows: Sequence[Sequence[int]],
-    found: Sequence[Sequence[int]],
+    methods: Methods,
+    texts: Sequence[Written],
+    paths: Paths,
     *,
     judge: Judge | None,
     scope: Scope,
 ) -> Evaluation:
-    prompts, well_formed = pairs.prompts, None
-    texts = [decode_continuation(model, row, new) for row, new in zip(rows, found, strict=True)]
-    written = [Encoded((*row, *new), len(row)) for row, new in zip(rows, found, strict=True) if new]
+    """Score what was written, one text for each prompt of the pairs.
+
+    Raises:
+        ValueError: If the judge's scores cannot be used, see `scores_of`.
+    """
+    well_formed = None
+    found = [
+        decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :])
+        for t in texts
+    ]
+    group_of = {e.prompt: e.group or e.prompt for e in (*pairs.undesired, *pairs.desired)}
+    clusters = tuple(group_of[prompt] for prompt in pairs.prompts)
     if judge is None:
         behaviour = (preference(model, pairs, *methods, scope=scope) > 0).float()
         groups = tuple(e.group or e.prompt or i for i, e in enumerate(pairs.desired))
     else:
-        asked = [render(model, prompt) for prompt in prompts]
-        behaviour = judge(asked, texts)
+        asked = [render(model, prompt) for prompt in pairs.prompts]
+        behaviour, groups = scores_of(judge, asked, found), clusters
         if isinstance(judge, FormJudge):
-            well_formed = judge.well_formed(asked, texts)
-        group_of = {e.prompt: e.group or e.prompt for e in (*pairs.undesired, *pairs.desired)}
-        groups = tuple(group_of[prompt] for prompt in prompts)
-    return Evaluation(behaviour, groups, perplexity(model, written), tuple(texts), well_formed)
+            well_formed = judge.well_formed(asked, found)
+    return Evaluation(
+        *(behaviour, groups, paths.perplexity, tuple(found), well_formed),
+        paths=paths,
+        text_groups=clusters,
+    )

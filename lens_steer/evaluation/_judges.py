@@ -59,6 +59,32 @@ class WordList:
         return torch.tensor([float(bool(pattern.search(text))) for text in texts])
 
 
+def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
+    """What a judge says, checked.
+
+    Raises:
+        ValueError: If it is not one finite score in [0, 1] for each text; what was got is named.
+    """
+    try:
+        found = torch.as_tensor(judge(prompts, texts), dtype=torch.float32)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"the judge {judge!r} gave no scores ({error})") from error
+    if found.shape != (len(texts),):
+        raise ValueError(
+            f"the judge {judge!r} gave scores of shape {tuple(found.shape)} for {len(texts)} "
+            "texts: expected one for each"
+        )
+    broken = ~((found >= 0) & (found <= 1))
+    if bool(broken.any()):
+        i = int(broken.nonzero()[0])
+        raise ValueError(
+            f"the judge {judge!r} gave {found[i].item():g} for {texts[i]!r} (and "
+            f"{int(broken.sum()) - 1} more outside [0, 1]): a text it cannot score is a failure, "
+            "and counts as 0"
+        )
+    return found
+
+
 def judge_of(name: str) -> Judge | None:
     """The judge that a named set brings with it: exact for `organism:*`; None for other pairs.
 

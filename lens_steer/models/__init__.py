@@ -6,7 +6,9 @@ from lens_steer.models._attach import is_processed as is_processed
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
 from lens_steer.models._forward import Decoder as Decoder
 from lens_steer.models._forward import Recomputer as Recomputer
+from lens_steer.models._forward import Resumed as Resumed
 from lens_steer.models._forward import context_length as context_length
+from lens_steer.models._forward import decode_budget as decode_budget
 from lens_steer.models._forward import forward as forward
 from lens_steer.models._forward import hooked as hooked
 from lens_steer.models._forward import input_device as input_device
@@ -15,3 +17,4 @@ from lens_steer.models._load import available_device as available_device
 from lens_steer.models._load import load_model as load_model
 from lens_steer.models._protocol import SteerableModel as SteerableModel
 from lens_steer.models._protocol import is_bridge as is_bridge
+from lens_steer.models._residual import residual_edit as residual_edit

@@ -23,6 +23,15 @@ def context_length(model: SteerableModel) -> int:
     return int(model.cfg.n_ctx)
 
 
+def decode_budget(model: SteerableModel) -> int:
+    """Tokens whose keys and values fit in about a gigabyte: a batch to be generated."""
+    cfg = model.cfg
+    heads = getattr(cfg, "n_key_value_heads", None) or cfg.n_heads
+    numbers = 2 * cfg.n_layers * heads * cfg.d_head  # of one token
+    width = next(iter(model.blocks[0].parameters())).element_size()
+    return max(1, min(2**18, 2**30 // (numbers * width)))
+
+
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
     """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
     uncached = {"use_cache": False} if is_bridge(model) else {}
@@ -114,6 +123,30 @@ class Decoder:
             positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}
         return self._model(tokens, logits_to_keep=1, **options)[:, -1]
+
+
+class Resumed:
+    """A batch whose prompts, but for their last token, are in a cache that several copies share."""
+
+    def __init__(
+        self, model: SteerableModel, tokens: Tokens, mask: Mask, copies: Int[Tensor, " copy"]
+    ) -> None:
+        self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
+        self._decoder.start()
+        self._decoder.keep(copies)
+        self._last = tokens[copies, -1:]
+
+    def start(self) -> Logits:
+        """Next-token logits after the prompts, a row for each copy."""
+        return self._decoder.advance(self._last)
+
+    def advance(self, tokens: Tokens) -> Logits:
+        """Next-token logits after one more token per row."""
+        return self._decoder.advance(tokens)
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Go on with these rows only."""
+        self._decoder.keep(rows)
 
 
 class Recomputer:

@@ -4,6 +4,7 @@ from lens_steer.steering.base._generate import continuations as continuations
 from lens_steer.steering.base._generate import continuations_of_each as continuations_of_each
 from lens_steer.steering.base._generate import generate as generate
 from lens_steer.steering.base._generate import prompt_rows as prompt_rows
+from lens_steer.steering.base._intervention import AnyIntervention as AnyIntervention
 from lens_steer.steering.base._intervention import Edit as Edit
 from lens_steer.steering.base._intervention import Intervention as Intervention
 from lens_steer.steering.base._sampling import Sampling as Sampling

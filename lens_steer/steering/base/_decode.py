@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lens_steer.models import Decoder, Recomputer
+from lens_steer.models import Decoder, Recomputer, Resumed
 from lens_steer.steering.base._sampling import Sampling
 from lens_steer.steering.base._session import Session
 
@@ -16,7 +16,7 @@ class Batch:
 
     def __init__(
         self,
-        decoder: Decoder | Recomputer,
+        decoder: Decoder | Recomputer | Resumed,
         sessions: Sequence[Session],
         generators: Sequence[torch.Generator],
     ) -> None:

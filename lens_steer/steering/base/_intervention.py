@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from numbers import Real
 from typing import Any, TypeVar
@@ -25,10 +25,12 @@ class Intervention(ABC):
     Attributes:
         strength: Dimensionless; 0 is the exact identity, 1 the method as made.
         provenance: The model and data it was fitted on; None if made by hand.
+        report: How the strength was found, if `calibrate` did; another strength drops it.
     """
 
     strength: float | int = 1.0
     provenance: Provenance | None = None
+    report: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         given = self.strength
@@ -61,7 +63,7 @@ class Intervention(ABC):
 
     def with_strength(self: AnyIntervention, strength: float | int) -> AnyIntervention:
         """The same method at another strength (not a multiple of the present one)."""
-        return replace(self, strength=strength)
+        return replace(self, strength=strength, report=None)
 
     def without_provenance(self: AnyIntervention) -> AnyIntervention:
         """The same method without the record of its model, to be used on another one."""

@@ -1,0 +1,81 @@
+"""How far one distribution is from another, in nats: of tokens, yes and no, the best of n."""
+
+from math import inf, log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_AT_ONCE = 2**22  # probabilities held in float64
+
+
+def kl_divergence(
+    steered: Float[Tensor, "draw vocab"],
+    unsteered: Float[Tensor, "draw vocab"],
+    *,
+    temperature: float | int = 1.0,
+) -> Float[Tensor, " draw"]:
+    """KL(steered || unsteered) of next-token distributions, nats, float64; 0 for equal logits.
+
+    Args:
+        steered: Logits.
+        unsteered: Logits.
+        temperature: What both are sampled at; not 0, where the divergence is 0 or infinite.
+
+    Raises:
+        ValueError: If the temperature is 0.
+    """
+    if temperature <= 0:
+        raise ValueError(
+            f"temperature {temperature}: between greedy texts a divergence is 0 or infinite, "
+            "expected a positive temperature"
+        )
+    step = max(1, _AT_ONCE // steered.shape[-1])
+    parts = [
+        _divergence(p.double() / temperature, q.double() / temperature)
+        for p, q in zip(steered.split(step), unsteered.split(step), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _divergence(
+    p: Float[Tensor, "draw vocab"], q: Float[Tensor, "draw vocab"]
+) -> Float[Tensor, " draw"]:
+    ours, theirs = p.log_softmax(dim=-1), q.log_softmax(dim=-1)
+    share = ours.exp()
+    # a token that is never drawn (-inf) costs nothing
+    gap = torch.where(share > 0, ours - theirs, torch.zeros_like(ours))
+    return (share * gap).sum(dim=-1)
+
+
+def binary_kl(share: float | int, reference: float | int) -> float:
+    """kl(share || reference) of two coins, nats; infinite where the reference rules it out."""
+    total = 0.0
+    for p, q in ((share, reference), (1 - share, 1 - reference)):
+        if p > 0:
+            total += p * log(p / q) if q > 0 else inf
+    return max(total, 0.0)
+
+
+def efficiency(share: float | int, reference: float | int, kl_sequence: float | int) -> float:
+    """What the change in behaviour costs at least, over what was paid: 1 is the floor, 0 a waste.
+
+    No way of writing texts that turns the share `reference` into `share` has a smaller divergence
+    than `binary_kl` (data processing), and the unsteered model conditioned on the behaviour has
+    exactly that. NaN where nothing was paid.
+    """
+    return binary_kl(share, reference) / kl_sequence if kl_sequence > 0 else float("nan")
+
+
+def best_of_n_kl(n: int) -> float:
+    """The most that taking the best of n texts can cost, nats per sequence: ln n - (n - 1) / n.
+
+    It is reached where no two texts score alike; a judge that says yes or no makes it cheaper
+    (Beirami et al. 2024, arXiv:2401.01879).
+
+    Raises:
+        ValueError: If n is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"the best of {n}: expected at least 1")
+    return log(n) - (n - 1) / n

@@ -1,0 +1,98 @@
+"""One method on one set of prompts: what came of it, text by text."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.evaluation._divergence import efficiency
+from lens_steer.evaluation._intervals import Interval, interval
+from lens_steer.evaluation._paths import Paths
+from lens_steer.evaluation._wording import distinct, repetition
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One method on one set of prompts.
+
+    Attributes:
+        behaviour: In [0, 1], for each prompt (with a judge) or pair (without).
+        groups: Of each, for intervals.
+        perplexity: Of the texts under the unsteered model; NaN if every text is empty.
+        texts: One continuation per prompt.
+        well_formed: Whether each text is; None if the judge cannot tell.
+        paths: Nats of each text; None if made by hand.
+        text_groups: Of each text, for intervals of what is counted by text.
+    """
+
+    behaviour: Float[Tensor, " example"]
+    groups: tuple[Any, ...]
+    perplexity: float
+    texts: tuple[str, ...]
+    well_formed: Bool[Tensor, " prompt"] | None = None
+    paths: Paths | None = None
+    text_groups: tuple[Any, ...] = ()
+
+    def interval(self, *, seed: int) -> Interval:
+        """Mean behaviour with its interval."""
+        return interval(self.behaviour, self.groups, seed=seed)
+
+    def minus(self, other: "Evaluation", *, seed: int) -> Interval:
+        """Mean difference in behaviour to another evaluation of the same examples, paired.
+
+        Raises:
+            ValueError: If the other is of other examples.
+        """
+        if self.groups != other.groups:
+            raise ValueError(
+                "the two evaluations are of different examples: evaluate the same pairs"
+            )
+        return interval(self.behaviour - other.behaviour, self.groups, seed=seed)
+
+    @property
+    def share(self) -> float:
+        """Mean behaviour."""
+        return self.behaviour.double().mean().item()
+
+    @property
+    def kl(self) -> float:
+        """Nats per token, KL(steered || unsteered) along these texts; NaN for greedy ones."""
+        return self._nats.kl_per_token
+
+    @property
+    def kl_sequence(self) -> float:
+        """Mean over texts of the nats of a whole text; heavy-tailed, see `kl_quantiles`."""
+        return self._nats.kl.mean().item()
+
+    @property
+    def kl_quantiles(self) -> tuple[float, float]:
+        """Median and 95 % quantile over texts of the nats of a whole text."""
+        found = self._nats.kl.quantile(torch.tensor([0.5, 0.95]).double())
+        return found[0].item(), found[1].item()
+
+    @property
+    def failed(self) -> Bool[Tensor, " text"]:
+        """Texts that are empty or, where the judge knows, not well formed; they are scored too."""
+        empty = torch.tensor([not text.strip() for text in self.texts])
+        return empty if self.well_formed is None else empty | ~self.well_formed
+
+    def efficiency(self, unsteered: "Evaluation") -> float:
+        """What the change from the unsteered share costs at least, over what was paid."""
+        return efficiency(self.share, unsteered.share, self.kl_sequence)
+
+    def distinct(self, n: int) -> float:
+        """Different n-grams over all n-grams of the texts."""
+        return distinct(self.texts, n)
+
+    @property
+    def repetition(self) -> float:
+        """The share of trigrams that were in the same text before."""
+        return repetition(self.texts)
+
+    @property
+    def _nats(self) -> Paths:
+        if self.paths is None:
+            raise ValueError("this evaluation was made by hand, without `paths`: use evaluate")
+        return self.paths

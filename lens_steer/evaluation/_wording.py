@@ -1,0 +1,34 @@
+"""How varied texts are: the share of different n-grams, and of repeated ones."""
+
+import re
+from collections.abc import Sequence
+
+Words = tuple[str, ...]
+
+
+def words_of_text(text: str) -> Words:
+    """Words and punctuation marks, in lower case."""
+    return tuple(re.findall(r"\w+|[^\w\s]", text.lower()))
+
+
+def distinct(texts: Sequence[str], n: int) -> float:
+    """Different n-grams over all n-grams of the texts together (Li et al. 2016); NaN without any.
+
+    It falls with the amount of text: compare as many texts of about the same length.
+    """
+    found = [gram for text in texts for gram in _grams(words_of_text(text), n)]
+    return len(set(found)) / len(found) if found else float("nan")
+
+
+def repetition(texts: Sequence[str], n: int = 3) -> float:
+    """The share of n-grams that were in the same text before; NaN without any.
+
+    Unlike `distinct` it sees one text at a time: 0 for texts that never repeat themselves.
+    """
+    each = [_grams(words_of_text(text), n) for text in texts]
+    total = sum(map(len, each))
+    return sum(len(grams) - len(set(grams)) for grams in each) / total if total else float("nan")
+
+
+def _grams(words: Words, n: int) -> list[Words]:
+    return [words[i : i + n] for i in range(len(words) - n + 1)]
