@@ -18,8 +18,13 @@ from lens_steer.activations import readings as readings
 from lens_steer.artifacts import describe as describe
 from lens_steer.artifacts import load as load
 from lens_steer.artifacts import save as save
+from lens_steer.evaluation import Comparison as Comparison
+from lens_steer.evaluation import Terms as Terms
 from lens_steer.evaluation import WordList as WordList
+from lens_steer.evaluation import calibrate as calibrate
 from lens_steer.evaluation import choose as choose
+from lens_steer.evaluation import compare as compare
+from lens_steer.evaluation import comparison as comparison
 from lens_steer.evaluation import evaluate as evaluate
 from lens_steer.evaluation import evaluate_each as evaluate_each
 from lens_steer.evaluation import preference as preference

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
+from lens_steer.evaluation import CalibrationReport
 from lens_steer.figures import write_whole
 from lens_steer.models import Fingerprint, SteerableModel
 from lens_steer.provenance import Provenance
@@ -27,6 +28,7 @@ _TYPES: dict[str, type] = {
         *(CAA, Additive, Random),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
+        *(CalibrationReport,),
     )
 }
 

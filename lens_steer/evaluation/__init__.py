@@ -1,19 +1,43 @@
-"""Evaluation: judges, likelihoods, intervals, and methods at one strength or several."""
+"""Evaluation: judges, costs, intervals; methods chosen, calibrated, swept and compared."""
 
+from lens_steer.evaluation._calibrate import CalibrationReport as CalibrationReport
+from lens_steer.evaluation._calibrate import calibrate as calibrate
 from lens_steer.evaluation._choose import Choice as Choice
 from lens_steer.evaluation._choose import choose as choose
 from lens_steer.evaluation._choose import share_of_form as share_of_form
-from lens_steer.evaluation._evaluate import Evaluation as Evaluation
+from lens_steer.evaluation._compare import compare as compare
+from lens_steer.evaluation._compare import comparison as comparison
+from lens_steer.evaluation._comparison import Comparison as Comparison
+from lens_steer.evaluation._contest import Contest as Contest
+from lens_steer.evaluation._divergence import best_of_n_kl as best_of_n_kl
+from lens_steer.evaluation._divergence import binary_kl as binary_kl
+from lens_steer.evaluation._divergence import efficiency as efficiency
+from lens_steer.evaluation._divergence import kl_divergence as kl_divergence
+from lens_steer.evaluation._edits import EditSizes as EditSizes
 from lens_steer.evaluation._evaluate import evaluate as evaluate
 from lens_steer.evaluation._evaluate import evaluate_each as evaluate_each
+from lens_steer.evaluation._evaluation import Evaluation as Evaluation
+from lens_steer.evaluation._fixed import FixedTexts as FixedTexts
 from lens_steer.evaluation._intervals import Interval as Interval
 from lens_steer.evaluation._intervals import interval as interval
+from lens_steer.evaluation._intervals import ratio_interval as ratio_interval
 from lens_steer.evaluation._judges import FormJudge as FormJudge
 from lens_steer.evaluation._judges import Judge as Judge
 from lens_steer.evaluation._judges import WordList as WordList
 from lens_steer.evaluation._judges import judge_of as judge_of
+from lens_steer.evaluation._learned import learn as learn
 from lens_steer.evaluation._likelihood import log_probabilities as log_probabilities
 from lens_steer.evaluation._likelihood import perplexity as perplexity
 from lens_steer.evaluation._likelihood import preference as preference
+from lens_steer.evaluation._paths import Paths as Paths
+from lens_steer.evaluation._references import best_of_n as best_of_n
+from lens_steer.evaluation._references import prompted as prompted
+from lens_steer.evaluation._statistics import holm as holm
+from lens_steer.evaluation._statistics import sign_flip as sign_flip
 from lens_steer.evaluation._sweep import SweepReport as SweepReport
 from lens_steer.evaluation._sweep import sweep as sweep
+from lens_steer.evaluation._terms import Terms as Terms
+from lens_steer.evaluation._trials import FixedCosts as FixedCosts
+from lens_steer.evaluation._trials import Trial as Trial
+from lens_steer.evaluation._wording import distinct as distinct
+from lens_steer.evaluation._wording import repetition as repetition

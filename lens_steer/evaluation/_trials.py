@@ -1,7 +1,7 @@
 """Trials: one way of writing texts, at one strength, with one seed, and all that was measured."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -9,14 +9,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.evaluation._edits import EditSizes
-from lens_steer.evaluation._evaluate import evaluate_each
 from lens_steer.evaluation._evaluation import Evaluation
 from lens_steer.evaluation._fixed import FixedTexts
-from lens_steer.evaluation._judges import Judge
 from lens_steer.evaluation._paths import Paths
 from lens_steer.models import SteerableModel
-from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
+
+_DIGITS = 7  # of every number in a row
+
+
+@dataclass(frozen=True, eq=False)
+class FixedCosts:
+    """What a method costs along fixed unsteered texts, text by text; float64.
+
+    Attributes:
+        kl: Sum over the text's draws of KL(steered || unsteered), nats.
+        draws: Tokens drawn.
+        relative: Sum over steered positions of |edit| / |residual stream|.
+        mahalanobis: The same of the length in clean standard deviations.
+        positions: How many are steered.
+        energy: Share of |edit|^2 by block index; empty where nothing is edited.
+    """
+
+    kl: Float[Tensor, " text"]
+    draws: Float[Tensor, " text"]
+    relative: Float[Tensor, " text"]
+    mahalanobis: Float[Tensor, " text"]
+    positions: Float[Tensor, " text"]
+    energy: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +49,10 @@ class Trial:
         model: Name of the model.
         fit: Number of the fit: the method made again from other training data, or another draw.
         seed: Of the texts.
-        multiple: Of the method's strength as it was given; 0 for the unsteered model.
+        multiple: Of the method's strength as it was given; 0 is the unsteered model.
         shown: The method in words.
         found: Behaviour, texts, nats along them.
-        kl_fixed: Nats of each of the fixed unsteered texts; NaN where nothing is steered by hooks.
-        draws: Tokens drawn in each of those.
-        relative: Sum over a text's steered positions of |edit| / |residual stream|.
-        mahalanobis: The same of the length in clean standard deviations.
-        positions: Steered in each text.
-        energy: Share of |edit|^2 by layer; empty without edits.
+        fixed: Costs along fixed texts; None where texts are not written by steering.
     """
 
     method: str
@@ -48,29 +63,11 @@ class Trial:
     multiple: float
     shown: str
     found: Evaluation
-    kl_fixed: Float[Tensor, " text"]
-    draws: Float[Tensor, " text"]
-    relative: Float[Tensor, " text"]
-    mahalanobis: Float[Tensor, " text"]
-    positions: Float[Tensor, " text"]
-    energy: tuple[tuple[int, float], ...] = ()
+    fixed: FixedCosts | None = None
 
     def row(self) -> dict[str, Any]:
-        """Everything as plain JSON; numbers with seven digits."""
-        found, paths = self.found, self.found.paths
-        assert paths is not None  # only made by hand without
-        return {
-            **{"method": self.method, "behaviour_name": self.behaviour_name, "model": self.model},
-            **{"fit": self.fit, "seed": self.seed, "multiple": self.multiple, "shown": self.shown},
-            "behaviour": _rounded(found.behaviour),
-            "groups": list(found.groups),
-            "texts": list(found.texts),
-            "text_groups": list(found.text_groups),
-            "well_formed": None if found.well_formed is None else found.well_formed.tolist(),
-            **{name: _rounded(getattr(paths, name)) for name in _OF_PATHS},
-            **{name: _rounded(getattr(self, name)) for name in _OF_TEXTS},
-            "energy": [[layer, float(f"{share:.6g}")] for layer, share in self.energy],
-        }
+        """Everything as plain JSON."""
+        return _plain(self)
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Trial":
@@ -80,26 +77,65 @@ class Trial:
             ValueError: If something is missing.
         """
         try:
-            numbers = {name: _tensor(row[name]) for name in (*_OF_PATHS, *_OF_TEXTS)}
-            paths = Paths(*(numbers[name] for name in _OF_PATHS))
-            formed = row["well_formed"]
-            found = Evaluation(
-                _tensor(row["behaviour"]).float(),
-                tuple(row["groups"]),
-                paths.perplexity,
-                tuple(row["texts"]),
-                None if formed is None else torch.tensor(formed, dtype=torch.bool),
-                paths,
-                tuple(row["text_groups"]),
-            )
-            names = ("method", "behaviour_name", "model", "fit", "seed", "multiple", "shown")
-            plain = {name: row[name] for name in names}
-            energy = tuple((int(layer), float(share)) for layer, share in row["energy"])
-            rest = {name: numbers[name] for name in _OF_TEXTS}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a trial of lens_steer ({error!r})") from error
-        return cls(**plain, found=found, energy=energy, **rest)
+            found, fixed = dict(row["found"]), row["fixed"]
+            found["paths"] = _made(Paths, found["paths"])
+            if found["well_formed"] is not None:
+                found["well_formed"] = torch.tensor(found["well_formed"], dtype=torch.bool)
+            found["behaviour"] = torch.tensor(found["behaviour"], dtype=torch.float32)
+            for name in ("groups", "texts", "text_groups"):
+                found[name] = tuple(found[name])
+            parts = {
+                "found": Evaluation(**found),
+                "fixed": None if fixed is None else _made(FixedCosts, fixed),
+            }
+            return cls(**{**row, **parts})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a trial that lens_steer wrote ({error!r})") from error
 
 
-_OF_PATHS = ("kl", "draws_sampled", "surprise", "tokens")
-_OF_TEXTS = ("kl_fixed", "draws", "relative", "mahalanobis", "positions")
+def fixed_costs(
+    model: SteerableModel, texts: FixedTexts, each: Sequence[Intervention | None]
+) -> list[FixedCosts]:
+    """Costs of several methods along the same unsteered texts.
+
+    Raises:
+        ValueError: If a method does not fit the model.
+    """
+    owned = [() if method is None else (method,) for method in each]
+    nats, sizes = texts.nats(model, owned), texts.sizes(model, owned)
+    return [_by_text(texts, nats[i], sizes[i]) for i in range(len(each))]
+
+
+def _by_text(texts: FixedTexts, nats: Float[Tensor, " text"], sizes: EditSizes) -> FixedCosts:
+    def summed(x: Float[Tensor, " position"]) -> Float[Tensor, " text"]:
+        return torch.zeros(len(texts.texts)).double().index_add(0, sizes.of, x.double())
+
+    shares = zip(sizes.layers, sizes.energy.tolist(), strict=True)
+    energy = tuple(shares) if bool(sizes.norm.any()) else ()
+    relative, lengths = sizes.relative.norm(dim=1), sizes.mahalanobis.norm(dim=1)
+    positions = summed(torch.ones_like(relative))
+    return FixedCosts(nats, texts.draws, summed(relative), summed(lengths), positions, energy)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def _made(cls: type, row: Mapping[str, Any]) -> Any:
+    """A dataclass of float64 tensors, and of tuples where the row holds pairs."""
+    return cls(
+        **{
+            name: tuple((int(layer), float(share)) for layer, share in value)
+            if name == "energy"
+            else torch.tensor(value, dtype=torch.float64)
+            for name, value in row.items()
+        }
+    )

@@ -1,0 +1,253 @@
+"""Comparing methods: what they do, what it costs, and whether the difference is real."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lens_steer.evaluation._cells import Array, Cells, all_groups
+from lens_steer.evaluation._contest import REFERENCES
+from lens_steer.evaluation._divergence import binary_kl
+from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation._statistics import (
+    area,
+    at_budget,
+    distinct_interval,
+    holm,
+    sign_flip,
+    statistic_interval,
+)
+from lens_steer.evaluation._terms import Terms
+from lens_steer.evaluation._trials import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Everything that was measured; tables and figures are made of it.
+
+    Attributes:
+        trials: Of all methods, behaviours, strengths, fits and seeds; of one model, or of several.
+        terms: The same for all.
+        seconds: (behaviour, method) to steered over unsteered generation; empty where not timed.
+    """
+
+    trials: tuple[Trial, ...]
+    terms: Terms
+    seconds: dict[tuple[str, str], float]
+
+    @classmethod
+    def merge(cls, parts: Iterable["Comparison"]) -> "Comparison":
+        """Several behaviours, or several models, in one: they are corrected for together.
+
+        Raises:
+            ValueError: If there are none, or they were not run on the same terms.
+        """
+        found = list(parts)
+        if not found or any(part.terms != found[0].terms for part in found):
+            raise ValueError("expected comparisons, at least one, all on the same terms")
+        seconds = {key: value for part in found for key, value in part.seconds.items()}
+        return cls(tuple(t for part in found for t in part.trials), found[0].terms, seconds)
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Names, in order of first appearance."""
+        return tuple(dict.fromkeys(trial.behaviour_name for trial in self.trials))
+
+    def methods(self, behaviour: str) -> tuple[str, ...]:
+        """Names, references first."""
+        own = [t.method for t in self.trials if t.behaviour_name == behaviour]
+        known = [name for name in REFERENCES if name in own]
+        return tuple(dict.fromkeys((*known, *own)))
+
+    def cells(self, behaviour: str, method: str, multiple: float = 1.0) -> Cells:
+        """Sums of one method at one strength (the unsteered model has only one).
+
+        Raises:
+            ValueError: If there is no such trial.
+        """
+        wanted = 0.0 if method == "unsteered" else multiple
+        key = (behaviour, method, wanted)
+        if key not in self._cells:
+            raise ValueError(f"no trial of {key}: there are {sorted(self._cells)}")
+        return self._cells[key]
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str, float], Cells]:
+        parts: dict[tuple[str, str, float], list[Trial]] = {}
+        for trial in self.trials:
+            key = (trial.behaviour_name, trial.method, trial.multiple)
+            parts.setdefault(key, []).append(trial)
+        groups = {
+            name: all_groups([t for t in self.trials if t.behaviour_name == name])
+            for name in self.behaviours
+        }
+        return {key: Cells.of(part, groups[key[0]]) for key, part in parts.items()}
+
+    def multiples(self, behaviour: str, method: str) -> list[float]:
+        """Strengths that were tried, as multiples of the method's own, in rising order."""
+        return sorted(m for b, name, m in self._cells if (b, name) == (behaviour, method))
+
+    def table(self) -> "pd.DataFrame":
+        """A row per method and behaviour, every number with its interval; see `compare`."""
+        import pandas as pd
+
+        rows = [
+            self._row(behaviour, method)
+            for behaviour in self.behaviours
+            for method in self.methods(behaviour)
+        ]
+        tested = [row for row in rows if row["method"] != "unsteered"]
+        for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
+            row["p_holm"] = adjusted
+        return pd.DataFrame(rows)
+
+    def _row(self, behaviour: str, method: str) -> dict[str, Any]:
+        here, plain = self.cells(behaviour, method), self.cells(behaviour, "unsteered")
+        row: dict[str, Any] = {"method": method, "behaviour_name": behaviour}
+        for name, (statistic, of) in _STATISTICS.items():
+            sums = [plain.sums[n[6:]] if n.startswith("plain_") else here.sums[n] for n in of]
+            row |= self._interval(name, statistic, sums)
+        for n in (1, 2):
+            row |= _named(f"distinct_{n}", distinct_interval(here.trials, n))
+        if method != "unsteered":
+            row |= self._change(here, plain)
+        for budget in self.terms.budgets:
+            curve = self._curve(behaviour, method)
+            row |= self._interval(f"at_{budget:g}", *self._read_off(curve, budget, at_budget))
+        row |= self._interval(
+            "area", *self._read_off(self._curve(behaviour, method), self.terms.budgets[-1], area)
+        )
+        nats = np.concatenate([t.found.paths.kl.numpy() for t in here.trials if t.found.paths])
+        row |= {"kl_median": float(np.median(nats)), "kl_95": float(np.quantile(nats, 0.95))}
+        repeats = [trial.found.repetition for trial in here.trials]
+        row |= {"repetition": float(np.mean(repeats)), "fits": len({t.fit for t in here.trials})}
+        return row | {"seconds": self.seconds.get((behaviour, method), float("nan"))}
+
+    def _interval(
+        self, name: str, statistic: Callable[..., Any], sums: Sequence[Array]
+    ) -> dict[str, float]:
+        return _named(name, statistic_interval(statistic, sums, seed=self.terms.seed))
+
+    def _change(self, here: Cells, plain: Cells) -> dict[str, float]:
+        sums = [c.sums[n] for c in (here, plain) for n in ("behaviour", "examples")]
+        found = self._interval("change", _difference, sums)
+        return found | {"p": sign_flip(group_differences(here, plain), seed=self.terms.seed)}
+
+    def _curve(self, behaviour: str, method: str) -> list[Cells]:
+        """Out from no steering."""
+        own = [m for m in self.multiples(behaviour, method) if m > 0]
+        steered = [self.cells(behaviour, method, m) for m in own]
+        return [self.cells(behaviour, "unsteered"), *steered]
+
+    def _read_off(
+        self, curve: Sequence[Cells], budget: float, read: Callable[..., Array]
+    ) -> tuple[Callable[..., Any], list[Array]]:
+        """Behaviour as a function of sums over cells, at the cost that was realised."""
+        sums = [cells.sums[name] for cells in curve for name in _CURVE]
+
+        def statistic(*totals: Any) -> Any:
+            shown, examples, nats, draws = (np.stack(totals[i::4], axis=-1) for i in range(4))
+            return read(nats / draws, shown / examples, budget)
+
+        return statistic, sums
+
+    def differences(self) -> "pd.DataFrame":
+        """Every pair of methods: paired differences as given and at each budget, p after Holm."""
+        import pandas as pd
+
+        rows = []
+        for behaviour in self.behaviours:
+            for one, other in combinations(self.methods(behaviour), 2):
+                rows.append(self._pair(behaviour, one, other))
+        for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+            row["p_holm"] = adjusted
+        return pd.DataFrame(rows)
+
+    def _pair(self, behaviour: str, one: str, other: str) -> dict[str, Any]:
+        row: dict[str, Any] = {"behaviour_name": behaviour, "method": one, "other": other}
+        row |= self._change(self.cells(behaviour, one), self.cells(behaviour, other))
+        for budget in self.terms.budgets:
+            (read, left), (_, right) = (
+                self._read_off(self._curve(behaviour, name), budget, at_budget)
+                for name in (one, other)
+            )
+            half = len(left)
+
+            def gap(*totals: Any, read: Any = read, half: int = half) -> Any:
+                return read(*totals[:half]) - read(*totals[half:])
+
+            row |= self._interval(f"at_{budget:g}", gap, [*left, *right])
+        return row
+
+    def frontier(self) -> "pd.DataFrame":
+        """A row per behaviour, method and strength: behaviour against realised cost."""
+        import pandas as pd
+
+        rows = []
+        for (behaviour, method, multiple), cells in self._cells.items():
+            row: dict[str, Any] = {"behaviour_name": behaviour, "method": method}
+            row |= {"multiple": multiple, "shown": cells.trials[0].shown}
+            for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "relative_norm", "failed"):
+                statistic, of = _STATISTICS[name]
+                row |= self._interval(name, statistic, [cells.sums[n] for n in of])
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+_CURVE = ("behaviour", "examples", "kl", "draws")
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    return above / below
+
+
+def _difference(a: Any, n: Any, b: Any, m: Any) -> Any:
+    return a / n - b / m
+
+
+def _exp_ratio(above: Any, below: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return np.exp(np.divide(above, below))
+
+
+def _efficiency(shown: Any, n: Any, plain: Any, m: Any, nats: Any, texts: Any) -> Any:
+    paid = np.divide(nats, texts)
+    least = np.vectorize(binary_kl, otypes=[float])(np.divide(shown, n), np.divide(plain, m))
+    return np.where(paid > 0, least / np.where(paid > 0, paid, 1.0), np.nan)
+
+
+# name -> function of sums over cells, and whose; `plain_` are the unsteered model's.
+_STATISTICS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "behaviour": (_ratio, ("behaviour", "examples")),
+    "kl": (_ratio, ("kl", "draws")),
+    "kl_sequence": (_ratio, ("kl", "texts")),
+    "kl_fixed": (_ratio, ("kl_fixed", "fixed_draws")),
+    "efficiency": (
+        _efficiency,
+        ("behaviour", "examples", "plain_behaviour", "plain_examples", "kl", "texts"),
+    ),
+    "perplexity": (_exp_ratio, ("surprise", "tokens")),
+    "relative_norm": (_ratio, ("relative", "positions")),
+    "mahalanobis": (_ratio, ("mahalanobis", "positions")),
+    "failed": (_ratio, ("failed", "texts")),
+}
+
+
+def _named(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def group_differences(one: Cells, other: Cells) -> Array:
+    """Mean difference in behaviour within each group of prompts, over fits and seeds."""
+    shares = [
+        cells.sums["behaviour"].reshape(-1, len(cells.groups)).sum(axis=0)
+        / cells.sums["examples"].reshape(-1, len(cells.groups)).sum(axis=0)
+        for cells in (one, other)
+    ]
+    return shares[0] - shares[1]

@@ -1,0 +1,148 @@
+"""What steering has to beat: another prompt, the best of several texts, a random push."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.evaluation._divergence import best_of_n_kl
+from lens_steer.evaluation._evaluate import evaluation_of
+from lens_steer.evaluation._evaluation import Evaluation
+from lens_steer.evaluation._fixed import FixedTexts
+from lens_steer.evaluation._judges import Judge, scores_of
+from lens_steer.evaluation._paths import Written, along, written
+from lens_steer.models import SteerableModel
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.sites import Site
+from lens_steer.steering.additive import Additive, Random
+from lens_steer.steering.base import Intervention, Sampling, continuations, prompt_rows
+from lens_steer.tokens import Message, Prompt, decode_continuation, render
+
+Rewrite = Callable[[Prompt], Prompt]
+
+
+def instructed(instruction: str) -> Rewrite:
+    """Puts an instruction before a prompt; before a chat as its system message.
+
+    Raises:
+        ValueError: If the instruction is blank.
+    """
+    if not instruction.strip():
+        raise ValueError(f"got the instruction {instruction!r}, expected text that is not blank")
+
+    def rewrite(prompt: Prompt) -> Prompt:
+        if isinstance(prompt, str):
+            return f"{instruction.rstrip()} {prompt}"
+        return (Message("system", instruction), *prompt)
+
+    return rewrite
+
+
+def prompted(  # noqa: PLR0913 - as evaluate
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    rewrite: Rewrite,
+    *,
+    judge: Judge | None,
+    seed: int,
+    temperature: float | int,
+    max_new_tokens: int,
+) -> Evaluation:
+    """The unsteered model after other prompts, its texts judged as if after the prompts themselves.
+
+    Its divergence is from the model after the prompts themselves: what the instruction is worth.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    other = _rewritten(pairs, rewrite)
+    asked = [rewrite(prompt) for prompt in pairs.prompts]
+    rows, plain = (
+        prompt_rows(model, prompts, max_new_tokens) for prompts in (asked, pairs.prompts)
+    )
+    sampling = Sampling(temperature, seed=seed)
+    found = continuations(model, rows, sampling=sampling, max_new_tokens=max_new_tokens)
+    texts, beside = (written(each, found, max_new_tokens) for each in (rows, plain))
+    own = [()] * len(texts)
+    paths = along(model, texts, own, temperature=temperature, beside=beside)
+    if judge is not None:
+        return evaluation_of(model, pairs, (), beside, paths, judge=judge, scope="last")
+    preferring = evaluation_of(model, other, (), beside, paths, judge=None, scope="last")
+    plainly = evaluation_of(model, pairs, (), beside, paths, judge=None, scope="last")
+    return replace(plainly, behaviour=preferring.behaviour)
+
+
+def _rewritten(pairs: ContrastivePairs, rewrite: Rewrite) -> ContrastivePairs:
+    sides = (
+        tuple(replace(example, prompt=rewrite(example.prompt)) for example in side)
+        for side in (pairs.desired, pairs.undesired)
+    )
+    return ContrastivePairs(*sides, paired=pairs.paired, name=pairs.name)
+
+
+def best_of_n(  # noqa: PLR0913 - as evaluate
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    n: int,
+    *,
+    judge: Judge,
+    seed: int,
+    temperature: float | int,
+    max_new_tokens: int,
+) -> Evaluation:
+    """For each prompt the text that the judge scores highest of n unsteered ones.
+
+    It costs n generations, and `best_of_n_kl(n)` nats at most: that bound is what is reported.
+
+    Raises:
+        ValueError: As `evaluate`, or if n is below 1.
+    """
+    most = best_of_n_kl(n)
+    rows = prompt_rows(model, pairs.prompts, max_new_tokens)
+    sampling = Sampling(temperature, seed=seed)
+    found = continuations(*(model, [*rows] * n), sampling=sampling, max_new_tokens=max_new_tokens)
+    texts = written([*rows] * n, found, max_new_tokens)
+    scores = _scores(model, pairs, texts, judge, n)
+    best = scores.argmax(dim=0).tolist()  # the first of equals
+    taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]
+    paths = along(model, taken, [()] * len(taken), temperature=temperature)
+    paths = replace(paths, kl=torch.full_like(paths.kl, most))
+    return evaluation_of(model, pairs, (), taken, paths, judge=judge, scope="last")
+
+
+def _scores(
+    model: SteerableModel, pairs: ContrastivePairs, texts: Sequence[Written], judge: Judge, n: int
+) -> Float[Tensor, "n prompt"]:
+    asked = [render(model, prompt) for prompt in pairs.prompts]
+    words = [
+        decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :])
+        for t in texts
+    ]
+    return scores_of(judge, asked * n, words).reshape(n, len(asked))
+
+
+def random_like(
+    model: SteerableModel, method: Intervention, texts: FixedTexts, *, seeds: Sequence[int]
+) -> list[Additive]:
+    """Random directions in the layers that a method edits, as large as its edits on average.
+
+    Raises:
+        ValueError: If the method edits nothing along these texts.
+    """
+    if isinstance(method, Additive):
+        return [Random.like(method, seed=seed) for seed in seeds]
+    [sizes] = texts.sizes(model, [(method,)])
+    lengths = sizes.norm.mean(dim=0)
+    if not bool(lengths.any()):
+        raise ValueError(f"{method!r} edits nothing along these texts: no size to compare with")
+    edited = [i for i, length in enumerate(lengths.tolist()) if length > 0]
+    sites = tuple(Site(sizes.layers[i]) for i in edited)
+    vectors = tuple(lengths[i] * _unit(int(model.cfg.d_model)) for i in edited)
+    like = Additive(sites, vectors, provenance=method.provenance)
+    return [Random.like(like, seed=seed) for seed in seeds]
+
+
+def _unit(d: int) -> Float[Tensor, " d"]:
+    return torch.nn.functional.one_hot(torch.tensor(0), d).float()
