@@ -4,9 +4,26 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+
+from lens_steer._cli_options import (
+    Backend,
+    Device,
+    DevPrompts,
+    Length,
+    Model,
+    Out,
+    Pairs,
+    Read,
+    Seed,
+    Temperature,
+    Where,
+    Words,
+    numbers_of,
+    words_of,
+)
 
 # Typer 0.29 brings its own click, earlier ones import it: either way this is what misuse raises.
 _UsageError: Any = typer.BadParameter.__base__
@@ -40,67 +57,6 @@ def options(
         typer.echo(context.get_help())
 
 
-Model = Annotated[
-    str,
-    typer.Option(
-        help="organism (the small model in the package), a hub name, or a directory in the Hugging "
-        "Face format."
-    ),
-]
-Pairs = Annotated[
-    str | None,
-    typer.Option(
-        help="A named set (organism:sentiment, truthfulness, toxicity, refusal, concept or "
-        "polarity; stories:sad), or a .jsonl or .csv file. Each line has prompt (or messages), "
-        "desired, undesired, and group if lines belong together; or, unpaired, text and label. "
-        "Left out: organism:sentiment for the organism, stories:sad for any other model.",
-        show_default=False,
-    ),
-]
-Out = Annotated[Path, typer.Option(help="Folder for figures, their data, texts and the method.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the split, the sampling and the intervals.")]
-Words = Annotated[
-    str,
-    typer.Option(
-        help="Comma-separated; a text with one of them shows the behaviour. Left out: the named "
-        "set's own judge (exact for organism:*); for other pairs, the share whose desired "
-        "continuation is the likelier.",
-        show_default=False,
-    ),
-]
-Read = Annotated[
-    Literal["last", "mean", "prompt_last"] | None,
-    typer.Option(
-        help="Read the continuation's last token, its mean, or the prompt's last token. Left out: "
-        "mean for the organism, last for any other model.",
-        show_default=False,
-    ),
-]
-Where = Annotated[
-    Literal["last", "prompt", "generated", "all"],
-    typer.Option(
-        help="Steer the last prompt token and all generated ones (last), the prompt but its first "
-        "token if that is the beginning-of-sequence token, the generated tokens, or all."
-    ),
-]
-Backend = Annotated[
-    Literal["bridge", "hooked"],
-    typer.Option(help="TransformerBridge, or HookedTransformer (TransformerLens 3.9)."),
-]
-Length = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="At most so many tokens for each text. Left out: 80 for the organism, whose texts are "
-        "no longer, 40 for any other model.",
-        show_default=False,
-    ),
-]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps. Left out: CUDA where there is one.")
-]
-
-
 @app.command()
 def demo(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
@@ -113,8 +69,8 @@ def demo(  # noqa: PLR0913 - options of a command
     backend: Backend = "bridge",
     device: Device = None,
     max_new_tokens: Length = None,
-    temperature: Annotated[float, typer.Option(min=0.0, help="Of the texts; 0 is greedy.")] = 0.7,
-    dev_prompts: Annotated[int, typer.Option(min=1, help="At most so many to choose on.")] = 48,
+    temperature: Temperature = 0.7,
+    dev_prompts: DevPrompts = 48,
 ) -> None:
     """Read a model, choose CAA's layer and strength on dev, steer, report on test.
 
@@ -136,11 +92,110 @@ def demo(  # noqa: PLR0913 - options of a command
         model=model,
         out=out,
         seed=seed,
-        words=tuple(word.strip() for word in words.split(",") if word.strip()),
+        words=words_of(words),
         scope=scope,
         backend=backend,
         device=device,
         temperature=temperature,
+        dev_prompts=dev_prompts,
+    )
+    run(settings, typer.echo)
+
+
+@app.command()
+def compare(  # noqa: PLR0913 - options of a command
+    model: Model = "organism",
+    pairs: Pairs = None,
+    out: Out = Path("out/compare"),
+    seed: Seed = 0,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Names, separated by commas. Left out: all there are.", show_default=False
+        ),
+    ] = None,
+    kl: Annotated[
+        float, typer.Option(help="Nats per token on dev to which every method is calibrated.")
+    ] = 0.1,
+    multiples: Annotated[
+        str, typer.Option(help="Of the calibrated strength, at which texts are written on test.")
+    ] = "0.25,0.5,0.75,1,1.4,2",
+    budgets: Annotated[
+        str, typer.Option(help="Nats per token at which behaviour is read off.")
+    ] = "0.03,0.1,0.3",
+    seeds: Annotated[int, typer.Option(min=1, help="Texts of every prompt.")] = 1,
+    fits: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="How often each method is made: from train, and from train with its groups drawn "
+            "again; intervals then cover the fit as well.",
+        ),
+    ] = 1,
+    best_of: Annotated[int, typer.Option(min=2, help="Texts of which the best is taken.")] = 4,
+    budget: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Trials of random search for each method, drawn from its own prior: what the best "
+            "on dev of n is worth on test, against n. 0 leaves it out.",
+        ),
+    ] = 0,
+    instruction: Annotated[
+        str, typer.Option(help="Put before the prompts, for the row 'prompting'.")
+    ] = "",
+    words: Words = "",
+    scope: Where = "last",
+    backend: Backend = "bridge",
+    device: Device = None,
+    max_new_tokens: Length = None,
+    temperature: Temperature = 1.0,
+    dev_prompts: DevPrompts = 48,
+) -> None:
+    """Compare methods with each other and with what they have to beat, at matched cost.
+
+    Pairs are split by group into train, dev and test. Every method is fitted on train, calibrated
+    to the same cost on dev at each of its settings, and the setting that does most on dev is taken.
+    On test it writes texts at several multiples of that strength, beside the unsteered model,
+    random directions of its size, the best of several texts, a vector learned by gradient descent
+    and, with --instruction, another prompt. --pairs takes several sets, separated by commas;
+    p-values are corrected over all of them.
+
+    Writes to OUT: trials.jsonl (a row for each trial, with texts, seed, settings and versions),
+    table.csv, differences.csv (every pair of methods), frontier.csv, figures with their numbers,
+    the methods (for lens_steer.load), and with --budget search.jsonl and its figure. A run that was
+    stopped goes on where it was when started again, and ends with the same bytes; only seconds.csv
+    differs from run to run.
+    """
+    from lens_steer._compare_settings import CompareSettings
+    from lens_steer.comparing import run
+    from lens_steer.demo import usual
+    from lens_steer.evaluation import Terms
+
+    known = usual(model)
+    terms = Terms(
+        seed=seed,
+        seeds=seeds,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens or known["max_new_tokens"],
+        scope=scope,
+        multiples=numbers_of("multiples", multiples),
+        budgets=numbers_of("budgets", budgets),
+        best_of=best_of,
+    )
+    settings = CompareSettings(
+        model=model,
+        pairs=words_of(pairs or known["pairs"]),
+        out=out,
+        terms=terms,
+        methods=methods,
+        kl=kl,
+        fits=fits,
+        budget=budget,
+        words=words_of(words),
+        instruction=instruction,
+        backend=backend,
+        device=device,
         dev_prompts=dev_prompts,
     )
     run(settings, typer.echo)

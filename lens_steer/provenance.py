@@ -8,7 +8,8 @@ from lens_steer.models import Fingerprint, SteerableModel, attach
 _PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that results depend on."""
     return {package: version(package) for package in sorted(_PACKAGES)}
 
 
@@ -28,7 +29,7 @@ class Provenance:
     data: str
     read: str
     seed: int | None = None
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=versions)
 
     def check(self, model: SteerableModel) -> None:
         """Raise a ValueError that names what differs, if this is not the model that was read."""

@@ -7,6 +7,7 @@ from lens_steer.evaluation._choose import choose as choose
 from lens_steer.evaluation._choose import share_of_form as share_of_form
 from lens_steer.evaluation._compare import compare as compare
 from lens_steer.evaluation._compare import comparison as comparison
+from lens_steer.evaluation._compare import paces as paces
 from lens_steer.evaluation._comparison import Comparison as Comparison
 from lens_steer.evaluation._contest import Contest as Contest
 from lens_steer.evaluation._divergence import best_of_n_kl as best_of_n_kl
@@ -32,6 +33,8 @@ from lens_steer.evaluation._likelihood import preference as preference
 from lens_steer.evaluation._paths import Paths as Paths
 from lens_steer.evaluation._references import best_of_n as best_of_n
 from lens_steer.evaluation._references import prompted as prompted
+from lens_steer.evaluation._search import Search as Search
+from lens_steer.evaluation._search import search_figure as search_figure
 from lens_steer.evaluation._statistics import holm as holm
 from lens_steer.evaluation._statistics import sign_flip as sign_flip
 from lens_steer.evaluation._sweep import SweepReport as SweepReport

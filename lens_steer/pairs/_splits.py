@@ -13,7 +13,7 @@ def parts(ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: 
         fractions: Adding up to 1.
         seed: Of the shuffle.
     """
-    clusters = _clusters(ties)
+    clusters = clusters_of(ties)
     order = np.random.default_rng(seed).permutation(int(clusters.max()) + 1)
     sizes = np.bincount(clusters)[order]
     # A cluster goes to the part in which its middle falls.
@@ -23,7 +23,7 @@ def parts(ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: 
     return part_of[clusters]
 
 
-def _clusters(ties: Sequence[Sequence[Hashable]]) -> np.ndarray:
+def clusters_of(ties: Sequence[Sequence[Hashable]]) -> np.ndarray:
     """A number per example: equal where ties connect them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

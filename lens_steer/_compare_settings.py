@@ -1,0 +1,98 @@
+"""What `lens-steer compare` is run on, and the parts of each behaviour's pairs."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lens_steer.contenders import Inputs
+from lens_steer.evaluation import Judge, Terms, WordList, judge_of
+from lens_steer.models import SteerableModel, attach
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.provenance import versions
+
+SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What methods are compared on.
+
+    Attributes:
+        model: `organism`, hub name or directory.
+        pairs: Named sets or files; each is a behaviour.
+        out: Folder for everything it writes.
+        terms: How texts are written and methods varied.
+        methods: Names of contenders, separated by commas; None is all.
+        kl: Nats per token on dev to which every method is calibrated.
+        fits: How often each method is made: from train, then from resampled groups of it.
+        budget: Trials of random search for each method; 0 is none.
+        words: A text with one of these shows the behaviour; empty: the named set's own judge, or
+            the share whose desired continuation is the likelier.
+        instruction: Put before the prompts, for the row `prompting`.
+        backend: See `load_model`.
+        device: See `load_model`.
+        dev_prompts: At most so many to choose and calibrate on.
+    """
+
+    model: str
+    pairs: tuple[str, ...]
+    out: Path
+    terms: Terms
+    methods: str | None = None
+    kl: float = 0.1
+    fits: int = 1
+    budget: int = 0
+    words: tuple[str, ...] = ()
+    instruction: str = ""
+    backend: Literal["bridge", "hooked"] = "bridge"
+    device: str | None = None
+    dev_prompts: int = 48
+
+    def judge(self, pairs: str) -> Judge | None:
+        """What texts are scored by."""
+        return WordList(self.words) if self.words else judge_of(pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class Behaviour:
+    """One set of pairs, split, with its judge and what methods are made of.
+
+    Attributes:
+        name: Of the set.
+        dev: To choose and calibrate on.
+        test: To report on.
+        judge: See `CompareSettings.judge`.
+        inputs: Of the methods.
+    """
+
+    name: str
+    dev: ContrastivePairs
+    test: ContrastivePairs
+    judge: Judge | None
+    inputs: Inputs
+
+
+def prepared(
+    model: SteerableModel, pairs: ContrastivePairs, settings: CompareSettings
+) -> Behaviour:
+    """Split, with a judge.
+
+    Raises:
+        ValueError: If the pairs are too few, or unpaired without a judge.
+    """
+    train, dev, test = pairs.split(*SHARES, seed=settings.terms.seed)
+    judge = settings.judge(pairs.name)
+    if judge is None and not pairs.paired:
+        raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
+    n = settings.dev_prompts
+    first = ContrastivePairs(dev.desired[:n], dev.undesired[:n], dev.paired, dev.name)
+    return Behaviour(pairs.name, first, test, judge, Inputs(model, train))
+
+
+def origin(model: SteerableModel, settings: CompareSettings) -> dict[str, Any]:
+    """What every row is marked with: a run may only be continued on the same terms."""
+    own = asdict(settings)
+    del own["out"], own["budget"]  # where it lies, and what is only added to it
+    seen = attach(model).fingerprint
+    norms = [float(f"{norm:.4g}") for norm in seen.norms]
+    return own | {"versions": versions(), "architecture": seen.architecture, "norms": norms}

@@ -1,0 +1,121 @@
+"""`lens-steer compare`: methods chosen on dev, compared on test, every trial kept as it is made."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from lens_steer._compare_settings import Behaviour, CompareSettings, origin, prepared
+from lens_steer._table_lines import conclusion
+from lens_steer.artifacts import load, save
+from lens_steer.contenders import Contender, Inputs, calibrated_best, contenders
+from lens_steer.evaluation import Comparison, Contest, Trial, paces
+from lens_steer.figures import write_whole
+from lens_steer.journal import Journal
+from lens_steer.models import SteerableModel, load_model
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.searching import search
+from lens_steer.steering.base import Intervention
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
+    """Run it, or go on with what is in `settings.out`; `say` gets each line of the report.
+
+    Raises:
+        ValueError: If anything in the settings cannot be used, or the folder holds another run.
+    """
+    chosen = contenders(settings.methods)
+    sources = [ContrastivePairs.load(name) for name in settings.pairs]
+    model = load_model(settings.model, backend=settings.backend, device=settings.device)
+    behaviours = [prepared(model, pairs, settings) for pairs in sources]
+    (settings.out / "methods").mkdir(parents=True, exist_ok=True)
+    journal = Journal(settings.out / "trials.jsonl", origin(model, settings))
+    parts = [_compared(model, each, chosen, settings, journal, say) for each in behaviours]
+    found = Comparison.merge(parts)
+    _write(found, settings.out)
+    for line in conclusion(found):
+        say(line)
+    for each in behaviours if settings.budget else ():
+        for line in search(each, chosen, settings):
+            say(line)
+    say(f"written  {', '.join(sorted(p.name for p in settings.out.iterdir()))} in {settings.out}")
+    return found
+
+
+def _compared(
+    model: SteerableModel,
+    behaviour: Behaviour,
+    chosen: Sequence[Contender],
+    settings: CompareSettings,
+    journal: Journal,
+    say: Callable[[str], None],
+) -> Comparison:
+    methods = {each.name: method_of(each, behaviour, settings) for each in chosen}
+    for fits in methods.values():
+        say(f"chosen   {behaviour.name}: {fits[0]!r}")
+    contest = Contest.of(
+        *(model, behaviour.test, methods),
+        judge=behaviour.judge,
+        terms=settings.terms,
+        train=behaviour.inputs.train if behaviour.inputs.train.paired else None,
+        instruction=settings.instruction or None,
+        model_name=settings.model,
+    )
+    done = {tuple(unit[1:]) for unit in journal.done if unit[0] == behaviour.name}
+    units = len(contest.units())
+    with tqdm(total=units, initial=len(done), desc=f"compare {behaviour.name}") as bar:
+        for key, trials in contest.run(done):
+            journal.add((behaviour.name, *key), [trial.row() for trial in trials])
+            bar.update()
+    own = [row for row in journal.rows if row["unit"][0] == behaviour.name]
+    trials = tuple(Trial.of_row(_trial(row)) for row in own)
+    return Comparison(trials, settings.terms, paces(contest))
+
+
+def _trial(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("unit", "rows", "terms")}
+
+
+def method_of(
+    contender: Contender, behaviour: Behaviour, settings: CompareSettings
+) -> list[Intervention]:
+    """The best on dev at the stated cost, made from train and from resampled train; kept in files.
+
+    Raises:
+        ValueError: If no setting reaches the cost.
+    """
+    model, inputs, seed = behaviour.inputs.model, behaviour.inputs, settings.terms.seed
+    stem = f"{behaviour.name.replace(':', '-')}-{contender.name}"
+    folder = settings.out / "methods"
+    places = [folder / f"{stem}-{fit}.safetensors" for fit in range(settings.fits)]
+    if all(place.is_file() for place in places):
+        return [load(place, model) for place in places]
+    setting = calibrated_best(
+        *(contender, inputs, behaviour.dev, behaviour.judge), kl=settings.kl, terms=settings.terms
+    )
+    found = [contender.make(inputs, setting)]
+    for fit in range(1, settings.fits):
+        again = inputs.train.resample(seed=seed + fit)
+        found.append(contender.make(Inputs(model, again, inputs.reads), setting))
+    text = json.dumps(setting, indent=2, sort_keys=True) + "\n"
+    write_whole(folder / f"{stem}.json", lambda target: target.write_text(text, encoding="utf-8"))
+    for method, place in zip(found, places, strict=True):
+        save(method, place)
+    return found
+
+
+def _write(found: Comparison, out: Path) -> None:
+    whole = found.table()
+    tables: dict[str, Any] = {
+        "table": whole.drop(columns="seconds"),
+        "seconds": whole[["behaviour_name", "method", "seconds"]],
+        "differences": found.differences(),
+        "frontier": found.frontier(),
+    }
+    for name, table in tables.items():
+        write_whole(out / f"{name}.csv", lambda place, t=table: t.to_csv(place, index=False))
