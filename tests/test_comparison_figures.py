@@ -201,6 +201,15 @@ def test_frontier_is_drawn_when_the_unsteered_model_never_or_always_does_it(shar
     assert "the floor is infinite" in texts_of(figure)
 
 
+def test_an_efficiency_that_resamples_make_infinite_has_an_infinite_end() -> None:
+    plain = unsteered(0.0)  # what shows the behaviour is all in one of the groups
+    rare = (torch.arange(N) % GROUPS == 0).float()
+    plain = replace(plain, found=replace(plain.found, behaviour=rare))
+    table = Frontier.of(comparison(plain, trial("CAA", 0.9)), "joy").table().set_index("method")
+    assert np.isfinite(table.loc["CAA", "efficiency"])
+    assert table.loc["CAA", "efficiency_high"] == inf
+
+
 # --- doses ---
 
 
@@ -441,6 +450,16 @@ def test_costs_nowhere_are_refused() -> None:
 
 
 # --- all of them ---
+
+
+@pytest.mark.parametrize("report", [Frontier, DoseResponse, EnergyMap, CostTails])
+def test_several_models_are_drawn_again_as_wholes(report: Any) -> None:
+    trials = [unsteered(0.3), *curve("CAA", (0.4, 0.6, 0.9), intact=(1.0, 0.8, 0.3))]
+    again = [replace(t, model=f"tiny {i}") for i in range(3) for t in trials]
+    one, several = (report.of(comparison(*t), "joy").table() for t in (trials, again))
+    names = [n for n in one.select_dtypes("number") if not n.endswith(("_low", "_high"))]
+    names = [n for n in names if n != "n"]
+    np.testing.assert_allclose(one[names], several[names], atol=EXACT)
 
 
 @pytest.mark.parametrize("report", [Frontier, DoseResponse, EnergyMap, CostTails])
