@@ -21,7 +21,6 @@ from lens_steer.evaluation._drawing import (
 )
 from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation._statistics import statistic_interval
-from lens_steer.evaluation._unbounded import unbounded_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +119,7 @@ class Frontier:
             right.set(ylabel="efficiency: least nats / nats paid", yscale="log", ylim=(1e-3, 2))
             right.yaxis.set_major_formatter("{x:g}")
             if self.unsteered.mean in (0.0, 1.0):
-                note = "the floor is infinite:\nunsteered texts are all alike"
+                note = "not known: unsteered texts\nare all alike, the floor is infinite"
                 right.text(0.5, 0.5, note, transform=right.transAxes, ha="center", va="center")
             for axes in (left, right):
                 self._draw_nats(axes)
@@ -187,7 +186,7 @@ def _point(method: str, multiple: float, cells: Cells, plain: Cells, seed: int) 
     found = [
         statistic_interval(np.divide, nats, seed=seed),
         statistic_interval(np.divide, behaviour, seed=seed),
-        unbounded_interval(_efficiency, (*behaviour, *own, *nats), seed=seed),
+        statistic_interval(_efficiency, (*behaviour, *own, *nats), seed=seed),
     ]
     return FrontierPoint(method, multiple, n, *found)
 
@@ -196,4 +195,5 @@ def _efficiency(*totals: Any) -> Any:
     shown, n, plain, m, nats, texts = (np.asarray(x, dtype=float) for x in totals)
     paid = nats / texts
     least = least_nats(shown / n, plain / m)
-    return np.where(paid > 0, least / np.where(paid > 0, paid, 1.0), np.nan)
+    known = (paid > 0) & np.isfinite(least)
+    return np.where(known, least / np.where(known, paid, 1.0), np.nan)
