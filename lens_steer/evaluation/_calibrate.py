@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.evaluation._evaluate import evaluate_each
+from lens_steer.evaluation._evaluate import check_scorable, evaluate_each
 from lens_steer.evaluation._fixed import FixedTexts
 from lens_steer.evaluation._judges import Judge
 from lens_steer.models import SteerableModel
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Times the method's own strength; 0 is no steering.
-MULTIPLES = (0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.6, 8)
-SAMPLED = (0, 0.25, 0.5, 0.75, 1, 1.4, 2, 2.8, 4)  # for behaviour, whose texts must be sampled
+MULTIPLES = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour: sampled texts
 _BETWEEN, _ROUNDS, _CLOSE = 3, 6, 2e-3  # strengths tried between two, how often, until so close
+_NEAR = 0.05  # of the target: farther away, the curve jumps over it
 _NAMES = {
     "kl": "KL(steered || unsteered), nats per token, fixed texts",
     "relative_norm": "|edit| / |residual stream|",
@@ -41,7 +42,7 @@ class CalibrationReport:
         values: At each.
         crossings: Strengths at which the curve crosses the target, from 0 outwards.
         strength: The one that was taken, the first crossing.
-        realised: What the quantity is there.
+        realised: What the quantity is there, measured.
     """
 
     quantity: str
@@ -87,7 +88,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     relative_norm: float | int | None = None,
     behaviour: float | int | None = None,
     judge: Judge | None = None,
-    strengths: Sequence[float] | None = None,
+    strengths: Sequence[float | int] | None = None,
     seed: int = 0,
     temperature: float | int = 1.0,
     max_new_tokens: int = 40,
@@ -122,6 +123,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
         "scope": scope,
     }
     if quantity == "behaviour":
+        check_scorable(pairs, judge)
 
         def measure(tried: Sequence[float]) -> list[float]:
             each = [method.with_strength(strength) for strength in tried]
@@ -165,13 +167,21 @@ def _one_of(targets: dict[str, float | int | None]) -> tuple[str, float]:
 
 
 def _grid(
-    method: Intervention, strengths: Sequence[float] | None, multiples: Sequence[float]
+    method: Intervention,
+    strengths: Sequence[float | int] | None,
+    multiples: Sequence[float | int],
 ) -> list[float]:
     own = float(method.strength) or 1.0
-    given = [own * multiple for multiple in multiples] if strengths is None else list(strengths)
+    raw = [own * multiple for multiple in multiples] if strengths is None else strengths
+    given = [float(strength) for strength in raw]
     if len(given) < 2 or not bool(np.isfinite(given).all()):
         raise ValueError(f"got the strengths {given}, expected two finite ones or more")
-    return sorted(map(float, given), key=lambda s: (abs(s), s))
+    if min(given) < 0 < max(given):
+        raise ValueError(
+            f"got the strengths {given} on both sides of 0: calibrate a method and its opposite "
+            "one after the other"
+        )
+    return sorted(given, key=abs)
 
 
 def search(
@@ -196,18 +206,25 @@ def search(
             break
         crossings = _crossings(known, target)
         taken = crossings[0]
-    order = sorted(known, key=lambda s: (abs(s), s))
+    if taken not in known:  # what is reported is measured, not read off a straight line
+        known[taken] = measure([taken])[0]
+    if refine and abs(known[taken] - target) > _NEAR * target:
+        raise ValueError(
+            f"{quantity} jumps over {target:g} at strength {taken:g}, where it is "
+            f"{known[taken]:.3g}: ask for another value"
+        )
+    order = sorted(known, key=abs)
     return CalibrationReport(
         *(quantity, target, tuple(order), tuple(known[s] for s in order), tuple(crossings)),
         strength=taken,
-        realised=_value_at(known, taken),
+        realised=known[taken],
     )
 
 
 def _crossings(known: dict[float, float], target: float) -> list[float]:
     """Where straight lines between the strengths tried meet the target, from 0 outwards."""
-    order = sorted(known, key=lambda s: (abs(s), s))
-    found = []
+    order = sorted(known, key=abs)
+    found = [order[0]] if known[order[0]] == target else []
     for left, right in zip(order, order[1:], strict=False):
         a, b = known[left] - target, known[right] - target
         if (a < 0 <= b) or (b <= 0 < a):
@@ -217,11 +234,6 @@ def _crossings(known: dict[float, float], target: float) -> list[float]:
 
 def _around(known: dict[float, float], strength: float) -> tuple[float, float]:
     return max(s for s in known if s <= strength), min(s for s in known if s >= strength)
-
-
-def _value_at(known: dict[float, float], strength: float) -> float:
-    order = sorted(known)
-    return float(np.interp(strength, order, [known[s] for s in order]))
 
 
 def shape_of(values: Sequence[float]) -> str:

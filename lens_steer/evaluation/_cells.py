@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lens_steer.evaluation._trials import Trial
@@ -72,7 +73,8 @@ def _sums(trial: Trial, groups: Sequence[Any]) -> dict[str, Array]:
     formed = found.failed * 0 + 1 if found.well_formed is None else found.well_formed
     examples = {"behaviour": found.behaviour, "examples": found.behaviour * 0 + 1}
     texts: dict[str, Any] = {name: getattr(found.paths, name) for name in BY_TEXT[:4]}
-    texts |= {"texts": found.paths.kl * 0 + 1, "failed": found.failed, "formed": formed}
+    counted = torch.ones_like(found.paths.kl)
+    texts |= {"texts": counted, "failed": found.failed, "formed": formed}
     if trial.fixed is not None:
         values = (getattr(trial.fixed, n) for n in ("kl", "draws", *FIXED[2:]))
         texts |= dict(zip(FIXED, values, strict=True))

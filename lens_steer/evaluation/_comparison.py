@@ -10,7 +10,7 @@ import numpy as np
 
 from lens_steer.evaluation._cells import Array, Cells, all_groups
 from lens_steer.evaluation._contest import REFERENCES
-from lens_steer.evaluation._divergence import binary_kl
+from lens_steer.evaluation._divergence import efficiency
 from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation._statistics import (
     area,
@@ -51,6 +51,10 @@ class Comparison:
         found = list(parts)
         if not found or any(part.terms != found[0].terms for part in found):
             raise ValueError("expected comparisons, at least one, all on the same terms")
+        keys = [t.key for part in found for t in part.trials]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"two comparisons have the trial {twice}: give one another name")
         seconds = {key: value for part in found for key, value in part.seconds.items()}
         return cls(tuple(t for part in found for t in part.trials), found[0].terms, seconds)
 
@@ -83,6 +87,8 @@ class Comparison:
         for trial in self.trials:
             key = (trial.behaviour_name, trial.method, trial.multiple)
             parts.setdefault(key, []).append(trial)
+        for name in self.behaviours:
+            _check_alike({key: part for key, part in parts.items() if key[0] == name})
         groups = {
             name: all_groups([t for t in self.trials if t.behaviour_name == name])
             for name in self.behaviours
@@ -185,7 +191,7 @@ class Comparison:
             row |= self._interval(f"at_{budget:g}", gap, [*left, *right])
         return row
 
-    def frontier(self) -> "pd.DataFrame":
+    def points(self) -> "pd.DataFrame":
         """A row per behaviour, method and strength: behaviour against realised cost."""
         import pandas as pd
 
@@ -203,6 +209,19 @@ class Comparison:
 _CURVE = ("behaviour", "examples", "kl", "draws")
 
 
+def _check_alike(parts: dict[tuple[str, str, float], list[Trial]]) -> None:
+    """Raise a ValueError where trials are not to be compared: of other models, or other seeds."""
+    for name in ("model", "seed"):
+        each = {key: {getattr(t, name) for t in part} for key, part in parts.items()}
+        (first, whole), *others = each.items()
+        for key, own in others:
+            if own != whole:
+                raise ValueError(
+                    f"{key} has trials of {name} {sorted(own)}, {first} of {sorted(whole)}: "
+                    "run all of them"
+                )
+
+
 def _ratio(above: Any, below: Any) -> Any:
     return above / below
 
@@ -212,14 +231,13 @@ def _difference(a: Any, n: Any, b: Any, m: Any) -> Any:
 
 
 def _exp_ratio(above: Any, below: Any) -> Any:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # not a number where every text is empty
         return np.exp(np.divide(above, below))
 
 
 def _efficiency(shown: Any, n: Any, plain: Any, m: Any, nats: Any, texts: Any) -> Any:
-    paid = np.divide(nats, texts)
-    least = np.vectorize(binary_kl, otypes=[float])(np.divide(shown, n), np.divide(plain, m))
-    return np.where(paid > 0, least / np.where(paid > 0, paid, 1.0), np.nan)
+    each = np.divide(shown, n), np.divide(plain, m), np.divide(nats, texts)
+    return np.vectorize(efficiency, otypes=[float])(*each)
 
 
 # name -> function of sums over cells, and whose; `plain_` are the unsteered model's.
@@ -245,9 +263,9 @@ def _named(name: str, found: Interval) -> dict[str, float]:
 
 def group_differences(one: Cells, other: Cells) -> Array:
     """Mean difference in behaviour within each group of prompts, over fits and seeds."""
-    shares = [
-        cells.sums["behaviour"].reshape(-1, len(cells.groups)).sum(axis=0)
-        / cells.sums["examples"].reshape(-1, len(cells.groups)).sum(axis=0)
-        for cells in (one, other)
-    ]
-    return shares[0] - shares[1]
+    shown, counts = (
+        [cells.sums[name].reshape(-1, len(cells.groups)).sum(axis=0) for cells in (one, other)]
+        for name in ("behaviour", "examples")
+    )
+    there = (counts[0] > 0) & (counts[1] > 0)  # a group may have texts, and no example of its own
+    return shown[0][there] / counts[0][there] - shown[1][there] / counts[1][there]

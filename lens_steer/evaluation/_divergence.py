@@ -1,6 +1,6 @@
 """How far one distribution is from another, in nats: of tokens, yes and no, the best of n."""
 
-from math import inf, log
+from math import inf, isfinite, log, nan
 
 import torch
 from jaxtyping import Float
@@ -62,9 +62,11 @@ def efficiency(share: float | int, reference: float | int, kl_sequence: float | 
 
     No way of writing texts that turns the share `reference` into `share` has a smaller divergence
     than `binary_kl` (data processing), and the unsteered model conditioned on the behaviour has
-    exactly that. NaN where nothing was paid.
+    exactly that. NaN where nothing was paid, and where the behaviour was never seen without
+    steering (or always) and is (is not) with it: how rare it is, is then not known.
     """
-    return binary_kl(share, reference) / kl_sequence if kl_sequence > 0 else float("nan")
+    least = binary_kl(share, reference)
+    return least / kl_sequence if kl_sequence > 0 and isfinite(least) else nan
 
 
 def best_of_n_kl(n: int) -> float:

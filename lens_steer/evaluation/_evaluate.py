@@ -42,6 +42,7 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     Raises:
         ValueError: As `generate`; without a judge, if the pairs are unpaired.
     """
+    check_scorable(pairs, judge)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
     sampling = Sampling(temperature, seed=seed)
     found = continuations(
@@ -78,6 +79,7 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     Raises:
         ValueError: As `evaluate`.
     """
+    check_scorable(pairs, judge)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
     sampling = Sampling(temperature, seed=seed)
     found = continuations_of_each(
@@ -97,6 +99,18 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
         evaluation_of(model, pairs, own, texts[part], paths[part], judge=judge, scope=scope)
         for own, part in zip(each, parts, strict=True)
     ]
+
+
+def check_scorable(pairs: ContrastivePairs, judge: Judge | None) -> None:
+    """Raise a ValueError for what could not be scored, before anything is written."""
+    if not isinstance(pairs, ContrastivePairs):
+        raise ValueError(
+            f"got {pairs!r}, expected ContrastivePairs: write ContrastivePairs.of(...)"
+        )
+    if judge is None and not pairs.paired:
+        raise ValueError(
+            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
+        )
 
 
 def evaluation_of(  # noqa: PLR0913 - what a text is scored with
@@ -119,11 +133,12 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
         decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :])
         for t in texts
     ]
-    group_of = {e.prompt: e.group or e.prompt for e in (*pairs.undesired, *pairs.desired)}
+    examples = (*pairs.undesired, *pairs.desired)
+    group_of = {e.prompt: e.group or render(model, e.prompt) for e in examples}
     clusters = tuple(group_of[prompt] for prompt in pairs.prompts)
     if judge is None:
         behaviour = (preference(model, pairs, *methods, scope=scope) > 0).float()
-        groups = tuple(e.group or e.prompt or i for i, e in enumerate(pairs.desired))
+        groups = tuple(e.group or render(model, e.prompt) or i for i, e in enumerate(pairs.desired))
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
         behaviour, groups = scores_of(judge, asked, found), clusters

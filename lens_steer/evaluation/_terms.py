@@ -1,6 +1,7 @@
 """The terms on which methods are compared: what is sampled, and at which strengths."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from lens_steer.steering.base import Sampling, Scope, check_scope
@@ -47,7 +48,8 @@ class Terms:
             if (
                 not values
                 or list(values) != sorted(set(values))
-                or not 0 < values[0] < values[-1] + 1
+                or not values[0] > 0
+                or not isfinite(values[-1])
             ):
                 raise ValueError(f"{name} {values}: expected positive numbers in rising order")
             object.__setattr__(self, name, values)

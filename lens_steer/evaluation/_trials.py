@@ -65,6 +65,14 @@ class Trial:
     found: Evaluation
     fixed: FixedCosts | None = None
 
+    @property
+    def key(self) -> tuple[str, str, float, str, int, int]:
+        """What tells it from all others of a comparison."""
+        return (
+            *(self.behaviour_name, self.method, self.multiple),
+            *(self.model, self.fit, self.seed),
+        )
+
     def row(self) -> dict[str, Any]:
         """Everything as plain JSON."""
         return _plain(self)
