@@ -199,11 +199,11 @@ def _whitening(resid: Float[Tensor, "position layer d"]) -> Float[Tensor, "layer
 
     found = []
     for x in resid.double().unbind(dim=1):
-        covariance = torch.from_numpy(LedoitWolf().fit(x.numpy()).covariance_)
-        values, vectors = torch.linalg.eigh(covariance)
-        if float(values.max()) <= 0:
+        if bool((x == x[0]).all()):
             raise ValueError(
                 f"the clean activations of {len(x)} positions do not vary: give more prompts"
             )
+        covariance = torch.from_numpy(LedoitWolf().fit(x.numpy()).covariance_)
+        values, vectors = torch.linalg.eigh(covariance)
         found.append((vectors / values.clamp(min=1e-12 * float(values.max())).sqrt()).float())
     return torch.stack(found)

@@ -65,9 +65,10 @@ def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Flo
     Raises:
         ValueError: If it is not one finite score in [0, 1] for each text; what was got is named.
     """
+    scores = judge(prompts, texts)
     try:
-        found = torch.as_tensor(judge(prompts, texts), dtype=torch.float32)
-    except (TypeError, RuntimeError) as error:
+        found = torch.as_tensor(scores, dtype=torch.float32)
+    except (TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"the judge {judge!r} gave no scores ({error})") from error
     if found.shape != (len(texts),):
         raise ValueError(

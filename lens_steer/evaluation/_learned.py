@@ -49,8 +49,11 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
         seed: Of the batches.
 
     Raises:
-        ValueError: If the pairs are unpaired, or the site is not one of the residual stream.
+        ValueError: If the pairs are unpaired, the site is not one of the residual stream, or there
+            are no steps or batches.
     """
+    if steps < 1 or batch < 1:
+        raise ValueError(f"{steps} steps of {batch} pairs: expected at least 1 of either")
     if not pairs.paired or site.kind != "resid":
         raise ValueError(f"got {pairs!r} and {site}, expected pairs and a site of kind 'resid'")
     sides = [
@@ -65,12 +68,13 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
     adam, draw = torch.optim.Adam([vector], lr=rate), np.random.default_rng(seed)
     for _ in tqdm(range(steps), desc="learn", disable=not progress):
         chosen = draw.choice(len(pairs), size=min(batch, len(pairs)), replace=False).tolist()
-        method = Additive((site,), (unit * vector,))
-        gains = [
-            _nats(model, [rows[i] for i in chosen], method, scope) - known[chosen]
-            for rows, known in zip(sides, before, strict=True)
-        ]
-        loss = -torch.nn.functional.logsigmoid(_SHARPNESS * (gains[0] - gains[1])).mean()
+        with torch.enable_grad():
+            method = Additive((site,), (unit * vector,))
+            gains = [
+                _nats(model, [rows[i] for i in chosen], method, scope) - known[chosen]
+                for rows, known in zip(sides, before, strict=True)
+            ]
+            loss = -torch.nn.functional.logsigmoid(_SHARPNESS * (gains[0] - gains[1])).mean()
         [vector.grad] = torch.autograd.grad(loss, [vector])
         adam.step()
     source = Provenance(attach(model).fingerprint, pairs.name, "learned", seed)
@@ -83,11 +87,7 @@ def _nats(
     """Log-probability of each continuation, with gradients to the method's vector."""
     tokens, mask = pad(model, [row.ids for row in rows])
     lengths = [row.prompt_length for row in rows]
-    with (
-        attach(model).lock,
-        torch.enable_grad(),
-        steered(model, method, scope=scope, prompt_lengths=lengths),
-    ):
+    with attach(model).lock, steered(model, method, scope=scope, prompt_lengths=lengths):
         scores = forward(model, tokens, mask)[:, :-1].float().log_softmax(dim=-1)
     taken = scores.gather(-1, tokens[:, 1:, None])[..., 0]
     inside = mask[:, 1:].clone()

@@ -7,7 +7,7 @@ import numpy as np
 
 from lens_steer.evaluation._intervals import Interval, Resampling
 from lens_steer.evaluation._trials import Trial
-from lens_steer.evaluation._wording import distinct
+from lens_steer.evaluation._wording import distinct, distinct_without
 
 Array = np.ndarray
 Statistic = Callable[..., Any]
@@ -23,9 +23,10 @@ def statistic_interval(
 
     Args:
         statistic: Takes one number (or one array over resamples) for each of `sums`.
-        sums: Arrays over the ways of clustering, such as `fit seed group`; they are broadcast.
+        sums: Arrays over the ways of clustering, such as `fit seed group`; they are broadcast. A
+            way of which two have different numbers of units, both above 1, is summed over.
     """
-    cells = [np.array(x, dtype=float) for x in np.broadcast_arrays(*sums)]
+    cells = [np.array(x, dtype=float) for x in np.broadcast_arrays(*_alike(sums))]
     totals = [float(x.sum()) for x in cells]
     value = float(statistic(*totals))
     if not np.isfinite(value):
@@ -38,6 +39,18 @@ def statistic_interval(
         influence += _slope(statistic, totals, i) * x
     low, high = drawn.levels(influence - influence.mean(), resampled)
     return Interval(value, low, high)
+
+
+def _alike(sums: Sequence[Array]) -> list[Array]:
+    """Fits of one method have nothing to do with those of another: unequal, they are put together.
+
+    What remains of them in the interval is that of their mean.
+    """
+    found = [np.asarray(x, dtype=float) for x in sums]
+    for way in range(found[0].ndim):
+        if len({x.shape[way] for x in found} - {1}) > 1:
+            found = [x.sum(axis=way, keepdims=True) for x in found]
+    return found
 
 
 def _slope(statistic: Statistic, totals: Sequence[float], i: int) -> float:
@@ -86,26 +99,16 @@ def distinct_interval(trials: Sequence[Trial], n: int) -> Interval:
     """
     from scipy import stats
 
+    whole = [distinct(trial.found.texts, n) for trial in trials]
+    value = float(np.mean(whole))
     groups = list(dict.fromkeys(group for trial in trials for group in trial.found.text_groups))
-    value = _distinct(trials, n, None)
     if len(groups) < 2:
         return Interval(value, float("nan"), float("nan"))
-    error = np.std([_distinct(trials, n, group) for group in groups]) * np.sqrt(len(groups) - 1)
+    without = [distinct_without(t.found.texts, t.found.text_groups, n) for t in trials]
+    each = [[out.get(g, all_) for g in groups] for out, all_ in zip(without, whole, strict=True)]
+    error = np.std(np.mean(each, axis=0)) * np.sqrt(len(groups) - 1)
     reach = float(stats.t.ppf(0.975, len(groups) - 1) * error)
     return Interval(value, value - reach, value + reach)
-
-
-def _distinct(trials: Sequence[Trial], n: int, without: Any) -> float:
-    return float(
-        np.mean(
-            [
-                distinct(
-                    [t for g, t in zip(f.text_groups, f.texts, strict=True) if g != without], n
-                )
-                for f in (trial.found for trial in trials)
-            ]
-        )
-    )
 
 
 def sign_flip(differences: Array, *, seed: int, resamples: int = 9999) -> float:

@@ -1,7 +1,9 @@
 """How varied texts are: the share of different n-grams, and of repeated ones."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 Words = tuple[str, ...]
 
@@ -18,6 +20,20 @@ def distinct(texts: Sequence[str], n: int) -> float:
     """
     found = [gram for text in texts for gram in _grams(words_of_text(text), n)]
     return len(set(found)) / len(found) if found else float("nan")
+
+
+def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: int) -> dict[Any, float]:
+    """For each group of texts, `distinct` of all the others together."""
+    own: dict[Any, list[Words]] = {group: [] for group in groups}
+    for text, group in zip(texts, groups, strict=True):
+        own[group] += _grams(words_of_text(text), n)
+    owners = Counter(gram for grams in own.values() for gram in set(grams))
+    total, found = sum(map(len, own.values())), {}
+    for group, grams in own.items():
+        alone = sum(owners[gram] == 1 for gram in set(grams))
+        rest = total - len(grams)
+        found[group] = (len(owners) - alone) / rest if rest else float("nan")
+    return found
 
 
 def repetition(texts: Sequence[str], n: int = 3) -> float:

@@ -1,0 +1,275 @@
+"""Intervals and tests hold what they say: coverage and false alarms, counted by simulation."""
+
+import math
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lens_steer.evaluation import Interval, holm, interval, ratio_interval, sign_flip
+from lens_steer.evaluation._intervals import Resampling, by_group
+from lens_steer.evaluation._statistics import area, at_budget, statistic_interval
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Draw = Callable[[np.random.Generator], tuple[Array, Array]]
+
+TRIALS = 400
+# Nominal 95 %: an interval is honest from 92 % to 98 %, counted to three standard errors.
+LOW, HIGH = 0.92, 0.98
+ERROR = 3 * math.sqrt(0.92 * 0.08 / TRIALS)
+
+
+def coverage(draw: Draw, truth: float, *, trials: int = TRIALS) -> float:
+    """How often the interval of sum(above) / sum(below) holds the truth."""
+    source, held = np.random.default_rng(0), 0
+    for trial in range(trials):
+        found = ratio_interval(*draw(source), seed=trial, resamples=400)
+        held += found.low <= truth <= found.high
+    return held / trials
+
+
+def means(x: Any) -> tuple[Array, Array]:
+    return x, np.ones_like(x)
+
+
+# Coverage.
+
+
+@pytest.mark.parametrize("groups", [8, 20, 80])
+@pytest.mark.parametrize("kind", ["normal", "binary", "shares"])
+def test_an_interval_over_groups_holds_the_truth_19_times_in_20(groups: int, kind: str) -> None:
+    draws: dict[str, tuple[Draw, float]] = {
+        "normal": (lambda r: means(r.normal(0.3, 1.0, groups)), 0.3),
+        "binary": (lambda r: means((r.random(groups) < 0.5).astype(float)), 0.5),
+        # three texts for each of the prompts, which differ among themselves
+        "shares": (
+            lambda r: (r.binomial(3, r.beta(2, 2, groups)).astype(float), np.full(groups, 3.0)),
+            0.5,
+        ),
+    }
+    found = coverage(*draws[kind])
+    assert LOW - ERROR <= found <= HIGH + ERROR
+
+
+def test_a_ratio_of_sums_over_groups_of_any_size_is_held() -> None:
+    def draw(source: np.random.Generator) -> tuple[Array, Array]:
+        tokens = source.poisson(10, 40).astype(np.float64) + 1
+        return tokens * source.gamma(4, 0.05, 40), tokens
+
+    assert LOW - ERROR <= coverage(draw, 0.2) <= HIGH + ERROR
+
+
+CROSSED = [(5, 3, 40), (3, 3, 12), (5, 5, 24)]
+
+
+@pytest.mark.parametrize("shape", CROSSED)
+@pytest.mark.parametrize("spreads", [(0.0, 0.0, 1.0), (0.5, 0.0, 1.0), (1.0, 1.0, 1.0)])
+def test_an_interval_over_fits_seeds_and_groups_holds_the_truth(
+    shape: tuple[int, int, int], spreads: tuple[float, float, float]
+) -> None:
+    fits, seeds, groups = shape
+
+    def draw(source: np.random.Generator) -> tuple[Array, Array]:
+        one, two, three = spreads
+        x = 0.3 + source.normal(size=shape)
+        x += one * source.normal(size=(fits, 1, 1)) + two * source.normal(size=(1, seeds, 1))
+        return means(x + three * source.normal(size=(1, 1, groups)))
+
+    assert LOW - ERROR <= coverage(draw, 0.3) <= HIGH + ERROR
+
+
+def test_noise_alone_never_makes_an_interval_too_narrow() -> None:
+    # no way of clustering matters: wider than it must be
+    def draw(source: np.random.Generator) -> tuple[Array, Array]:
+        return means(source.normal(0.3, 1.0, size=(5, 3, 40)))
+
+    assert coverage(draw, 0.3) >= LOW - ERROR
+
+
+def test_fits_that_differ_widen_the_interval() -> None:
+    source = np.random.default_rng(0)
+    x = source.normal(size=(5, 1, 40))
+    shifted = x + np.array([-2, -1, 0, 1, 2.0])[:, None, None]
+    narrow, wide = (ratio_interval(*means(y), seed=0) for y in (x, shifted))
+    assert narrow.mean == pytest.approx(wide.mean)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_the_interval_of_any_statistic_holds_the_truth() -> None:
+    def gap(a: Any, n: Any, b: Any, m: Any) -> Any:
+        return a / n - b / m  # of two ratios, the groups paired
+
+    source, held = np.random.default_rng(0), 0
+    for trial in range(TRIALS):
+        base = source.normal(size=30)
+        sums = [base + source.normal(0.5, 0.5, 30), np.ones(30), base, np.ones(30)]
+        found = statistic_interval(
+            lambda a, n, b, m: a / n - b / m, sums, seed=trial, resamples=400
+        )
+        held += found.low <= 0.5 <= found.high
+    assert LOW - ERROR <= held / TRIALS <= HIGH + ERROR
+
+
+def test_a_curved_statistic_is_held_too() -> None:
+    source, held = np.random.default_rng(0), 0
+    for trial in range(TRIALS):
+        sums = [source.gamma(4, 0.25, 40), np.ones(40)]  # mean 1
+        found = statistic_interval(lambda a, n: np.exp(a / n), sums, seed=trial, resamples=400)
+        held += found.low <= math.e <= found.high
+    assert LOW - ERROR <= held / TRIALS <= HIGH + ERROR
+
+
+# What an interval is.
+
+
+def test_a_ratio_is_taken_as_any_statistic_is() -> None:
+    source = np.random.default_rng(0)
+    above, below = source.random((3, 2, 9)), source.random((3, 2, 9)) + 1
+    found = ratio_interval(above, below, seed=4)
+    other = statistic_interval(lambda a, b: a / b, [above, below], seed=4)
+    for one, two in zip((found.mean, found.low, found.high), vars(other).values(), strict=True):
+        assert one == pytest.approx(two, rel=1e-6)
+
+
+def test_an_axis_of_one_unit_changes_nothing() -> None:
+    x = np.random.default_rng(0).random(12)
+    flat = ratio_interval(*means(x), seed=1)
+    deep = ratio_interval(*means(x[None, None]), seed=1)
+    assert flat.mean == pytest.approx(deep.mean)
+    assert (deep.low, deep.high) == pytest.approx((flat.low, flat.high), abs=0.02)
+
+
+def test_where_nothing_can_be_drawn_again_the_ends_are_not_numbers() -> None:
+    found = interval(torch.tensor([0.3, 0.5]), ["a", "a"], seed=0)
+    assert found.mean == pytest.approx(0.4)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_what_does_not_vary_is_certain() -> None:
+    found = ratio_interval(np.full((3, 2, 8), 0.7), np.ones((3, 2, 8)), seed=0)
+    assert (found.low, found.mean, found.high) == pytest.approx((0.7, 0.7, 0.7))
+
+
+def test_sums_over_a_resample_are_sums_over_what_was_drawn() -> None:
+    drawn = Resampling.of((3, 4), seed=0, resamples=5)
+    x = np.arange(12.0).reshape(3, 4)
+    for r, total in enumerate(drawn.sums(x)):
+        by_hand = sum(
+            drawn.counts[0][r, i] * drawn.counts[1][r, j] * x[i, j]
+            for i, j in product(range(3), range(4))
+        )
+        assert total == by_hand
+    assert [counts.sum(axis=1).tolist() for counts in drawn.counts] == [[3] * 5, [4] * 5]
+
+
+def test_examples_are_summed_by_group() -> None:
+    above, below = by_group(np.array([1.0, 2, 3]), np.ones(3), ["a", "b", "a"])
+    assert above.tolist() == [4, 2]
+    assert below.tolist() == [2, 1]
+
+
+def test_a_statistic_that_is_not_a_number_has_no_interval() -> None:
+    found = statistic_interval(lambda a: a * np.nan, [np.ones(4)], seed=0)
+    assert all(map(math.isnan, vars(found).values()))
+    assert str(Interval(0.5, 0.25, 0.75)) == "0.5 [0.25, 0.75]"
+
+
+# Tests of a difference.
+
+
+@pytest.mark.parametrize("groups", [2, 5, 9])
+def test_few_signs_are_all_counted(groups: int) -> None:
+    x = np.random.default_rng(groups).normal(0.4, 1.0, groups)
+    flipped = [
+        abs(sum(s * v for s, v in zip(signs, x, strict=True)))
+        for signs in product((1, -1), repeat=groups)
+    ]
+    expected = np.mean(np.array(flipped) >= abs(x.sum()) - 1e-12)
+    assert sign_flip(x, seed=0) == pytest.approx(expected)
+    assert sign_flip(x, seed=0) == sign_flip(-x, seed=5)
+
+
+def test_all_of_one_sign_is_as_rare_as_two_patterns() -> None:
+    assert sign_flip(np.arange(1.0, 7.0), seed=0) == pytest.approx(2 / 2**6)
+
+
+@pytest.mark.parametrize("x", [[], [1.0], [0.0, 0.0, 0.0]])
+def test_where_nothing_differs_or_nothing_can_be_told_p_is_1(x: list[float]) -> None:
+    assert sign_flip(np.array(x), seed=0) == 1
+
+
+def test_many_groups_are_drawn_and_the_p_is_near_that_of_a_t_test() -> None:
+    from scipy.stats import ttest_1samp
+
+    x = np.random.default_rng(0).normal(0.3, 1.0, 60)
+    other: Any = ttest_1samp(x, 0)
+    assert sign_flip(x, seed=0) == pytest.approx(other.pvalue, abs=0.01)
+    assert sign_flip(x, seed=0) == sign_flip(x, seed=0)
+
+
+def test_copies_are_told_apart_no_more_often_than_stated() -> None:
+    # differences of shares between two copies of a method: 20 groups of three texts
+    source, alarms = np.random.default_rng(0), 0
+    for trial in range(200):
+        p = source.beta(2, 2, 20)
+        x = (source.binomial(3, p) - source.binomial(3, p)) / 3
+        alarms += sign_flip(x, seed=trial, resamples=999) <= 0.05
+    assert alarms / 200 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.04, 0.04]) == pytest.approx([0.08, 0.08])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_is_never_below_p(p: list[float]) -> None:
+    found = holm(p)
+    assert all(
+        one <= two <= min(1, len(p) * one) + 1e-12 for one, two in zip(p, found, strict=True)
+    )
+    order = np.argsort(p, kind="stable")
+    assert np.all(np.diff(np.array(found)[order]) >= 0)
+
+
+# Reading a frontier off.
+
+
+def test_the_value_at_a_budget_lies_on_straight_lines() -> None:
+    nats, values = np.array([0.0, 0.1, 0.3, 0.5]), np.array([0.2, 0.4, 0.8, 0.7])
+    for budget, value in ((0.05, 0.3), (0.1, 0.4), (0.2, 0.6), (0.5, 0.7), (0.0, 0.2)):
+        assert at_budget(nats, values, budget) == pytest.approx(value)
+    assert math.isnan(at_budget(nats, values, 0.51))
+
+
+def test_the_first_crossing_of_a_cost_that_falls_again_is_taken() -> None:
+    nats, values = np.array([0.0, 0.4, 0.1, 0.4]), np.array([0.0, 1.0, 5.0, 9.0])
+    assert at_budget(nats, values, 0.2) == pytest.approx(0.5)
+
+
+def test_budgets_are_read_off_for_many_resamples_at_once() -> None:
+    source = np.random.default_rng(0)
+    nats = np.concatenate([np.zeros((50, 1)), source.random((50, 4)).cumsum(axis=1)], axis=1)
+    values = source.random((50, 5))
+    found = at_budget(nats, values, 0.7)
+    expected = [
+        np.interp(0.7, n, v) if n[-1] >= 0.7 else np.nan for n, v in zip(nats, values, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_the_area_is_the_mean_over_budgets() -> None:
+    nats, values = np.array([0.0, 0.1, 0.2]), np.array([0.2, 0.4, 0.8])
+    assert area(nats, values, 0.2) == pytest.approx((0.3 + 0.6) / 2, abs=1e-3)
+    assert area(nats, values, 0.1) == pytest.approx(0.3, abs=1e-3)
+    assert math.isnan(area(nats, values, 0.3))
+    assert area(np.array([0.0, 0.3]), np.array([0.5, 0.5]), 0.3) == pytest.approx(0.5)
