@@ -52,7 +52,7 @@ def introduction(
     yield from (f"         {reading}" for reading in found)
 
 
-def conclusion(report: DemoReport) -> Iterator[str]:
+def told(report: DemoReport) -> Iterator[str]:
     """The choice, what it does to each token, the test numbers, and texts side by side."""
     swept, seed = report.sweep, report.sweep.seed
     unsteered = swept.method[0]

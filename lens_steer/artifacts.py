@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
-from lens_steer.evaluation import CalibrationReport
+from lens_steer.evaluation import (
+    CalibrationReport,
+    DivergenceReport,
+    ManifoldReport,
+    ReadSteerReport,
+    SteerabilityReport,
+)
 from lens_steer.figures import write_whole
 from lens_steer.models import Fingerprint, SteerableModel
 from lens_steer.provenance import Provenance
@@ -28,7 +34,7 @@ _TYPES: dict[str, type] = {
         *(CAA, Additive, Random),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
-        *(CalibrationReport,),
+        *(CalibrationReport, DivergenceReport, ManifoldReport, ReadSteerReport, SteerabilityReport),
     )
 }
 

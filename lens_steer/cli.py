@@ -162,10 +162,11 @@ def compare(  # noqa: PLR0913 - options of a command
     p-values are corrected over all of them.
 
     Writes to OUT: trials.jsonl (a row for each trial, with texts, seed, settings and versions),
-    table.csv, differences.csv (every pair of methods), frontier.csv, figures with their numbers,
-    the methods (for lens_steer.load), and with --budget search.jsonl and its figure. A run that was
-    stopped goes on where it was when started again, and ends with the same bytes; only seconds.csv
-    differs from run to run.
+    table.csv, differences.csv (every pair of methods), points.csv (every strength), for each set
+    the figures frontier, doses, energy and tails with their numbers, the methods (for
+    lens_steer.load), and with --budget search.jsonl and its figure. A run that was stopped goes on
+    where it was when it is started again, and ends with the same bytes; only seconds.csv differs
+    from run to run.
     """
     from lens_steer._compare_settings import CompareSettings
     from lens_steer.comparing import run

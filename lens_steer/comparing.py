@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,17 @@ from lens_steer._compare_settings import Behaviour, CompareSettings, origin, pre
 from lens_steer._table_lines import conclusion
 from lens_steer.artifacts import load, save
 from lens_steer.contenders import Contender, Inputs, calibrated_best, contenders
-from lens_steer.evaluation import Comparison, Contest, Trial, paces
-from lens_steer.figures import write_whole
+from lens_steer.evaluation import (
+    Comparison,
+    Contest,
+    CostTails,
+    DoseResponse,
+    EnergyMap,
+    Frontier,
+    Trial,
+    paces,
+)
+from lens_steer.figures import save_figure, write_whole
 from lens_steer.journal import Journal
 from lens_steer.models import SteerableModel, load_model
 from lens_steer.pairs import ContrastivePairs
@@ -21,6 +31,14 @@ from lens_steer.steering.base import Intervention
 
 if TYPE_CHECKING:
     pass
+
+
+_FIGURES: dict[str, Any] = {
+    "frontier": Frontier,
+    "doses": DoseResponse,
+    "energy": EnergyMap,
+    "tails": CostTails,
+}
 
 
 def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
@@ -115,7 +133,12 @@ def _write(found: Comparison, out: Path) -> None:
         "table": whole.drop(columns="seconds"),
         "seconds": whole[["behaviour_name", "method", "seconds"]],
         "differences": found.differences(),
-        "frontier": found.frontier(),
+        "points": found.points(),
     }
     for name, table in tables.items():
         write_whole(out / f"{name}.csv", lambda place, t=table: t.to_csv(place, index=False))
+    for behaviour in found.behaviours:
+        for name, kind in _FIGURES.items():
+            report = kind.of(found, behaviour)
+            place = out / f"{name}-{behaviour.replace(':', '-')}.png"
+            save_figure(report.figure(), place, report.table(), asdict(found.terms))

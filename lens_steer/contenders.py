@@ -3,9 +3,11 @@
 A new method is one more entry in `CONTENDERS`; no command changes.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.additive import CAA
 from lens_steer.steering.base import Intervention
 
+KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
 Setting = dict[str, Any]  # of a method, as plain JSON: layer, read position, its own knobs
 
 
@@ -118,6 +121,18 @@ def contenders(names: str | None = None) -> list[Contender]:
     if unknown or not chosen:
         raise ValueError(f"unknown methods {unknown}: expected some of {', '.join(CONTENDERS)}")
     return [CONTENDERS[name] for name in chosen]
+
+
+def stored(model: str, pairs: str, method: str, terms: Terms) -> Setting | None:
+    """The setting kept in the package, found on dev by `python -m analyses.calibrated`.
+
+    None for other models, pairs and methods, and for another split or other texts than those it was
+    found on.
+    """
+    place = files("lens_steer").joinpath("calibrated.json")
+    known = json.loads(place.read_text(encoding="utf-8"))
+    same = all(getattr(terms, name) == value for name, value in known["terms"].items())
+    return known["settings"].get(pairs, {}).get(method) if same and model == "organism" else None
 
 
 def calibrated_best(

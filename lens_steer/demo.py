@@ -6,10 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lens_steer import organism
-from lens_steer._demo_report import DemoReport, conclusion, introduction
+from lens_steer._demo_report import DemoReport, introduction, told
+from lens_steer._table_lines import conclusion
 from lens_steer.activations import Activations, ReadPosition, capture, readings
 from lens_steer.artifacts import save
-from lens_steer.evaluation import Judge, SweepReport, WordList, choose, judge_of, sweep
+from lens_steer.contenders import CONTENDERS, KL, Inputs, calibrated_best, stored
+from lens_steer.evaluation import (
+    Comparison,
+    Frontier,
+    Judge,
+    SweepReport,
+    Terms,
+    WordList,
+    choose,
+    comparison,
+    judge_of,
+    sweep,
+)
 from lens_steer.figures import save_figure, write_whole
 from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
 # Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
 SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0, 1.4)
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
+GREEDY = "         no table of methods: greedy texts have no finite divergence to compare them at"
 
 
 @dataclass(frozen=True)
@@ -98,8 +112,9 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
     for line in introduction(settings.model, model, pairs, found):
         say(line)
     report = examine(model, (train, dev, test), settings)
-    written = _write(report, settings.out, model, settings)
-    for line in conclusion(report):
+    found = compared(model, (train, dev, test), settings) if settings.temperature > 0 else None
+    written = _write(report, found, model, settings)
+    for line in (*told(report), *(conclusion(found) if found else (GREEDY,))):
         say(line)
     say(f"written  {', '.join(written)} in {settings.out}")
     return report
@@ -153,6 +168,38 @@ def examine(
     return DemoReport(separability, choice, method, swept, chosen, texts, shown)
 
 
+def compared(
+    model: SteerableModel,
+    parts: tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs],
+    settings: DemoSettings,
+) -> Comparison:
+    """Every method there is, at the same cost on dev, beside what it has to beat.
+
+    For the embedded model the settings and strengths are those that were stored in the package.
+
+    Raises:
+        ValueError: As `compare`.
+    """
+    train, dev, test = parts
+    judge, inputs = settings.judge, Inputs(model, train, (settings.read,))
+    terms = Terms(
+        seed=settings.seed,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        scope=settings.scope,
+        multiples=(0.5, 1, 1.4),
+        randoms=1,
+    )
+    methods = {}
+    for name, contender in CONTENDERS.items():
+        setting = stored(settings.model, settings.pairs, name, terms) or calibrated_best(
+            *(contender, inputs, _first(dev, settings.dev_prompts), judge), kl=KL, terms=terms
+        )
+        methods[name] = contender.make(inputs, setting)
+    learnt = train if train.paired else None
+    return comparison(model, test, methods, judge=judge, terms=terms, train=learnt)
+
+
 def sized_candidates(activations: Activations, sizes: tuple[float, ...]) -> list[CAA]:
     """CAA at every layer where the classes differ, pushing by these shares of the activation."""
     found = []
@@ -189,9 +236,10 @@ def _texts(
 
 
 def _write(
-    report: DemoReport, out: Path, model: SteerableModel, settings: DemoSettings
+    report: DemoReport, found: Comparison | None, model: SteerableModel, settings: DemoSettings
 ) -> list[str]:
     """Everything the run found, each file whole; returns the names."""
+    out = settings.out
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -201,8 +249,14 @@ def _write(
     for name, part in (("separability", report.separability), ("sweep", report.sweep)):
         save_figure(part.figure(), out / f"{name}.png", part.table(), origin)
         names += [f"{name}.png", f"{name}.csv", f"{name}.json"]
-    for name, table in (("choice.csv", report.choice.table()), ("texts.csv", report.texts)):
-        write_whole(out / name, lambda place, found=table: found.to_csv(place, index=False))
+    tables = {"choice": report.choice.table(), "texts": report.texts}
+    if found is not None:
+        frontier = Frontier.of(found, found.behaviours[0])
+        save_figure(frontier.figure(), out / "frontier.png", frontier.table(), origin)
+        names += ["frontier.png", "frontier.csv", "frontier.json"]
+        tables["table"] = found.table().drop(columns="seconds")  # another one in every run
+    for name, table in ((f"{stem}.csv", table) for stem, table in tables.items()):
+        write_whole(out / name, lambda place, rows=table: rows.to_csv(place, index=False))
         names.append(name)
     save(report.method, out / "method.safetensors")
     return [*names, "method.safetensors"]

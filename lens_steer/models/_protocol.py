@@ -17,11 +17,6 @@ class SteerableModel(Protocol):
     blocks: Any
     tokenizer: Any
 
-    @property
-    def hook_dict(self) -> dict[str, Any]:
-        """Hook points by name."""
-        ...
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model on tokens."""
         ...

@@ -23,6 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import lens_steer as ls
 from lens_steer.activations._batching import read_rows
 from lens_steer.models import input_device, read
+from lens_steer.steering.base import Sampling, continuations_of_each, prompt_rows
 from lens_steer.tokens import Encoded
 from tests.conftest import tokenizer_of
 
@@ -98,6 +99,52 @@ def generation_speed(runs: int, backend: str) -> str:
     return f"CAA / unsteered {ratio(taken, first):.3f} (unsteered / unsteered {base:.3f})"
 
 
+def trial_speed(runs: int, backend: str) -> str:
+    """One trial (texts, behaviour, nats, perplexity), against generating as many unsteered."""
+    model, pairs, method = trials(backend)
+    how: dict[str, Any] = {"max_new_tokens": 32, "seed": 0}
+
+    def plain() -> None:
+        ls.generate(model, pairs.prompts, **how)
+
+    def trial() -> None:
+        ls.evaluate(model, pairs, method, judge=ls.WordList(("cat",)), **how)
+
+    first, taken, second = interleaved(runs, plain, trial, plain)
+    base = ratio(second, first)
+    return f"trial / generation {ratio(taken, first):.3f} (generation / generation {base:.3f})"
+
+
+def sweep_speed(runs: int, backend: str) -> str:
+    """Texts at 20 strengths as rows of one batch, against 20 generations one after the other."""
+    model, pairs, method = trials(backend)
+    each = [method.with_strength(0.05 * i) for i in range(20)]
+    rows = prompt_rows(model, pairs.prompts, 32)
+
+    def one_by_one() -> None:
+        for way in each:
+            ls.generate(model, pairs.prompts, way, max_new_tokens=32, seed=0)
+
+    def together() -> None:
+        continuations_of_each(model, rows, each, sampling=Sampling(seed=0), max_new_tokens=32)
+
+    def whole() -> None:
+        ls.evaluate_each(model, pairs, each, judge=ls.WordList(("cat",)), max_new_tokens=32, seed=0)
+
+    apart, once, scored = interleaved(max(1, runs // 3), one_by_one, together, whole)
+    return f"texts {ratio(once, apart):.3f}, evaluated {ratio(scored, apart):.3f} of 20 generations"
+
+
+def trials(backend: str) -> tuple[ls.SteerableModel, ls.ContrastivePairs, ls.Additive]:
+    """A model, eight prompts of about 64 tokens, and a push."""
+    model = llama(256, 8, backend)
+    words = ["cat", "dog", "mat", "sat"]
+    prompts = [" ".join(f"the {words[(i + j) % 4]} ran" for j in range(8)) for i in range(4)]
+    prompts += [prompt + " off" for prompt in prompts]
+    pairs = ls.ContrastivePairs.of([(prompt, " and ran.", " and sat.") for prompt in prompts])
+    return model, pairs, ls.Additive((ls.Site(4),), (0.1 * torch.randn(256),))
+
+
 def import_speed(runs: int, backend: str) -> str:
     """Importing lens_steer after torch, against importing torch."""
     del backend
@@ -163,7 +210,8 @@ def main() -> None:
         return
     installed = version("transformer-lens")
     backends = ["bridge", "hooked"] if installed.startswith("3.") else ["bridge"]
-    for measure in (capture_speed, generation_speed, import_speed, streaming_memory):
+    measures = (capture_speed, generation_speed, trial_speed, sweep_speed)
+    for measure in (*measures, import_speed, streaming_memory):
         chosen = [options.backend] if options.backend else backends
         for backend in chosen[:1] if measure is import_speed else chosen:
             found = measure(options.runs, backend)

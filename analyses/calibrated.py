@@ -1,0 +1,56 @@
+"""Calibrate every method to one cost on every behaviour of the embedded model, for the package.
+
+python -m analyses.calibrated --out lens_steer
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import lens_steer as ls
+from lens_steer import organism
+from lens_steer.cli import run_command
+from lens_steer.contenders import CONTENDERS, KL, Inputs, calibrated_best
+from lens_steer.demo import SHARES
+from lens_steer.evaluation import Terms
+from lens_steer.figures import write_whole
+
+DEV = 48  # prompts
+
+
+def settings_of(model: ls.SteerableModel, name: str, terms: Terms) -> dict[str, Any]:
+    """The setting of every method that does most on dev at that cost."""
+    train, dev, _ = ls.ContrastivePairs.load(name).split(*SHARES, seed=terms.seed)
+    first = ls.ContrastivePairs(dev.desired[:DEV], dev.undesired[:DEV], dev.paired, dev.name)
+    judge, inputs = organism.judge(name.partition(":")[2]), Inputs(model, train)
+    return {
+        key: calibrated_best(contender, inputs, first, judge, kl=KL, terms=terms)
+        for key, contender in CONTENDERS.items()
+    }
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for calibrated.json.")] = Path("out/calibrated"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
+) -> None:
+    """Settings and strengths of every method at the same nats per token, for the demo."""
+    model = ls.load_model("organism")
+    terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
+    names = [f"organism:{behaviour}" for behaviour in organism.behaviours()]
+    found = {
+        "kl": KL,
+        "terms": {"seed": seed, "scope": terms.scope, **terms.texts},
+        "settings": {name: settings_of(model, name, terms) for name in names},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+    write_whole(out / "calibrated.json", lambda place: place.write_text(text, encoding="utf-8"))
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    run_command(lambda: app(standalone_mode=False))

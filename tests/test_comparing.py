@@ -1,0 +1,251 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lens_steer import comparing
+from lens_steer._compare_settings import CompareSettings
+from lens_steer.artifacts import load
+from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
+from lens_steer.evaluation import Comparison, Terms, Trial
+from lens_steer.models import load_model
+from lens_steer.steering.additive import CAA
+from tests.test_cli import ENTRY, Command, command, place, tree
+from tests.test_demo import write_pairs
+
+__all__ = ["command", "place"]  # fixtures
+
+TERMS = Terms(max_new_tokens=4, multiples=(0.5, 1), randoms=2, budgets=(0.01, 0.05), seed=1)
+FIGURES = [
+    f"{name}-nouns.{end}"
+    for name in ("frontier", "doses", "energy", "tails")
+    for end in ("csv", "json", "png")
+]
+TABLES = ["differences.csv", "points.csv", "seconds.csv", "table.csv"]
+METHODS = ["unsteered", "random", "best of n", "learned", "CAA"]
+
+
+@dataclass(frozen=True)
+class Run:
+    settings: CompareSettings
+    found: Comparison
+    said: list[str]
+
+
+def settings_of(folder: Path, model: Path, **options: Any) -> CompareSettings:
+    pairs = str(write_pairs(folder))
+    given: dict[str, Any] = {"terms": TERMS, "kl": 0.05, "words": ("a", "e"), "device": "cpu"}
+    given |= {"dev_prompts": 2, "out": folder / "out"}
+    return CompareSettings(model=str(model), pairs=(pairs,), **given | options)
+
+
+def start(settings: CompareSettings) -> Run:
+    said: list[str] = []
+    return Run(settings, comparing.run(settings, said.append), said)
+
+
+@pytest.fixture(scope="module")
+def first(model_dirs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("compare")
+    return start(settings_of(folder, model_dirs["llama"], budget=3, fits=2))
+
+
+def test_a_run_writes_every_file_and_nothing_else(first: Run) -> None:
+    found = sorted(tree(first.settings.out))
+    search = ["search.jsonl", *(f"search-nouns.{end}" for end in ("csv", "json", "png"))]
+    methods = [f"methods/nouns-CAA{end}" for end in ("-0.safetensors", "-1.safetensors", ".json")]
+    assert found == sorted([*FIGURES, *TABLES, *search, *methods, "trials.jsonl"])
+
+
+def test_a_row_of_the_journal_is_a_trial_with_its_seed_settings_and_versions(first: Run) -> None:
+    lines = (first.settings.out / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 1 + 2 * 2 + 1 + 2 + 2 * 2  # unsteered, randoms, best of n, learned, fits
+    for row in rows:
+        assert row["seed"] == 1
+        assert row["terms"]["kl"] == 0.05
+        assert set(row["terms"]["versions"]) >= {"torch", "transformer-lens", "lens-steer"}
+        hidden = ("unit", "rows", "terms")
+        trial = Trial.of_row({k: v for k, v in row.items() if k not in hidden})
+        assert trial.found.texts == tuple(row["found"]["texts"])
+        assert len(trial.found.texts) == len(trial.found.groups)
+
+
+def test_the_tables_on_disk_are_those_of_the_comparison(first: Run) -> None:
+    table = pd.read_csv(first.settings.out / "table.csv")
+    assert table["method"].tolist() == METHODS
+    again = Comparison(first.found.trials, TERMS, {}).table()
+    pd.testing.assert_frame_equal(
+        table, again.drop(columns="seconds"), check_dtype=False, rtol=1e-6
+    )
+    seconds = pd.read_csv(first.settings.out / "seconds.csv")
+    assert (seconds["seconds"] > 0).all()
+
+
+def test_the_report_says_what_was_chosen_and_every_method(first: Run) -> None:
+    text = "\n".join(first.said)
+    assert "chosen   nouns: CAA(" in text
+    for method in METHODS:
+        assert any(line.strip().startswith(method) for line in first.said), method
+    assert "search   nouns: CAA, the best on dev of 3" in text
+
+
+def test_the_methods_on_disk_cost_on_dev_what_was_asked(first: Run) -> None:
+    model = load_model(first.settings.model, device="cpu")
+    found = load(first.settings.out / "methods" / "nouns-CAA-0.safetensors", model)
+    assert isinstance(found, CAA)
+    setting = json.loads((first.settings.out / "methods" / "nouns-CAA.json").read_text())
+    assert found.strength == setting["strength"]
+    assert found.sites[0].layer == setting["layer"]
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    """All but what names the folder or says how long it took."""
+    return {
+        name: data
+        for name, data in tree(out).items()
+        if not name.endswith(".json") and name != "seconds.csv"
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_cut_off_anywhere_and_continued_gives_the_same_bytes(
+    first: Run, tmp_path: Path, model_dirs: dict[str, Path], seed: int
+) -> None:
+    settings = settings_of(tmp_path, model_dirs["llama"], budget=3, fits=2)
+    settings = replace(settings, pairs=first.settings.pairs)
+    (settings.out / "methods").mkdir(parents=True)
+    draw = random.Random(seed)
+    for name in ("trials.jsonl", "search.jsonl"):
+        whole = (first.settings.out / name).read_bytes()
+        (settings.out / name).write_bytes(whole[: draw.randrange(len(whole))])
+    start(settings)
+    assert bytes_of(settings.out) == bytes_of(first.settings.out)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_and_started_again_gives_the_same_bytes(
+    tmp_path: Path, model_dirs: dict[str, Path]
+) -> None:
+    pairs = write_pairs(tmp_path)
+    arguments = [
+        *("compare", "--model", str(model_dirs["llama"]), "--pairs", str(pairs), "--words", "a,e"),
+        *("--device", "cpu", "--max-new-tokens", "4", "--dev-prompts", "2", "--kl", "0.05"),
+        *("--multiples", "0.5,1", "--out"),
+    ]
+    for name, wait in (("whole", None), ("killed", 0.3)):
+        line = [sys.executable, "-c", ENTRY, *arguments, str(tmp_path / name)]
+        if wait is not None:
+            process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            journal = tmp_path / name / "trials.jsonl"
+            while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+                time.sleep(0.05)
+            time.sleep(wait)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        subprocess.run(line, check=True, capture_output=True)
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+
+
+def test_a_folder_of_another_run_is_refused(first: Run, model_dirs: dict[str, Path]) -> None:
+    before = tree(first.settings.out)
+    other = replace(first.settings, kl=0.04)
+    with pytest.raises(ValueError, match=r"another run|other terms \(kl: 0.05, now 0.04\)"):
+        start(other)
+    assert tree(first.settings.out) == before
+
+
+def test_a_larger_budget_adds_to_the_trials_there_are(first: Run, tmp_path: Path) -> None:
+    rows = (first.settings.out / "search.jsonl").read_text().splitlines()
+    assert len(rows) == 3 * 2
+    parts = [json.loads(row)["part"] for row in rows]
+    assert parts == ["dev"] * 3 + ["test"] * 3
+    table = pd.read_csv(first.settings.out / "search-nouns.csv")
+    assert table["n"].tolist() == [1, 2, 3]
+    assert table["behaviour"].between(0, 1).all()
+
+
+# Contenders.
+
+
+def test_every_contender_makes_what_it_draws_and_what_its_grid_says(load: Any, pairs: Any) -> None:
+    import numpy as np
+
+    inputs = Inputs(load("llama"), pairs)
+    for name, contender in CONTENDERS.items():
+        assert contender.name == name
+        settings = [*contender.grid(inputs), contender.draw(inputs, np.random.default_rng(0))]
+        for setting in settings:
+            json.dumps(setting)
+            method = contender.make(inputs, setting)
+            assert method.strength == pytest.approx(setting.get("strength", 1.0))
+        again = contender.draw(inputs, np.random.default_rng(0))
+        assert again == settings[-1]
+
+
+def test_contenders_are_called_by_name() -> None:
+    assert [each.name for each in contenders(None)] == list(CONTENDERS)
+    assert all(isinstance(each, Contender) for each in contenders("CAA"))
+    with pytest.raises(ValueError, match="unknown methods .*'none'.*expected some of CAA"):
+        contenders("CAA, none")
+
+
+def test_stored_settings_are_for_the_texts_they_were_found_on() -> None:
+    terms = Terms(temperature=0.7, max_new_tokens=110)
+    assert stored("organism", "organism:sentiment", "CAA", terms)
+    for other in (replace(terms, seed=1), replace(terms, temperature=1.0)):
+        assert stored("organism", "organism:sentiment", "CAA", other) is None
+    assert stored("gpt2", "organism:sentiment", "CAA", terms) is None
+    assert stored("organism", "organism:sentiment", "none", terms) is None
+
+
+# Misuse.
+
+MISUSE: dict[str, tuple[list[str], str]] = {
+    "unknown method": (["--methods", "magic"], "unknown methods .*magic.*CAA"),
+    "words for numbers": (["--multiples", "one,two"], "--multiples 'one,two': expected numbers"),
+    "falling budgets": (["--budgets", "0.3,0.1"], "budgets .*rising order"),
+    "no strength": (["--multiples", "0,1"], "multiples .*positive"),
+    "greedy": (["--temperature", "0"], "temperature 0: greedy"),
+    "free": (["--kl", "0"], "kl 0"),
+    "best of one": (["--best-of", "1"], "best-of"),
+    "missing pairs": (["--pairs", "{}/no.jsonl"], "no file .*no.jsonl"),
+    "no pairs": (["--pairs", ","], "pairs"),
+    "unpaired without words": (["--pairs", "{}/unpaired.jsonl"], "words"),
+    "out is a file": (["--out", "{}/taken"], "taken"),
+    "too long": (["--max-new-tokens", "127"], "context holds 128"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSE)
+def test_misuse_is_one_line_and_code_2_and_leaves_nothing(
+    name: str, place: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    before = tree(place)
+    arguments, reason = MISUSE[name]
+    given = ["--model", "{}/model", *arguments]
+    if "--pairs" not in given:
+        given += ["--pairs", "{}/nouns.jsonl"]
+    code, _, err = command("compare", *(argument.format(place) for argument in given))
+    lines = [line for line in err.split("\n") if line and "\r" not in line]
+    assert (code, len(lines)) == (2, 1), err
+    import re
+
+    assert re.search(reason, lines[0]), lines[0]
+    assert tree(place) == before
+
+
+def test_help_lists_every_option_with_a_description(command: Command) -> None:
+    code, out, _ = command("compare", "--help")
+    assert code == 0
+    for word in ("--budget", "--fits", "--kl", "--seed", "--out", "trials.jsonl", "seconds.csv"):
+        assert word in out
