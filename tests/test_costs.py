@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from lens_steer.evaluation import (
 from lens_steer.evaluation._edits import edit_sizes, positions_of
 from lens_steer.evaluation._paths import Written, along, even_batches, written
 from lens_steer.evaluation._wording import distinct_without
-from lens_steer.models import attach
+from lens_steer.models import attach, decode_budget
 from lens_steer.organism._genres import genres
 from lens_steer.organism._pattern import words_in
 from lens_steer.pairs import ContrastivePairs
@@ -623,6 +624,21 @@ def test_methods_side_by_side_inside_a_steered_block_are_each_as_if_alone_there(
         alone = [evaluate(model, pairs, *([] if m is None else [m]), **how) for m in methods]
     assert [t.texts for t in together] == [a.texts for a in alone]
     assert attach(model).sessions == []
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_batch_holds_as_many_keys_and_values_as_a_gigabyte() -> None:
+    def model(**cfg: Any) -> Any:
+        sizes = {"n_layers": 32, "n_heads": 32, "d_head": 128} | cfg
+        weights = torch.nn.Linear(1, 1, dtype=cfg.get("dtype", torch.float32))
+        return SimpleNamespace(cfg=SimpleNamespace(**sizes), blocks=[weights])
+
+    each = 2 * 32 * 32 * 128  # keys and values of one token
+    assert decode_budget(model()) == 2**30 // (4 * each)
+    assert decode_budget(model(n_key_value_heads=8)) == 2**30 // each
+    assert decode_budget(model(n_key_value_heads=None)) == 2**30 // (4 * each)
+    assert decode_budget(model(dtype=torch.bfloat16)) == 2**30 // (2 * each)
+    assert decode_budget(model(n_layers=1, n_heads=1, d_head=2)) == 2**18  # and no more
 
 
 def test_prompts_of_one_token_have_nothing_to_share(model: Any) -> None:

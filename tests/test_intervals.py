@@ -115,6 +115,26 @@ def test_the_interval_of_any_statistic_holds_the_truth() -> None:
     assert LOW - ERROR <= held / TRIALS <= HIGH + ERROR
 
 
+@pytest.mark.parametrize("fits", [(5, 5), (6, 4)])
+def test_fits_of_two_methods_both_widen_the_interval_of_their_difference(
+    fits: tuple[int, int],
+) -> None:
+    def gap(a: Any, n: Any, b: Any, m: Any) -> Any:
+        return a / n - b / m
+
+    source, held = np.random.default_rng(0), 0
+    for trial in range(TRIALS // 2):
+        groups, sums = source.normal(size=(1, 1, 30)), []
+        for count in fits:
+            noise = 0.5 * source.normal(size=(count, 1, 30))
+            x = 0.5 * source.normal(size=(count, 1, 1)) + groups + noise
+            sums += [x, np.ones_like(x)]
+        found = statistic_interval(gap, sums, seed=trial, resamples=400)
+        held += found.low <= 0 <= found.high
+        assert found.mean == pytest.approx(sums[0].mean() - sums[2].mean())
+    assert LOW - math.sqrt(2) * ERROR <= held / (TRIALS // 2) <= HIGH + math.sqrt(2) * ERROR
+
+
 def test_a_curved_statistic_is_held_too() -> None:
     source, held = np.random.default_rng(0), 0
     for trial in range(TRIALS):

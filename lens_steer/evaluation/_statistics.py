@@ -23,8 +23,9 @@ def statistic_interval(
 
     Args:
         statistic: Takes one number (or one array over resamples) for each of `sums`.
-        sums: Arrays over the ways of clustering, such as `fit seed group`; they are broadcast. A
-            way of which two have different numbers of units, both above 1, is summed over.
+        sums: Arrays over the ways of clustering, such as `fit seed group`; they are broadcast.
+            Where two have different numbers of units of a way, both above 1, each is a way of its
+            own; the statistic must not depend on how often all of one method's cells are counted.
     """
     cells = [np.array(x, dtype=float) for x in np.broadcast_arrays(*_alike(sums))]
     totals = [float(x.sum()) for x in cells]
@@ -42,14 +43,20 @@ def statistic_interval(
 
 
 def _alike(sums: Sequence[Array]) -> list[Array]:
-    """Fits of one method have nothing to do with those of another: unequal, they are put together.
+    """Fits of one method have nothing to do with those of another: unequal, each has its own axis.
 
-    What remains of them in the interval is that of their mean.
+    Two methods that have as many are drawn together, the first fit of one with that of the other.
     """
     found = [np.asarray(x, dtype=float) for x in sums]
-    for way in range(found[0].ndim):
-        if len({x.shape[way] for x in found} - {1}) > 1:
-            found = [x.sum(axis=way, keepdims=True) for x in found]
+    for way in reversed(range(found[0].ndim)):
+        counts = sorted({x.shape[way] for x in found} - {1})
+        if len(counts) > 1:
+            own = [tuple(n if x.shape[way] == n else 1 for n in counts) for x in found]
+            shapes = [
+                (*x.shape[:way], *axes, *x.shape[way + 1 :])
+                for x, axes in zip(found, own, strict=True)
+            ]
+            found = [x.reshape(shape) for x, shape in zip(found, shapes, strict=True)]
     return found
 
 
