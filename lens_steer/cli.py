@@ -74,15 +74,15 @@ def demo(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Read a model, choose CAA's layer and strength on dev, steer, report on test.
 
-    Shows which tokens are read, which are steered and by how much, and unsteered beside steered
-    texts.
+    Shows which tokens are read, which are steered and by how much, unsteered beside steered texts,
+    and a table of all methods at one cost, beside what they have to beat (see compare).
 
     Without options: the sentiment of the small model in the package, judged by its grammar.
 
-    Writes to OUT: separability.png (how far apart the classes are, by layer) and sweep.png
-    (behaviour and perplexity against the size of the push, beside a random direction), each with
-    its numbers as .csv and their origin as .json; choice.csv, texts.csv, method.safetensors (for
-    lens_steer.load).
+    Writes to OUT: separability.png (how far apart the classes are, by layer), sweep.png (behaviour
+    and perplexity against the size of the push, beside a random direction) and frontier.png
+    (behaviour against nats paid, all methods), each with its numbers as .csv and their origin as
+    .json; choice.csv, texts.csv, table.csv, method.safetensors (for lens_steer.load).
     """
     from lens_steer.demo import DemoSettings, run, usual
 

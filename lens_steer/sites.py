@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from weakref import WeakKeyDictionary
 
 
 class Kind(StrEnum):
@@ -115,8 +116,17 @@ def hook_points(model: Any, sites: Iterable[Site]) -> dict[Site, Any]:
     Raises:
         ValueError: If a layer is out of range, or the model has no such hook point.
     """
-    known = model.hook_dict  # milliseconds on TransformerLens 3.9: once for all sites
+    known = _known_points(model)
     return {site: _hook_point(known, model.cfg.n_layers, site) for site in sites}
+
+
+def _known_points(model: Any) -> Mapping[str, Any]:
+    """`model.hook_dict`, remembered: a TransformerBridge takes milliseconds to write it out."""
+    state = tuple(getattr(model, name, None) for name in _NAMING)
+    found = _points.get(model)
+    if found is None or found[0] != state:
+        found = _points[model] = (state, dict(model.hook_dict))
+    return found[1]
 
 
 def _hook_point(known: Mapping[str, Any], n_layers: int, site: Site) -> Any:
@@ -141,6 +151,10 @@ def site_shape(model: Any, kind: Kind) -> tuple[int, ...]:
             return (cfg.d_mlp,)
         case _:
             return (cfg.d_model,)
+
+
+_NAMING = ("compatibility_mode", "_weights_processed")  # what changes a bridge's hook names
+_points: WeakKeyDictionary[Any, tuple[Any, Mapping[str, Any]]] = WeakKeyDictionary()
 
 
 def add_hook(point: Any, fn: Any) -> Any:

@@ -20,7 +20,8 @@ from lens_steer.steering.additive import CAA
 FILES = {
     *("separability.png", "separability.csv", "separability.json"),
     *("sweep.png", "sweep.csv", "sweep.json"),
-    *("choice.csv", "texts.csv", "method.safetensors"),
+    *("frontier.png", "frontier.csv", "frontier.json"),
+    *("choice.csv", "texts.csv", "table.csv", "method.safetensors"),
 }
 # A random model's perplexity jumps at pushes that a trained one bears: these it bears.
 SMALL = (0.0, 0.01, 0.03)
@@ -200,6 +201,22 @@ def test_classes_that_are_equal_at_every_layer_are_refused(
 
 
 # The embedded model.
+
+
+def test_the_table_of_methods_is_said_and_written(first: Run) -> None:
+    table = pd.read_csv(first.settings.out / "table.csv")
+    assert table["method"].tolist() == ["unsteered", "random", "best of n", "learned", "CAA"]
+    assert table["behaviour"].between(0, 1).all()
+    for method in table["method"]:
+        assert any(line.strip().startswith(method) for line in first.said), method
+
+
+def test_greedy_texts_have_no_table_of_methods(first: Run, tmp_path: Path) -> None:
+    said: list[str] = []
+    demo.run(replace(first.settings, out=tmp_path, temperature=0.0), said.append)
+    assert demo.GREEDY in said
+    missing = {"frontier.png", "frontier.csv", "frontier.json", "table.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == FILES - missing
 
 
 def test_what_is_usual_for_a_model_is_what_the_help_says() -> None:
