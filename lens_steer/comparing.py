@@ -22,7 +22,7 @@ from lens_steer.evaluation import (
     Trial,
     paces,
 )
-from lens_steer.figures import save_figure, write_whole
+from lens_steer.figures import make_folder, save_figure, write_whole
 from lens_steer.journal import Journal
 from lens_steer.models import SteerableModel, load_model
 from lens_steer.pairs import ContrastivePairs
@@ -47,11 +47,13 @@ def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
     Raises:
         ValueError: If anything in the settings cannot be used, or the folder holds another run.
     """
+    if not settings.pairs:
+        raise ValueError("no pairs: expected a named set or a file, or several with commas")
     chosen = contenders(settings.methods)
     sources = [ContrastivePairs.load(name) for name in settings.pairs]
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
     behaviours = [prepared(model, pairs, settings) for pairs in sources]
-    (settings.out / "methods").mkdir(parents=True, exist_ok=True)
+    make_folder(settings.out / "methods")
     journal = Journal(settings.out / "trials.jsonl", origin(model, settings))
     parts = [_compared(model, each, chosen, settings, journal, say) for each in behaviours]
     found = Comparison.merge(parts)

@@ -23,7 +23,7 @@ from lens_steer.evaluation import (
     judge_of,
     sweep,
 )
-from lens_steer.figures import save_figure, write_whole
+from lens_steer.figures import make_folder, save_figure, write_whole
 from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.separability import SeparabilityReport
@@ -240,10 +240,7 @@ def _write(
 ) -> list[str]:
     """Everything the run found, each file whole; returns the names."""
     out = settings.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the folder {str(out)!r} ({error.strerror})") from error
+    make_folder(out)
     origin = {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}
     names = []
     for name, part in (("separability", report.separability), ("sweep", report.sweep)):

@@ -84,3 +84,18 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         complete = Path(folder) / target.name
         write(complete)
         os.replace(complete, target)
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder, and those it lies in.
+
+    Raises:
+        ValueError: If it cannot be made.
+    """
+    blocked = [path for path in (out, *out.parents) if path.is_file()]
+    if blocked:
+        raise ValueError(f"cannot make the folder {str(out)!r}: {blocked[0]} is a file")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {str(out)!r} ({error.strerror})") from error

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from torch.nn import Module
+
 
 class Kind(StrEnum):
     """What a position holds at a site. TransformerLens' own names are accepted by `Kind.parse`."""
@@ -122,6 +124,8 @@ def hook_points(model: Any, sites: Iterable[Site]) -> dict[Site, Any]:
 
 def _known_points(model: Any) -> Mapping[str, Any]:
     """`model.hook_dict`, remembered: a TransformerBridge takes milliseconds to write it out."""
+    if not isinstance(model, Module):
+        return model.hook_dict
     state = tuple(getattr(model, name, None) for name in _NAMING)
     found = _points.get(model)
     if found is None or found[0] != state:

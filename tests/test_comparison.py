@@ -713,3 +713,15 @@ def test_costs_of_a_judge_of_two_outcomes_are_never_below_the_floor() -> None:
     for p, q in ((0.9, 0.2), (0.5, 0.1), (0.3, 0.6)):
         rows = [torch.tensor([[x, 1 - x]], dtype=torch.float64).log() for x in (p, q)]
         assert kl_divergence(*rows).item() == pytest.approx(binary_kl(p, q))
+
+
+@pytest.mark.usefixtures("untyped")
+def test_one_method_without_a_list_and_training_texts_without_pairs_are_refused(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    method = push(llama)
+    with pytest.raises(ValueError, match=r"write \[method\]"):
+        Contest.of(llama, pairs, method, terms=Terms())  # type: ignore[arg-type]
+    texts = ContrastivePairs.unpaired(["The cat was"], ["The dog was"])
+    with pytest.raises(ValueError, match="expected paired texts to learn"):
+        Contest.of(llama, pairs, [method], terms=Terms(), train=texts)

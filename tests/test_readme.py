@@ -12,10 +12,11 @@ README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second = BLOCKS
+    first, second, third = BLOCKS
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(first, names)
@@ -24,6 +25,10 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     assert "blocks.3.hook_resid_post" in shown
     assert shown.count("well formed") == 3
     assert (tmp_path / "praise.safetensors").is_file()
+    exec(third, names)
+    assert names["fair"].report.quantity == "kl"
+    found = ["unsteered", "random", "prompting", "best of n", "learned", "CAA"]
+    assert names["table"]["method"].tolist() == found
     if HAS_HOOKED:
         from transformer_lens import HookedTransformer
 

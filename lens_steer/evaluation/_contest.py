@@ -82,6 +82,8 @@ class Contest:
                 checked(method, pairs, model)
         if judge is None and not pairs.paired:
             raise ValueError(f"{pairs!r}: unpaired texts say nothing without a judge: pass judge=")
+        if train is not None and not (isinstance(train, ContrastivePairs) and train.paired):
+            raise ValueError(f"got train={train!r}, expected paired texts to learn a vector from")
         rewrite = instructed(instruction) if isinstance(instruction, str) else instruction
         name = model_name or attach(model).fingerprint.architecture
         shown = behaviour_name or pairs.name
@@ -207,6 +209,8 @@ def named(methods: Named) -> dict[str, tuple[Intervention, ...]]:
         ValueError: If there are none, or a name is that of a reference.
     """
     found: dict[str, tuple[Intervention, ...]] = {}
+    if isinstance(methods, Intervention):
+        raise ValueError(f"got one method {methods!r}, expected a list of them: write [method]")
     if isinstance(methods, Mapping):
         for name, fits in methods.items():
             found[name] = (fits,) if isinstance(fits, Intervention) else tuple(fits)
