@@ -124,12 +124,13 @@ def hook_points(model: Any, sites: Iterable[Site]) -> dict[Site, Any]:
 
 def _known_points(model: Any) -> Mapping[str, Any]:
     """`model.hook_dict`, remembered: a TransformerBridge takes milliseconds to write it out."""
-    if not isinstance(model, Module):
+    if not isinstance(model, Module):  # nothing to remember it by
         return model.hook_dict
     state = tuple(getattr(model, name, None) for name in _NAMING)
     found = _points.get(model)
     if found is None or found[0] != state:
-        found = _points[model] = (state, dict(model.hook_dict))
+        points: Any = model.hook_dict
+        found = _points[model] = (state, dict(points))
     return found[1]
 
 

@@ -87,7 +87,7 @@ def test_the_tables_on_disk_are_those_of_the_comparison(first: Run) -> None:
         table, again.drop(columns="seconds"), check_dtype=False, rtol=1e-6
     )
     seconds = pd.read_csv(first.settings.out / "seconds.csv")
-    assert (seconds["seconds"] > 0).all()
+    assert min(seconds["seconds"].tolist()) > 0
 
 
 def test_the_report_says_what_was_chosen_and_every_method(first: Run) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from lens_steer.evaluation import Interval, holm, interval, ratio_interval, sign_flip
-from lens_steer.evaluation._intervals import Resampling, by_group
+from lens_steer.evaluation._intervals import Resampling, by_group, of_share
 from lens_steer.evaluation._statistics import area, at_budget, statistic_interval
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -293,3 +294,32 @@ def test_the_area_is_the_mean_over_budgets() -> None:
     assert area(nats, values, 0.1) == pytest.approx(0.3, abs=1e-3)
     assert math.isnan(area(nats, values, 0.3))
     assert area(np.array([0.0, 0.3]), np.array([0.5, 0.5]), 0.3) == pytest.approx(0.5)
+
+
+# Shares that no group, or every group, shows.
+
+
+@pytest.mark.parametrize("units", [8, 20])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_nothing_and_of_all_has_the_exact_end_of_as_many_coins(
+    units: int, share: float
+) -> None:
+    found = of_share(Interval(share, share, share), units)
+    exact = binomtest(int(share * units), units).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def test_other_intervals_stay_as_they_are() -> None:
+    for found in (Interval(0.5, 0.5, 0.5), Interval(0.0, 0.0, 0.1), Interval(1.0, 0.9, 1.0)):
+        assert of_share(found, 8) == found
+    assert of_share(Interval(0.0, 0.0, 0.0), 1) == Interval(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("groups", [8, 20, 80])
+def test_a_rare_share_is_held_at_least_as_often_as_said(groups: int) -> None:
+    draw, held = np.random.default_rng(1), 0
+    for trial in range(300):
+        values = (draw.random(groups) < 0.05).astype(float)
+        around = of_share(interval(torch.from_numpy(values), seed=trial, resamples=500), groups)
+        held += around.low <= 0.05 <= around.high
+    assert held / 300 >= 0.9

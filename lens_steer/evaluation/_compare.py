@@ -57,7 +57,7 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     | `failed` | texts that are empty or known to be ill-formed; they are scored too |
     | `at_0.1` ... | behaviour where the realised `kl` is 0.1; NaN if no strength tried reaches it |
     | `area` | mean behaviour over budgets up to the largest |
-    | `change`, `p`, `p_holm` | against `unsteered`: paired; signs of groups flipped, given the fits |
+    | `change`, `p`, `p_holm` | against `unsteered`: paired; signs of groups flipped; Holm |
     | `seconds` | time of generation over that of the unsteered model |
 
     `*_low` and `*_high` are 95 % intervals over groups of prompts, fits and seeds.

@@ -11,7 +11,7 @@ import numpy as np
 from lens_steer.evaluation._cells import Array, Cells, all_groups
 from lens_steer.evaluation._contest import REFERENCES
 from lens_steer.evaluation._divergence import efficiency
-from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation._intervals import Interval, of_share
 from lens_steer.evaluation._statistics import (
     area,
     at_budget,
@@ -118,14 +118,15 @@ class Comparison:
         row: dict[str, Any] = {"method": method, "behaviour_name": behaviour}
         for name, (statistic, of) in _STATISTICS.items():
             sums = [plain.sums[n[6:]] if n.startswith("plain_") else here.sums[n] for n in of]
-            row |= self._interval(name, statistic, sums)
+            interval = self._share if name in _SHARES else self._interval
+            row |= interval(name, statistic, sums)
         for n in (1, 2):
             row |= _named(f"distinct_{n}", distinct_interval(here.trials, n))
         if method != "unsteered":
             row |= self._change(here, plain)
         for budget in self.terms.budgets:
             curve = self._curve(behaviour, method)
-            row |= self._interval(f"at_{budget:g}", *self._read_off(curve, budget, at_budget))
+            row |= self._share(f"at_{budget:g}", *self._read_off(curve, budget, at_budget))
         row |= self._interval(
             "area", *self._read_off(self._curve(behaviour, method), self.terms.budgets[-1], area)
         )
@@ -139,6 +140,12 @@ class Comparison:
         self, name: str, statistic: Callable[..., Any], sums: Sequence[Array]
     ) -> dict[str, float]:
         return _named(name, statistic_interval(statistic, sums, seed=self.terms.seed))
+
+    def _share(
+        self, name: str, statistic: Callable[..., Any], sums: Sequence[Array]
+    ) -> dict[str, float]:
+        found = statistic_interval(statistic, sums, seed=self.terms.seed)
+        return _named(name, of_share(found, sums[0].shape[-1]))
 
     def _change(self, here: Cells, plain: Cells) -> dict[str, float]:
         sums = [c.sums[n] for c in (here, plain) for n in ("behaviour", "examples")]
@@ -201,11 +208,13 @@ class Comparison:
             row |= {"multiple": multiple, "shown": cells.trials[0].shown}
             for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "relative_norm", "failed"):
                 statistic, of = _STATISTICS[name]
-                row |= self._interval(name, statistic, [cells.sums[n] for n in of])
+                interval = self._share if name in _SHARES else self._interval
+                row |= interval(name, statistic, [cells.sums[n] for n in of])
             rows.append(row)
         return pd.DataFrame(rows)
 
 
+_SHARES = ("behaviour", "failed")
 _CURVE = ("behaviour", "examples", "kl", "draws")
 
 

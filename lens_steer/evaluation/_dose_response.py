@@ -20,7 +20,7 @@ from lens_steer.evaluation._drawing import (
     means,
 )
 from lens_steer.evaluation._intact import with_intact
-from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation._intervals import Interval, of_share
 from lens_steer.evaluation._statistics import statistic_interval
 
 if TYPE_CHECKING:
@@ -172,5 +172,8 @@ class DoseResponse:
 def _point(method: str, multiple: float, cells: Cells, seed: int) -> DosePoint:
     sums = cells.sums
     shares = (sums["behaviour"], sums["examples"]), (sums["texts"] - sums["failed"], sums["texts"])
-    found = [statistic_interval(np.divide, share, seed=seed) for share in shares]
+    found = [
+        of_share(statistic_interval(np.divide, share, seed=seed), len(cells.groups))
+        for share in shares
+    ]
     return DosePoint(method, multiple, round(float(sums["examples"].sum())), *found)

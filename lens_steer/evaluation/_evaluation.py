@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.evaluation._divergence import efficiency
-from lens_steer.evaluation._intervals import Interval, interval
+from lens_steer.evaluation._intervals import Interval, interval, of_share
 from lens_steer.evaluation._paths import Paths
 from lens_steer.evaluation._wording import distinct, repetition
 
@@ -37,7 +37,8 @@ class Evaluation:
 
     def interval(self, *, seed: int) -> Interval:
         """Mean behaviour with its interval."""
-        return interval(self.behaviour, self.groups, seed=seed)
+        found = interval(self.behaviour, self.groups, seed=seed)
+        return of_share(found, len(set(self.groups)))
 
     def minus(self, other: "Evaluation", *, seed: int) -> Interval:
         """Mean difference in behaviour to another evaluation of the same examples, paired.

@@ -19,7 +19,7 @@ from lens_steer.evaluation._drawing import (
     marks,
     means,
 )
-from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation._intervals import Interval, of_share
 from lens_steer.evaluation._statistics import statistic_interval
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _point(method: str, multiple: float, cells: Cells, plain: Cells, seed: int) 
     own = (plain.sums["behaviour"], plain.sums["examples"])
     found = [
         statistic_interval(np.divide, nats, seed=seed),
-        statistic_interval(np.divide, behaviour, seed=seed),
+        of_share(statistic_interval(np.divide, behaviour, seed=seed), len(cells.groups)),
         statistic_interval(_efficiency, (*behaviour, *own, *nats), seed=seed),
     ]
     return FrontierPoint(method, multiple, n, *found)

@@ -57,6 +57,22 @@ def interval(
     return ratio_interval(*by_group(x, np.ones_like(x), keys), seed=seed, resamples=resamples)
 
 
+def of_share(found: Interval, units: int) -> Interval:
+    """The interval of a share, also where no group, or every group, shows it at all.
+
+    Drawing equals again gives equals. The end that is open is then that of Clopper and Pearson for
+    as many independent units as there are groups: 0 of 8 may be 37 %.
+
+    Args:
+        found: What the bootstrap gives.
+        units: Groups.
+    """
+    if units < 2 or found.low != found.high or found.mean not in (0.0, 1.0):
+        return found
+    reach = 1 - 0.025 ** (1 / units)
+    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach))
+
+
 def by_group(
     above: Float[Array, "*way example"], below: Float[Array, "*way example"], groups: Sequence[Any]
 ) -> tuple[Float[Array, "*way group"], Float[Array, "*way group"]]:
