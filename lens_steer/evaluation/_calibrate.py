@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class CalibrationReport:
             for crossing in self.crossings:
                 axes.axvline(crossing, color="C7", lw=0.8)
             axes.plot(self.strength, self.realised, "s", color="C3", label="taken")
-            axes.set(xlabel="strength", ylabel=_NAMES[self.quantity])
+            axes.set(xlabel="strength", ylabel=fill(_NAMES[self.quantity], 34))
             axes.legend(title=f"{self.shape}; crossings: vertical lines")
         return figure
 
