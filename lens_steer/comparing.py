@@ -19,11 +19,12 @@ from lens_steer.evaluation import (
     DoseResponse,
     EnergyMap,
     Frontier,
+    Terms,
     Trial,
     paces,
 )
 from lens_steer.figures import make_folder, save_figure, write_whole
-from lens_steer.journal import Journal
+from lens_steer.journal import Journal, kept_rows
 from lens_steer.models import SteerableModel, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.searching import search
@@ -65,6 +66,24 @@ def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
             say(line)
     say(f"written  {', '.join(sorted(p.name for p in settings.out.iterdir()))} in {settings.out}")
     return found
+
+
+def read(folder: str | Path) -> Comparison:
+    """The comparison that `lens-steer compare` kept in a folder, whole or not: for tables, figures.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    path = Path(folder) / "trials.jsonl"
+    rows = kept_rows(path) if path.is_file() else []
+    if not rows:
+        raise ValueError(f"no trials in {str(path)!r}: expected what lens-steer compare wrote")
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in rows[0]["terms"]["terms"].items()
+    }
+    terms = Terms(**given)
+    return Comparison(tuple(Trial.of_row(_trial(row)) for row in rows), terms, {})
 
 
 def _compared(

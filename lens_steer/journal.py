@@ -25,10 +25,9 @@ class Journal:
         found = _rows(path) if path.is_file() else []
         for row in found:
             self._check(row)
-        whole = [row for row in found if _count(found, row) == row["rows"]]
-        self.rows = whole
+        self.rows = _whole(found)
         if path.is_file():
-            text = "".join(map(_line, whole))
+            text = "".join(map(_line, self.rows))
             if path.read_text(encoding="utf-8") != text:
                 write_whole(path, lambda place: place.write_text(text, encoding="utf-8"))
 
@@ -58,6 +57,19 @@ class Journal:
             raise ValueError(
                 f"{str(self._path)!r} is of a run on other terms ({told}): choose another folder"
             )
+
+
+def kept_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of all finished units of a file, as they are.
+
+    Raises:
+        ValueError: If a line is damaged.
+    """
+    return _whole(_rows(path))
+
+
+def _whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if _count(rows, row) == row["rows"]]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -90,6 +90,16 @@ def test_the_tables_on_disk_are_those_of_the_comparison(first: Run) -> None:
     assert min(seconds["seconds"].tolist()) > 0
 
 
+def test_a_folder_is_read_again_for_its_tables_and_figures(first: Run, tmp_path: Path) -> None:
+    again = comparing.read(first.settings.out)
+    assert again.terms == TERMS
+    pd.testing.assert_frame_equal(
+        again.table().drop(columns="seconds"), first.found.table().drop(columns="seconds")
+    )
+    with pytest.raises(ValueError, match="no trials in .*expected what lens-steer compare wrote"):
+        comparing.read(tmp_path)
+
+
 def test_the_report_says_what_was_chosen_and_every_method(first: Run) -> None:
     text = "\n".join(first.said)
     assert "chosen   nouns: CAA(" in text

@@ -750,3 +750,30 @@ def test_save_leaves_a_file_alone_when_csv_cannot_hold_the_pairs(
 def test_parts_of_a_split_can_be_saved(tmp_path: Path) -> None:
     for part in many().split(0.5, 0.5, seed=0):
         assert saved(part, tmp_path, ".csv") == part
+
+
+def test_drawn_again_are_whole_groups_and_as_many() -> None:
+    rows = [(f"The {x} {i}", " was", " is", x) for x in "abcdef" for i in range(3)]
+    pairs = ContrastivePairs.of(rows, name="letters")
+    again = pairs.resample(seed=3)
+    assert (again.name, again.paired, len(again)) == ("letters", True, len(pairs))
+    counts = {x: sum(e.group == x for e in again.desired) for x in "abcdef"}
+    assert all(count % 3 == 0 for count in counts.values())
+    assert max(counts.values()) > 3  # one was drawn twice
+    assert {e.prompt for e in again.desired} <= {e.prompt for e in pairs.desired}
+    assert again == pairs.resample(seed=3) != pairs.resample(seed=4)
+
+
+def test_drawn_again_without_one_of_the_sides_is_refused() -> None:
+    pairs = ContrastivePairs.unpaired(["a"], ["b"])
+    found = [pairs.resample(seed=seed) for seed in range(20) if _has_both(pairs, seed)]
+    assert all(len(each.desired) == len(each.undesired) == 1 for each in found)
+    bad = next(seed for seed in range(20) if not _has_both(pairs, seed))
+    with pytest.raises(ValueError, match="at least one of either"):
+        pairs.resample(seed=bad)
+
+
+def _has_both(pairs: ContrastivePairs, seed: int) -> bool:
+    import numpy as np
+
+    return len(set(np.random.default_rng(seed).integers(2, size=2).tolist())) == 2

@@ -129,3 +129,17 @@ def test_add_hook_replaces_the_activation_by_what_the_hook_returns(model: Any) -
         after = model(tokens)
     assert not torch.allclose(before, during, atol=1e-2)
     assert torch.equal(before, after)
+
+
+def test_hook_points_are_remembered_for_a_model_and_let_it_go(fresh_model: Any) -> None:
+    import gc
+    import weakref
+
+    model = fresh_model("llama")
+    first = hook_point(model, Site(1))
+    assert hook_point(model, Site(1)) is first
+    assert model.hook_dict["blocks.1.hook_resid_post"] is first
+    seen = weakref.ref(model)
+    del model, first
+    gc.collect()
+    assert seen() is None
