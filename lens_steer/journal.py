@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def kept_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if _count(rows, row) == row["rows"]]
+    counts = Counter(json.dumps(row["unit"]) for row in rows)
+    return [row for row in rows if counts[json.dumps(row["unit"])] == row["rows"]]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -85,10 +87,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path} line {number} is damaged ({error}): remove it") from error
         found.append(row)
     return found
-
-
-def _count(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> int:
-    return sum(other["unit"] == row["unit"] for other in rows)
 
 
 def _line(row: Mapping[str, Any]) -> str:
