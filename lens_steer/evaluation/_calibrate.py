@@ -138,8 +138,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
             each = [(method.with_strength(strength),) for strength in tried]
             if quantity == "relative_norm":
                 return [sizes.relative_norm for sizes in texts.sizes(model, each)]
-            nats = texts.nats(model, each, progress=progress).sum(dim=1)
-            return (nats / texts.draws.sum()).tolist()
+            return texts.kl(model, each, progress=progress)
 
     report = search(measure, quantity, target, grid, refine=quantity != "behaviour")
     return replace(method.with_strength(report.strength), report=report)

@@ -12,9 +12,8 @@ from lens_steer.evaluation._trials import Trial
 
 Array = np.ndarray
 
-# What is summed over the examples or texts of a group.
-BY_EXAMPLE = ("behaviour", "examples")
-BY_TEXT = ("kl", "draws", "surprise", "tokens", "texts", "failed", "formed")
+# What is summed over the texts of a group, beside how many there are and have failed.
+OF_PATHS = ("kl", "draws", "surprise", "tokens")
 FIXED = ("kl_fixed", "fixed_draws", "relative", "mahalanobis", "positions")
 
 
@@ -70,11 +69,10 @@ def _keys(models: list[str], fits: list[int], seeds: list[int]) -> list[tuple[st
 def _sums(trial: Trial, groups: Sequence[Any]) -> dict[str, Array]:
     found, index = trial.found, {group: i for i, group in enumerate(groups)}
     assert found.paths is not None  # every trial is measured
-    formed = found.failed * 0 + 1 if found.well_formed is None else found.well_formed
     examples = {"behaviour": found.behaviour, "examples": found.behaviour * 0 + 1}
-    texts: dict[str, Any] = {name: getattr(found.paths, name) for name in BY_TEXT[:4]}
+    texts: dict[str, Any] = {name: getattr(found.paths, name) for name in OF_PATHS}
     counted = torch.ones_like(found.paths.kl)
-    texts |= {"texts": counted, "failed": found.failed, "formed": formed}
+    texts |= {"texts": counted, "failed": found.failed}
     if trial.fixed is not None:
         values = (getattr(trial.fixed, n) for n in ("kl", "draws", *FIXED[2:]))
         texts |= dict(zip(FIXED, values, strict=True))

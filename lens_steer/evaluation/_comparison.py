@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lens_steer.evaluation._cells import Array, Cells, all_groups
-from lens_steer.evaluation._contest import REFERENCES
-from lens_steer.evaluation._divergence import efficiency
-from lens_steer.evaluation._intervals import Interval, of_share
+from lens_steer.evaluation._contest import in_order
+from lens_steer.evaluation._quantities import QUANTITIES, quantity
 from lens_steer.evaluation._statistics import (
     area,
     at_budget,
     distinct_interval,
     holm,
+    share_interval,
     sign_flip,
     statistic_interval,
 )
@@ -65,9 +65,7 @@ class Comparison:
 
     def methods(self, behaviour: str) -> tuple[str, ...]:
         """Names, references first."""
-        own = [t.method for t in self.trials if t.behaviour_name == behaviour]
-        known = [name for name in REFERENCES if name in own]
-        return tuple(dict.fromkeys((*known, *own)))
+        return in_order(t.method for t in self.trials if t.behaviour_name == behaviour)
 
     def cells(self, behaviour: str, method: str, multiple: float = 1.0) -> Cells:
         """Sums of one method at one strength (the unsteered model has only one).
@@ -115,42 +113,31 @@ class Comparison:
 
     def _row(self, behaviour: str, method: str) -> dict[str, Any]:
         here, plain = self.cells(behaviour, method), self.cells(behaviour, "unsteered")
+        seed = self.terms.seed
         row: dict[str, Any] = {"method": method, "behaviour_name": behaviour}
-        for name, (statistic, of) in _STATISTICS.items():
-            sums = [plain.sums[n[6:]] if n.startswith("plain_") else here.sums[n] for n in of]
-            interval = self._share if name in _SHARES else self._interval
-            row |= interval(name, statistic, sums)
+        for name in QUANTITIES:
+            row |= quantity(name, here, plain, seed=seed).columns(name)
         for n in (1, 2):
-            row |= _named(f"distinct_{n}", distinct_interval(here.trials, n))
+            row |= distinct_interval(here.trials, n).columns(f"distinct_{n}")
         if method != "unsteered":
             row |= self._change(here, plain)
+        curve = self._curve(behaviour, method)
         for budget in self.terms.budgets:
-            curve = self._curve(behaviour, method)
-            row |= self._share(f"at_{budget:g}", *self._read_off(curve, budget, at_budget))
-        row |= self._interval(
-            "area", *self._read_off(self._curve(behaviour, method), self.terms.budgets[-1], area)
-        )
+            found = share_interval(*self._read_off(curve, budget, at_budget), seed=seed)
+            row |= found.columns(f"at_{budget:g}")
+        most = self._read_off(curve, self.terms.budgets[-1], area)
+        row |= statistic_interval(*most, seed=seed).columns("area")
         nats = np.concatenate([t.found.paths.kl.numpy() for t in here.trials if t.found.paths])
         row |= {"kl_median": float(np.median(nats)), "kl_95": float(np.quantile(nats, 0.95))}
         repeats = [trial.found.repetition for trial in here.trials]
         row |= {"repetition": float(np.mean(repeats)), "fits": len({t.fit for t in here.trials})}
         return row | {"seconds": self.seconds.get((behaviour, method), float("nan"))}
 
-    def _interval(
-        self, name: str, statistic: Callable[..., Any], sums: Sequence[Array]
-    ) -> dict[str, float]:
-        return _named(name, statistic_interval(statistic, sums, seed=self.terms.seed))
-
-    def _share(
-        self, name: str, statistic: Callable[..., Any], sums: Sequence[Array]
-    ) -> dict[str, float]:
-        found = statistic_interval(statistic, sums, seed=self.terms.seed)
-        return _named(name, of_share(found, sums[0].shape[-1]))
-
     def _change(self, here: Cells, plain: Cells) -> dict[str, float]:
         sums = [c.sums[n] for c in (here, plain) for n in ("behaviour", "examples")]
-        found = self._interval("change", _difference, sums)
-        return found | {"p": sign_flip(group_differences(here, plain), seed=self.terms.seed)}
+        seed = self.terms.seed
+        found = statistic_interval(_difference, sums, seed=seed).columns("change")
+        return found | {"p": sign_flip(group_differences(here, plain), seed=seed)}
 
     def _curve(self, behaviour: str, method: str) -> list[Cells]:
         """Out from no steering."""
@@ -195,7 +182,8 @@ class Comparison:
             def gap(*totals: Any, read: Any = read, half: int = half) -> Any:
                 return read(*totals[:half]) - read(*totals[half:])
 
-            row |= self._interval(f"at_{budget:g}", gap, [*left, *right])
+            apart = statistic_interval(gap, [*left, *right], seed=self.terms.seed)
+            row |= apart.columns(f"at_{budget:g}")
         return row
 
     def points(self) -> "pd.DataFrame":
@@ -206,15 +194,13 @@ class Comparison:
         for (behaviour, method, multiple), cells in self._cells.items():
             row: dict[str, Any] = {"behaviour_name": behaviour, "method": method}
             row |= {"multiple": multiple, "shown": cells.trials[0].shown}
+            plain = self.cells(behaviour, "unsteered")
             for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "relative_norm", "failed"):
-                statistic, of = _STATISTICS[name]
-                interval = self._share if name in _SHARES else self._interval
-                row |= interval(name, statistic, [cells.sums[n] for n in of])
+                row |= quantity(name, cells, plain, seed=self.terms.seed).columns(name)
             rows.append(row)
         return pd.DataFrame(rows)
 
 
-_SHARES = ("behaviour", "failed")
 _CURVE = ("behaviour", "examples", "kl", "draws")
 
 
@@ -231,43 +217,8 @@ def _check_alike(parts: dict[tuple[str, str, float], list[Trial]]) -> None:
                 )
 
 
-def _ratio(above: Any, below: Any) -> Any:
-    return above / below
-
-
 def _difference(a: Any, n: Any, b: Any, m: Any) -> Any:
     return a / n - b / m
-
-
-def _exp_ratio(above: Any, below: Any) -> Any:
-    with np.errstate(over="ignore", invalid="ignore"):  # not a number where every text is empty
-        return np.exp(np.divide(above, below))
-
-
-def _efficiency(shown: Any, n: Any, plain: Any, m: Any, nats: Any, texts: Any) -> Any:
-    each = np.divide(shown, n), np.divide(plain, m), np.divide(nats, texts)
-    return np.vectorize(efficiency, otypes=[float])(*each)
-
-
-# name -> function of sums over cells, and whose; `plain_` are the unsteered model's.
-_STATISTICS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
-    "behaviour": (_ratio, ("behaviour", "examples")),
-    "kl": (_ratio, ("kl", "draws")),
-    "kl_sequence": (_ratio, ("kl", "texts")),
-    "kl_fixed": (_ratio, ("kl_fixed", "fixed_draws")),
-    "efficiency": (
-        _efficiency,
-        ("behaviour", "examples", "plain_behaviour", "plain_examples", "kl", "texts"),
-    ),
-    "perplexity": (_exp_ratio, ("surprise", "tokens")),
-    "relative_norm": (_ratio, ("relative", "positions")),
-    "mahalanobis": (_ratio, ("mahalanobis", "positions")),
-    "failed": (_ratio, ("failed", "texts")),
-}
-
-
-def _named(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def group_differences(one: Cells, other: Cells) -> Array:

@@ -1,6 +1,6 @@
 """Running a comparison, unit by unit: a unit is a method's fit with a seed, at every strength."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -200,6 +200,12 @@ class Contest:
 
     def _trial(self, name: str, fit: int, seed: int, multiple: float, *rest: Any) -> Trial:
         return Trial(name, self.behaviour_name, self.model_name, fit, seed, multiple, *rest)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Each once, references first."""
+    own = list(names)
+    return tuple(dict.fromkeys((*(name for name in REFERENCES if name in own), *own)))
 
 
 def named(methods: Named) -> dict[str, tuple[Intervention, ...]]:

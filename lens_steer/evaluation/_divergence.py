@@ -1,10 +1,13 @@
 """How far one distribution is from another, in nats: of tokens, yes and no, the best of n."""
 
-from math import inf, isfinite, log, nan
+from math import log
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+Array = np.ndarray
 
 _AT_ONCE = 2**22  # probabilities held in float64
 
@@ -48,13 +51,30 @@ def _divergence(
     return (share * gap).sum(dim=-1)
 
 
+def least_nats(
+    shares: Float[Array, "*point"] | float | int, reference: Float[Array, "*point"] | float | int
+) -> Float[Array, "*point"]:
+    """`binary_kl` of many."""
+    from scipy.special import rel_entr
+
+    p, q = np.asarray(shares, dtype=float), np.asarray(reference, dtype=float)
+    return np.asarray(np.maximum(rel_entr(p, q) + rel_entr(1 - p, 1 - q), 0.0))
+
+
 def binary_kl(share: float | int, reference: float | int) -> float:
     """kl(share || reference) of two coins, nats; infinite where the reference rules it out."""
-    total = 0.0
-    for p, q in ((share, reference), (1 - share, 1 - reference)):
-        if p > 0:
-            total += p * log(p / q) if q > 0 else inf
-    return max(total, 0.0)
+    return float(least_nats(share, reference))
+
+
+def efficiencies(
+    shares: Float[Array, "*point"] | float | int,
+    reference: Float[Array, "*point"] | float | int,
+    paid: Float[Array, "*point"] | float | int,
+) -> Float[Array, "*point"]:
+    """`efficiency` of many."""
+    least, nats = least_nats(shares, reference), np.asarray(paid, dtype=float)
+    known = (nats > 0) & np.isfinite(least)
+    return np.where(known, least / np.where(known, nats, 1.0), np.nan)
 
 
 def efficiency(share: float | int, reference: float | int, kl_sequence: float | int) -> float:
@@ -65,8 +85,7 @@ def efficiency(share: float | int, reference: float | int, kl_sequence: float | 
     exactly that. NaN where nothing was paid, and where the behaviour was never seen without
     steering (or always) and is (is not) with it: how rare it is, is then not known.
     """
-    least = binary_kl(share, reference)
-    return least / kl_sequence if kl_sequence > 0 and isfinite(least) else nan
+    return float(efficiencies(share, reference, kl_sequence))
 
 
 def best_of_n_kl(n: int) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from lens_steer.evaluation._intervals import Interval, interval
-from lens_steer.evaluation._named import check_named, groups_of_prompts
+from lens_steer.evaluation._named import check_named, groups_of_prompts, place_of
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import (
@@ -102,13 +102,13 @@ class DivergenceReport:
 
     def by_token(self, name: str, token: int) -> Interval:
         """The share of texts that have parted at this token or before."""
-        row = self._row(name)
+        row = place_of(name, self.names)
         gone = self.parted[row] & (self.first[row] <= token)
         return interval(gone.double(), self.groups, seed=self.seed)
 
     def median(self, name: str) -> float:
         """The token by which half of the texts have parted; infinite if they have not."""
-        row = self._row(name)
+        row = place_of(name, self.names)
         times = torch.where(self.parted[row], self.first[row].double(), torch.inf)
         return float(times.sort().values[(len(times) - 1) // 2])
 
@@ -151,23 +151,21 @@ class DivergenceReport:
         axes.set(ylabel="texts that part there" if step == 1 else f"texts per {step} tokens")
 
     def _label(self, name: str) -> str:
-        median, never = self.median(name), 1 - self.parted[self._row(name)].double().mean()
+        median, never = (
+            self.median(name),
+            1 - self.parted[place_of(name, self.names)].double().mean(),
+        )
         shown = "none" if np.isinf(median) else f"{median:g}"
         return f"{name} ({shown}; {never:.0%})"
 
     def _share(self, axes: Any, name: str, colour: str, last: int) -> None:
-        row = self._row(name)
+        row = place_of(name, self.names)
         tokens = sorted({0, last + last // 10 + 1, *self.first[row][self.parted[row]].tolist()})
         found = [self.by_token(name, token) for token in tokens]
         style = ("-", "--", "-.", ":")[row % 4]
         axes.step(tokens, [each.mean for each in found], style, where="post", color=colour)
         band = [each.low for each in found], [each.high for each in found]
         axes.fill_between(tokens, *band, step="post", color=colour, alpha=0.2, lw=0)
-
-    def _row(self, name: str) -> int:
-        if name not in self.names:
-            raise ValueError(f"no method {name!r} in this report: expected one of {self.names}")
-        return self.names.index(name)
 
 
 def parting(

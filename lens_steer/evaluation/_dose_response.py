@@ -13,15 +13,14 @@ from lens_steer.evaluation._drawing import (
     all_methods,
     check_behaviour,
     colours,
-    columns,
     errors,
     legend_below,
     marks,
     means,
 )
 from lens_steer.evaluation._intact import with_intact
-from lens_steer.evaluation._intervals import Interval, of_share
-from lens_steer.evaluation._statistics import statistic_interval
+from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation._statistics import share_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +94,7 @@ class DoseResponse:
         for dose in self.doses:
             row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": dose.method}
             for name in ("ed50", "cd50", "window"):
-                row |= columns(name, getattr(dose, name))
+                row |= getattr(dose, name).columns(name)
             rows.append(row | {"largest": dose.largest})
         return pd.DataFrame(rows)
 
@@ -107,9 +106,7 @@ class DoseResponse:
         for point in (self.unsteered, *self.points):
             row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": point.method}
             row |= {"multiple": point.multiple, "n": point.n}
-            rows.append(
-                row | columns("behaviour", point.behaviour) | columns("intact", point.intact)
-            )
+            rows.append(row | point.behaviour.columns("behaviour") | point.intact.columns("intact"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -172,8 +169,5 @@ class DoseResponse:
 def _point(method: str, multiple: float, cells: Cells, seed: int) -> DosePoint:
     sums = cells.sums
     shares = (sums["behaviour"], sums["examples"]), (sums["texts"] - sums["failed"], sums["texts"])
-    found = [
-        of_share(statistic_interval(np.divide, share, seed=seed), len(cells.groups))
-        for share in shares
-    ]
+    found = [share_interval(np.divide, share, seed=seed) for share in shares]
     return DosePoint(method, multiple, round(float(sums["examples"].sum())), *found)

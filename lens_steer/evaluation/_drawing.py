@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._contest import REFERENCES
+from lens_steer.evaluation._contest import REFERENCES, in_order
 from lens_steer.evaluation._intervals import Interval
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def _assigned(methods: Sequence[str], fixed: dict[str, str], free: Sequence[str]
 
 def all_methods(comparison: Comparison) -> tuple[str, ...]:
     """Of all behaviours, references first."""
-    own = [name for b in comparison.behaviours for name in comparison.methods(b)]
-    known = [name for name in REFERENCES if name in own]
-    return tuple(dict.fromkeys((*known, *own)))
+    return in_order(trial.method for trial in comparison.trials)
 
 
 def check_behaviour(comparison: Comparison, behaviour: str) -> None:
@@ -72,11 +70,6 @@ def errors(found: Sequence[Interval]) -> Float[Array, "end point"]:
     ends = np.array([[x.mean - x.low, x.high - x.mean] for x in found], dtype=float)
     ends = ends.reshape(-1, 2)
     return np.where(np.isfinite(ends), np.maximum(ends, 0.0), np.nan).T
-
-
-def columns(name: str, found: Interval) -> dict[str, float]:
-    """Of a table."""
-    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def legend_below(figure: "Figure", axes: Any, title: str, *, columns: int = 2) -> None:

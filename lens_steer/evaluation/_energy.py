@@ -11,7 +11,6 @@ from lens_steer.evaluation._drawing import (
     all_methods,
     check_behaviour,
     colours,
-    columns,
     errors,
     legend_below,
     means,
@@ -79,7 +78,7 @@ class EnergyMap:
             for layer, found in shares.items():
                 row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": name}
                 row |= {"multiple": self.multiple, "layer": layer, "n": self.n[name]}
-                rows.append(row | columns("energy", found))
+                rows.append(row | found.columns("energy"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":

@@ -81,6 +81,17 @@ class FixedTexts:
                 bar.update(len(part))
         return found
 
+    def kl(
+        self, model: SteerableModel, each: Sequence[Methods], *, progress: bool = False
+    ) -> list[float]:
+        """`kl_fixed` of every method: nats per token, over all texts.
+
+        Raises:
+            ValueError: If a method does not fit the model.
+        """
+        nats = self.nats(model, each, progress=progress).sum(dim=1)
+        return (nats / self.draws.sum()).tolist()
+
     def sizes(self, model: SteerableModel, each: Sequence[Methods]) -> list[EditSizes]:
         """How large every method's edits are along the texts.
 

@@ -9,18 +9,18 @@ from jaxtyping import Float
 
 from lens_steer.evaluation._cells import Cells
 from lens_steer.evaluation._comparison import Comparison
+from lens_steer.evaluation._divergence import least_nats
 from lens_steer.evaluation._drawing import (
     all_methods,
     check_behaviour,
     colours,
-    columns,
     errors,
     legend_below,
     marks,
     means,
 )
-from lens_steer.evaluation._intervals import Interval, of_share
-from lens_steer.evaluation._statistics import statistic_interval
+from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation._quantities import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ class Frontier:
             row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": point.method}
             row |= {"multiple": point.multiple, "n": point.n}
             for name in ("kl_sequence", "behaviour", "efficiency"):
-                row |= columns(name, getattr(point, name))
+                row |= getattr(point, name).columns(name)
             rows.append(row | {"floor": float(self.floor(np.array(point.behaviour.mean)))})
         return pd.DataFrame(rows)
 
@@ -169,31 +169,7 @@ class Frontier:
         return 1.3 * max(1.0, *(x for pair in found for x in pair if np.isfinite(x)))
 
 
-def least_nats(
-    shares: Float[Array, "*point"] | float, reference: Float[Array, "*point"] | float
-) -> Float[Array, "*point"]:
-    """Binary kl(share || reference) in nats, of many; see `binary_kl`."""
-    from scipy.special import rel_entr
-
-    p, q = np.asarray(shares, dtype=float), np.asarray(reference, dtype=float)
-    return np.asarray(np.maximum(rel_entr(p, q) + rel_entr(1 - p, 1 - q), 0.0))
-
-
 def _point(method: str, multiple: float, cells: Cells, plain: Cells, seed: int) -> FrontierPoint:
-    sums, n = cells.sums, round(float(cells.sums["examples"].sum()))
-    behaviour, nats = (sums["behaviour"], sums["examples"]), (sums["kl"], sums["texts"])
-    own = (plain.sums["behaviour"], plain.sums["examples"])
-    found = [
-        statistic_interval(np.divide, nats, seed=seed),
-        of_share(statistic_interval(np.divide, behaviour, seed=seed), len(cells.groups)),
-        statistic_interval(_efficiency, (*behaviour, *own, *nats), seed=seed),
-    ]
-    return FrontierPoint(method, multiple, n, *found)
-
-
-def _efficiency(*totals: Any) -> Any:
-    shown, n, plain, m, nats, texts = (np.asarray(x, dtype=float) for x in totals)
-    paid = nats / texts
-    least = least_nats(shown / n, plain / m)
-    known = (paid > 0) & np.isfinite(least)
-    return np.where(known, least / np.where(known, paid, 1.0), np.nan)
+    names = ("kl_sequence", "behaviour", "efficiency")
+    found = [quantity(name, cells, plain, seed=seed) for name in names]
+    return FrontierPoint(method, multiple, round(float(cells.sums["examples"].sum())), *found)

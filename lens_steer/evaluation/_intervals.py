@@ -29,6 +29,10 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Of a table: the mean under its name, the ends as `*_low` and `*_high`."""
+        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def interval(
     values: Float[Tensor, " example"],

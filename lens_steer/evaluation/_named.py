@@ -1,6 +1,6 @@
 """Methods by the names they have in tables and figures, and what prompts are grouped by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lens_steer.evaluation._calibrate import checked
 from lens_steer.models import SteerableModel
@@ -23,6 +23,17 @@ def check_named(
             raise ValueError(f"got {name!r}: {method!r}, expected a name and a steering method")
         checked(method, pairs, model)
     return dict(methods)
+
+
+def place_of(name: str, names: Sequence[str]) -> int:
+    """The row of a method in a report.
+
+    Raises:
+        ValueError: If it is not in there.
+    """
+    if name not in names:
+        raise ValueError(f"no method {name!r} in this report: expected one of {tuple(names)}")
+    return names.index(name)
 
 
 def groups_of_pairs(pairs: ContrastivePairs) -> tuple[str, ...]:

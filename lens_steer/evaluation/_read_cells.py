@@ -83,8 +83,7 @@ class Cell:
             return self
 
         def measure(tried: Sequence[float]) -> list[float]:
-            nats = texts.nats(model, [(method.with_strength(s),) for s in tried])
-            return (nats.sum(dim=1) / texts.draws.sum()).tolist()
+            return texts.kl(model, [(method.with_strength(s),) for s in tried])
 
         known = dict(zip(grid, measure(grid), strict=True))
         try:

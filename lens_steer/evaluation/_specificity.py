@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from lens_steer.evaluation._comparison import Comparison
 from lens_steer.evaluation._doses import half_dose, strengths
-from lens_steer.evaluation._drawing import check_behaviour, columns
+from lens_steer.evaluation._drawing import check_behaviour
 from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation._statistics import at_budget, statistic_interval
 
@@ -86,7 +86,7 @@ class Specificity:
             for j, behaviour in enumerate(self.behaviours):
                 row: dict[str, Any] = {"method": method, "meant_for": self.behaviours[i]}
                 row |= {"ed50": self.doses[i], "measured": behaviour, "n": self.n[j]}
-                rows.append(row | columns("specificity", self.entries[i][j]))
+                rows.append(row | self.entries[i][j].columns("specificity"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":

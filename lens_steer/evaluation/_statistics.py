@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lens_steer.evaluation._intervals import Interval, Resampling
+from lens_steer.evaluation._intervals import Interval, Resampling, of_share
 from lens_steer.evaluation._trials import Trial
 from lens_steer.evaluation._wording import distinct, distinct_without
 
@@ -40,6 +40,11 @@ def statistic_interval(
         influence += _slope(statistic, totals, i) * x
     low, high = drawn.levels(influence - influence.mean(), resampled)
     return Interval(value, low, high)
+
+
+def share_interval(statistic: Statistic, sums: Sequence[Array], *, seed: int) -> Interval:
+    """`statistic_interval` of a share, which no group or every group may show: see `of_share`."""
+    return of_share(statistic_interval(statistic, sums, seed=seed), sums[0].shape[-1])
 
 
 def _alike(sums: Sequence[Array]) -> list[Array]:

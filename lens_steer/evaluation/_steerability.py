@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lens_steer.evaluation._intervals import Interval, interval
 from lens_steer.evaluation._likelihood import preference
-from lens_steer.evaluation._named import check_named, groups_of_pairs
+from lens_steer.evaluation._named import check_named, groups_of_pairs, place_of
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention, Scope
@@ -103,11 +103,11 @@ class SteerabilityReport:
 
     def slope(self, name: str) -> Interval:
         """A method's mean slope."""
-        return interval(self.slopes[self._row(name)], self.groups, seed=self.seed)
+        return interval(self.slopes[place_of(name, self.names)], self.groups, seed=self.seed)
 
     def anti_steerable(self, name: str) -> Interval:
         """The share of pairs that a method moves the wrong way: slope below 0."""
-        negative = (self.slopes[self._row(name)] < 0).double()
+        negative = (self.slopes[place_of(name, self.names)] < 0).double()
         return interval(negative, self.groups, seed=self.seed)
 
     def table(self) -> "pd.DataFrame":
@@ -129,7 +129,7 @@ class SteerabilityReport:
             row: dict[str, Any] = {"method": name}
             found = {"slope": self.slope(name), "anti_steerable": self.anti_steerable(name)}
             for key, each in found.items():
-                row |= {key: each.mean, f"{key}_low": each.low, f"{key}_high": each.high}
+                row |= each.columns(key)
             counts = {"pairs": len(self.groups), "groups": len(set(self.groups))}
             rows.append({**row, "step_error": error, **counts})
         return pd.DataFrame(rows)
@@ -171,11 +171,6 @@ class SteerabilityReport:
         ]
         axes.set_xticks(places, labels, fontsize=8)
         axes.set(xlim=(-0.6, len(places) - 0.4), xlabel="share with its 95 % interval over groups")
-
-    def _row(self, name: str) -> int:
-        if name not in self.names:
-            raise ValueError(f"no method {name!r} in this report: expected one of {self.names}")
-        return self.names.index(name)
 
 
 def _slopes(

@@ -13,7 +13,6 @@ from lens_steer.evaluation._drawing import (
     all_methods,
     check_behaviour,
     colours,
-    columns,
     errors,
     legend_below,
 )
@@ -93,8 +92,8 @@ class CostTails:
         for tail in self.tails:
             row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": tail.method}
             row |= {"multiple": self.multiple, "n": len(tail.nats)}
-            row |= columns("kl_mean", tail.mean) | columns("kl_median", tail.median)
-            rows.append(row | columns("kl_95", tail.high))
+            row |= tail.mean.columns("kl_mean") | tail.median.columns("kl_median")
+            rows.append(row | tail.high.columns("kl_95"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
