@@ -313,9 +313,8 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(*args: Any, **options: Any) -> Any:
         raise AssertionError("work was begun")
 
-    for place in ("_fixed.continuations", "_evaluate.continuations_of_each"):
+    for place in ("_fixed.continuations", "_evaluate.sampled"):
         monkeypatch.setattr(f"lens_steer.evaluation.{place}", busy)
-    monkeypatch.setattr("lens_steer.evaluation._evaluate.continuations", busy)
 
 
 @pytest.mark.usefixtures("untyped", "idle")

@@ -27,7 +27,7 @@ from lens_steer.evaluation import (
     repetition,
 )
 from lens_steer.evaluation._edits import edit_sizes, positions_of
-from lens_steer.evaluation._paths import Written, along, even_batches, written
+from lens_steer.evaluation._paths import Written, along, even_batches, sampled, written
 from lens_steer.evaluation._wording import distinct_without
 from lens_steer.models import attach, decode_budget
 from lens_steer.organism._genres import genres
@@ -286,6 +286,53 @@ def test_nats_do_not_depend_on_the_batch_nor_on_the_other_methods(bridge: Any, s
         assert together.kl[i].item() == pytest.approx(alone.kl.item(), abs=NATS, rel=1e-4)
         assert together.surprise[i].item() == pytest.approx(alone.surprise.item(), abs=1e-4)
     assert together.kl[1] == 0
+
+
+@pytest.mark.parametrize("scope", ["last", "prompt", "generated", "all", (1, 4)])
+@pytest.mark.parametrize("token_budget", [1, 100, None])
+def test_nats_taken_while_sampling_are_those_along_the_texts(
+    model: Any, scope: Any, token_budget: int | None
+) -> None:
+    rows = [encode_prompt(model, text) for text in ("The cat sat", "A dog", "The mat on the cat")]
+    methods = [(push(model, size=2.0),), (), (push(model, layer=2), Scale())]
+    for temperature in (0.0, 3.0):  # hot: some texts end early, and leave the batch
+        texts, found = sampled(
+            *(model, rows, methods),
+            sampling=Sampling(temperature, seed=0),
+            max_new_tokens=9,
+            scope=scope,
+            token_budget=token_budget,
+        )
+        owners = [own for own in methods for _ in rows]
+        expected = along(model, texts, owners, temperature=temperature, scope=scope)
+        for name in ("kl", "surprise", "draws", "tokens"):
+            here, there = getattr(found, name), getattr(expected, name)
+            torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4, equal_nan=True)
+        alone = sampled(
+            *(model, rows, [()]), sampling=Sampling(temperature, seed=0), max_new_tokens=9
+        )
+        assert alone[0] == texts[len(rows) : 2 * len(rows)]
+
+
+def test_nats_taken_while_sampling_know_a_method_that_prepares(bridge: Any) -> None:
+    rows, methods = [encode_prompt(bridge, "The cat sat")], [(push(bridge),), (Prepared(),), ()]
+    texts, found = sampled(bridge, rows, methods, sampling=Sampling(seed=0), max_new_tokens=5)
+    for i, own in enumerate(methods):
+        expected = along(bridge, [texts[i]], [own], temperature=1.0)
+        assert found.kl[i].item() == pytest.approx(expected.kl.item(), abs=1e-6, rel=1e-4)
+    assert found.kl[1] > 0
+    assert found.kl[2] == pytest.approx(0, abs=1e-9)
+
+
+def test_texts_that_end_are_paid_for_to_their_end(llama: Any) -> None:
+    rows = [encode_prompt(llama, f"The cat {'sat ' * i}") for i in range(12)]
+    texts, found = sampled(
+        *(llama, rows, [(push(llama),)]), sampling=Sampling(20.0, seed=1), max_new_tokens=60
+    )
+    assert len({text.draws for text in texts}) > 3
+    expected = along(llama, texts, [(push(llama),)] * len(texts), temperature=20.0)
+    torch.testing.assert_close(found.kl, expected.kl, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(found.surprise, expected.surprise, atol=1e-3, rtol=1e-5)
 
 
 def test_scope_generated_leaves_the_first_draw_alone(llama: Any) -> None:

@@ -464,7 +464,7 @@ def test_without_a_judge_every_method_has_its_own_preference(
 
 def test_batches_of_methods_do_not_change_a_text(llama: Any, pairs: ContrastivePairs) -> None:
     rows = prompt_rows(llama, pairs.prompts, 5)
-    methods = (push(llama), None, -push(llama))
+    methods = ((push(llama),), (), (-push(llama),))
     found = [
         continuations_of_each(
             *(llama, rows, methods),

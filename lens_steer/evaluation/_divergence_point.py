@@ -85,7 +85,7 @@ class DivergenceReport:
         named = check_named(methods, pairs, model)
         rows = prompt_rows(model, pairs.prompts, max_new_tokens)
         unsteered, *each = continuations_of_each(
-            *(model, rows, [None, *named.values()]),
+            *(model, rows, [(), *((method,) for method in named.values())]),
             sampling=Sampling(0.0),
             max_new_tokens=max_new_tokens,
             scope=scope,

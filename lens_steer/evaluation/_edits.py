@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens_steer.evaluation._paths import Methods, Written, each_by_its_own, even_batches
+from lens_steer.evaluation._paths import Written, each_by_its_own, even_batches
 from lens_steer.models import SteerableModel, attach, forward, hooked, read, residual_edit
 from lens_steer.sites import Site
-from lens_steer.steering.base import Scope, steered_positions
+from lens_steer.steering.base import Methods, Scope, steered_positions
 from lens_steer.tokens import bos_id, pad
 
 

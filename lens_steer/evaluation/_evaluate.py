@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from lens_steer.evaluation._evaluation import Evaluation
 from lens_steer.evaluation._judges import FormJudge, Judge, scores_of
 from lens_steer.evaluation._likelihood import preference
-from lens_steer.evaluation._paths import Methods, Paths, Written, along, written
+from lens_steer.evaluation._paths import Paths, Written, sampled
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import (
     Intervention,
+    Methods,
     Sampling,
     Scope,
-    continuations,
-    continuations_of_each,
     prompt_rows,
 )
 from lens_steer.tokens import decode_continuation, render
@@ -42,19 +41,15 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     Raises:
         ValueError: As `generate`; without a judge, if the pairs are unpaired.
     """
-    check_scorable(pairs, judge)
-    rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-    sampling = Sampling(temperature, seed=seed)
-    found = continuations(
-        *(model, rows, *methods),
-        sampling=sampling,
+    [found] = _evaluated(
+        *(model, pairs, [methods]),
+        judge=judge,
+        sampling=Sampling(temperature, seed=seed),
         max_new_tokens=max_new_tokens,
         scope=scope,
         token_budget=token_budget,
     )
-    texts = written(rows, found, max_new_tokens)
-    paths = along(model, texts, [methods] * len(texts), temperature=temperature, scope=scope)
-    return evaluation_of(model, pairs, methods, texts, paths, judge=judge, scope=scope)
+    return found
 
 
 def evaluate_each(  # noqa: PLR0913 - as evaluate
@@ -79,10 +74,33 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     Raises:
         ValueError: As `evaluate`.
     """
+    each: list[Methods] = [() if method is None else (method,) for method in methods]
+    return _evaluated(
+        *(model, pairs, each),
+        judge=judge,
+        sampling=Sampling(temperature, seed=seed),
+        max_new_tokens=max_new_tokens,
+        scope=scope,
+        token_budget=token_budget,
+        progress=progress,
+    )
+
+
+def _evaluated(  # noqa: PLR0913 - as evaluate
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    methods: Sequence[Methods],
+    *,
+    judge: Judge | None,
+    sampling: Sampling,
+    max_new_tokens: int,
+    scope: Scope,
+    token_budget: int | None,
+    progress: bool = False,
+) -> list[Evaluation]:
     check_scorable(pairs, judge)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-    sampling = Sampling(temperature, seed=seed)
-    found = continuations_of_each(
+    texts, paths = sampled(
         *(model, rows, methods),
         sampling=sampling,
         max_new_tokens=max_new_tokens,
@@ -90,14 +108,10 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
         token_budget=token_budget,
         progress=progress,
     )
-    each: list[Methods] = [() if method is None else (method,) for method in methods]
-    texts = [text for new in found for text in written(rows, new, max_new_tokens)]
-    owners = [own for own in each for _ in rows]
-    paths = along(model, texts, owners, temperature=temperature, scope=scope)
-    parts = [slice(len(rows) * i, len(rows) * (i + 1)) for i in range(len(each))]
+    parts = [slice(len(rows) * i, len(rows) * (i + 1)) for i in range(len(methods))]
     return [
         evaluation_of(model, pairs, own, texts[part], paths[part], judge=judge, scope=scope)
-        for own, part in zip(each, parts, strict=True)
+        for own, part in zip(methods, parts, strict=True)
     ]
 
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from lens_steer.evaluation._clouds import Cloud, halved, quartiles_of, residuals
 from lens_steer.evaluation._fixed import FixedTexts
 from lens_steer.evaluation._named import check_named
-from lens_steer.evaluation._paths import Methods, Written
+from lens_steer.evaluation._paths import Written
 from lens_steer.evaluation._references import random_like
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import sites_of
-from lens_steer.steering.base import Intervention, Scope
+from lens_steer.steering.base import Intervention, Methods, Scope
 from lens_steer.tokens import encode
 
 if TYPE_CHECKING:

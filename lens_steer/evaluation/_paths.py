@@ -1,4 +1,4 @@
-"""What steering costs along given texts: nats between steered and unsteered at every draw."""
+"""What steering costs along texts: nats between steered and unsteered at every draw."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +10,15 @@ from torch import Tensor
 
 from lens_steer.evaluation._divergence import kl_divergence
 from lens_steer.models import SteerableModel, attach, forward
-from lens_steer.steering.base import Intervention, Scope, steered
+from lens_steer.steering.base import (
+    Draws,
+    Methods,
+    Sampling,
+    Scope,
+    continuations_of_each,
+    steered,
+)
 from lens_steer.tokens import Encoded, batches, eos_id, pad
-
-Methods = tuple[Intervention, ...]  # what steers one text together; none: the model as it is
 
 _LOGITS_AT_ONCE = 2**27  # float32 numbers of one batch: half a gigabyte
 _TOKENS_AT_ONCE, _LONGER, _FEW = 2**12, 1.2, 8  # of a batch: little padding, but not one by one
@@ -78,6 +83,49 @@ def written(
     ]
 
 
+def sampled(  # noqa: PLR0913 - as continuations_of_each
+    model: SteerableModel,
+    rows: Sequence[Sequence[int]],
+    methods: Sequence[Methods],
+    *,
+    sampling: Sampling,
+    max_new_tokens: int,
+    scope: Scope = "last",
+    token_budget: int | None = None,
+    progress: bool = False,
+) -> tuple[list[Written], Paths]:
+    """Continue each row under each of `methods`, compared with the clean model as it is drawn.
+
+    Returns:
+        All texts of the first of `methods`, then those of the second, and so on; what `along` gives
+        for them.
+
+    Raises:
+        ValueError: If a method does not fit the model.
+    """
+    n = len(rows) * len(methods)
+    kl = torch.full((n,), 0.0 if sampling.temperature > 0 else torch.nan).double()
+    surprise, end = torch.zeros(n).double(), eos_id(model)
+
+    def look(draws: Draws) -> None:
+        if sampling.temperature > 0:
+            nats = kl_divergence(draws.steered, draws.clean, temperature=sampling.temperature)
+            kl[draws.of] += nats.cpu()
+        surprise[draws.of] += surprises(draws.clean, draws.tokens, end).cpu()
+
+    found = continuations_of_each(
+        *(model, rows, methods),
+        sampling=sampling,
+        max_new_tokens=max_new_tokens,
+        scope=scope,
+        token_budget=token_budget,
+        progress=progress,
+        look=look,
+    )
+    texts = [text for new in found for text in written(rows, new, max_new_tokens)]
+    return texts, _paths(texts, kl, surprise)
+
+
 def along(  # noqa: PLR0913 - what a path depends on
     model: SteerableModel,
     texts: Sequence[Written],
@@ -100,7 +148,7 @@ def along(  # noqa: PLR0913 - what a path depends on
     """
     others = texts if beside is None else beside
     kl = torch.full((len(texts),), 0.0 if temperature > 0 else torch.nan).double()
-    surprise = torch.zeros(len(texts)).double()
+    surprise, end = torch.zeros(len(texts)).double(), eos_id(model)
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         ours, theirs = [texts[i] for i in batch], [others[i] for i in batch]
         pushed, steered_at = draw_logits(model, ours, [methods[i] for i in batch], scope)
@@ -108,8 +156,9 @@ def along(  # noqa: PLR0913 - what a path depends on
         if temperature > 0:
             nats = kl_divergence(pushed, clean, temperature=temperature)
             kl[batch] = _summed(nats, steered_at, len(batch))
-        surprise[batch] = _summed(_surprise(model, theirs, clean), clean_at, len(batch))
-    return Paths(kl, _counted([t.draws for t in texts]), surprise, _counted(_tokens(texts)))
+        nats = surprises(clean, _drawn(theirs, end), end)
+        surprise[batch] = _summed(nats, clean_at, len(batch))
+    return _paths(texts, kl, surprise)
 
 
 def draw_logits(
@@ -162,17 +211,18 @@ def even_batches(model: SteerableModel, lengths: Sequence[int]) -> Iterator[list
         yield batch[start:]
 
 
-def _surprise(
-    model: SteerableModel, texts: Sequence[Written], logits: Float[Tensor, "draw vocab"]
+def surprises(
+    logits: Float[Tensor, "draw vocab"], tokens: Int[Tensor, " draw"], end: int | None
 ) -> Float[Tensor, " draw"]:
     """Minus the log-probability of each token drawn, 0 for the end."""
-    end = eos_id(model) or 0
-    drawn = [[*t.ids[t.prompt_length :], *[end] * t.ended] for t in texts]
-    counts = [[True] * (t.draws - t.ended) + [False] * t.ended for t in texts]
-    tokens = torch.tensor(sum(drawn, []), dtype=torch.long, device=logits.device)
-    inside = torch.tensor(sum(counts, []), dtype=torch.bool, device=logits.device)
-    scores = logits.double().log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
-    return torch.where(inside, -scores, torch.zeros_like(scores))
+    drawn = tokens.to(logits.device)[:, None]
+    scores = -logits.double().log_softmax(dim=-1).gather(-1, drawn)[:, 0]
+    return scores.masked_fill(drawn[:, 0] == (-1 if end is None else end), 0.0)
+
+
+def _drawn(texts: Sequence[Written], end: int | None) -> Int[Tensor, " draw"]:
+    each = [(*t.ids[t.prompt_length :], *[end] * t.ended) for t in texts]
+    return torch.tensor(sum(each, ()), dtype=torch.long)
 
 
 def _summed(
@@ -181,9 +231,9 @@ def _summed(
     return torch.zeros(n).double().index_add(0, of, values.double().cpu())
 
 
-def _counted(counts: Sequence[int]) -> Float[Tensor, " text"]:
-    return torch.tensor(counts).double()
-
-
-def _tokens(texts: Sequence[Written]) -> list[int]:
-    return [len(text.ids) - text.prompt_length for text in texts]
+def _paths(
+    texts: Sequence[Written], kl: Float[Tensor, " text"], surprise: Float[Tensor, " text"]
+) -> Paths:
+    draws = torch.tensor([text.draws for text in texts]).double()
+    tokens = torch.tensor([len(text.ids) - text.prompt_length for text in texts]).double()
+    return Paths(kl, draws, surprise, tokens)

@@ -126,7 +126,8 @@ def sweep_speed(runs: int, backend: str) -> str:
             ls.generate(model, pairs.prompts, way, max_new_tokens=32, seed=0)
 
     def together() -> None:
-        continuations_of_each(model, rows, each, sampling=Sampling(seed=0), max_new_tokens=32)
+        own = [(way,) for way in each]
+        continuations_of_each(model, rows, own, sampling=Sampling(seed=0), max_new_tokens=32)
 
     def whole() -> None:
         ls.evaluate_each(model, pairs, each, judge=ls.WordList(("cat",)), max_new_tokens=32, seed=0)

@@ -1,7 +1,9 @@
 """What all steering methods share: intervention, scope, the steered block, generation."""
 
-from lens_steer.steering.base._generate import continuations as continuations
-from lens_steer.steering.base._generate import continuations_of_each as continuations_of_each
+from lens_steer.steering.base._continue import Methods as Methods
+from lens_steer.steering.base._continue import continuations as continuations
+from lens_steer.steering.base._continue import continuations_of_each as continuations_of_each
+from lens_steer.steering.base._decode import Draws as Draws
 from lens_steer.steering.base._generate import generate as generate
 from lens_steer.steering.base._generate import prompt_rows as prompt_rows
 from lens_steer.steering.base._intervention import AnyIntervention as AnyIntervention

@@ -1,57 +1,99 @@
 """The decode loop: one token per row and step, until every row has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer._axes import Logits
 from lens_steer.models import Decoder, Recomputer, Resumed
 from lens_steer.steering.base._sampling import Sampling
 from lens_steer.steering.base._session import Session
 
 
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """One token drawn for each of some texts.
+
+    Attributes:
+        of: Which texts.
+        steered: The logits they were drawn from.
+        clean: The logits of the model as it is, after the same text.
+        tokens: What was drawn, the end-of-sequence token included.
+    """
+
+    of: Int[Tensor, " batch"]
+    steered: Logits
+    clean: Logits
+    tokens: Int[Tensor, " batch"]
+
+
+Look = Callable[[Draws], None]
+
+
 class Batch:
-    """Rows that are continued together; those that have ended leave it, half of them at a time."""
+    """Rows that are continued together; those that have ended leave it, half of them at a time.
+
+    The decoder may have a second copy of them all after the first: it is given the same tokens.
+    """
 
     def __init__(
         self,
         decoder: Decoder | Recomputer | Resumed,
         sessions: Sequence[Session],
         generators: Sequence[torch.Generator],
+        look: Look | None = None,
     ) -> None:
-        self._decoder, self._sessions = decoder, sessions
+        self._decoder, self._sessions, self._look = decoder, sessions, look
         self._generators = list(generators)
         self._new: list[list[int]] = [[] for _ in generators]
-        self._texts = list(self._new)  # of the rows that are still there
+        self._of = list(range(len(self._new)))  # the rows that are still there
         self._ended = [False] * len(self._new)
 
     def decode(self, sampling: Sampling, eos: int | None, max_new_tokens: int) -> list[list[int]]:
         """The new tokens of every row, without the end-of-text token."""
         logits = self._decoder.start()
         for step in range(max_new_tokens):
-            tokens = sampling.draw(logits, self._generators)
+            copies = len(logits) // len(self._of)
+            tokens = sampling.draw(logits[: len(self._of)], self._generators)
+            self._show(logits, tokens)
             self._take(tokens.tolist(), eos)
             if all(self._ended) or step == max_new_tokens - 1:
                 break
             if 2 * sum(self._ended) >= len(self._ended):
-                tokens = tokens[self._thin(tokens.device)]
-            logits = self._decoder.advance(tokens[:, None].to(logits.device))
+                tokens = tokens[self._thin(copies, logits.device).to(tokens.device)]
+            logits = self._decoder.advance(tokens.repeat(copies)[:, None].to(logits.device))
         return self._new
+
+    def _show(self, logits: Float[Tensor, "copies vocab"], tokens: Int[Tensor, " batch"]) -> None:
+        if self._look is None:
+            return
+        n = len(self._of)
+        going = torch.tensor(self._going(), device=logits.device)
+        here = going.to(tokens.device)
+        of = torch.tensor(self._of)[here]
+        self._look(Draws(of, logits[:n][going], logits[-n:][going], tokens[here]))
 
     def _take(self, tokens: Sequence[int], eos: int | None) -> None:
         for i, token in enumerate(tokens):
             self._ended[i] = self._ended[i] or token == eos
             if not self._ended[i]:
-                self._texts[i].append(token)
+                self._new[self._of[i]].append(token)
 
-    def _thin(self, device: torch.device) -> Int[Tensor, " kept"]:
-        going = [i for i, ended in enumerate(self._ended) if not ended]
-        rows = torch.tensor(going, device=device)
+    def _going(self) -> list[int]:
+        return [i for i, ended in enumerate(self._ended) if not ended]
+
+    def _thin(self, copies: int, device: torch.device) -> Int[Tensor, " kept"]:
+        """Leave the ended rows out; returns which of the first copy stayed."""
+        going = self._going()
+        kept = torch.tensor(going, device=device)
+        rows = torch.cat([kept + k * len(self._of) for k in range(copies)])
         self._decoder.keep(rows)
         for session in self._sessions:
             session.keep(rows)
         self._generators = [self._generators[i] for i in going]
-        self._texts = [self._texts[i] for i in going]
+        self._of = [self._of[i] for i in going]
         self._ended = [False] * len(going)
-        return rows
+        return kept
