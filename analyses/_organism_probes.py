@@ -13,7 +13,7 @@ from torch import Tensor
 import lens_steer as ls
 from lens_steer import organism
 from lens_steer.activations import LabelTokenWarning
-from lens_steer.demo import SHARES
+from lens_steer.contenders import SHARES
 from lens_steer.models import SteerableModel
 
 Classes = tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"]]

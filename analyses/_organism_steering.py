@@ -11,7 +11,8 @@ import torch
 import lens_steer as ls
 from analyses._organism_tasks import Task, thinned
 from lens_steer import organism
-from lens_steer.demo import SHARES, sized_candidates
+from lens_steer.contenders import SHARES
+from lens_steer.demo import sized_candidates
 from lens_steer.evaluation import (
     Evaluation,
     choose,

@@ -12,8 +12,7 @@ import typer
 import lens_steer as ls
 from lens_steer import organism
 from lens_steer.cli import run_command
-from lens_steer.contenders import CONTENDERS, KL, Inputs, calibrated_best
-from lens_steer.demo import SHARES
+from lens_steer.contenders import CONTENDERS, KL, SHARES, Inputs, calibrated_best
 from lens_steer.evaluation import Terms
 from lens_steer.figures import write_whole
 
@@ -23,10 +22,9 @@ DEV = 48  # prompts
 def settings_of(model: ls.SteerableModel, name: str, terms: Terms) -> dict[str, Any]:
     """The setting of every method that does most on dev at that cost."""
     train, dev, _ = ls.ContrastivePairs.load(name).split(*SHARES, seed=terms.seed)
-    first = ls.ContrastivePairs(dev.desired[:DEV], dev.undesired[:DEV], dev.paired, dev.name)
     judge, inputs = organism.judge(name.partition(":")[2]), Inputs(model, train)
     return {
-        key: calibrated_best(contender, inputs, first, judge, kl=KL, terms=terms)
+        key: calibrated_best(contender, inputs, dev.first(DEV), judge, kl=KL, terms=terms)
         for key, contender in CONTENDERS.items()
     }
 
@@ -41,7 +39,7 @@ def main(
     names = [f"organism:{behaviour}" for behaviour in organism.behaviours()]
     found = {
         "kl": KL,
-        "terms": {"seed": seed, "scope": terms.scope, **terms.texts},
+        "terms": terms.decoding,
         "settings": {name: settings_of(model, name, terms) for name in names},
     }
     out.mkdir(parents=True, exist_ok=True)

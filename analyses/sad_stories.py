@@ -17,7 +17,8 @@ import typer
 from matplotlib.figure import Figure
 
 from lens_steer.cli import run_command
-from lens_steer.demo import SHARES, DemoSettings, examine
+from lens_steer.contenders import SHARES
+from lens_steer.demo import DemoSettings, examine
 from lens_steer.figures import canvas, save_figure
 from lens_steer.models import attach, load_model
 from lens_steer.pairs import ContrastivePairs

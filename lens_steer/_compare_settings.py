@@ -4,13 +4,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lens_steer.contenders import Inputs
-from lens_steer.evaluation import Judge, Terms, WordList, judge_of
+from lens_steer.contenders import SHARES, Inputs
+from lens_steer.evaluation import Judge, Terms, judge_of
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.provenance import versions
-
-SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class CompareSettings:
 
     def judge(self, pairs: str) -> Judge | None:
         """What texts are scored by."""
-        return WordList(self.words) if self.words else judge_of(pairs)
+        return judge_of(pairs, self.words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +82,8 @@ def prepared(
     judge = settings.judge(pairs.name)
     if judge is None and not pairs.paired:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
-    n = settings.dev_prompts
-    first = ContrastivePairs(dev.desired[:n], dev.undesired[:n], dev.paired, dev.name)
-    return Behaviour(pairs.name, first, test, judge, Inputs(model, train))
+    few = dev.first(settings.dev_prompts)
+    return Behaviour(pairs.name, few, test, judge, Inputs(model, train))
 
 
 def origin(model: SteerableModel, settings: CompareSettings) -> dict[str, Any]:

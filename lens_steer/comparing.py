@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -24,15 +24,11 @@ from lens_steer.evaluation import (
     paces,
 )
 from lens_steer.figures import make_folder, save_figure, write_whole
-from lens_steer.journal import Journal, kept_rows
+from lens_steer.journal import Journal, content, kept_rows
 from lens_steer.models import SteerableModel, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.searching import search
 from lens_steer.steering.base import Intervention
-
-if TYPE_CHECKING:
-    pass
-
 
 _FIGURES: dict[str, Any] = {
     "frontier": Frontier,
@@ -83,7 +79,7 @@ def read(folder: str | Path) -> Comparison:
         for name, value in rows[0]["terms"]["terms"].items()
     }
     terms = Terms(**given)
-    return Comparison(tuple(Trial.of_row(_trial(row)) for row in rows), terms, {})
+    return Comparison(tuple(Trial.of_row(content(row)) for row in rows), terms, {})
 
 
 def _compared(
@@ -112,12 +108,8 @@ def _compared(
             journal.add((behaviour.name, *key), [trial.row() for trial in trials])
             bar.update()
     own = [row for row in journal.rows if row["unit"][0] == behaviour.name]
-    trials = tuple(Trial.of_row(_trial(row)) for row in own)
+    trials = tuple(Trial.of_row(content(row)) for row in own)
     return Comparison(trials, settings.terms, paces(contest))
-
-
-def _trial(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in ("unit", "rows", "terms")}
 
 
 def method_of(

@@ -21,6 +21,7 @@ from lens_steer.steering.additive import CAA
 from lens_steer.steering.base import Intervention
 
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
+SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 Setting = dict[str, Any]  # of a method, as plain JSON: layer, read position, its own knobs
 
 
@@ -152,7 +153,7 @@ def calibrated_best(
     Raises:
         ValueError: If no setting reaches the cost.
     """
-    how: dict[str, Any] = {"seed": terms.seed, "scope": terms.scope, **terms.texts}
+    how = terms.decoding
     ready: list[Intervention] = []
     settings: list[Setting] = []
     refused = ""

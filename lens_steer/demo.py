@@ -10,20 +10,19 @@ from lens_steer._demo_report import DemoReport, introduction, told
 from lens_steer._table_lines import conclusion
 from lens_steer.activations import Activations, ReadPosition, capture, readings
 from lens_steer.artifacts import save
-from lens_steer.contenders import CONTENDERS, KL, Inputs, calibrated_best, stored
+from lens_steer.contenders import CONTENDERS, KL, SHARES, Inputs, calibrated_best, stored
 from lens_steer.evaluation import (
     Comparison,
     Frontier,
     Judge,
     SweepReport,
     Terms,
-    WordList,
     choose,
     comparison,
     judge_of,
     sweep,
 )
-from lens_steer.figures import make_folder, save_figure, write_whole
+from lens_steer.figures import check_folder, make_folder, save_figure, write_whole
 from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.separability import SeparabilityReport
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 # Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
 SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0, 1.4)
-SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 GREEDY = "         no table of methods: greedy texts have no finite divergence to compare them at"
 
 
@@ -77,7 +75,7 @@ class DemoSettings:
     @property
     def judge(self) -> Judge | None:
         """What the texts are scored by."""
-        return WordList(self.words) if self.words else judge_of(self.pairs)
+        return judge_of(self.pairs, self.words)
 
     @property
     def behaviour_name(self) -> str:
@@ -122,9 +120,7 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
 
 def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSettings) -> None:
     """Raise for what would only be found out after minutes of work."""
-    blocked = [path for path in (settings.out, *settings.out.parents) if path.is_file()]
-    if blocked:
-        raise ValueError(f"cannot make the folder {str(settings.out)!r}: {blocked[0]} is a file")
+    check_folder(settings.out)
     if not pairs.paired and settings.judge is None:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
     prompt_rows(model, pairs.prompts, settings.max_new_tokens)
@@ -149,7 +145,7 @@ def examine(
         "scope": settings.scope,
     }
     candidates = sized_candidates(activations, SIZES[1:])
-    choice = choose(model, _first(dev, settings.dev_prompts), candidates, **decoding)
+    choice = choose(model, dev.first(settings.dev_prompts), candidates, **decoding)
     method = candidates[choice.best]
     strengths = [size / relative_size(activations, method) for size in SIZES]
     swept = sweep(
@@ -193,7 +189,7 @@ def compared(
     methods = {}
     for name, contender in CONTENDERS.items():
         setting = stored(settings.model, settings.pairs, name, terms) or calibrated_best(
-            *(contender, inputs, _first(dev, settings.dev_prompts), judge), kl=KL, terms=terms
+            *(contender, inputs, dev.first(settings.dev_prompts), judge), kl=KL, terms=terms
         )
         methods[name] = contender.make(inputs, setting)
     learnt = train if train.paired else None
@@ -219,10 +215,6 @@ def relative_size(activations: Activations, method: CAA) -> float:
     """|vector| / median |activation of the undesired class| at the method's layer."""
     at = activations.at(method.sites[0].layer)
     return float(method.vectors[0].norm() / at.undesired.norm(dim=-1).median())
-
-
-def _first(pairs: ContrastivePairs, n: int) -> ContrastivePairs:
-    return ContrastivePairs(pairs.desired[:n], pairs.undesired[:n], pairs.paired, pairs.name)
 
 
 def _texts(

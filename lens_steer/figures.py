@@ -86,15 +86,20 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
         os.replace(complete, target)
 
 
+def check_folder(out: Path) -> None:
+    """Raise a ValueError if a file is where the folder, or one it lies in, would be."""
+    blocked = [path for path in (out, *out.parents) if path.is_file()]
+    if blocked:
+        raise ValueError(f"cannot make the folder {str(out)!r}: {blocked[0]} is a file")
+
+
 def make_folder(out: Path) -> None:
     """Make a folder, and those it lies in.
 
     Raises:
         ValueError: If it cannot be made.
     """
-    blocked = [path for path in (out, *out.parents) if path.is_file()]
-    if blocked:
-        raise ValueError(f"cannot make the folder {str(out)!r}: {blocked[0]} is a file")
+    check_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,8 @@ from typing import Any
 
 from lens_steer.figures import write_whole
 
+_MARKS = ("unit", "rows", "terms")
+
 
 class Journal:
     """A JSON-lines file of units: a unit's rows are written together, or are made again.
@@ -67,6 +69,11 @@ def kept_rows(path: Path) -> list[dict[str, Any]]:
         ValueError: If a line is damaged.
     """
     return _whole(_rows(path))
+
+
+def content(row: Mapping[str, Any], *besides: str) -> dict[str, Any]:
+    """What was added, without the journal's own marks (nor the columns `besides`)."""
+    return {name: value for name, value in row.items() if name not in (*_MARKS, *besides)}
 
 
 def _whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,13 +13,12 @@ from lens_steer._compare_settings import Behaviour, CompareSettings, origin
 from lens_steer.contenders import Contender
 from lens_steer.evaluation import Evaluation, Search, Trial, evaluate_each, search_figure
 from lens_steer.figures import save_figure
-from lens_steer.journal import Journal
+from lens_steer.journal import Journal, content
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
 
 _TOGETHER = 8  # trials that are run, and kept, in one go
 _PARTS = ("dev", "test")
-_MARKS = ("unit", "rows", "terms", "part")  # of a row, beside the trial
 
 
 def search(
@@ -66,9 +65,7 @@ def _rows(
             numbered = list(enumerate(some, start=start))
             journal.add(unit, _measured(contender, behaviour, settings, numbered))
     kept = {
-        (row["part"], row["fit"]): Trial.of_row(
-            {name: value for name, value in row.items() if name not in _MARKS}
-        )
+        (row["part"], row["fit"]): Trial.of_row(content(row, "part"))
         for row in journal.rows
         if row["unit"][:2] == [behaviour.name, contender.name]
     }
@@ -107,11 +104,5 @@ def _trials(
     behaviour: Behaviour,
     settings: CompareSettings,
 ) -> list[Evaluation]:
-    terms = settings.terms
-    return evaluate_each(
-        *(behaviour.inputs.model, pairs, methods),
-        judge=behaviour.judge,
-        seed=terms.seed,
-        scope=terms.scope,
-        **terms.texts,
-    )
+    model, how = behaviour.inputs.model, settings.terms.decoding
+    return evaluate_each(model, pairs, methods, judge=behaviour.judge, **how)

@@ -16,7 +16,7 @@ from torch import Tensor
 import lens_steer as ls
 from lens_steer.activations import capture
 from lens_steer.evaluation import CalibrationReport, FixedTexts, calibrate, evaluate
-from lens_steer.evaluation._calibrate import search, shape_of
+from lens_steer.evaluation._crossing import search, shape_of
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
 from lens_steer.steering.additive import CAA, Additive
@@ -313,7 +313,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(*args: Any, **options: Any) -> Any:
         raise AssertionError("work was begun")
 
-    for place in ("_fixed.continuations", "_evaluate.sampled"):
+    for place in ("costs._fixed.continuations", "_evaluate.sampled"):
         monkeypatch.setattr(f"lens_steer.evaluation.{place}", busy)
 
 

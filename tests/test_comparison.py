@@ -32,13 +32,13 @@ from lens_steer.evaluation import (
     preference,
     prompted,
 )
-from lens_steer.evaluation._cells import Cells, all_groups
-from lens_steer.evaluation._comparison import group_differences
-from lens_steer.evaluation._contest import named
-from lens_steer.evaluation._paths import along
-from lens_steer.evaluation._references import instructed, random_like
-from lens_steer.evaluation._statistics import distinct_interval
-from lens_steer.evaluation._trials import fixed_costs
+from lens_steer.evaluation.comparison._cells import Cells, all_groups
+from lens_steer.evaluation.comparison._comparison import group_differences
+from lens_steer.evaluation.comparison._contest import named
+from lens_steer.evaluation.comparison._references import instructed, random_like
+from lens_steer.evaluation.comparison._statistics import distinct_interval
+from lens_steer.evaluation.comparison._trials import fixed_costs
+from lens_steer.evaluation.costs._paths import along
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import CAA, Additive, Random

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._contest import REFERENCES
-from lens_steer.evaluation._divergence import binary_kl
-from lens_steer.evaluation._dose_response import DoseResponse
-from lens_steer.evaluation._doses import collapse_dose, half_dose
-from lens_steer.evaluation._drawing import all_methods, colours, errors, marks
-from lens_steer.evaluation._energy import EnergyMap
 from lens_steer.evaluation._evaluation import Evaluation
-from lens_steer.evaluation._frontier import Frontier, least_nats
-from lens_steer.evaluation._intact import central, with_intact
 from lens_steer.evaluation._intervals import Interval
-from lens_steer.evaluation._paths import Paths
-from lens_steer.evaluation._specificity import Specificity
-from lens_steer.evaluation._tail import CostTails
-from lens_steer.evaluation._terms import Terms
-from lens_steer.evaluation._trials import FixedCosts, Trial
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._contest import REFERENCES
+from lens_steer.evaluation.comparison._terms import Terms
+from lens_steer.evaluation.comparison._trials import FixedCosts, Trial
+from lens_steer.evaluation.costs._divergence import binary_kl
+from lens_steer.evaluation.costs._paths import Paths
+from lens_steer.evaluation.reports._dose_response import DoseResponse
+from lens_steer.evaluation.reports._doses import collapse_dose, half_dose
+from lens_steer.evaluation.reports._drawing import all_methods, colours, errors, marks
+from lens_steer.evaluation.reports._energy import EnergyMap
+from lens_steer.evaluation.reports._frontier import Frontier, least_nats
+from lens_steer.evaluation.reports._intact import central, with_intact
+from lens_steer.evaluation.reports._specificity import Specificity
+from lens_steer.evaluation.reports._tail import CostTails
 
 N, GROUPS = 40, 8
 MULTIPLES = (0.5, 1.0, 2.0)

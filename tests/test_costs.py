@@ -26,9 +26,9 @@ from lens_steer.evaluation import (
     kl_divergence,
     repetition,
 )
-from lens_steer.evaluation._edits import edit_sizes, positions_of
-from lens_steer.evaluation._paths import Written, along, even_batches, sampled, written
-from lens_steer.evaluation._wording import distinct_without
+from lens_steer.evaluation.costs._edits import edit_sizes, positions_of
+from lens_steer.evaluation.costs._paths import Written, along, even_batches, sampled, written
+from lens_steer.evaluation.costs._wording import distinct_without
 from lens_steer.models import attach, decode_budget
 from lens_steer.organism._genres import genres
 from lens_steer.organism._pattern import words_in

@@ -11,6 +11,7 @@ import torch
 from lens_steer import demo, organism
 from lens_steer.activations import capture
 from lens_steer.artifacts import describe, load
+from lens_steer.contenders import SHARES
 from lens_steer.demo import DemoReport, DemoSettings
 from lens_steer.evaluation import WordList
 from lens_steer.models import attach
@@ -141,7 +142,7 @@ def load_llama(load: Any) -> Any:  # the name `load` is the artefacts' here
 
 
 def parts_of(run: Run) -> tuple[ContrastivePairs, ...]:
-    return ContrastivePairs.load(run.settings.pairs).split(*demo.SHARES, seed=run.settings.seed)
+    return ContrastivePairs.load(run.settings.pairs).split(*SHARES, seed=run.settings.seed)
 
 
 def test_fitting_choosing_and_reporting_use_different_pairs(first: Run, load_llama: Any) -> None:

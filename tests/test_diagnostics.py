@@ -13,12 +13,12 @@ from torch import Tensor
 
 from lens_steer.activations import capture
 from lens_steer.evaluation import WordList, calibrate, evaluate, interval, preference
-from lens_steer.evaluation._clouds import Cloud, residuals
-from lens_steer.evaluation._divergence_point import DivergenceReport, parting
-from lens_steer.evaluation._manifold import SHOWN, UNSTEERED, ManifoldReport
-from lens_steer.evaluation._paths import Written
-from lens_steer.evaluation._read_steer import READS, STRENGTHS, ReadSteerReport
-from lens_steer.evaluation._steerability import SteerabilityReport
+from lens_steer.evaluation.costs._paths import Written
+from lens_steer.evaluation.reports._clouds import Cloud, residuals
+from lens_steer.evaluation.reports._divergence_point import DivergenceReport, parting
+from lens_steer.evaluation.reports._manifold import SHOWN, UNSTEERED, ManifoldReport
+from lens_steer.evaluation.reports._read_steer import READS, STRENGTHS, ReadSteerReport
+from lens_steer.evaluation.reports._steerability import SteerabilityReport
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
 from lens_steer.steering.additive import CAA, Additive

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from lens_steer.demo import SHARES, DemoSettings, examine
+from lens_steer.contenders import SHARES
+from lens_steer.demo import DemoSettings, examine
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import generate
 from tests.conftest import STORIES

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lens_steer.evaluation._evaluation import Evaluation
 from lens_steer.evaluation._judges import FormJudge, Judge, scores_of
 from lens_steer.evaluation._likelihood import preference
-from lens_steer.evaluation._paths import Paths, Written, sampled
+from lens_steer.evaluation.costs._paths import Paths, Written, sampled
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import (
@@ -115,15 +115,20 @@ def _evaluated(  # noqa: PLR0913 - as evaluate
     ]
 
 
-def check_scorable(pairs: ContrastivePairs, judge: Judge | None) -> None:
-    """Raise a ValueError for what could not be scored, before anything is written."""
+def check_pairs(pairs: ContrastivePairs) -> None:
+    """Raise a ValueError for anything else."""
     if not isinstance(pairs, ContrastivePairs):
         raise ValueError(
             f"got {pairs!r}, expected ContrastivePairs: write ContrastivePairs.of(...)"
         )
+
+
+def check_scorable(pairs: ContrastivePairs, judge: Judge | None) -> None:
+    """Raise a ValueError for what could not be scored, before anything is written."""
+    check_pairs(pairs)
     if judge is None and not pairs.paired:
         raise ValueError(
-            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
+            f"{pairs!r}: a preference needs both continuations of each prompt; pass judge="
         )
 
 

@@ -86,12 +86,17 @@ def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Flo
     return found
 
 
-def judge_of(name: str) -> Judge | None:
+def judge_of(name: str, words: Sequence[str] = ()) -> Judge | None:
     """The judge that a named set brings with it: exact for `organism:*`; None for other pairs.
+
+    Args:
+        words: Looked for instead, if there are any.
 
     Raises:
         ValueError: If the embedded model has no such behaviour.
     """
+    if words:
+        return WordList(tuple(words))
     family, _, behaviour = name.partition(":")
     if family == "organism" and behaviour:
         return organism.judge(behaviour)

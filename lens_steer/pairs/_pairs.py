@@ -13,7 +13,7 @@ from lens_steer.pairs._documents import document_rows, subset_rows
 from lens_steer.pairs._example import Example, columns_of
 from lens_steer.pairs._files import READERS, WRITERS, read_json
 from lens_steer.pairs._rows import SIDES, as_row
-from lens_steer.pairs._splits import clusters_of, parts
+from lens_steer.pairs._splits import parts, redrawn
 from lens_steer.tokens import Prompt
 
 
@@ -217,16 +217,17 @@ class ContrastivePairs:
             self._part(of_example == part, part, fractions) for part in range(len(fractions))
         )
 
+    def first(self, n: int) -> "ContrastivePairs":
+        """At most so many of each side."""
+        return ContrastivePairs(self.desired[:n], self.undesired[:n], self.paired, self.name)
+
     def resample(self, *, seed: int) -> "ContrastivePairs":
         """As many clusters of what belongs together, drawn with replacement: for refitting.
 
         Raises:
             ValueError: If one of the sides is without an example in the draw.
         """
-        clusters = clusters_of(self._ties())
-        count = int(clusters.max()) + 1
-        drawn = np.random.default_rng(seed).integers(count, size=count)
-        taken = [i for cluster in drawn for i in np.flatnonzero(clusters == cluster)]
+        taken = redrawn(self._ties(), seed)
         examples, half = (*self.desired, *self.undesired), len(self.desired)
         desired = tuple(examples[i] for i in taken if i < half)
         undesired = tuple(examples[i] for i in taken if i >= half)

@@ -23,6 +23,14 @@ def parts(ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: 
     return part_of[clusters]
 
 
+def redrawn(ties: Sequence[Sequence[Hashable]], seed: int) -> list[int]:
+    """Examples of as many clusters as there are, drawn with replacement."""
+    clusters = clusters_of(ties)
+    count = int(clusters.max()) + 1
+    drawn = np.random.default_rng(seed).integers(count, size=count)
+    return [int(i) for cluster in drawn for i in np.flatnonzero(clusters == cluster)]
+
+
 def clusters_of(ties: Sequence[Sequence[Hashable]]) -> np.ndarray:
     """A number per example: equal where ties connect them."""
     from scipy.sparse import coo_array

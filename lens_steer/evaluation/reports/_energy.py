@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._drawing import (
+from lens_steer.evaluation._intervals import Interval, interval
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._trials import Trial
+from lens_steer.evaluation.reports._drawing import (
     all_methods,
     check_behaviour,
     colours,
@@ -15,8 +17,6 @@ from lens_steer.evaluation._drawing import (
     legend_below,
     means,
 )
-from lens_steer.evaluation._intervals import Interval, interval
-from lens_steer.evaluation._trials import Trial
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._paths import Paths
-from lens_steer.evaluation._trials import Trial
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._trials import Trial
+from lens_steer.evaluation.costs._paths import Paths
 
 CENTRAL = (0.025, 0.975)  # quantiles of the unsteered texts that an intact text lies between
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._contest import Contest, Named
 from lens_steer.evaluation._judges import Judge
-from lens_steer.evaluation._references import Rewrite
-from lens_steer.evaluation._terms import Terms
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._contest import Contest, Named
+from lens_steer.evaluation.comparison._references import Rewrite
+from lens_steer.evaluation.comparison._terms import Terms
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention, generate

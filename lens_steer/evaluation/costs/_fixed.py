@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.evaluation._divergence import kl_divergence
-from lens_steer.evaluation._edits import EditSizes, edit_sizes
-from lens_steer.evaluation._paths import Written, draw_logits, even_batches, written
+from lens_steer.evaluation.costs._divergence import kl_divergence
+from lens_steer.evaluation.costs._edits import EditSizes, edit_sizes
+from lens_steer.evaluation.costs._paths import Written, draw_logits, even_batches, written
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Methods, Sampling, Scope, continuations, prompt_rows

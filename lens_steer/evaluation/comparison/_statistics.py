@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lens_steer.evaluation._intervals import Interval, Resampling, of_share
-from lens_steer.evaluation._trials import Trial
-from lens_steer.evaluation._wording import distinct, distinct_without
+from lens_steer.evaluation.comparison._trials import Trial
+from lens_steer.evaluation.costs._wording import distinct, distinct_without
 
 Array = np.ndarray
 Statistic = Callable[..., Any]

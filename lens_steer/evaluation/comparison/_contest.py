@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lens_steer.evaluation._calibrate import checked
-from lens_steer.evaluation._evaluate import evaluate_each
-from lens_steer.evaluation._fixed import FixedTexts
+from lens_steer.evaluation._evaluate import check_scorable, evaluate_each
 from lens_steer.evaluation._judges import Judge
-from lens_steer.evaluation._learned import learn
-from lens_steer.evaluation._references import (
+from lens_steer.evaluation.comparison._learned import learn
+from lens_steer.evaluation.comparison._references import (
     Rewrite,
     best_of_n,
     instructed,
     prompted,
     random_like,
 )
-from lens_steer.evaluation._terms import Terms
-from lens_steer.evaluation._trials import Trial, fixed_costs
+from lens_steer.evaluation.comparison._terms import Terms
+from lens_steer.evaluation.comparison._trials import Trial, fixed_costs
+from lens_steer.evaluation.costs._fixed import FixedTexts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
@@ -77,11 +76,10 @@ class Contest:
                 there is neither a judge nor pairs.
         """
         found = named(methods)
+        check_scorable(pairs, judge)
         for fits in found.values():
             for method in fits:
-                checked(method, pairs, model)
-        if judge is None and not pairs.paired:
-            raise ValueError(f"{pairs!r}: unpaired texts say nothing without a judge: pass judge=")
+                method.active_edits(model)
         if train is not None and not (isinstance(train, ContrastivePairs) and train.paired):
             raise ValueError(f"got train={train!r}, expected paired texts to learn a vector from")
         rewrite = instructed(instruction) if isinstance(instruction, str) else instruction
@@ -193,10 +191,7 @@ class Contest:
         return {}
 
     def _decoding(self, seed: int) -> dict[str, Any]:
-        return {
-            **{"judge": self.judge, "seed": seed, "scope": self.terms.scope},
-            **self.terms.texts,
-        }
+        return self.terms.decoding | {"judge": self.judge, "seed": seed}
 
     def _trial(self, name: str, fit: int, seed: int, multiple: float, *rest: Any) -> Trial:
         return Trial(name, self.behaviour_name, self.model_name, fit, seed, multiple, *rest)

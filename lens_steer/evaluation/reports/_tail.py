@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from lens_steer.evaluation._cells import Cells
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._drawing import (
+from lens_steer.evaluation._intervals import Interval, Resampling
+from lens_steer.evaluation.comparison._cells import Cells
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._statistics import statistic_interval
+from lens_steer.evaluation.reports._drawing import (
     all_methods,
     check_behaviour,
     colours,
     errors,
     legend_below,
 )
-from lens_steer.evaluation._intervals import Interval, Resampling
-from lens_steer.evaluation._statistics import statistic_interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.evaluation._clouds import Cloud, halved, quartiles_of, residuals
-from lens_steer.evaluation._fixed import FixedTexts
-from lens_steer.evaluation._named import check_named
-from lens_steer.evaluation._paths import Written
-from lens_steer.evaluation._references import random_like
+from lens_steer.evaluation.comparison._references import random_like
+from lens_steer.evaluation.costs._fixed import FixedTexts
+from lens_steer.evaluation.costs._paths import Written
+from lens_steer.evaluation.reports._clouds import Cloud, halved, quartiles_of, residuals
+from lens_steer.evaluation.reports._named import check_named
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import sites_of

@@ -17,10 +17,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition, capture
-from lens_steer.evaluation._fixed import FixedTexts
 from lens_steer.evaluation._judges import Judge
-from lens_steer.evaluation._named import groups_of_pairs, groups_of_prompts
-from lens_steer.evaluation._read_cells import Cell, label_differences, measured
+from lens_steer.evaluation.costs._fixed import FixedTexts
+from lens_steer.evaluation.reports._named import groups_of_pairs, groups_of_prompts
+from lens_steer.evaluation.reports._read_cells import Cell, label_differences, measured
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import sites_of

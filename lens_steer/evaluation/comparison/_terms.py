@@ -59,3 +59,8 @@ class Terms:
     def texts(self) -> dict[str, Any]:
         """What every way of writing texts is told, but for the seed."""
         return {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How steered texts are written, the first seed included."""
+        return {"seed": self.seed, "scope": self.scope, **self.texts}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.evaluation._cells import Array, Cells, all_groups
-from lens_steer.evaluation._contest import in_order
-from lens_steer.evaluation._quantities import QUANTITIES, quantity
-from lens_steer.evaluation._statistics import (
+from lens_steer.evaluation.comparison._cells import Array, Cells, all_groups
+from lens_steer.evaluation.comparison._contest import in_order
+from lens_steer.evaluation.comparison._quantities import QUANTITIES, quantity
+from lens_steer.evaluation.comparison._statistics import (
     area,
     at_budget,
     distinct_interval,
@@ -20,8 +20,8 @@ from lens_steer.evaluation._statistics import (
     sign_flip,
     statistic_interval,
 )
-from lens_steer.evaluation._terms import Terms
-from lens_steer.evaluation._trials import Trial
+from lens_steer.evaluation.comparison._terms import Terms
+from lens_steer.evaluation.comparison._trials import Trial
 
 if TYPE_CHECKING:
     import pandas as pd

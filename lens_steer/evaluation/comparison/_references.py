@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.evaluation._divergence import best_of_n_kl
 from lens_steer.evaluation._evaluate import evaluation_of
 from lens_steer.evaluation._evaluation import Evaluation
-from lens_steer.evaluation._fixed import FixedTexts
 from lens_steer.evaluation._judges import Judge, scores_of
-from lens_steer.evaluation._paths import Written, along, written
+from lens_steer.evaluation.costs._divergence import best_of_n_kl
+from lens_steer.evaluation.costs._fixed import FixedTexts
+from lens_steer.evaluation.costs._paths import Written, along, written
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.evaluation._cells import Cells
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._divergence import least_nats
-from lens_steer.evaluation._drawing import (
+from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation.comparison._cells import Cells
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._quantities import quantity
+from lens_steer.evaluation.costs._divergence import least_nats
+from lens_steer.evaluation.reports._drawing import (
     all_methods,
     check_behaviour,
     colours,
@@ -19,8 +21,6 @@ from lens_steer.evaluation._drawing import (
     marks,
     means,
 )
-from lens_steer.evaluation._intervals import Interval
-from lens_steer.evaluation._quantities import quantity
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.evaluation._edits import EditSizes
 from lens_steer.evaluation._evaluation import Evaluation
-from lens_steer.evaluation._fixed import FixedTexts
-from lens_steer.evaluation._paths import Paths
+from lens_steer.evaluation.costs._edits import EditSizes
+from lens_steer.evaluation.costs._fixed import FixedTexts
+from lens_steer.evaluation.costs._paths import Paths
 from lens_steer.models import SteerableModel
 from lens_steer.steering.base import Intervention
 

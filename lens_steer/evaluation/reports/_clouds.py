@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.evaluation._edits import positions_of
-from lens_steer.evaluation._paths import Written, each_by_its_own, even_batches
+from lens_steer.evaluation.costs._edits import positions_of
+from lens_steer.evaluation.costs._paths import Written, each_by_its_own, even_batches
 from lens_steer.models import SteerableModel, attach, read
 from lens_steer.sites import Site
 from lens_steer.steering.base import Methods, Scope

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens_steer.evaluation._divergence import kl_divergence
+from lens_steer.evaluation.costs._divergence import kl_divergence
 from lens_steer.models import SteerableModel, attach, forward
 from lens_steer.steering.base import (
     Draws,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lens_steer.evaluation._intervals import Interval
-from lens_steer.evaluation._statistics import Statistic, statistic_interval
+from lens_steer.evaluation.comparison._statistics import Statistic, statistic_interval
 
 Array = np.ndarray
 

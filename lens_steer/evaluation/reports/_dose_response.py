@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.evaluation._cells import Cells
-from lens_steer.evaluation._comparison import Comparison
-from lens_steer.evaluation._doses import Dose, dose_of
-from lens_steer.evaluation._drawing import (
+from lens_steer.evaluation._intervals import Interval
+from lens_steer.evaluation.comparison._cells import Cells
+from lens_steer.evaluation.comparison._comparison import Comparison
+from lens_steer.evaluation.comparison._statistics import share_interval
+from lens_steer.evaluation.reports._doses import Dose, dose_of
+from lens_steer.evaluation.reports._drawing import (
     all_methods,
     check_behaviour,
     colours,
@@ -18,9 +20,7 @@ from lens_steer.evaluation._drawing import (
     marks,
     means,
 )
-from lens_steer.evaluation._intact import with_intact
-from lens_steer.evaluation._intervals import Interval
-from lens_steer.evaluation._statistics import share_interval
+from lens_steer.evaluation.reports._intact import with_intact
 
 if TYPE_CHECKING:
     import pandas as pd

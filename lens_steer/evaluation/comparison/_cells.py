@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lens_steer.evaluation._trials import Trial
+from lens_steer.evaluation.comparison._trials import Trial
 
 Array = np.ndarray
 

@@ -1,0 +1,1 @@
+"""Methods beside each other: trials, references, intervals, p-values."""

@@ -1,0 +1,1 @@
+"""What steering costs: nats along texts, sizes of edits, wording."""

@@ -1,0 +1,1 @@
+"""Reports with a table and a figure each."""
