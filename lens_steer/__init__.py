@@ -9,6 +9,7 @@
 >>> texts = ls.generate(model, test.prompts, method, seed=0)  # or: with ls.steered(model, method):
 """
 
+from lens_steer import attribution as attribution
 from lens_steer import organism as organism
 from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
@@ -18,6 +19,9 @@ from lens_steer.activations import readings as readings
 from lens_steer.artifacts import describe as describe
 from lens_steer.artifacts import load as load
 from lens_steer.artifacts import save as save
+from lens_steer.elements import ElementMask as ElementMask
+from lens_steer.elements import ElementScores as ElementScores
+from lens_steer.elements import masked as masked
 from lens_steer.evaluation import Comparison as Comparison
 from lens_steer.evaluation import Terms as Terms
 from lens_steer.evaluation import WordList as WordList
@@ -44,3 +48,7 @@ from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import steered as steered
 from lens_steer.steering.preview import preview as preview
+from lens_steer.steering.sadi import SADI as SADI
+from lens_steer.steering.sadi import FrozenSADI as FrozenSADI
+from lens_steer.steering.sadi import GridReport as GridReport
+from lens_steer.steering.sadi import SignedSADI as SignedSADI

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
+from lens_steer.elements import ElementMask, ElementScores
 from lens_steer.evaluation import (
     CalibrationReport,
     DivergenceReport,
@@ -25,13 +26,15 @@ from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import CAA, Additive, Random
 from lens_steer.steering.base import Intervention
+from lens_steer.steering.sadi import SADI, FrozenSADI, SignedSADI
 
 _FORMAT = 1
 _KEY = "lens_steer"
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(CAA, Additive, Random),
+        *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
+        *(ElementScores, ElementMask),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
         *(CalibrationReport, DivergenceReport, ManifoldReport, ReadSteerReport, SteerabilityReport),

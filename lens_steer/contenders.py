@@ -14,11 +14,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from lens_steer.activations import Activations, ReadPosition, capture
+from lens_steer.attribution import contrast
+from lens_steer.elements import ElementScores
 from lens_steer.evaluation import Judge, Terms, calibrate, evaluate_each
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.additive import CAA
 from lens_steer.steering.base import Intervention
+from lens_steer.steering.sadi import SADI
 
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
@@ -108,7 +111,46 @@ class CAAContender(Contender):
         return method.with_strength(setting.get("strength", 1.0))
 
 
-CONTENDERS: dict[str, Contender] = {each.name: each for each in (CAAContender(),)}
+class SADIContender(Contender):
+    """`SADI` on the heads, neurons or MLP outputs of the largest mean difference, as published."""
+
+    name = "SADI"
+
+    def grid(self, inputs: Inputs) -> list[Setting]:
+        """Two numbers of elements for each kind, at either read position."""
+        sizes = {"head": (2, 8), "neuron": (30, 300), "mlp_out": (8, 64)}
+        return [
+            {
+                "kind": kind,
+                "k": min(k, self._scores(inputs, kind, read).values.numel()),
+                "read": read,
+            }
+            for read in inputs.reads
+            for kind, ks in sizes.items()
+            for k in ks
+        ]
+
+    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+        """Any kind and k, with a delta of 0.5 to 80, both evenly in the log."""
+        kind = ("head", "neuron", "mlp_out")[int(source.integers(3))]
+        read = inputs.reads[int(source.integers(len(inputs.reads)))]
+        most = min(500, self._scores(inputs, kind, read).values.numel())
+        k = round(float(np.exp(source.uniform(0, np.log(most)))))
+        delta = float(np.exp(source.uniform(np.log(0.5), np.log(80.0))))
+        return {"kind": kind, "k": k, "read": read, "strength": delta / _DELTA}
+
+    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> SADI:
+        """The first k elements, scaled."""
+        scores = self._scores(inputs, setting["kind"], setting["read"])
+        method = SADI(scores.top(setting["k"]), _DELTA, provenance=scores.provenance)
+        return method.with_strength(setting.get("strength", 1.0))
+
+    def _scores(self, inputs: Inputs, kind: str, read: ReadPosition) -> ElementScores:
+        return contrast(inputs.activations(read, kind))
+
+
+_DELTA = 4.0  # of SADI at strength 1
+CONTENDERS: dict[str, Contender] = {each.name: each for each in (CAAContender(), SADIContender())}
 
 
 def contenders(names: str | None = None) -> list[Contender]:

@@ -12,16 +12,21 @@ from torch.nn import functional
 
 from lens_steer.activations import (
     Activations,
+    ContrastStats,
     LabelTokenWarning,
     LayerActivations,
     capture,
     last_token_separability,
     span,
 )
+from lens_steer.activations._batching import read_rows
+from lens_steer.activations._sharing import by_prompt
 from lens_steer.models import attach
 from lens_steer.pairs import ContrastivePairs, Example
-from lens_steer.sites import Kind
-from lens_steer.tokens import Encoded, Message, encode
+from lens_steer.sites import Kind, Site, sites_of
+from lens_steer.steering.additive import Additive
+from lens_steer.steering.base import steered
+from lens_steer.tokens import Encoded, Message, bos_id, encode
 from tests.conftest import ARCHITECTURES, BACKENDS, CONTEXT, HAS_HOOKED, LAYERS, Loader
 from tests.reference import separability
 
@@ -113,6 +118,143 @@ def test_capture_is_what_each_row_has_by_itself(
             close(found.embedded_undesired, torch.cat([x["embedded"] for x in sides[1]]))
         else:
             assert found.embedded_desired is found.embedded_undesired is None
+
+
+def rows_of(model: Any, *examples: tuple[str, str]) -> list[Encoded]:
+    return [encode(model, prompt, continuation) for prompt, continuation in examples]
+
+
+def read_both_ways(
+    model: Any, rows: list[Encoded], sites: list[Site], read: Any, budget: int = 2048
+) -> tuple[Tensor, Tensor]:
+    """The rows with their prompts run once, and each row by itself: no prompt to share."""
+    parts = read_rows(model, rows, sites, read, token_budget=budget)
+    found = {i: x for batch, values in parts for i, x in zip(batch, values, strict=True)}
+    each = [next(read_rows(model, [row], sites, read))[1][0] for row in rows]
+    return torch.stack([found[i] for i in range(len(rows))]), torch.stack(each)
+
+
+RAGGED = (
+    ("The cat sat in the sun", " and."),
+    ("A dog was here, and the very old cat", " ran."),
+    ("The cat sat in the sun", " or slept."),
+    ("alone", " is this one"),
+    ("A dog was here, and the very old cat", "!"),
+    ("The cat sat in the sun", " then went."),
+)
+EVEN = tuple((prompt, end) for prompt in ("0123456789", "abcdefghij") for end in ("+.", "-."))
+
+
+@pytest.mark.parametrize("examples", [RAGGED, EVEN], ids=["ragged", "even"])
+@pytest.mark.parametrize("read", ["last", "mean"])
+def test_prompts_run_once_give_what_each_row_has_by_itself(
+    model: Any, read: Any, examples: Any
+) -> None:
+    rows = rows_of(model, *examples)
+    assert len({len(row.ids) for row in rows}) == 1 or examples is RAGGED
+    assert len(sum(by_prompt(rows, 2048), [])) >= 4
+    for kind in KINDS:
+        close(*read_both_ways(model, rows, sites_of(model, kind, None), read))
+
+
+@pytest.mark.parametrize("sites", [[Site(0)], [Site(2), Site(0)], [Site(0, Kind.RESID_PRE)]])
+def test_prompts_run_once_are_run_as_far_as_the_last_site(model: Any, sites: list[Site]) -> None:
+    close(*read_both_ways(model, rows_of(model, *RAGGED), sites, "last"))
+
+
+def test_a_long_prompt_beside_a_long_continuation_stays_in_the_context(model: Any) -> None:
+    long, short = "0123456789" * 12, "9876543210" * 3
+    ends = [(short, "abc" * n) for n in (28, 29, 30)]
+    rows = rows_of(model, *ends, (long, " x"), (long, "y!"))
+    assert len(by_prompt(rows, 2048)) == 1
+    close(*read_both_ways(model, rows, sites_of(model, "resid", None), "mean"))
+
+
+@pytest.mark.parametrize("budget", [1, 60, 100, 200])
+def test_prompts_run_once_do_not_depend_on_the_budget(llama: Any, budget: int) -> None:
+    rows = rows_of(llama, *RAGGED)
+    close(*read_both_ways(llama, rows, sites_of(llama, "head", None), "mean", budget))
+
+
+lengths = st.lists(st.integers(1, 9), min_size=1, max_size=6)
+
+
+@given(
+    groups=st.lists(st.tuples(st.integers(0, 20), lengths), max_size=6), budget=st.integers(1, 200)
+)
+def test_shared_batches_fit_the_budget_and_save_tokens(
+    groups: list[tuple[int, list[int]]], budget: int
+) -> None:
+    rows = [
+        Encoded(tuple([k] * prompt + [9] * end), prompt)
+        for k, (prompt, ends) in enumerate(groups)
+        for end in ends
+    ]
+    batches = by_prompt(rows, budget)
+    chosen = [i for batch in batches for i in batch]
+    assert len(set(chosen)) == len(chosen)
+    for batch in batches:
+        prompts = {rows[i].ids[: rows[i].prompt_length] for i in batch}
+        width = max(rows[i].prompt_length for i in batch)
+        ends = max(len(rows[i].ids) - rows[i].prompt_length for i in batch)
+        assert () not in prompts
+        assert len(prompts) < len(batch)
+        assert len(batch) * (width + ends) <= budget
+
+
+def test_no_prompt_is_shared_where_none_is_worth_it() -> None:
+    different = [Encoded((i, 1, 2), 2) for i in range(4)]
+    without = [Encoded((1, 2, 3), 0)] * 4
+    only_a_start = [Encoded((0, *range(20)), 1)] * 4
+    for rows in (different, without, only_a_start):
+        assert by_prompt(rows, 2048) == []
+
+
+def sixty_four(model: Any, n: int) -> ContrastivePairs:
+    """Pairs of different prompts of 64 tokens; answers are two."""
+    length = 64 - (bos_id(model) is not None)
+    prompts = [(f"{i:02}" * 32)[:length] for i in range(n)]
+    pairs = ContrastivePairs.of([(prompt, "+.", "-.") for prompt in prompts])
+    for example in (*pairs.desired, *pairs.undesired):
+        row = encode(model, example.prompt, example.continuation)
+        assert (row.prompt_length, len(row.ids)) == (64, 66)
+    return pairs
+
+
+def test_a_pairs_prompt_goes_through_the_model_once(model: Any) -> None:
+    pairs, entered = sixty_four(model, 20), []
+
+    def enter(x: Tensor, hook: Any) -> None:
+        entered.append(x.shape[0] * x.shape[1])
+
+    with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", enter)]):
+        for read in (capture, ContrastStats.fit):
+            entered.clear()
+            read(model, pairs, "head", progress=False)
+            assert 1.8 * sum(entered) <= len(pairs) * 2 * 66
+
+
+def test_progress_counts_every_example_once(llama: Any) -> None:
+    counts: list[int] = []
+    rows = rows_of(llama, *RAGGED)
+    for batch, values in read_rows(llama, rows, [Site(1)], "last", advance=counts.append):
+        assert len(batch) == len(values)
+    assert (sum(counts), len(counts)) == (len(RAGGED), 2)
+
+
+@pytest.mark.parametrize("read", ["prompt_last", 2, -1])
+def test_other_positions_read_whole_rows(
+    llama: Any, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("lens_steer.activations._batching.Decoder")
+    list(read_rows(llama, rows_of(llama, *RAGGED), [Site(1)], read))
+
+
+def test_a_steered_model_reads_whole_rows(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, push = rows_of(llama, *RAGGED), Additive((Site(1),), (torch.ones(32),))
+    with steered(llama, push):
+        monkeypatch.delattr("lens_steer.activations._batching.Decoder")
+        close(*read_both_ways(llama, rows, [Site(2)], "last"))
 
 
 @pytest.mark.parametrize("read", POSITIONS)

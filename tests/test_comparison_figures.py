@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from lens_steer.evaluation._evaluation import Evaluation
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._contest import REFERENCES
 from lens_steer.evaluation.comparison._terms import Terms
@@ -25,6 +24,7 @@ from lens_steer.evaluation.reports._frontier import Frontier, least_nats
 from lens_steer.evaluation.reports._intact import central, with_intact
 from lens_steer.evaluation.reports._specificity import Specificity
 from lens_steer.evaluation.reports._tail import CostTails
+from lens_steer.intervals import Interval
 
 N, GROUPS = 40, 8
 MULTIPLES = (0.5, 1.0, 2.0)

@@ -384,7 +384,7 @@ def test_without_a_judge_the_behaviour_is_the_share_that_prefers_the_desired(
 
 
 def test_without_a_judge_unpaired_texts_are_refused(llama: Any) -> None:
-    with pytest.raises(ValueError, match="pass a judge"):
+    with pytest.raises(ValueError, match="pass judge="):
         evaluate(llama, ContrastivePairs.unpaired(["a b"], ["c d", "e f"]), **FEW)
 
 

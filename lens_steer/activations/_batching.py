@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, attach, read
+from lens_steer.activations._sharing import by_prompt
+from lens_steer.models import Decoder, SteerableModel, attach, read, reading
 from lens_steer.sites import Kind, Site
 from lens_steer.tokens import Encoded, batches, pad
 
@@ -15,6 +16,11 @@ ReadPosition = Literal["last", "mean", "prompt_last"] | int
 TOKEN_BUDGET = 2048
 
 Rows = Float[Tensor, "n layer *site"]
+_Activation = Callable[[Tensor], Tensor]
+_Run = Callable[
+    [SteerableModel, Sequence[Encoded], Sequence[range], Sequence[Site], _Activation],
+    dict[Site, Tensor],
+]
 
 
 def span(row: Encoded, position: ReadPosition) -> range:
@@ -57,23 +63,75 @@ def read_rows(
     token_budget: int = TOKEN_BUDGET,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[tuple[list[int], Rows]]:
-    """Per batch: which rows it holds and what their sites hold, float32 on the CPU."""
+    """Per batch: which rows it holds and what their sites hold, float32 on the CPU.
+
+    A prompt that several rows have in common is run once where only continuations are read, unless
+    a steered block is open: its edits are to see whole rows.
+    """
     spans = [span(row, position) for row in rows]
-    lock, activation = attach(model).lock, _activation_function(model, sites[0].kind)
-    for batch in batches([len(row.ids) for row in rows], token_budget):
-        tokens, mask = pad(model, [rows[i].ids for i in batch])
-        keep = _keeper([spans[i] for i in batch], tokens.shape[1], activation)
+    attachment, activation = attach(model), _activation_function(model, sites[0].kind)
+    common = position in ("last", "mean") and not attachment.sessions
+    for batch, run in _runs(rows, by_prompt(rows, token_budget) if common else [], token_budget):
         with (
-            lock,
+            attachment.lock,
             torch.no_grad(),
         ):  # never across the yield: the caller's thread and grad mode are its own
-            found = read(model, tokens, mask, dict.fromkeys(sites, keep))
+            found = run(
+                model, [rows[i] for i in batch], [spans[i] for i in batch], sites, activation
+            )
         yield batch, torch.stack([found[site].float().cpu() for site in sites], dim=1)
         advance(len(batch))
 
 
+def _runs(
+    rows: Sequence[Encoded], shared: list[list[int]], token_budget: int
+) -> Iterator[tuple[list[int], _Run]]:
+    """Every row in one batch, with how that batch is run."""
+    rest = sorted(set(range(len(rows))).difference(*shared))
+    for batch in batches([len(rows[i].ids) for i in rest], token_budget):
+        yield [rest[i] for i in batch], _whole
+    for batch in shared:
+        yield batch, _after_prompts
+
+
+def _whole(
+    model: SteerableModel,
+    rows: Sequence[Encoded],
+    spans: Sequence[range],
+    sites: Sequence[Site],
+    activation: _Activation,
+) -> dict[Site, Tensor]:
+    tokens, mask = pad(model, [row.ids for row in rows])
+    keep = _keeper(spans, tokens.shape[1], activation)
+    return read(model, tokens, mask, dict.fromkeys(sites, keep))
+
+
+def _after_prompts(
+    model: SteerableModel,
+    rows: Sequence[Encoded],
+    spans: Sequence[range],
+    sites: Sequence[Site],
+    activation: _Activation,
+) -> dict[Site, Tensor]:
+    """The same, each different prompt being run once into a cache, up to the last keys needed."""
+    prompts = [row.ids[: row.prompt_length] for row in rows]
+    number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+    decoder = Decoder(model, *pad(model, list(number), left=True))
+    last = Site(max(site.layer for site in sites), Kind.HEAD)  # its keys are in the cache by then
+    with reading(model, {last: lambda x: x[:0]}):
+        decoder.start()
+    tokens, mask = pad(model, [row.ids[row.prompt_length :] for row in rows])
+    decoder.keep(torch.tensor([number[prompt] for prompt in prompts], device=tokens.device))
+    starts = [row.prompt_length for row in rows]
+    moved = [range(s.start - n, s.stop - n) for s, n in zip(spans, starts, strict=True)]
+    keep = _keeper(moved, tokens.shape[1], activation)
+    with reading(model, dict.fromkeys(sites, keep)) as found:
+        decoder.advance(tokens, mask)
+    return found
+
+
 def _keeper(
-    spans: Sequence[range], width: int, activation: Callable[[Tensor], Tensor]
+    spans: Sequence[range], width: int, activation: _Activation
 ) -> Callable[[Tensor], Tensor]:
     if all(len(positions) == 1 for positions in spans):
         columns = torch.tensor([positions[0] for positions in spans])
@@ -92,7 +150,7 @@ def _weights(spans: Sequence[range], width: int) -> Float[Tensor, "batch pos"]:
     return weights
 
 
-def _activation_function(model: SteerableModel, kind: Kind) -> Callable[[Tensor], Tensor]:
+def _activation_function(model: SteerableModel, kind: Kind) -> _Activation:
     if kind is not Kind.GATE:
         return lambda x: x
     from transformers.activations import ACT2FN

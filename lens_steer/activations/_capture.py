@@ -33,6 +33,9 @@ def capture(  # noqa: PLR0913 - each is a knob of reading
 ) -> Activations:
     """Activations of every example at one token, or averaged over its continuation.
 
+    With `last` and `mean`, a prompt that examples have in common is run once and its continuations
+    after it: hooks of your own then see the two one after the other.
+
     Args:
         kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name. `gate` is the
             activation function of the gate alone; on MLPs without one it equals `neuron`.

@@ -113,12 +113,8 @@ class ContrastStats:
         size = len(pairs.desired) + len(pairs.undesired)
         with tqdm(total=size, desc=f"stream {sites[0].kind.value}", disable=not progress) as bar:
             for part in _windows(pairs, window):
-                desired, undesired = (
-                    _side(model, side, sites, read, bar.update)
-                    for side in (part.desired, part.undesired)
-                )
-                both = Activations(desired, undesired, sites[0].kind, chosen, paired=pairs.paired)
-                stats = cls.of(both)
+                sides = _sides(model, part, sites, read, bar.update)
+                stats = cls.of(Activations(*sides, sites[0].kind, chosen, paired=pairs.paired))
                 total = stats if total is None else total.merge(stats)
         assert total is not None  # pairs are never empty
         return replace(total, provenance=source)
@@ -173,15 +169,18 @@ def _windows(pairs: ContrastivePairs, window: int) -> Iterator[ContrastivePairs]
         yield replace(pairs, desired=cut(pairs.desired, i), undesired=cut(pairs.undesired, i))
 
 
-def _side(
+def _sides(
     model: SteerableModel,
-    examples: tuple[Example, ...],
+    pairs: ContrastivePairs,
     sites: list[Site],
     read: ReadPosition,
     advance: Callable[[int], object],
-) -> Float[Tensor, "n layer *site"]:
+) -> tuple[Float[Tensor, "desired layer *site"], Float[Tensor, "undesired layer *site"]]:
+    """Either class, read together: a pair's examples have their prompt in common."""
+    examples = (*pairs.desired, *pairs.undesired)
     rows = [encode(model, example.prompt, example.continuation) for example in examples]
-    return gather(len(rows), read_rows(model, rows, sites, read, advance=advance))
+    values = gather(len(rows), read_rows(model, rows, sites, read, advance=advance))
+    return values[: len(pairs.desired)], values[len(pairs.desired) :]
 
 
 def gather(

@@ -8,9 +8,6 @@ from lens_steer.evaluation._crossing import CalibrationReport as CalibrationRepo
 from lens_steer.evaluation._evaluate import evaluate as evaluate
 from lens_steer.evaluation._evaluate import evaluate_each as evaluate_each
 from lens_steer.evaluation._evaluation import Evaluation as Evaluation
-from lens_steer.evaluation._intervals import Interval as Interval
-from lens_steer.evaluation._intervals import interval as interval
-from lens_steer.evaluation._intervals import ratio_interval as ratio_interval
 from lens_steer.evaluation._judges import FormJudge as FormJudge
 from lens_steer.evaluation._judges import Judge as Judge
 from lens_steer.evaluation._judges import WordList as WordList
@@ -53,3 +50,6 @@ from lens_steer.evaluation.reports._steerability import SteerabilityReport as St
 from lens_steer.evaluation.reports._sweep import SweepReport as SweepReport
 from lens_steer.evaluation.reports._sweep import sweep as sweep
 from lens_steer.evaluation.reports._tail import CostTails as CostTails
+from lens_steer.intervals import Interval as Interval
+from lens_steer.intervals import interval as interval
+from lens_steer.intervals import ratio_interval as ratio_interval

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.evaluation._intervals import Interval, interval, of_share
 from lens_steer.evaluation.costs._divergence import efficiency
 from lens_steer.evaluation.costs._paths import Paths
 from lens_steer.evaluation.costs._wording import distinct, repetition
+from lens_steer.intervals import Interval, interval, of_share
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from lens_steer.models._forward import forward as forward
 from lens_steer.models._forward import hooked as hooked
 from lens_steer.models._forward import input_device as input_device
 from lens_steer.models._forward import read as read
+from lens_steer.models._forward import reading as reading
 from lens_steer.models._load import available_device as available_device
 from lens_steer.models._load import load_model as load_model
 from lens_steer.models._protocol import SteerableModel as SteerableModel

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
@@ -60,13 +60,14 @@ def hooked(
             remove()
 
 
-def read(
-    model: SteerableModel,
-    tokens: Tokens,
-    mask: Mask | None,
-    select: Mapping[Site, Callable[[Tensor], Tensor]],
-) -> dict[Site, Tensor]:
-    """What `select` keeps of each site's activation, in a forward that stops after the last."""
+@contextmanager
+def reading(
+    model: SteerableModel, select: Mapping[Site, Callable[[Tensor], Tensor]]
+) -> Iterator[dict[Site, Tensor]]:
+    """What `select` keeps of each site's activation in the forward run inside.
+
+    That forward, the last thing in the block, stops after the last of the sites.
+    """
     found: dict[Site, Tensor] = {}
 
     def keeper(site: Site) -> Callable[[Tensor], None]:
@@ -78,12 +79,23 @@ def read(
         return keep
 
     with hooked(model, {site: keeper(site) for site in select}), suppress(_Enough):
+        yield found
+
+
+def read(
+    model: SteerableModel,
+    tokens: Tokens,
+    mask: Mask | None,
+    select: Mapping[Site, Callable[[Tensor], Tensor]],
+) -> dict[Site, Tensor]:
+    """What `select` keeps of each site's activation, in a forward that stops after the last."""
+    with reading(model, select) as found:
         forward(model, tokens, mask)
     return found
 
 
 class Decoder:
-    """A batch of left-padded rows being continued token by token over a key-value cache.
+    """A batch of left-padded rows being continued over a key-value cache.
 
     The cache is made here and passed in, so that both model classes run their public forward.
     """
@@ -97,10 +109,15 @@ class Decoder:
         """Next-token logits after the prompts."""
         return self._run(self._tokens)
 
-    def advance(self, tokens: Tokens) -> Logits:
-        """Next-token logits after one more token per row."""
-        self._mask = torch.cat([self._mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+    def advance(self, tokens: Tokens, mask: Mask | None = None) -> Logits:
+        """Logits after one more column of tokens, or several; `mask` is False at their padding."""
+        self._extend(torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask)
         return self._run(tokens)
+
+    def score(self, tokens: Tokens, mask: Mask) -> Float[Tensor, "batch pos vocab"]:
+        """Logits after every one of several columns; `mask` is False at their padding."""
+        self._extend(mask)
+        return self._logits(tokens, tokens.shape[1])
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Go on with these rows only."""
@@ -113,16 +130,24 @@ class Decoder:
         for entry in cache.entries:
             entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
 
+    def _extend(self, new: Mask) -> None:
+        self._padded = self._padded or not bool(new.all())
+        self._mask = torch.cat([self._mask, new], dim=1)
+
     def _run(self, tokens: Tokens) -> Logits:
+        return self._logits(tokens, 1)[:, -1]
+
+    def _logits(self, tokens: Tokens, last: int) -> Float[Tensor, "batch _ vocab"]:
+        """Of the last columns; HookedTransformer has no way to leave the others out."""
         chunk = tokens.shape[1]
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
-            return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)[:, -1]
+            return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
         options: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
         if self._padded:
             positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}
-        return self._model(tokens, logits_to_keep=1, **options)[:, -1]
+        return self._model(tokens, logits_to_keep=last, **options)
 
 
 class Resumed:

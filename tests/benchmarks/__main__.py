@@ -24,7 +24,7 @@ import lens_steer as ls
 from lens_steer.activations._batching import read_rows
 from lens_steer.models import input_device, read
 from lens_steer.steering.base import Sampling, continuations_of_each, prompt_rows
-from lens_steer.tokens import Encoded
+from lens_steer.tokens import Encoded, encode
 from tests.conftest import tokenizer_of
 
 
@@ -46,16 +46,18 @@ def llama(width: int, layers: int, backend: Any) -> ls.SteerableModel:
         return ls.load_model(folder, backend=backend)
 
 
-def interleaved(runs: int, *actions: Callable[[], object]) -> list[list[float]]:
+def interleaved(
+    runs: int, *actions: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+) -> list[list[float]]:
     """Seconds of each action, taken in turn after one warm-up each."""
     times: list[list[float]] = [[] for _ in actions]
     for action in actions:
         action()
     for _ in range(runs):
         for kept, action in zip(times, actions, strict=True):
-            start = time.perf_counter()
+            start = clock()
             action()
-            kept.append(time.perf_counter() - start)
+            kept.append(clock() - start)
     return times
 
 
@@ -146,6 +148,57 @@ def trials(backend: str) -> tuple[ls.SteerableModel, ls.ContrastivePairs, ls.Add
     return model, pairs, ls.Additive((ls.Site(4),), (0.1 * torch.randn(256),))
 
 
+def selection_speed(runs: int, backend: str) -> str:
+    """Statistics of heads, neurons and MLP outputs, one kind after the other, of 64 pairs.
+
+    Prompts have 64 tokens, answers 2. Against one example at a time, everything cached.
+    """
+    pairs = short_answers(64)
+    model: Any = llama(256, 8, backend)
+    kinds = ("head", "neuron", "mlp_out")
+    rows = [
+        torch.tensor([encode(model, example.prompt, example.continuation).ids])
+        for example in (*pairs.desired, *pairs.undesired)
+    ]
+
+    def one_by_one() -> None:
+        with torch.no_grad():
+            for row in rows:
+                model.run_with_cache(row.to(input_device(model)))
+
+    def streamed() -> None:
+        for kind in kinds:
+            ls.ContrastStats.fit(model, pairs, kind, progress=False)
+
+    def heads() -> None:
+        ls.ContrastStats.fit(model, pairs, "head", progress=False)
+
+    each, taken, some = interleaved(runs, one_by_one, streamed, heads, clock=time.process_time)
+    fewer = tokens_entering(model, one_by_one) / tokens_entering(model, heads)
+    return (
+        f"CPU of run_with_cache / fit {ratio(each, taken):.2f} for three kinds, "
+        f"{ratio(each, some):.2f} for heads; tokens {fewer:.2f} of one kind"
+    )
+
+
+def short_answers(n: int) -> ls.ContrastivePairs:
+    """Pairs of different prompts, 64 tokens each with the BOS, and answers of two."""
+    return ls.ContrastivePairs.of([((f"{i:02}" * 32)[:63], "+.", "-.") for i in range(n)])
+
+
+def tokens_entering(model: Any, action: Callable[[], object]) -> int:
+    """Tokens, padding included, that pass the first block while `action` runs."""
+    seen: list[int] = []
+
+    def enter(x: torch.Tensor, hook: Any) -> None:
+        del hook
+        seen.append(x.shape[0] * x.shape[1])
+
+    with model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", enter)]):
+        action()
+    return sum(seen)
+
+
 def import_speed(runs: int, backend: str) -> str:
     """Importing lens_steer after torch, against importing torch."""
     del backend
@@ -211,7 +264,7 @@ def main() -> None:
         return
     installed = version("transformer-lens")
     backends = ["bridge", "hooked"] if installed.startswith("3.") else ["bridge"]
-    measures = (capture_speed, generation_speed, trial_speed, sweep_speed)
+    measures = (capture_speed, selection_speed, generation_speed, trial_speed, sweep_speed)
     for measure in (*measures, import_speed, streaming_memory):
         chosen = [options.backend] if options.backend else backends
         for backend in chosen[:1] if measure is import_speed else chosen:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._cells import Cells
 from lens_steer.evaluation.comparison._statistics import share_interval, statistic_interval
 from lens_steer.evaluation.costs._divergence import efficiencies
+from lens_steer.intervals import Interval
 
 
 def quantity(name: str, here: Cells, plain: Cells, *, seed: int) -> Interval:

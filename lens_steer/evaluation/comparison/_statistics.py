@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lens_steer.evaluation._intervals import Interval, Resampling, of_share
 from lens_steer.evaluation.comparison._trials import Trial
 from lens_steer.evaluation.costs._wording import distinct, distinct_without
+from lens_steer.intervals import Interval, Resampling, of_share
 
 Array = np.ndarray
 Statistic = Callable[..., Any]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._cells import Cells
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._statistics import share_interval
@@ -21,6 +20,7 @@ from lens_steer.evaluation.reports._drawing import (
     means,
 )
 from lens_steer.evaluation.reports._intact import with_intact
+from lens_steer.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd

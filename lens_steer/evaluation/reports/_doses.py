@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._cells import Cells
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._statistics import at_budget
 from lens_steer.evaluation.reports._unbounded import unbounded_interval
+from lens_steer.intervals import Interval
 
 Array = np.ndarray
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._contest import REFERENCES, in_order
+from lens_steer.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

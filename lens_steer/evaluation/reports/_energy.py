@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lens_steer.evaluation._intervals import Interval, interval
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._trials import Trial
 from lens_steer.evaluation.reports._drawing import (
@@ -17,6 +16,7 @@ from lens_steer.evaluation.reports._drawing import (
     legend_below,
     means,
 )
+from lens_steer.intervals import Interval, interval
 
 if TYPE_CHECKING:
     import pandas as pd

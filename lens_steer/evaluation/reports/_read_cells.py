@@ -13,11 +13,11 @@ from torch import Tensor
 from lens_steer.activations import LayerActivations
 from lens_steer.evaluation._crossing import search
 from lens_steer.evaluation._evaluate import evaluate_each
-from lens_steer.evaluation._intervals import Interval, interval
 from lens_steer.evaluation._judges import Judge
 from lens_steer.evaluation._likelihood import preference
 from lens_steer.evaluation.costs._fixed import FixedTexts
 from lens_steer.evaluation.reports._named import groups_of_pairs
+from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs, Example
 from lens_steer.steering.additive import CAA

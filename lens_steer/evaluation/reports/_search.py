@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.evaluation._evaluation import Evaluation
-from lens_steer.evaluation._intervals import Interval, interval
+from lens_steer.intervals import Interval, interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._statistics import at_budget, statistic_interval
 from lens_steer.evaluation.reports._doses import half_dose, strengths
 from lens_steer.evaluation.reports._drawing import check_behaviour
+from lens_steer.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd

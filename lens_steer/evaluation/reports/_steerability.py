@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.evaluation._intervals import Interval, interval
 from lens_steer.evaluation._likelihood import preference
 from lens_steer.evaluation.reports._named import check_named, groups_of_pairs, place_of
+from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention, Scope

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from lens_steer.evaluation._intervals import Interval, Resampling
 from lens_steer.evaluation.comparison._cells import Cells
 from lens_steer.evaluation.comparison._comparison import Comparison
 from lens_steer.evaluation.comparison._statistics import statistic_interval
@@ -18,6 +17,7 @@ from lens_steer.evaluation.reports._drawing import (
     errors,
     legend_below,
 )
+from lens_steer.intervals import Interval, Resampling
 
 if TYPE_CHECKING:
     import pandas as pd

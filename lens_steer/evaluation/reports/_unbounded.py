@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lens_steer.evaluation._intervals import Interval
 from lens_steer.evaluation.comparison._statistics import Statistic, statistic_interval
+from lens_steer.intervals import Interval
 
 Array = np.ndarray
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -27,6 +27,8 @@ class Intervention(ABC):
         provenance: The model and data it was fitted on; None if made by hand.
         report: How the strength was found, if `calibrate` did; another strength drops it.
     """
+
+    prompt_end_only: ClassVar[bool] = False  # edits the prompt's last token alone, at any scope
 
     strength: float | int = 1.0
     provenance: Provenance | None = None

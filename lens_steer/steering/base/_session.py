@@ -37,6 +37,7 @@ class Session:
         self._first: tuple[Tensor, Tensor] | None = None  # lengths and BOS flags of its first pass
         self._suspended = False
         self._where: tuple[Tensor, Tensor] | None = None
+        self._ends: tuple[Tensor, Tensor] | None = None  # those that end a prompt
         self._everywhere = False
 
     def hooks(self) -> list[dict[Site, Callable[[Tensor], Tensor | None]]]:
@@ -49,11 +50,13 @@ class Session:
     def _hook(self, method: int, site: Site) -> Callable[[Tensor], Tensor | None]:
         def fn(x: Tensor) -> Tensor | None:
             edit = self._edits[method].get(site)
-            if edit is None or self._where is None:
+            once = self._methods[method].prompt_end_only
+            where = self._ends if once else self._where
+            if edit is None or where is None:
                 return None
-            if self._everywhere:
+            if self._everywhere and not once:
                 return apply_everywhere(edit, x)
-            rows, columns = (index.to(x.device) for index in self._where)
+            rows, columns = (index.to(x.device) for index in where)
             steered = x.clone()
             steered[rows, columns] = edit(x[rows, columns]).to(x.dtype)
             return steered
@@ -81,12 +84,12 @@ class Session:
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """While it lasts, nothing is observed or edited."""
-        before = self._suspended, self._where
-        self._suspended, self._where = True, None
+        before = self._suspended, self._where, self._ends
+        self._suspended, self._where, self._ends = True, None, None
         try:
             yield
         finally:
-            self._suspended, self._where = before
+            self._suspended, self._where, self._ends = before
 
     def remember(self, tokens: Int[Tensor, "batch chunk"]) -> None:
         """Take note of tokens that are about to be embedded."""
@@ -109,8 +112,7 @@ class Session:
         chosen = steered_positions(self._scope, positions, lengths, bos)
         if self._rows is not None:
             chosen &= self._of_rows(chosen)
-        rows, columns = chosen.nonzero(as_tuple=True)
-        self._where, self._everywhere = (rows, columns) if len(rows) else None, bool(chosen.all())
+        self._aim(chosen, positions == lengths[:, None] - 1)
         uncached = seen.real.shape[1] == seen.chunk
         if tokens is not None and uncached and (starts or not self._generating):
             given = seen.real & (positions < lengths[:, None])
@@ -119,6 +121,12 @@ class Session:
                 tokens, given = tokens[kept], given[kept]
             if len(tokens):
                 self._prepare(tokens, given)
+
+    def _aim(self, chosen: Bool[Tensor, "batch chunk"], ends: Bool[Tensor, "batch chunk"]) -> None:
+        """Take these positions; methods that edit a prompt's end alone, those that end one."""
+        self._where, self._everywhere = _indices(chosen), bool(chosen.all())
+        if any(method.prompt_end_only for method in self._methods):
+            self._ends = _indices(chosen & ends)
 
     def _of_rows(self, chosen: Bool[Tensor, "batch chunk"]) -> Bool[Tensor, "batch 1"]:
         assert self._rows is not None  # asked only then
@@ -163,6 +171,11 @@ class Session:
             for i in wanted:
                 ready = self._methods[i].prepare(self._model, tokens, mask)
                 self._edits[i] = ready.active_edits(self._model)
+
+
+def _indices(chosen: Bool[Tensor, "batch chunk"]) -> tuple[Tensor, Tensor] | None:
+    rows, columns = chosen.nonzero(as_tuple=True)
+    return (rows, columns) if len(rows) else None
 
 
 def _checked(lengths: Sequence[int] | Tensor | None) -> Tensor | None:
