@@ -148,7 +148,7 @@ class Resampling:
         if not sizes:
             return float("nan"), float("nan")
         linear = self.sums(influence)
-        if linear.var() == 0:  # nothing varies
+        if linear.std() <= 1e-12 * np.nanmax(np.abs(statistics)):  # nothing varies, but rounding
             return float(statistics.min()), float(statistics.max())
         variance, freedom = _variance(influence.reshape(sizes))
         widening = np.sqrt(variance / linear.var())

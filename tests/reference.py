@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.numpy_models import NumpyModel, recorded
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -61,3 +63,66 @@ def components(ties: Sequence[set[Hashable]]) -> list[set[int]]:
             if merged:
                 break
     return [members for members, _ in found]
+
+
+# ---- SADI (arXiv:2410.12299) ----
+
+Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # tokens of desired and undesired, by pair
+
+
+def sadi_scores(model: NumpyModel, pairs: Rows, kind: str) -> Array:
+    """Mean over pairs of desired minus undesired at the last token [layer element]."""
+
+    def last(tokens: Sequence[int]) -> Array:
+        held = np.stack([x[-1] for x in recorded(model, tokens, kind)])
+        return held.mean(axis=-1) if kind == "head" else held
+
+    gaps = [last(desired) - last(undesired) for desired, undesired in pairs]
+    return np.stack(gaps).mean(axis=0)
+
+
+def sadi_selection(scores: Array, k: int) -> set[tuple[int, int]]:
+    """(layer, element) of the k largest signed scores over all layers together."""
+    ranked = sorted(np.ndindex(*scores.shape), key=lambda place: -scores[place])
+    return {(int(layer), int(element)) for layer, element in ranked[:k]}
+
+
+def sadi_gain(shape: Sequence[int], chosen: set[tuple[int, int]], delta: Any) -> Array:
+    """1 + delta * M [layer element]; delta is one number, or one for each element."""
+    mask = np.zeros(tuple(shape))
+    for place in chosen:
+        mask[place] = 1.0
+    return 1.0 + np.asarray(delta, dtype=np.float64) * mask
+
+
+def sadi_online(
+    model: NumpyModel, tokens: Sequence[int], prompt: int, kind: str, gain: Array
+) -> Array:
+    """Logits with the live activation scaled from the prompt's last token on, in one pass."""
+
+    def scale(seen: str, layer: int, x: Array) -> Array:
+        if seen == kind:
+            x = x.copy()
+            x[prompt - 1 :] *= gain[layer][:, None] if kind == "head" else gain[layer]
+        return x
+
+    return model(tokens, scale)
+
+
+def sadi_frozen(
+    model: NumpyModel, tokens: Sequence[int], prompt: int, kind: str, gain: Array
+) -> Array:
+    """Logits with every layer overwritten at the prompt's last token, in two passes.
+
+    What is written there is the clean pass's activation, chosen elements scaled.
+    """
+    clean = [x[-1] for x in recorded(model, tokens[:prompt], kind)]
+
+    def patch(seen: str, layer: int, x: Array) -> Array:
+        if seen == kind:
+            x = x.copy()
+            factor = gain[layer][:, None] if kind == "head" else gain[layer]
+            x[prompt - 1] = clean[layer] * factor
+        return x
+
+    return model(tokens, patch)

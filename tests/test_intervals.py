@@ -323,3 +323,9 @@ def test_a_rare_share_is_held_at_least_as_often_as_said(groups: int) -> None:
         around = of_share(interval(torch.from_numpy(values), seed=trial, resamples=500), groups)
         held += around.low <= 0.05 <= around.high
     assert held / 300 >= 0.9
+
+
+def test_equal_values_that_are_rounded_have_an_interval_of_no_width() -> None:
+    found = interval(torch.full((50,), 2 / 3).double(), tuple(range(50)), seed=0)
+    assert found.low == pytest.approx(2 / 3)
+    assert found.high == pytest.approx(2 / 3)

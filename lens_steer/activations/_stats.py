@@ -60,6 +60,7 @@ class ContrastStats:
         undesired: Of the undesired.
         difference: Of desired minus undesired, pair by pair; None for unpaired examples.
         positive: Pairs whose difference is above 0, per element; None for unpaired examples.
+        negative: The same below 0.
         kind: What was read.
         layers: Block indices of the layer axis.
         provenance: The model and data.
@@ -69,6 +70,7 @@ class ContrastStats:
     undesired: Moments
     difference: Moments | None
     positive: Int[Tensor, "layer *site"] | None
+    negative: Int[Tensor, "layer *site"] | None
     kind: Kind
     layers: tuple[int, ...]
     provenance: Provenance | None = None
@@ -79,9 +81,10 @@ class ContrastStats:
         a = activations
         sides = (Moments.of(a.desired), Moments.of(a.undesired))
         if not a.paired:
-            return cls(*sides, None, None, a.kind, a.layers, a.provenance)
+            return cls(*sides, None, None, None, a.kind, a.layers, a.provenance)
         gap = a.desired - a.undesired
-        return cls(*sides, Moments.of(gap), (gap > 0).sum(dim=0), a.kind, a.layers, a.provenance)
+        counts = ((gap > 0).sum(dim=0), (gap < 0).sum(dim=0))
+        return cls(*sides, Moments.of(gap), *counts, a.kind, a.layers, a.provenance)
 
     @classmethod
     def fit(  # noqa: PLR0913 - each is a knob of reading
@@ -136,22 +139,27 @@ class ContrastStats:
             apart = self.provenance.fingerprint.differences(other.provenance.fingerprint)
             if apart:
                 raise ValueError(f"cannot merge statistics of two models ({'; '.join(apart)})")
-        difference = positive = None
+        difference = positive = negative = None
         if self.difference is not None and other.difference is not None:
             difference = self.difference.merge(other.difference)
         if self.positive is not None and other.positive is not None:
             positive = self.positive + other.positive
+        if self.negative is not None and other.negative is not None:
+            negative = self.negative + other.negative
         return replace(
             self,
             desired=self.desired.merge(other.desired),
             undesired=self.undesired.merge(other.undesired),
             difference=difference,
             positive=positive,
+            negative=negative,
         )
 
     @property
     def direction(self) -> Float[Tensor, "layer *site"]:
         """Mean of the desired minus mean of the undesired, by layer."""
+        if self.difference is not None:  # exact where the means are large and alike
+            return self.difference.mean
         return self.desired.mean - self.undesired.mean
 
 

@@ -55,7 +55,7 @@ class LayerActivations:
     @property
     def direction(self) -> Float[Tensor, "*site"]:
         """Mean of the desired minus mean of the undesired."""
-        return self.desired.mean(dim=0) - self.undesired.mean(dim=0)
+        return mean_difference(self.desired, self.undesired)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +106,19 @@ class Activations:
     @property
     def direction(self) -> Float[Tensor, "layer *site"]:
         """Mean of the desired minus mean of the undesired, by layer."""
-        return self.desired.mean(dim=0) - self.undesired.mean(dim=0)
+        return mean_difference(self.desired, self.undesired)
 
     def __repr__(self) -> str:
         sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
         site = f"layers {list(self.layers)}, site {tuple(self.desired.shape[2:])}"
         return f"Activations({self.kind.value}, {site}, {sides})"
+
+
+def mean_difference(
+    desired: Float[Tensor, "desired *site"], undesired: Float[Tensor, "undesired *site"]
+) -> Float[Tensor, "*site"]:
+    """In float64: float32 means of large activations lose a small difference."""
+    return (desired.double().mean(dim=0) - undesired.double().mean(dim=0)).float()
 
 
 def _check_sides(desired: Tensor, undesired: Tensor) -> None:

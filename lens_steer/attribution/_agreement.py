@@ -83,7 +83,7 @@ class AgreementReport:
         ):
             for place, (_, each) in zip(axes.flat, table.iterrows(), strict=False):
                 row: Any = each
-                x, y = (self.scores[row[side]].values.flatten() for side in ("a", "b"))
+                x, y = (self.scores[row[side]].values.flatten().numpy() for side in ("a", "b"))
                 place.axhline(0, color="k", lw=0.5)
                 place.axvline(0, color="k", lw=0.5)
                 place.plot(x, y, ".", color="C0", alpha=0.5)
@@ -153,7 +153,7 @@ class SignReport:
         from lens_steer.figures import canvas
 
         with canvas() as (figure, axes):
-            axes.hist(self.agreement, bins=20, range=(0, 1), color="C0")
+            axes.hist(self.agreement.numpy(), bins=20, range=(0, 1), color="C0")
             axes.axvline(0.5, color="k", lw=0.8, ls=":", label="chance")
             axes.axvline(self.share.mean, color="C3", lw=1.0, label=f"mean {self.share}")
             axes.set(xlabel="share of chosen activations with the desired sign", ylabel="examples")

@@ -94,10 +94,10 @@ def _written(
 
 def _of_statistics(stats: ContrastStats, name: str) -> ElementScores:
     s, values = stats, _elementwise(stats.direction[None], stats.kind)[0]
-    if s.kind is Kind.HEAD or s.difference is None or s.positive is None:
+    if s.kind is Kind.HEAD or s.difference is None or s.positive is None or s.negative is None:
         return ElementScores(values, s.kind, s.layers, name, provenance=s.provenance)
-    positive = s.positive / s.difference.count
-    agree = torch.where(values > 0, positive, torch.where(values < 0, 1 - positive, 0.0))
+    positive, negative = (count / s.difference.count for count in (s.positive, s.negative))
+    agree = torch.where(values > 0, positive, torch.where(values < 0, negative, 0.0))
     return ElementScores(
         values, s.kind, s.layers, name, _standard_error(s.difference), agree, s.provenance
     )

@@ -69,7 +69,7 @@ class ElementMask:
         from lens_steer.figures import canvas
 
         with canvas(height=2.6) as (figure, axes):
-            axes.bar(range(len(self.layers)), self.by_layer, color="C0")
+            axes.bar(range(len(self.layers)), self.by_layer.numpy(), color="C0")
             axes.set_xticks(range(len(self.layers)), list(map(str, self.layers)))
             axes.set(xlabel="layer", ylabel=f"chosen of {self.selected.shape[1]}")
             axes.set_title(f"{self.count} {self.kind.value} elements")

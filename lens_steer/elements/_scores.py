@@ -1,6 +1,7 @@
 """A number for every element, and the choice of the highest."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -56,9 +57,11 @@ class ElementScores:
         """Value over its standard error; 0 where both are 0.
 
         Raises:
-            ValueError: If the standard error is not known.
+            ValueError: If the standard error is not known, or of a single pair.
         """
         error = _known(self.error, "t")
+        if bool(error.isnan().any()):
+            raise ValueError("a single pair has no standard error: take two or more")
         return torch.where(self.values == 0, 0.0, self.values / error)
 
     def top(self, k: int, by: Ranking = "signed", *, per_layer: bool = False) -> ElementMask:
@@ -75,13 +78,13 @@ class ElementScores:
             ValueError: If k is out of range, all scores are 0, or the ranking is not known here.
         """
         total = self.values.shape[1] if per_layer else self.values.numel()
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= total:
+        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= total:
             raise ValueError(f"k {k!r}: expected 1 to {total}, of {self.kind.value} elements")
         if not bool(self.values.any()):
             raise ValueError("all scores are 0: the two sides of the pairs are read as the same")
         ranked = self._ranked(by)
         flat = ranked if per_layer else ranked.flatten()[None]
-        order = flat.argsort(dim=1, descending=True, stable=True)[:, :k]
+        order = flat.argsort(dim=1, descending=True, stable=True)[:, : int(k)]
         chosen = torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, value=True)
         return ElementMask(
             chosen.reshape(self.values.shape), self.kind, self.layers, self.provenance
@@ -125,13 +128,15 @@ class ElementScores:
         """Every element's score by layer, the chosen ringed: a map for heads, else a strip."""
         from lens_steer.figures import canvas
 
+        if chosen is not None and (chosen.kind, chosen.layers) != (self.kind, self.layers):
+            raise ValueError(f"got {chosen!r} to ring on a map of {self!r}")
         most = float(self.values.abs().max()) or 1.0
         rings = [] if chosen is None else chosen.selected.nonzero().tolist()
         names = list(map(str, self.layers))
         with canvas(width=5.4, height=3.4) as (figure, axes):
             if self.values.shape[1] <= _MAPPED:
                 scale = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
-                shown = axes.imshow(self.values, aspect="auto", origin="lower", **scale)
+                shown = axes.imshow(self.values.numpy(), aspect="auto", origin="lower", **scale)
                 figure.colorbar(shown, ax=axes, label=fill(self.name, 30))
                 axes.plot([e for _, e in rings], [i for i, _ in rings], **_RING)
                 axes.set_yticks(range(len(names)), names)
@@ -139,7 +144,7 @@ class ElementScores:
                 axes.set(xlabel=self.kind.value, ylabel="layer")
             else:
                 for i, row in enumerate(self.values):
-                    axes.plot(i + _spread(len(row)), row, ".", color="C7", ms=2)
+                    axes.plot((i + _spread(len(row))).numpy(), row.numpy(), ".", color="C7", ms=2)
                 place = [i + float(_spread(self.values.shape[1])[e]) for i, e in rings]
                 axes.plot(place, [float(self.values[i, e]) for i, e in rings], **_RING)
                 axes.set_xticks(range(len(names)), names)

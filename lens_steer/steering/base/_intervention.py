@@ -7,6 +7,7 @@ from math import isfinite
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
+from jaxtyping import Int
 from torch import Tensor
 
 from lens_steer._axes import Activation, Mask, Tokens
@@ -61,6 +62,11 @@ class Intervention(ABC):
     ) -> AnyIntervention:
         """The method made ready for these prompts; may run the clean model."""
         del model, tokens, mask
+        return self
+
+    def of_rows(self: AnyIntervention, rows: Int[Tensor, " row"]) -> AnyIntervention:
+        """Of some of the prompts that it was made ready for; the same, unless it keeps theirs."""
+        del rows
         return self
 
     def with_strength(self: AnyIntervention, strength: float | int) -> AnyIntervention:

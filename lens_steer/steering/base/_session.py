@@ -28,6 +28,7 @@ class Session:
     ) -> None:
         self._model, self._methods = model, methods
         self._scope: Scope = scope
+        self._ready: list[Intervention] = list(methods)  # for the prompts at hand
         self._edits: list[dict[Site, Edit]] = [method.active_edits(model) for method in methods]
         self._lengths = _checked(prompt_lengths)
         self._rows = None if rows is None else torch.as_tensor(rows, dtype=torch.bool)
@@ -78,6 +79,7 @@ class Session:
         if self._first is not None:
             lengths, bos = self._first
             self._first = lengths[rows], bos[rows]
+        self._ready = [method.of_rows(self._numbered(rows)) for method in self._ready]
         if self._rows is not None:
             self._rows = self._rows[rows.to(self._rows.device)]
 
@@ -112,7 +114,6 @@ class Session:
         chosen = steered_positions(self._scope, positions, lengths, bos)
         if self._rows is not None:
             chosen &= self._of_rows(chosen)
-        self._aim(chosen, positions == lengths[:, None] - 1)
         uncached = seen.real.shape[1] == seen.chunk
         if tokens is not None and uncached and (starts or not self._generating):
             given = seen.real & (positions < lengths[:, None])
@@ -121,12 +122,24 @@ class Session:
                 tokens, given = tokens[kept], given[kept]
             if len(tokens):
                 self._prepare(tokens, given)
+        self._aim(chosen, positions == lengths[:, None] - 1)
 
     def _aim(self, chosen: Bool[Tensor, "batch chunk"], ends: Bool[Tensor, "batch chunk"]) -> None:
         """Take these positions; methods that edit a prompt's end alone, those that end one."""
         self._where, self._everywhere = _indices(chosen), bool(chosen.all())
-        if any(method.prompt_end_only for method in self._methods):
-            self._ends = _indices(chosen & ends)
+        self._ends = None
+        for i, method in enumerate(self._ready):
+            if method.prompt_end_only:
+                self._ends = _indices(chosen & ends)
+                rows = (chosen & ends).any(dim=1).nonzero()[:, 0]
+                self._edits[i] = method.of_rows(self._numbered(rows)).active_edits(self._model)
+
+    def _numbered(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " steered"]:
+        """Rows of the batch as rows of what is steered in it; the others are left out."""
+        if self._rows is None:
+            return rows
+        own = self._rows.to(rows.device)
+        return (own.cumsum(dim=0) - 1)[rows][own[rows]]
 
     def _of_rows(self, chosen: Bool[Tensor, "batch chunk"]) -> Bool[Tensor, "batch 1"]:
         assert self._rows is not None  # asked only then
@@ -169,8 +182,8 @@ class Session:
             for session in attach(self._model).sessions:
                 clean.enter_context(session.suspended())
             for i in wanted:
-                ready = self._methods[i].prepare(self._model, tokens, mask)
-                self._edits[i] = ready.active_edits(self._model)
+                self._ready[i] = self._methods[i].prepare(self._model, tokens, mask)
+                self._edits[i] = self._ready[i].active_edits(self._model)
 
 
 def _indices(chosen: Bool[Tensor, "batch chunk"]) -> tuple[Tensor, Tensor] | None:

@@ -40,13 +40,17 @@ def _scaled(model: Any, site: Site, factor: Tensor) -> list[tuple[Tensor, Tensor
         case Kind.HEAD:
             return [(block.attn.W_O, factor[..., None])]
         case Kind.NEURON:
-            return [(block.mlp.W_out, factor[:, None])]
+            return [(weight, factor[:, None]) for weight in _out(block)]
         case Kind.MLP_OUT:
             _refuse_norm(block, "ln2_post", site)
-            return _with_bias(block.mlp.W_out, block.mlp.b_out, factor)
+            return [
+                *((weight, factor) for weight in _out(block)),
+                *([] if block.mlp.b_out is None else [(block.mlp.b_out, factor)]),
+            ]
         case Kind.ATTN_OUT:
             _refuse_norm(block, "ln1_post", site)
-            return _with_bias(block.attn.W_O, block.attn.b_O, factor)
+            bias = block.attn.b_O
+            return [(block.attn.W_O, factor), *([] if bias is None else [(bias, factor)])]
         case _:
             raise ValueError(
                 f"{site.hook_name} is the sum of all that is written: no weights scale it alone; "
@@ -54,8 +58,10 @@ def _scaled(model: Any, site: Site, factor: Tensor) -> list[tuple[Tensor, Tensor
             )
 
 
-def _with_bias(weight: Tensor, bias: Tensor | None, factor: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return [(weight, factor), *([] if bias is None else [(bias, factor)])]
+def _out(block: Any) -> list[Tensor]:
+    """W_out, and the copy that a gated TransformerBridge 3.9 computes with once it is processed."""
+    copied = getattr(block.mlp, "_processed_W_out", None)
+    return [block.mlp.W_out, *([] if copied is None else [copied.T])]
 
 
 def _refuse_norm(block: Any, name: str, site: Site) -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, read
-from lens_steer.sites import Site, hook_point
+from lens_steer.sites import Kind, Site, hook_point
 from lens_steer.steering.base import Edit
 from lens_steer.steering.sadi._sadi import SADI, check_fits, edited_kind, on_model
 
@@ -53,6 +53,12 @@ class FrozenSADI(SADI):
             found = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
         return replace(self, clean=tuple(found[site] for site in self.sites))
 
+    def of_rows(self, rows: Int[Tensor, " row"]) -> "FrozenSADI":
+        """Of some of the prompts that were read."""
+        if self.clean is None:
+            return self
+        return replace(self, clean=tuple(x[rows.to(x.device)] for x in self.clean))
+
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
         """Raises a ValueError: the patch is made of the prompt's own activations."""
         del model
@@ -61,6 +67,11 @@ class FrozenSADI(SADI):
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """See `Intervention`; before `prepare`, they refuse to work."""
         check_fits(model, self.mask)
+        if self.mask.kind is Kind.GATE and getattr(model.cfg, "gated_mlp", False):
+            raise ValueError(
+                "the published patch holds the gate and leaves what it multiplies: no hook point "
+                "does that; choose kind 'neuron', whose patch holds their product"
+            )
         gain = 1 + self.strength * self.mask.selected * torch.as_tensor(self.delta).double()
         found: dict[Site, Edit] = {}
         for i, site in enumerate(self.sites):

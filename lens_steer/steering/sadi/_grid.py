@@ -154,7 +154,7 @@ class GridReport:
                 ),
             ):
                 scale = {"vmin": span[0], "vmax": span[1], "cmap": colours}
-                shown = axes.imshow(values, aspect="auto", origin="lower", **scale)
+                shown = axes.imshow(values.numpy(), aspect="auto", origin="lower", **scale)
                 figure.colorbar(shown, ax=axes, label=label)
                 axes.set_xticks(
                     range(len(self.deltas)), [f"{d:g}" for d in self.deltas], rotation=90

@@ -1,6 +1,7 @@
 """Scaling the chosen elements of the input's own activation."""
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, TypeVar
 
 import torch
@@ -42,9 +43,7 @@ class SADI(Intervention):
             raise ValueError(f"got {self.mask!r}, expected an ElementMask: scores.top(k)")
         if self.mask.count == 0:
             raise ValueError("the mask chooses no element: nothing would be steered")
-        delta = torch.as_tensor(self.delta)
-        if delta.dtype is torch.bool or not bool(torch.isfinite(delta).all()):
-            raise ValueError(f"delta {self.delta!r}: expected finite numbers; -1 takes out")
+        delta = checked_delta(self.delta)
         if delta.ndim and delta.shape != self.mask.selected.shape:
             shapes = f"{tuple(delta.shape)} for a mask of {tuple(self.mask.selected.shape)}"
             raise ValueError(f"got deltas of shape {shapes}: expected one each, or one for all")
@@ -109,6 +108,19 @@ class SADI(Intervention):
         delta = torch.as_tensor(self.delta).float()
         shown = f"{delta:g}" if delta.ndim == 0 else f"{delta.min():.3g} to {delta.max():.3g}"
         return [f"delta={shown}"]
+
+
+def checked_delta(delta: object) -> Tensor:
+    """As a tensor.
+
+    Raises:
+        ValueError: If it is no finite number, nor a tensor of them.
+    """
+    number = isinstance(delta, Real | Tensor) and not isinstance(delta, bool)
+    found = torch.as_tensor(delta if number else torch.nan)
+    if found.dtype is torch.bool or not bool(torch.isfinite(found).all()):
+        raise ValueError(f"delta {delta!r}: expected finite numbers; -1 takes out")
+    return found
 
 
 def edited_kind(kind: Kind) -> Kind:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from lens_steer.elements import ElementMask
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Kind, Site, hook_point, site_shape
 from lens_steer.steering.base import Edit, Intervention
-from lens_steer.steering.sadi._sadi import check_fits, on_model
+from lens_steer.steering.sadi._sadi import check_fits, checked_delta, on_model
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,8 +40,8 @@ class SignedSADI(Intervention):
         if self.signs.shape[:2] != self.mask.selected.shape:
             shapes = f"{tuple(self.signs.shape)} for a mask of {tuple(self.mask.selected.shape)}"
             raise ValueError(f"got signs of shape {shapes}: expected (layer, element, ...)")
-        if not bool(torch.isfinite(torch.as_tensor(self.delta))):
-            raise ValueError(f"delta {self.delta!r}: expected a finite number")
+        if checked_delta(self.delta).ndim:
+            raise ValueError(f"delta {self.delta!r}: expected one number")
 
     @classmethod
     def fit(
