@@ -137,11 +137,8 @@ def _scalings(
     """At each site what multiplies the rows of the clean model, of the first point, and so on."""
     found: dict[Site, _Scaling] = {}
     for site in sorted({site for point in points for site in point}):
-        like = next(point[site] for point in points if site in point)
-        each = [
-            torch.ones_like(like),
-            *(point.get(site, torch.ones_like(like)) for point in points),
-        ]
+        plain = torch.ones_like(next(point[site] for point in points if site in point))
+        each = [plain, *(point.get(site, plain) for point in points)]
         device = next(iter(model.blocks[site.layer].parameters())).device
         found[site] = _Scaling(torch.stack(each).to(device), rows)
     return found

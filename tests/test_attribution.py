@@ -131,6 +131,8 @@ def test_the_knee_is_where_more_elements_bring_little() -> None:
     )
     assert made.knee == 4
     assert replace(made, lost=torch.zeros(6, 4).double()).knee == 1
+    rising = torch.tensor([0.0, 0.01, 0.05, 0.2, 1.0, 0.9]).double()[:, None].expand(6, 4)
+    assert replace(made, lost=rising).knee == 16
     with pytest.raises(ValueError, match="was not measured"):
         made.effect(3)
 

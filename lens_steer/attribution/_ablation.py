@@ -138,15 +138,17 @@ class AblationReport:
     def knee(self) -> int:
         """The k after which more elements bring little: farthest above the straight line.
 
-        Effect against log k, both scaled to 0..1 (Satopaa et al. 2011, "Kneedle"). How many
-        elements differ significantly cannot choose k: of neurons nearly all do.
+        Effect against log k, both scaled to 0..1 (Satopaa et al. 2011, "Kneedle"); the largest
+        effect where it never slackens before. How many elements differ significantly cannot
+        choose k: of neurons nearly all do.
         """
         x, y = np.log(np.array(self.ks, dtype=float)), self.lost.mean(dim=1).numpy()
         if len(x) < 3 or y.max() == y[0]:
             return self.ks[0]
         last = int(y.argmax())
         x, y = x[: last + 1] - x[0], y[: last + 1] - y[0]
-        return self.ks[int((y / y[-1] - x / x[-1]).argmax())] if last else self.ks[0]
+        above = y / y[-1] - x / x[-1]
+        return self.ks[int(above.argmax()) if above.max() > 0 else last]
 
     def table(self) -> "pd.DataFrame":
         """One row per k."""
@@ -176,9 +178,9 @@ class AblationReport:
                 axes.plot(table["k"], table[name], "o-", color=colour, label=label)
             axes.axhline(0, color="k", lw=0.8)
             axes.axvline(self.knee, color="C3", lw=0.8, ls=":", label=f"knee: {self.knee}")
-            axes.set(
-                xscale="log", xlabel=f"{self.kind.value} elements taken out (by {self.ranking})"
-            )
+            axes.set(xscale="log", xlabel=f"{self.kind.value} taken out (by {self.ranking})")
+            axes.set_xticks(self.ks, list(map(str, self.ks)), minor=False)
+            axes.minorticks_off()
             axes.set(ylabel="margin lost, nats per token")
             axes.legend(title=f"{self.lost.shape[1]} pairs, 95 % intervals")
         return figure

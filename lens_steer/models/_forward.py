@@ -122,13 +122,20 @@ class Decoder:
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Go on with these rows only."""
         self._mask = self._mask[rows]
+        alike = len(rows) > 1 and bool((rows == rows[0]).all())  # copies of one row need no memory
+
+        def kept(x: Tensor) -> Tensor:
+            return x[rows[:1]].expand(len(rows), *x.shape[1:]) if alike else x[rows]
+
         if is_bridge(self._model):
-            self._cache.batch_select_indices(rows)
+            for layer in self._cache.layers:
+                if layer.is_initialized:
+                    layer.keys, layer.values = kept(layer.keys), kept(layer.values)
             return
         cache = self._cache
         cache.previous_attention_mask = cache.previous_attention_mask[rows]
         for entry in cache.entries:
-            entry.past_keys, entry.past_values = entry.past_keys[rows], entry.past_values[rows]
+            entry.past_keys, entry.past_values = kept(entry.past_keys), kept(entry.past_values)
 
     def _extend(self, new: Mask) -> None:
         self._padded = self._padded or not bool(new.all())

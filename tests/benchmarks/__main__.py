@@ -22,8 +22,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import lens_steer as ls
 from lens_steer.activations._batching import read_rows
+from lens_steer.answers import answers_at
 from lens_steer.models import input_device, read
 from lens_steer.steering.base import Sampling, continuations_of_each, prompt_rows
+from lens_steer.steering.sadi._grid import PUBLISHED
 from lens_steer.tokens import Encoded, encode
 from tests.conftest import tokenizer_of
 
@@ -199,6 +201,36 @@ def tokens_entering(model: Any, action: Callable[[], object]) -> int:
     return sum(seen)
 
 
+def grid_speed(runs: int, backend: str) -> str:
+    """SADI's 332 points on 64-token prompts, against batched full forwards of both answers.
+
+    16 points are run in full, and their time is multiplied: all of them would take minutes.
+    """
+    model = llama(256, 8, backend)
+    torch.manual_seed(0)
+    points: list[ls.SADI] = []
+    for kind, (ks, deltas) in PUBLISHED.items():
+        elements = {"head": 8, "neuron": 1024}.get(kind.value, 256)
+        scores = ls.ElementScores(torch.randn(8, elements), kind, tuple(range(8)))
+        points += [ls.SADI(scores.top(k), delta) for k in ks for delta in deltas]
+    some, found = points[::21], []
+    for answers in (("+", "-"), ("+.", "-.")):
+        prompts = [(f"{i:02}" * 32)[:63] for i in range(4)]
+        pairs = ls.ContrastivePairs.of([(prompt, *answers) for prompt in prompts])
+
+        def at_once(pairs: ls.ContrastivePairs = pairs) -> None:
+            answers_at(model, pairs, [point.gains() for point in points])
+
+        def in_full(pairs: ls.ContrastivePairs = pairs) -> None:
+            for point in some:
+                ls.preference(model, pairs, point)
+
+        full, taken = interleaved(max(1, runs // 5), in_full, at_once, clock=time.process_time)
+        found.append(ratio(full, taken) * len(points) / len(some))
+    one, two = found
+    return f"{len(points)} points, full / at once: CPU {one:.1f}, answers of two tokens {two:.1f}"
+
+
 def import_speed(runs: int, backend: str) -> str:
     """Importing lens_steer after torch, against importing torch."""
     del backend
@@ -264,7 +296,10 @@ def main() -> None:
         return
     installed = version("transformer-lens")
     backends = ["bridge", "hooked"] if installed.startswith("3.") else ["bridge"]
-    measures = (capture_speed, selection_speed, generation_speed, trial_speed, sweep_speed)
+    measures = (
+        *(capture_speed, selection_speed, generation_speed),
+        *(trial_speed, sweep_speed, grid_speed),
+    )
     for measure in (*measures, import_speed, streaming_memory):
         chosen = [options.backend] if options.backend else backends
         for backend in chosen[:1] if measure is import_speed else chosen:

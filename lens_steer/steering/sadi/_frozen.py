@@ -72,11 +72,11 @@ class FrozenSADI(SADI):
                 "the published patch holds the gate and leaves what it multiplies: no hook point "
                 "does that; choose kind 'neuron', whose patch holds their product"
             )
-        gain = 1 + self.strength * self.mask.selected * torch.as_tensor(self.delta).double()
+        gains = self.gains()
         found: dict[Site, Edit] = {}
         for i, site in enumerate(self.sites):
             hook_point(model, site)
-            factor = on_model(model, site, gain[self.mask.layers.index(site.layer)])
+            factor = on_model(model, site, gains[site])
             found[site] = _unready if self.clean is None else _patch(self.clean[i] * factor)
         return found
 

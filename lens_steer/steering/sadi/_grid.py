@@ -86,7 +86,9 @@ class GridReport:
         tried = tuple(ks) if ks is not None else wide
         sizes = tuple(map(float, deltas)) if deltas is not None else far
         masks = [scores.top(k, by) for k in tried]
-        points = [SADI(mask, delta).factors(model) for mask in masks for delta in sizes]
+        methods = [SADI(mask, delta) for mask in masks for delta in sizes]
+        methods[0].factors(model)  # does it fit?
+        points = [method.gains() for method in methods]
         found = answers_at(
             model, pairs, [{}, *points], token_budget=token_budget, progress=progress
         )
@@ -150,7 +152,7 @@ class GridReport:
                     kl,
                     "KL of the first answer token, nats",
                     "magma_r",
-                    (0.0, float(kl.max())),
+                    (0.0, min(1.0, float(kl.max()))),
                 ),
             ):
                 scale = {"vmin": span[0], "vmax": span[1], "cmap": colours}
@@ -163,7 +165,7 @@ class GridReport:
             left.set_yticks(range(len(self.ks)), list(map(str, self.ks)))
             left.set(ylabel=f"k, {self.scores.kind.value} elements")
             left.set_title(f"unsteered {float((self.plain > 0).double().mean()):.0%}")
-            right.set_title(f"{len(self.plain)} pairs; black: 1 nat or more")
+            right.set_title(f"{len(self.plain)} pairs; the darkest is 1 nat or more")
         return figure
 
     def dose_figure(self) -> "Figure":

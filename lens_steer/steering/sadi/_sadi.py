@@ -12,7 +12,7 @@ from lens_steer._axes import Activation
 from lens_steer.activations import Activations
 from lens_steer.elements import ElementMask, ElementScores
 from lens_steer.models import SteerableModel
-from lens_steer.sites import Kind, Site, hook_point, site_shape
+from lens_steer.sites import Kind, Site, hook_points, site_shape
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.sadi._folding import folded
 
@@ -83,13 +83,16 @@ class SADI(Intervention):
             ValueError: If the mask does not fit the model.
         """
         check_fits(model, self.mask)
-        gain = 1 + self.strength * self.mask.selected * torch.as_tensor(self.delta).double()
-        found = {}
-        for site in self.sites:
-            hook_point(model, site)
-            factor = gain[self.mask.layers.index(site.layer)]
-            found[site] = on_model(model, site, factor)
-        return found
+        hook_points(model, self.sites)
+        return {site: on_model(model, site, gain) for site, gain in self.gains().items()}
+
+    def gains(self) -> dict[Site, Float[Tensor, "element *width"]]:
+        """The same whatever the model, float32 on the CPU."""
+        delta = torch.as_tensor(self.delta).double().cpu()
+        gain = (1 + self.strength * self.mask.selected * delta).float()
+        found = {site: gain[self.mask.layers.index(site.layer)] for site in self.sites}
+        heads = self.mask.kind is Kind.HEAD
+        return {site: row[:, None] if heads else row for site, row in found.items()}
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
         """A new model that does at every position what this does at scope "all", without hooks.
