@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, third = BLOCKS
+    first, second, third, fourth = BLOCKS
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(first, names)
@@ -29,6 +29,9 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     assert names["fair"].report.quantity == "kl"
     found = ["unsteered", "random", "prompting", "best of n", "learned", "CAA"]
     assert names["table"]["method"].tolist() == found
+    exec(fourth, names)
+    assert names["mask"].count == 4
+    assert names["best"].mask.kind == "head"
     if HAS_HOOKED:
         from transformer_lens import HookedTransformer
 
