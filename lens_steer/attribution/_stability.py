@@ -105,10 +105,13 @@ class StabilityReport:
                 axes.fill_between(table["pairs"], low, high, color=colour, alpha=0.2, lw=0)
                 axes.plot(table["pairs"], table[name], "o-", color=colour, label=label)
             axes.axhline(0, color="k", lw=0.8, ls=":")
-            axes.set(xscale="log", xlabel="pairs", ylim=(-0.15, 1.03))
+            axes.set(xscale="log", xlabel="pairs", ylim=(-0.05, 1.03))
+            axes.set_xticks(self.sizes, list(map(str, self.sizes)))
+            axes.minorticks_off()
             axes.set(ylabel="overlap beyond chance (1: equal)")
             title = f"first {self.k} {self.kind} elements by {self.ranking}; mean, 95 % of draws"
-            axes.legend(title=title, loc="lower right")
+            axes.set_title(title)
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
         return figure
 
 

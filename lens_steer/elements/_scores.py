@@ -146,7 +146,9 @@ class ElementScores:
                 for i, row in enumerate(self.values):
                     axes.plot((i + _spread(len(row))).numpy(), row.numpy(), ".", color="C7", ms=2)
                 place = [i + float(_spread(self.values.shape[1])[e]) for i, e in rings]
-                axes.plot(place, [float(self.values[i, e]) for i, e in rings], **_RING)
+                axes.plot(
+                    place, [float(self.values[i, e]) for i, e in rings], **(_RING | {"ms": 4})
+                )
                 axes.set_xticks(range(len(names)), names)
                 axes.set(xlabel="layer", ylabel=fill(self.name, 36))
             if chosen is not None:

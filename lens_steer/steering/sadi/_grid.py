@@ -169,20 +169,25 @@ class GridReport:
         return figure
 
     def dose_figure(self) -> "Figure":
-        """The margin against delta, a line for each k, with 95 % intervals."""
+        """What the margin gains against delta, a line for each k, with 95 % intervals."""
         from lens_steer.figures import canvas
 
         with canvas() as (figure, axes):
             for i, k in enumerate(self.ks):
-                found = [interval(row, self.groups, seed=self.seed) for row in self.margin[i]]
-                low, high = [each.low for each in found], [each.high for each in found]
-                axes.fill_between(self.deltas, low, high, color=f"C{i}", alpha=0.12, lw=0)
-                axes.plot(
-                    self.deltas, [each.mean for each in found], "o-", color=f"C{i}", label=f"{k}"
-                )
-            axes.axhline(float(self.plain.mean()), color="k", lw=0.8, ls=":")
-            axes.set(xlabel="delta", ylabel="margin of the desired answer,\nnats per token")
-            axes.legend(title=f"k, {self.scores.kind.value}; dotted: unsteered")
+                gains = self.margin[i] - self.plain
+                found = [interval(row, self.groups, seed=self.seed) for row in gains]
+                middle = [each.mean for each in found]
+                span = [
+                    [m - each.low, each.high - m] for m, each in zip(middle, found, strict=True)
+                ]
+                style = {"fmt": "o-", "color": f"C{i}", "label": f"{k}", "elinewidth": 0.8}
+                axes.errorbar(self.deltas, middle, yerr=torch.tensor(span).T.numpy(), **style)
+            axes.axhline(0, color="k", lw=0.8)
+            axes.set(xlabel="delta", ylabel="margin gained by the desired answer,\nnats per token")
+            axes.set_xscale("symlog", linthresh=1)
+            axes.set_xticks(self.deltas, [f"{delta:g}" for delta in self.deltas])
+            axes.minorticks_off()
+            axes.legend(title=f"k, {self.scores.kind.value}")
         return figure
 
 
