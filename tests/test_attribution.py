@@ -20,7 +20,8 @@ from lens_steer.attribution import (
     scaling,
 )
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.sites import Kind
+from lens_steer.sites import Kind, sites_of
+from lens_steer.tokens import encode
 
 KINDS = ("head", "neuron", "mlp_out")
 
@@ -240,3 +241,29 @@ def test_the_planted_head_is_what_ablation_finds(fresh_model: Any, pairs: Contra
     assert max(silent) < 1e-5
     gradient = scaling(model, pairs, "head", progress=False)
     assert set(gradient.top(2, by="absolute").elements()) == keep
+
+
+def test_scaling_is_what_transformer_lens_4_measures(llama: Any, pairs: ContrastivePairs) -> None:
+    theirs = pytest.importorskip("transformer_lens.tools.analysis.attribution_patching")
+    found = scaling(llama, pairs, "mlp_out", progress=False)
+    names = [site.hook_name for site in sites_of(llama, "mlp_out", None)]
+    total = torch.zeros(4, 32).double()
+    for sign, side in ((1.0, pairs.desired), (-1.0, pairs.undesired)):
+        for example in side:
+            row = encode(llama, example.prompt, example.continuation)
+            start = row.prompt_length
+
+            def metric(
+                logits: torch.Tensor, ids: tuple[int, ...] = row.ids, start: int = start
+            ) -> torch.Tensor:
+                answer = torch.tensor(ids[start:])
+                scores = logits[0, start - 1 : -1].log_softmax(dim=-1)
+                return scores.gather(-1, answer[:, None]).mean()
+
+            seen = theirs.cache_activation_and_gradient(
+                llama, torch.tensor([row.ids]), metric, names
+            )
+            for layer, name in enumerate(names):
+                product = seen.activations[name] * seen.gradients[name]
+                total[layer] += sign * product[0, start - 1 :].sum(dim=0).double().detach()
+    torch.testing.assert_close(found.values, total / len(pairs.desired), atol=1e-5, rtol=1e-4)
