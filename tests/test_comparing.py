@@ -43,7 +43,7 @@ class Run:
 def settings_of(folder: Path, model: Path, **options: Any) -> CompareSettings:
     pairs = str(write_pairs(folder))
     given: dict[str, Any] = {"terms": TERMS, "kl": 0.05, "words": ("a", "e"), "device": "cpu"}
-    given |= {"dev_prompts": 2, "out": folder / "out"}
+    given |= {"dev_prompts": 2, "out": folder / "out", "methods": "CAA"}  # others join at will
     return CompareSettings(model=str(model), pairs=(pairs,), **given | options)
 
 
