@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.answers import Factors, answers_at
-from lens_steer.elements import ElementMask, ElementScores, Ranking
+from lens_steer.attribution._contrast import over_pairs
+from lens_steer.elements import ElementMask, ElementScores, Ranking, by_element
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs
@@ -42,30 +43,19 @@ def effects(
     for i in range(layers * elements):
         factor = torch.ones(elements)
         factor[i % elements] = 0.0
-        points.append({Site(i // elements, what): _spread(factor, what)})
+        points.append({Site(i // elements, what): by_element(factor, what)})
     margins = answers_at(model, pairs, points, progress=progress).margin
     gap = (margins[:1] - margins[1:]).unflatten(0, (layers, elements))
-    mean = gap.mean(dim=-1)
-    error = gap.std(dim=-1) / gap.shape[-1] ** 0.5 if gap.shape[-1] > 1 else None
-    agree = ((gap * mean[..., None]) > 0).double().mean(dim=-1)
     source = Provenance(attach(model).fingerprint, pairs.name, "last prompt token and answer")
-    return ElementScores(
-        *(mean, what, tuple(range(layers)), "margin lost without it, nats per token"),
-        error=error,
-        consistency=agree,
-        provenance=source,
-    )
+    name = "margin lost without it, nats per token"
+    return over_pairs(gap.movedim(-1, 0), what, name, source)
 
 
 def without(mask: ElementMask) -> Factors:
     """What takes the elements of a mask out."""
     kind = Kind.NEURON if mask.kind is Kind.GATE else mask.kind
     kept = zip(mask.layers, (~mask.selected).float(), mask.by_layer.tolist(), strict=True)
-    return {Site(layer, kind): _spread(row, kind) for layer, row, count in kept if count}
-
-
-def _spread(factor: Float[Tensor, " element"], kind: Kind) -> Float[Tensor, "*site"]:
-    return factor[:, None] if kind is Kind.HEAD else factor
+    return {Site(layer, kind): by_element(row, kind) for layer, row, count in kept if count}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from torch import Tensor
 from lens_steer.activations import Activations, ContrastStats, Moments
 from lens_steer.elements import ElementScores
 from lens_steer.models import SteerableModel
+from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 
 
@@ -101,6 +102,16 @@ def _of_statistics(stats: ContrastStats, name: str) -> ElementScores:
     return ElementScores(
         values, s.kind, s.layers, name, _standard_error(s.difference), agree, s.provenance
     )
+
+
+def over_pairs(
+    each: Float[Tensor, "pair layer element"], kind: Kind, name: str, source: Provenance
+) -> ElementScores:
+    """Scores of every layer from every pair's own: mean, standard error, agreement in sign."""
+    mean, n = each.mean(dim=0), len(each)
+    error = each.std(dim=0) / n**0.5 if n > 1 else None
+    agree = ((each * mean) > 0).double().mean(dim=0)
+    return ElementScores(mean, kind, tuple(range(len(mean))), name, error, agree, source)
 
 
 def summed(x: Float[Tensor, "row *site"], kind: Kind) -> Float[Tensor, "row element"]:

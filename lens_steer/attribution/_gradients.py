@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import Activations
-from lens_steer.attribution._contrast import summed
+from lens_steer.attribution._contrast import over_pairs, summed
 from lens_steer.elements import ElementScores
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.pairs import ContrastivePairs
@@ -83,7 +83,6 @@ def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
     total: Tensor | None = None
     signs = [1.0] * len(pairs.desired) + [-1.0] * len(pairs.undesired)
     rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
-    each = torch.zeros(0)
     with tqdm(total=len(rows), desc=f"gradients {what.value}", disable=not progress) as bar:
         for batch in batches([len(row.ids) for row in rows], _TOKENS):
             found = _of_batch(model, [rows[i] for i in batch], what, product)
@@ -93,12 +92,8 @@ def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
             bar.update(len(batch))
     assert total is not None  # pairs are never empty
     each = total[: len(pairs.desired)] + total[len(pairs.desired) :]
-    mean, n = each.mean(dim=0), len(each)
-    error = each.std(dim=0) / n**0.5 if n > 1 else None
-    agree = ((each * mean) > 0).double().mean(dim=0)
-    layers = tuple(range(int(model.cfg.n_layers)))
     source = Provenance(attach(model).fingerprint, pairs.name, "last prompt token and answer")
-    return ElementScores(mean, what, layers, name, error, agree, source)
+    return over_pairs(each, what, name, source)
 
 
 def _of_batch(

@@ -6,6 +6,7 @@ the binary mask.
 """
 
 from lens_steer.elements._mask import ElementMask as ElementMask
+from lens_steer.elements._mask import by_element as by_element
 from lens_steer.elements._mask import masked as masked
 from lens_steer.elements._scores import ElementScores as ElementScores
 from lens_steer.elements._scores import Ranking as Ranking

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer.activations import Activations
@@ -127,6 +127,11 @@ def masked(activations: Activations, mask: ElementMask) -> Activations:
         raise ValueError(f"got {mask!r} for {a!r}: expected the same kind and layers")
     chosen = mask.selected[..., None] if a.kind is Kind.HEAD else mask.selected
     return replace(a, desired=a.desired * chosen, undesired=a.undesired * chosen)
+
+
+def by_element(values: Float[Tensor, " element"], kind: Kind) -> Float[Tensor, "element *width"]:
+    """A number for each element, shaped to meet its site's activation: a head's spans its width."""
+    return values[:, None] if kind is Kind.HEAD else values
 
 
 def check_layers(x: Tensor, layers: tuple[int, ...]) -> None:

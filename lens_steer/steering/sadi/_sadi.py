@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens_steer._axes import Activation
 from lens_steer.activations import Activations
-from lens_steer.elements import ElementMask, ElementScores
+from lens_steer.elements import ElementMask, ElementScores, by_element
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Kind, Site, hook_points, site_shape
 from lens_steer.steering.base import Edit, Intervention
@@ -91,8 +91,7 @@ class SADI(Intervention):
         delta = torch.as_tensor(self.delta).double().cpu()
         gain = (1 + self.strength * self.mask.selected * delta).float()
         found = {site: gain[self.mask.layers.index(site.layer)] for site in self.sites}
-        heads = self.mask.kind is Kind.HEAD
-        return {site: row[:, None] if heads else row for site, row in found.items()}
+        return {site: by_element(row, site.kind) for site, row in found.items()}
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
         """A new model that does at every position what this does at scope "all", without hooks.
