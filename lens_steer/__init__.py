@@ -33,6 +33,9 @@ from lens_steer.evaluation import evaluate as evaluate
 from lens_steer.evaluation import evaluate_each as evaluate_each
 from lens_steer.evaluation import preference as preference
 from lens_steer.evaluation import sweep as sweep
+from lens_steer.jacobians import BlockMaps as BlockMaps
+from lens_steer.jacobians import LayerJacobians as LayerJacobians
+from lens_steer.jacobians import linearize as linearize
 from lens_steer.models import SteerableModel as SteerableModel
 from lens_steer.models import load_model as load_model
 from lens_steer.pairs import ContrastivePairs as ContrastivePairs

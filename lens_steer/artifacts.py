@@ -21,6 +21,7 @@ from lens_steer.evaluation import (
     SteerabilityReport,
 )
 from lens_steer.figures import write_whole
+from lens_steer.jacobians import LayerJacobians
 from lens_steer.models import Fingerprint, SteerableModel
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
@@ -34,7 +35,7 @@ _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
-        *(ElementScores, ElementMask),
+        *(ElementScores, ElementMask, LayerJacobians),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
         *(CalibrationReport, DivergenceReport, ManifoldReport, ReadSteerReport, SteerabilityReport),
@@ -56,6 +57,8 @@ def save(thing: Any, path: str | Path) -> None:
     if _TYPES.get(type(thing).__name__) is not type(thing):
         known = ", ".join(name for name in _TYPES)
         raise ValueError(f"cannot save a {type(thing).__name__}: expected one of {known}")
+    if isinstance(thing, LayerJacobians) and thing.maps is not None:
+        raise ValueError("these Jacobians are products of a model: save linearize(..., dense=True)")
     tensors: dict[str, Tensor] = {}
     header: dict[str, Any] = {"format": _FORMAT, "content": _packed(thing, "", tensors)}
     if isinstance(thing, Intervention):

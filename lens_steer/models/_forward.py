@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from typing import Any
 
 import torch
@@ -136,6 +137,24 @@ class Decoder:
         cache.previous_attention_mask = cache.previous_attention_mask[rows]
         for entry in cache.entries:
             entry.past_keys, entry.past_values = kept(entry.past_keys), kept(entry.past_values)
+
+    def freeze(self) -> None:
+        """Leave the cache as it is from now on: whatever is run later continues from here."""
+        if is_bridge(self._model):
+            self._frozen = [copy(layer) for layer in self._cache.layers]
+        else:
+            self._cache.freeze()
+
+    def restore(self, layer: int) -> None:
+        """Put one layer of a frozen cache back: what runs a block by itself has added to it."""
+        if is_bridge(self._model):  # HookedTransformer adds nothing to a frozen cache
+            self._cache.layers[layer] = copy(self._frozen[layer])
+
+    def repeat(self, tokens: Tokens) -> Logits:
+        """Logits after the last columns once more, over the frozen cache."""
+        for layer in range(self._model.cfg.n_layers):
+            self.restore(layer)
+        return self._run(tokens)
 
     def _extend(self, new: Mask) -> None:
         self._padded = self._padded or not bool(new.all())

@@ -1,0 +1,102 @@
+"""One token's way through the blocks, each to be run again by itself: its context stays frozen.
+
+What comes before the token is in a key-value cache, so that a block maps one vector to one vector
+and costs one token, however long the text. Texts are of one length: padding on the left makes NaN
+in float64 models (a softmax in float32), padding on the right moves sliding windows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer._axes import Tokens
+from lens_steer.models._attach import attach
+from lens_steer.models._forward import Decoder, hooked
+from lens_steer.models._protocol import SteerableModel
+from lens_steer.sites import Kind, Site
+
+Vectors = Float[Tensor, "text d"]
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Replay:
+    """The last token of several texts of equal length, in the model's dtype.
+
+    Attributes:
+        states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
+    """
+
+    states: Float[Tensor, "layer text d"]
+
+    def __init__(self, model: SteerableModel, tokens: Tokens) -> None:
+        self._model, self._last = model, tokens[:, -1:]
+        context = tokens[:, :-1]
+        with attach(model).lock, torch.no_grad():
+            self._decoder = Decoder(model, context, torch.ones_like(context, dtype=torch.bool))
+            if context.shape[1]:
+                self._decoder.start()
+            self._decoder.freeze()
+            self._calls, final = self._recorded()
+        self.states = torch.stack([*(_stream(call)[:, -1] for call in self._calls), final])
+
+    def _recorded(self) -> tuple[list[_Call], Vectors]:
+        """What each block is called with, and what the last one returns."""
+        calls: list[_Call] = []
+        final: list[Tensor] = []
+
+        def keep(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+            calls.append((args, options))
+
+        blocks = self._model.blocks
+        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
+        try:
+            with hooked(self._model, {Site(len(blocks) - 1): final.append}):
+                self._decoder.advance(self._last)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return calls, final[0][:, -1]
+
+    def block(self, layer: int, x: Vectors) -> Vectors:
+        """What block `layer` makes of other vectors, one for each text; differentiable."""
+        args, options = self._calls[layer]
+        self._decoder.restore(layer)
+        given = x[:, None].to(self.states.dtype)
+        if _is_first(args):
+            out = self._model.blocks[layer](given, *args[1:], **options)
+        else:
+            out = self._model.blocks[layer](*args, **{**options, "hidden_states": given})
+        return (out[0] if isinstance(out, tuple) else out)[:, -1]
+
+    def through(self, layer: int, kind: Kind, x: Vectors) -> tuple[Tensor, Vectors]:
+        """The same, after what the block holds at a hook point on the way `[text pos *site]`."""
+        kept: list[Tensor] = []
+
+        def keep(z: Tensor) -> Tensor:
+            kept.append(z)
+            return z  # else the model may go on with a tensor that this one is a view of
+
+        with hooked(self._model, {Site(layer, kind): keep}):
+            y = self.block(layer, x)
+        return kept[0], y
+
+    def logits(self, layer: int, x: Vectors) -> Float[Tensor, "text vocab"]:
+        """Of the next token, if `x` entered block `layer`, or left the last; differentiable."""
+        last = layer == len(self._model.blocks)
+        site = Site(layer - 1) if last else Site(layer, Kind.RESID_PRE)
+        replace: Callable[[Tensor], Tensor] = lambda z: x[:, None].to(z.dtype)  # noqa: E731
+        with hooked(self._model, {site: replace}):
+            return self._decoder.repeat(self._last)
+
+
+def _stream(call: _Call) -> Tensor:
+    args, options = call
+    return (args[0] if _is_first(args) else options["hidden_states"]).detach()
+
+
+def _is_first(args: tuple[Any, ...]) -> bool:
+    """Whether the stream is given by position, and not by name."""
+    return bool(args) and isinstance(args[0], Tensor)
