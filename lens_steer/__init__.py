@@ -10,6 +10,7 @@
 """
 
 from lens_steer import attribution as attribution
+from lens_steer import linearity as linearity
 from lens_steer import organism as organism
 from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
@@ -33,6 +34,7 @@ from lens_steer.evaluation import evaluate as evaluate
 from lens_steer.evaluation import evaluate_each as evaluate_each
 from lens_steer.evaluation import preference as preference
 from lens_steer.evaluation import sweep as sweep
+from lens_steer.features import Features as Features
 from lens_steer.jacobians import BlockMaps as BlockMaps
 from lens_steer.jacobians import LayerJacobians as LayerJacobians
 from lens_steer.jacobians import linearize as linearize

@@ -11,3 +11,4 @@ from lens_steer.activations._stats import ContrastStats as ContrastStats
 from lens_steer.activations._stats import Moments as Moments
 from lens_steer.activations._types import Activations as Activations
 from lens_steer.activations._types import LayerActivations as LayerActivations
+from lens_steer.activations._types import mean_difference as mean_difference

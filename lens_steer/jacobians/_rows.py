@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from lens_steer.activations import ReadPosition, span
 from lens_steer.models import SteerableModel, input_device
 from lens_steer.pairs import ContrastivePairs, Example
@@ -58,10 +60,17 @@ def row_bytes(model: SteerableModel, length: int) -> int:
 def batched(
     model: SteerableModel, rows: Sequence[tuple[int, ...]], budget: int
 ) -> Iterator[list[int]]:
-    """Indices of rows of one length, at most so many that several copies of each fit."""
-    by_length: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        by_length.setdefault(len(row), []).append(i)
-    for length, alike in sorted(by_length.items()):
-        most = max(1, budget // (_LEAST * row_bytes(model, length)))
-        yield from (alike[at : at + most] for at in range(0, len(alike), most))
+    """Indices of rows, similar lengths together, so many that several copies of each fit.
+
+    In a float64 model only rows of one length go together, see `Replay`.
+    """
+    alike = next(iter(model.blocks[0].parameters())).dtype is torch.float64
+    batch: list[int] = []
+    for i in sorted(range(len(rows)), key=lambda i: (len(rows[i]), i)):
+        full = _LEAST * (len(batch) + 1) * row_bytes(model, len(rows[i])) > budget
+        if batch and (full or (alike and len(rows[i]) != len(rows[batch[0]]))):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

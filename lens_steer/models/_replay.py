@@ -1,8 +1,7 @@
 """One token's way through the blocks, each to be run again by itself: its context stays frozen.
 
 What comes before the token is in a key-value cache, so that a block maps one vector to one vector
-and costs one token, however long the text. Texts are of one length: padding on the left makes NaN
-in float64 models (a softmax in float32), padding on the right moves sliding windows.
+and costs one token, however long the text.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer._axes import Tokens
+from lens_steer._axes import Mask, Tokens
 from lens_steer.models._attach import attach
 from lens_steer.models._forward import Decoder, hooked
 from lens_steer.models._protocol import SteerableModel
@@ -23,7 +22,10 @@ _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Replay:
-    """The last token of several texts of equal length, in the model's dtype.
+    """The last token of a batch of left-padded texts, in the model's dtype.
+
+    Padding on the right would move sliding windows. A float64 model is to be given texts of one
+    length: its mask overflows in a softmax taken in float32, and padding then makes NaN.
 
     Attributes:
         states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
@@ -31,12 +33,11 @@ class Replay:
 
     states: Float[Tensor, "layer text d"]
 
-    def __init__(self, model: SteerableModel, tokens: Tokens) -> None:
+    def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
-        context = tokens[:, :-1]
         with attach(model).lock, torch.no_grad():
-            self._decoder = Decoder(model, context, torch.ones_like(context, dtype=torch.bool))
-            if context.shape[1]:
+            self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
+            if tokens.shape[1] > 1:
                 self._decoder.start()
             self._decoder.freeze()
             self._calls, final = self._recorded()

@@ -1,0 +1,206 @@
+"""How alike the Jacobians of different texts are: spectra and subspaces."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lens_steer.activations import ReadPosition
+from lens_steer.intervals import Interval, interval
+from lens_steer.jacobians import BlockMaps, Texts
+from lens_steer.linearity._drawing import a_few, band
+from lens_steer.models import SteerableModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+PARTS = ("A left", "A right", "A - I left", "A - I right")
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentReport:
+    """Similarity of the leading singular subspaces of the Jacobians of two texts.
+
+    |(U_a S_a)'(U_b S_b)|_* / (|s_a| |s_b|) with the m largest singular values: 1 if the leading
+    subspaces and their weights are the same (arXiv:2604.19018, equation 3). The paper looks at the
+    left vectors of A with m = d/20. The residual stream makes all A alike, so A - I is beside it,
+    and random orthonormal vectors with the same singular values. Texts are paired off at random
+    within their set, so that the pairs are independent.
+
+    Attributes:
+        sets: Names of the sets of texts, `random` the last.
+        layers: Blocks looked at.
+        sizes: Values of m.
+        similarity: Of each pair of texts; the parts are `PARTS`.
+        cosine: tr(B_a' B_b) / (|B_a| |B_b|) with B = A - I, of the sets but `random`.
+        spectra: Singular values of A and of A - I, mean over a set's texts.
+        seed: Of the pairing, the baseline and the intervals.
+    """
+
+    sets: tuple[str, ...]
+    layers: tuple[int, ...]
+    sizes: tuple[int, ...]
+    similarity: Float[Tensor, "set_and_random part layer size pair"]
+    cosine: Float[Tensor, "set layer pair"]
+    spectra: Float[Tensor, "set two layer d"]
+    seed: int
+
+    def table(self) -> "pd.DataFrame":
+        """A row per set, part, layer and m, with intervals over pairs of texts."""
+        import pandas as pd
+
+        rows = []
+        for i, name in enumerate(self.sets):
+            for p, part in enumerate(PARTS):
+                for j, layer in enumerate(self.layers):
+                    for k, m in enumerate(self.sizes):
+                        row = {"texts": name, "part": part, "layer": layer, "m": m}
+                        found = self._interval(self.similarity[i, p, j, k])
+                        rows.append(row | found.columns("similarity"))
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Similarity against m by part and layer, a line for each set."""
+        from lens_steer.figures import canvas
+
+        shown = a_few(len(self.layers), 3)
+        shape = {"width": 9.0, "height": 1.9 * len(shown) + 0.9, "squeeze": False}
+        with canvas(len(shown), 4, sharex=True, sharey=True, **shape) as (figure, grid):
+            for row, j in zip(grid, shown, strict=True):
+                for p, (axes, part) in enumerate(zip(row, PARTS, strict=True)):
+                    for i, name in enumerate(self.sets):
+                        found = [self._interval(each) for each in self.similarity[i, p, j]]
+                        colour = "0.45" if name == "random" else f"C{i}"
+                        band(axes, self.sizes, found, colour, name)
+                    axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
+            n = self.similarity.shape[-1]
+            figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")
+            figure.supylabel("similarity")
+            lines = grid[0, 0].get_legend_handles_labels()
+            figure.legend(*lines, loc="outside upper center", ncols=len(self.sets))
+        return figure
+
+    def spectra_figure(self) -> "Figure":
+        """Singular values of A and of A - I, normalised to the largest."""
+        from lens_steer.figures import canvas
+
+        shown = a_few(len(self.layers), 4)
+        shape = {"width": 2.3 * len(shown) + 0.6, "height": 4.4, "squeeze": False}
+        with canvas(2, len(shown), sharex=True, sharey=True, **shape) as (figure, grid):
+            for row, which, name in zip(grid, (0, 1), ("A", "A - I"), strict=True):
+                for axes, j in zip(row, shown, strict=True):
+                    for i, texts in enumerate(self.sets[:-1]):
+                        values = self.spectra[i, which, j]
+                        axes.plot((values / values[0]).numpy(), color=f"C{i}", lw=1, label=texts)
+                    axes.set(yscale="log", title=f"{name}, layer {self.layers[j]}")
+            figure.supxlabel("number of the singular value")
+            figure.supylabel("singular value / largest, mean over texts")
+            lines = grid[0, 0].get_legend_handles_labels()
+            figure.legend(*lines, loc="outside upper center", ncols=len(self.sets))
+        return figure
+
+    def _interval(self, values: Float[Tensor, " pair"]) -> Interval:
+        return interval(values, seed=self.seed)
+
+
+def align(  # noqa: PLR0913 - each is a knob of its own
+    model: SteerableModel,
+    sets: Mapping[str, Texts],
+    *,
+    layers: Sequence[int] | None = None,
+    sizes: Sequence[int] | None = None,
+    read: ReadPosition = "last",
+    seed: int = 0,
+    progress: bool = True,
+) -> AlignmentReport:
+    """Compare the Jacobians of texts that are similar, mixed or distant.
+
+    Args:
+        sets: Texts by name; all sets use as many as the smallest has.
+        layers: None takes up to four, from first to last.
+        sizes: Values of m; None takes 1, d/20 (the paper's) and up to d.
+        read: As in `capture`.
+
+    Raises:
+        ValueError: If a set has fewer than four texts, or `linearize` refuses one.
+    """
+    maps = {name: BlockMaps.of(model, texts, read=read) for name, texts in sets.items()}
+    fewest = min((len(each.states) for each in maps.values()), default=0)
+    if fewest < 4:  # noqa: PLR2004 - two pairs, or there is nothing to draw again
+        raise ValueError(f"the smallest of {len(maps)} sets has {fewest} texts: expected 4 or more")
+    first = next(iter(maps.values()))
+    chosen = tuple(a_few(first.n_layers, 4) if layers is None else layers)
+    d = first.states.shape[-1]
+    usual = {1, max(1, d // 20), max(1, d // 8), d // 2, d}
+    ms = tuple(sorted(usual if sizes is None else set(sizes)))
+    source = np.random.default_rng(seed)
+    orders = {
+        name: source.permutation(len(each.states))[: fewest // 2 * 2] for name, each in maps.items()
+    }
+    names = (*maps, "random")
+    similarity = torch.zeros(len(names), len(PARTS), len(chosen), len(ms), fewest // 2)
+    cosine = torch.zeros(len(maps), len(chosen), fewest // 2)
+    spectra = torch.zeros(len(maps), 2, len(chosen), d)
+    with tqdm(total=len(maps) * len(chosen), desc="align", disable=not progress) as bar:
+        for i, (name, each) in enumerate(maps.items()):
+            for j, layer in enumerate(chosen):
+                matrices = each.matrices(layer)[orders[name].tolist()].double()
+                found = _Factors.of(matrices)
+                similarity[i, :, j] = found.similarity(ms)
+                cosine[i, j], spectra[i, :, j] = _cosines(matrices), found.spectra
+                if i == 0:
+                    similarity[-1, :, j] = found.random(seed * 1009 + layer).similarity(ms)
+                bar.update()
+    return AlignmentReport(names, chosen, ms, similarity, cosine, spectra, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Factors:
+    """Singular vectors of A and of A - I, as columns, and their values."""
+
+    vectors: tuple[Float[Tensor, "text d d"], ...]  # in the order of PARTS
+    values: tuple[Float[Tensor, "text d"], ...]
+
+    @classmethod
+    def of(cls, matrices: Float[Tensor, "text d d"]) -> "_Factors":
+        update = matrices - torch.eye(matrices.shape[-1]).to(matrices)
+        u, s, vh = torch.linalg.svd(matrices)
+        du, ds, dvh = torch.linalg.svd(update)
+        return cls((u, vh.mT, du, dvh.mT), (s, s, ds, ds))
+
+    @property
+    def spectra(self) -> Float[Tensor, "two d"]:
+        return torch.stack([self.values[0], self.values[2]]).mean(dim=1).float()
+
+    def random(self, seed: int) -> "_Factors":
+        """Random orthonormal vectors with these values."""
+        draw = torch.Generator().manual_seed(seed)
+        drawn = (torch.randn(v.shape, generator=draw, dtype=v.dtype) for v in self.vectors)
+        return _Factors(tuple(torch.linalg.qr(x)[0] for x in drawn), self.values)
+
+    def similarity(self, sizes: Sequence[int]) -> Float[Tensor, "part size pair"]:
+        """Of texts 0 and 1, 2 and 3, and so on."""
+        parts = []
+        for vectors, values in zip(self.vectors, self.values, strict=True):
+            weighted = vectors * values[:, None]
+            found = [_overlap(weighted[..., :m], values[..., :m]) for m in sizes]
+            parts.append(torch.stack(found))
+        return torch.stack(parts).float()
+
+
+def _overlap(
+    weighted: Float[Tensor, "text d m"], values: Float[Tensor, "text m"]
+) -> Float[Tensor, " pair"]:
+    nuclear = torch.linalg.matrix_norm(weighted[::2].mT @ weighted[1::2], ord="nuc")
+    return nuclear / (values[::2].norm(dim=-1) * values[1::2].norm(dim=-1))
+
+
+def _cosines(matrices: Float[Tensor, "text d d"]) -> Float[Tensor, " pair"]:
+    update = (matrices - torch.eye(matrices.shape[-1]).to(matrices)).flatten(1)
+    return torch.cosine_similarity(update[::2], update[1::2], dim=-1).float()

@@ -1,0 +1,151 @@
+"""Everything about the linearity of a model's blocks at some texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import ReadPosition
+from lens_steer.features import Features
+from lens_steer.jacobians import BlockMaps, LayerJacobians
+from lens_steer.linearity._curves import ErrorCurves
+from lens_steer.linearity._logits import LogitReport
+from lens_steer.linearity._persistence import PersistenceReport
+from lens_steer.linearity._probe import Probe
+from lens_steer.models import SteerableModel
+from lens_steer.pairs import ContrastivePairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+RADII = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearityReport:
+    """How linear every block is around some texts, and what that is worth.
+
+    Attributes:
+        curves: Error of the linear prediction against radius.
+        persistence: Whether features are carried from layer to layer.
+        logits: Predicted against true change of the logits.
+    """
+
+    curves: ErrorCurves
+    persistence: PersistenceReport
+    logits: LogitReport
+
+    def error_at(self, radius: float | int) -> Float[Tensor, " layer"]:
+        """Mean over texts of |phi(z+d)-phi(z)-Ad| / |phi(z+d)-phi(z)|, |d| = radius |z|.
+
+        d is along the feature, A each text's own Jacobian; NaN where there is no feature. Linear
+        between the radii measured.
+
+        Raises:
+            ValueError: If the radius is outside of them.
+        """
+        return self.curves.at(radius)
+
+    def identity_error_at(self, radius: float | int) -> Float[Tensor, " layer"]:
+        """The same for A = I: what is known without any Jacobian.
+
+        Raises:
+            ValueError: If the radius is outside of what was measured.
+        """
+        return self.curves.at(radius, "identity")
+
+    @property
+    def trust_radius(self) -> Float[Tensor, " layer"]:
+        """Largest |d| / |z| with an error below 10 %; at least that, where it is the largest tried.
+
+        It says how far a block is linear, not how far steering is safe: see `logits.radius`.
+        """
+        return self.curves.radius(0.1)
+
+    def window(self, radius: float | int) -> tuple[int, ...]:
+        """Longest run of consecutive layers whose trust radius is at least this, the first such.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        radii = self.trust_radius
+        runs: list[list[int]] = [[]]
+        for layer, own in enumerate(radii.tolist()):
+            if own >= radius:
+                runs[-1].append(layer)
+            else:
+                runs.append([])
+        best = max(runs, key=len)
+        if not best:
+            most = np.nanmax(radii.numpy())
+            raise ValueError(f"no layer has a trust radius of {radius}: the largest is {most:.3g}")
+        return tuple(best)
+
+    def table(self) -> "pd.DataFrame":
+        """A row per layer: both radii, errors at .1, .3 and 1 where measured, and persistence."""
+        import pandas as pd
+
+        radii = [r for r in (0.1, 0.3, 1.0) if self.curves.radii[0] <= r <= self.curves.radii[-1]]
+        columns = {f"error_{r:g}": self.error_at(r).numpy() for r in radii}
+        columns |= {f"identity_error_{r:g}": self.identity_error_at(r).numpy() for r in radii}
+        columns |= {"trust_radius": self.trust_radius.numpy()}
+        columns |= {"logit_radius": self.logits.radius().numpy()}
+        return pd.concat([pd.DataFrame(columns), self.persistence.table()], axis=1)
+
+    def figure(self) -> "Figure":
+        """Error against radius; `persistence` and `logits` have figures of their own."""
+        return self.curves.figure()
+
+
+def diagnose(  # noqa: PLR0913 - each is a knob of its own
+    model: SteerableModel,
+    jacobians: LayerJacobians,
+    pairs: ContrastivePairs,
+    *,
+    features: Features | None = None,
+    radii: Sequence[float] = RADII,
+    read: ReadPosition = "last",
+    seed: int = 0,
+    progress: bool = True,
+) -> LinearityReport:
+    """Measure how linear the blocks are at examples the Jacobians were not taken from.
+
+    Args:
+        jacobians: From other texts: their mean is the `mean` predictor.
+        pairs: Both sides are looked at, at the token that `capture` reads.
+        features: Directions to move along; None takes the mean differences of these pairs.
+        radii: |d| / |z|, rising.
+        read: As in `capture`; must be the jacobians'.
+        seed: Of random directions, the shuffled layers and the intervals.
+
+    Raises:
+        ValueError: If the jacobians are of another model or read position, the radii do not rise,
+            or `linearize` refuses the examples.
+    """
+    if jacobians.provenance is not None:
+        jacobians.provenance.check(model)
+        if jacobians.provenance.read != str(read):
+            found = jacobians.provenance.read
+            raise ValueError(f"the jacobians were read at {found!r}: pass read={found!r}")
+    if not radii or min(radii) <= 0 or list(radii) != sorted(set(radii)):
+        raise ValueError(f"radii {list(radii)}: expected positive numbers, rising")
+    examples = (*pairs.desired, *pairs.undesired)
+    maps = BlockMaps.of(model, examples, read=read)
+    split = len(pairs.desired)
+    own = Features.of_states(maps.states[:split], maps.states[split:])
+    groups = tuple(
+        e.group or e.prompt or i
+        for side in (pairs.desired, pairs.undesired)
+        for i, e in enumerate(side)
+    )
+    shift = int(np.random.default_rng(seed).integers(1, max(2, maps.n_layers)))
+    probe = Probe(maps, jacobians, features or own, groups, split, shift, seed)
+    return LinearityReport(
+        ErrorCurves.measure(probe, radii, progress=progress),
+        PersistenceReport.measure(probe),
+        LogitReport.measure(probe, radii, progress=progress),
+    )
