@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
+    "figure.labelsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 9,

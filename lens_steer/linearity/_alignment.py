@@ -14,13 +14,12 @@ from lens_steer.activations import ReadPosition
 from lens_steer.intervals import Interval, interval
 from lens_steer.jacobians import BlockMaps, Texts
 from lens_steer.linearity._drawing import a_few, band
+from lens_steer.linearity._subspaces import PARTS, Factors
 from lens_steer.models import SteerableModel
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-PARTS = ("A left", "A right", "A - I left", "A - I right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,9 @@ class AlignmentReport:
                         band(axes, self.sizes, found, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
             n = self.similarity.shape[-1]
-            figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")
+            figure.supxlabel(
+                f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals", fontsize=9
+            )
             figure.supylabel("similarity")
             lines = grid[0, 0].get_legend_handles_labels()
             figure.legend(*lines, loc="outside upper center", ncols=len(self.sets))
@@ -134,73 +135,29 @@ def align(  # noqa: PLR0913 - each is a knob of its own
     fewest = min((len(each.states) for each in maps.values()), default=0)
     if fewest < 4:  # noqa: PLR2004 - two pairs, or there is nothing to draw again
         raise ValueError(f"the smallest of {len(maps)} sets has {fewest} texts: expected 4 or more")
-    first = next(iter(maps.values()))
-    chosen = tuple(a_few(first.n_layers, 4) if layers is None else layers)
-    d = first.states.shape[-1]
+    d, source = model.cfg.d_model, np.random.default_rng(seed)
+    chosen = tuple(a_few(model.cfg.n_layers, 4) if layers is None else layers)
     usual = {1, max(1, d // 20), max(1, d // 8), d // 2, d}
     ms = tuple(sorted(usual if sizes is None else set(sizes)))
-    source = np.random.default_rng(seed)
-    orders = {
-        name: source.permutation(len(each.states))[: fewest // 2 * 2] for name, each in maps.items()
-    }
-    names = (*maps, "random")
-    similarity = torch.zeros(len(names), len(PARTS), len(chosen), len(ms), fewest // 2)
-    cosine = torch.zeros(len(maps), len(chosen), fewest // 2)
-    spectra = torch.zeros(len(maps), 2, len(chosen), d)
+    found: list[list[Factors]] = []
     with tqdm(total=len(maps) * len(chosen), desc="align", disable=not progress) as bar:
-        for i, (name, each) in enumerate(maps.items()):
-            for j, layer in enumerate(chosen):
-                matrices = each.matrices(layer)[orders[name].tolist()].double()
-                found = _Factors.of(matrices)
-                similarity[i, :, j] = found.similarity(ms)
-                cosine[i, j], spectra[i, :, j] = _cosines(matrices), found.spectra
-                if i == 0:
-                    similarity[-1, :, j] = found.random(seed * 1009 + layer).similarity(ms)
+        for each in maps.values():
+            order = source.permutation(len(each.states))[: fewest // 2 * 2].tolist()
+            found.append([])
+            for layer in chosen:
+                found[-1].append(Factors.of(each.matrices(layer)[order].double()))
                 bar.update()
-    return AlignmentReport(names, chosen, ms, similarity, cosine, spectra, seed)
+    random = [each.random(seed * 1009 + i) for i, each in enumerate(found[0])]
+    return AlignmentReport(
+        (*maps, "random"),
+        chosen,
+        ms,
+        _stacked([[f.similarity(ms) for f in row] for row in [*found, random]]).transpose(1, 2),
+        _stacked([[f.cosine for f in row] for row in found]),
+        _stacked([[f.spectra for f in row] for row in found]).transpose(1, 2),
+        seed,
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class _Factors:
-    """Singular vectors of A and of A - I, as columns, and their values."""
-
-    vectors: tuple[Float[Tensor, "text d d"], ...]  # in the order of PARTS
-    values: tuple[Float[Tensor, "text d"], ...]
-
-    @classmethod
-    def of(cls, matrices: Float[Tensor, "text d d"]) -> "_Factors":
-        update = matrices - torch.eye(matrices.shape[-1]).to(matrices)
-        u, s, vh = torch.linalg.svd(matrices)
-        du, ds, dvh = torch.linalg.svd(update)
-        return cls((u, vh.mT, du, dvh.mT), (s, s, ds, ds))
-
-    @property
-    def spectra(self) -> Float[Tensor, "two d"]:
-        return torch.stack([self.values[0], self.values[2]]).mean(dim=1).float()
-
-    def random(self, seed: int) -> "_Factors":
-        """Random orthonormal vectors with these values."""
-        draw = torch.Generator().manual_seed(seed)
-        drawn = (torch.randn(v.shape, generator=draw, dtype=v.dtype) for v in self.vectors)
-        return _Factors(tuple(torch.linalg.qr(x)[0] for x in drawn), self.values)
-
-    def similarity(self, sizes: Sequence[int]) -> Float[Tensor, "part size pair"]:
-        """Of texts 0 and 1, 2 and 3, and so on."""
-        parts = []
-        for vectors, values in zip(self.vectors, self.values, strict=True):
-            weighted = vectors * values[:, None]
-            found = [_overlap(weighted[..., :m], values[..., :m]) for m in sizes]
-            parts.append(torch.stack(found))
-        return torch.stack(parts).float()
-
-
-def _overlap(
-    weighted: Float[Tensor, "text d m"], values: Float[Tensor, "text m"]
-) -> Float[Tensor, " pair"]:
-    nuclear = torch.linalg.matrix_norm(weighted[::2].mT @ weighted[1::2], ord="nuc")
-    return nuclear / (values[::2].norm(dim=-1) * values[1::2].norm(dim=-1))
-
-
-def _cosines(matrices: Float[Tensor, "text d d"]) -> Float[Tensor, " pair"]:
-    update = (matrices - torch.eye(matrices.shape[-1]).to(matrices)).flatten(1)
-    return torch.cosine_similarity(update[::2], update[1::2], dim=-1).float()
+def _stacked(rows: Sequence[Sequence[Tensor]]) -> Float[Tensor, "set layer *rest"]:
+    return torch.stack([torch.stack(list(row)) for row in rows])

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.intervals import Interval
-from lens_steer.linearity._drawing import COLOURS, a_few, band
+from lens_steer.linearity._drawing import COLOURS, band, known_layers
 from lens_steer.linearity._means import over_texts, skill
 from lens_steer.linearity._probe import DIRECTIONS, Probe
 
@@ -118,10 +118,9 @@ class ErrorCurves:
         """
         from lens_steer.figures import canvas
 
-        there = self.mean("own", direction)[0].isfinite().nonzero().flatten().tolist()
-        if not there:
+        layers = known_layers(self.mean("own", direction)[0], 8)
+        if not layers:
             raise ValueError(f"no layer has a {direction}: the classes do not differ anywhere")
-        layers = [there[i] for i in a_few(len(there), 8)]
         columns = min(4, len(layers))
         rows = -(-len(layers) // columns)
         size = {"width": 2.1 * columns + 0.6, "height": 2.0 * rows + 0.7}
@@ -138,7 +137,9 @@ class ErrorCurves:
             for axes in ax.flat[len(layers) :]:
                 axes.set_visible(False)
             texts = f"n = {self.errors.shape[-1]} texts, {len(set(self.groups))} groups"
-            figure.supxlabel(f"|d| / |z|, d along the {direction}; {texts}; 95 % intervals")
+            figure.supxlabel(
+                f"|d| / |z|, d along the {direction}; {texts}; 95 % intervals", fontsize=9
+            )
             figure.supylabel("error of the predicted change, relative")
             lines = ax.flat[0].get_legend_handles_labels()
             figure.legend(*lines, loc="outside upper center", ncols=4)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from lens_steer.intervals import Interval
 
@@ -25,6 +27,12 @@ def band(axes: Any, x: Sequence[float], found: Sequence[Interval], colour: str, 
     axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
 
 
+def known_layers(values: Float[Tensor, " layer"], most: int) -> list[int]:
+    """At most so many of the layers that have a value, evenly."""
+    there = values.isfinite().nonzero().flatten().tolist()
+    return [there[i] for i in a_few(len(there), most)]
+
+
 def a_few(n: int, most: int) -> list[int]:
     """At most so many of the numbers below n, evenly, the ends among them."""
-    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most))})
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most)).tolist()})

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.intervals import Interval
-from lens_steer.linearity._drawing import a_few, band
+from lens_steer.linearity._drawing import band, known_layers
 from lens_steer.linearity._means import over_texts
 from lens_steer.linearity._probe import Probe
 
@@ -92,7 +92,7 @@ class LogitReport:
         with canvas(2, 2, **shape) as (figure, grid):
             for c, (row, chain) in enumerate(zip(grid, CHAINS, strict=True)):
                 for axes, values in zip(row, (self.slope, self.explained), strict=True):
-                    for layer in a_few(n, 6):
+                    for layer in known_layers(self.slope[0, 0, 0].mean(dim=-1), 6):
                         found = [self._interval(each[layer]) for each in values[c, 0]]
                         colour = colormaps["viridis"](layer / max(n - 1, 1))
                         band(axes, self.radii, found, colour, f"layer {layer}")  # type: ignore[arg-type]

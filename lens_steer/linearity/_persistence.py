@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -95,6 +95,8 @@ class PersistenceReport:
 
     def figure(self) -> "Figure":
         """Cosines by layer, the transfer matrix, and the energy of a push at each layer."""
+        from matplotlib.ticker import MaxNLocator
+
         from lens_steer.figures import canvas
 
         layers = list(range(self.energy.shape[0]))
@@ -110,20 +112,22 @@ class PersistenceReport:
                 found = [self._interval(row) for row in values]
                 label = {"own": "feature", "random": "random direction"}[name]
                 band(right, layers, found, COLOURS[name], label)
-            right.set(xlabel="layer l pushed", yscale="log")
+            right.set(xlabel="layer l pushed", ylim=(0, None))
+            for axes in (left, right):
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             right.set(ylabel="energy $|\\Phi(T,l+1)'v_T|^2$ per unit of effort")
             right.legend()
             counted = f"n = {self.energy.shape[1]} texts, {len(set(self.groups))} groups"
             figure.suptitle(f"{counted}; 95 % intervals", fontsize=8)
         return figure
 
-    def _draw_transfer(self, figure: "Figure", axes: "object") -> None:
+    def _draw_transfer(self, figure: "Figure", axes: Any) -> None:
         mean = self.transfer.mean(dim=-1)
         reach = float(mean.nan_to_num().abs().max())
         style = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "origin": "lower"}
-        shown = axes.imshow(mean.numpy(), **style)  # type: ignore[attr-defined]
-        figure.colorbar(shown, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")  # type: ignore[arg-type]
-        axes.set(xlabel="pushed at $z_j$", ylabel="left at $z_k$")  # type: ignore[attr-defined]
+        shown = axes.imshow(mean.numpy(), **style)
+        figure.colorbar(shown, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")
+        axes.set(xlabel="pushed at $z_j$", ylabel="left at $z_k$")
 
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:
         return over_texts(values, self.groups, self.seed)
