@@ -17,6 +17,7 @@ from lens_steer.evaluation import (
     CalibrationReport,
     DivergenceReport,
     ManifoldReport,
+    PathSplitReport,
     ReadSteerReport,
     SteerabilityReport,
 )
@@ -37,7 +38,8 @@ _TYPES: dict[str, type] = {
         *(ElementScores, ElementMask),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
-        *(CalibrationReport, DivergenceReport, ManifoldReport, ReadSteerReport, SteerabilityReport),
+        *(CalibrationReport, DivergenceReport, ManifoldReport, PathSplitReport),
+        *(ReadSteerReport, SteerabilityReport),
     )
 }
 
