@@ -17,6 +17,7 @@ from lens_steer.evaluation import (
     CalibrationReport,
     DivergenceReport,
     ManifoldReport,
+    PathSplitReport,
     ReadSteerReport,
     SteerabilityReport,
 )
@@ -38,7 +39,8 @@ _TYPES: dict[str, type] = {
         *(ElementScores, ElementMask, LayerJacobians),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
-        *(CalibrationReport, DivergenceReport, ManifoldReport, ReadSteerReport, SteerabilityReport),
+        *(CalibrationReport, DivergenceReport, ManifoldReport, PathSplitReport),
+        *(ReadSteerReport, SteerabilityReport),
     )
 }
 

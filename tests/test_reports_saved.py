@@ -10,6 +10,7 @@ import lens_steer as ls
 from lens_steer.evaluation import (
     DivergenceReport,
     ManifoldReport,
+    PathSplitReport,
     ReadSteerReport,
     SteerabilityReport,
 )
@@ -25,6 +26,7 @@ def reports(llama: Any, pairs: ls.ContrastivePairs) -> dict[str, Any]:
         "steerability": SteerabilityReport.fit(llama, pairs, methods, seed=0),
         "manifold": ManifoldReport.fit(llama, pairs, methods, **FEW),
         "divergence": DivergenceReport.fit(llama, pairs, methods, progress=False, **FEW),
+        "paths": PathSplitReport.fit(llama, pairs, methods, progress=False, **FEW),
         "read": ReadSteerReport.fit(
             *(llama, pairs, pairs, pairs), kl=0.01, layers=(1, 2), progress=False, **FEW
         ),
@@ -32,7 +34,9 @@ def reports(llama: Any, pairs: ls.ContrastivePairs) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", ["steerability", "manifold", "divergence", "read", "calibration"])
+@pytest.mark.parametrize(
+    "name", ["steerability", "manifold", "divergence", "paths", "read", "calibration"]
+)
 def test_a_report_that_was_saved_has_the_same_table_and_draws_the_same_figure(
     reports: dict[str, Any], name: str, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ from lens_steer.evaluation.reports._dose_response import DoseResponse as DoseRes
 from lens_steer.evaluation.reports._energy import EnergyMap as EnergyMap
 from lens_steer.evaluation.reports._frontier import Frontier as Frontier
 from lens_steer.evaluation.reports._manifold import ManifoldReport as ManifoldReport
+from lens_steer.evaluation.reports._path_split import PathSplitReport as PathSplitReport
 from lens_steer.evaluation.reports._read_steer import ReadSteerReport as ReadSteerReport
 from lens_steer.evaluation.reports._search import Search as Search
 from lens_steer.evaluation.reports._search import search_figure as search_figure
