@@ -42,7 +42,8 @@ def spread_out(pairs: ls.ContrastivePairs, most: int, seed: int) -> ls.Contrasti
     n = len(pairs.desired)
     chosen = sorted(np.random.default_rng(seed).permutation(n)[:most].tolist())
     rows = [(pairs.desired[i], pairs.undesired[i]) for i in chosen]
-    return ls.ContrastivePairs(*zip(*rows, strict=True), name=pairs.name)
+    desired, undesired = zip(*rows, strict=True)
+    return ls.ContrastivePairs(desired, undesired, name=pairs.name)
 
 
 def diagnosed(case: Case) -> tuple[ls.LayerJacobians, ls.Features, LinearityReport]:
@@ -73,7 +74,7 @@ def collapses(case: Case, features: ls.Features, judge: Judge | None, tokens: in
         pushes = [ls.Additive((site,), (size * dose * direction,)) for dose in DOSES[1:]]
         how: dict[str, Any] = {"max_new_tokens": tokens, "temperature": 0.7, "seed": case.seed}
         found = ls.evaluate_each(case.model, case.dev, [None, *pushes], judge=judge, **how)
-        formed = np.array([1 - float(each.failed.mean()) for each in found])
+        formed = np.array([1 - float(each.failed.double().mean()) for each in found])
         dose = float(collapse_dose(formed, np.array(DOSES)))
         row = {"layer": layer, "collapse": np.inf if np.isnan(dose) else dose}
         rows.append(row | {f"formed_{d:g}": f for d, f in zip(DOSES, formed, strict=True)})

@@ -85,7 +85,6 @@ def compared(case: Case, activations: ls.Activations, k: int) -> pd.DataFrame:
     how = {"seed": case.seed, **case.texts}
     plain = ls.evaluate(case.model, case.test, judge=case.judge, **how)
     before = ls.preference(case.model, case.test).double()
-    groups = tuple(e.group or e.prompt or i for i, e in enumerate(case.test.desired))
     rows = [{"way": "unsteered", "kl": 0.0} | plain.interval(seed=case.seed).columns("behaviour")]
     for name, methods in ways(case, activations, k).items():
         ready = [_calibrated(case, method) for method in methods]
@@ -102,7 +101,7 @@ def compared(case: Case, activations: ls.Activations, k: int) -> pd.DataFrame:
             {"way": name, "kl": sum(t.kl for t in trials) / len(trials)}
             | {"behaviour": sum(t.share for t in trials) / len(trials)}
             | interval(change, plain.groups, seed=case.seed).columns("change")
-            | interval(gain, groups, seed=case.seed).columns("margin_gain")
+            | interval(gain, case.test.groups, seed=case.seed).columns("margin_gain")
         )
     return pd.DataFrame(rows)
 

@@ -42,6 +42,7 @@ class Inputs:
     train: ContrastivePairs
     reads: tuple[ReadPosition, ...] = ("mean", "last")
     _known: dict[Any, Activations] = field(default_factory=dict, init=False, repr=False)
+    _scores: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
 
     def activations(self, read: ReadPosition, kind: str = "resid") -> Activations:
         """Of the training pairs, at every layer.
@@ -54,6 +55,16 @@ class Inputs:
                 self.model, self.train, kind, read=read, progress=False
             )
         return self._known[read, kind]
+
+    def scores(self, read: ReadPosition, kind: str) -> ElementScores:
+        """Mean difference of each element, at every layer.
+
+        Raises:
+            ValueError: As `capture`.
+        """
+        if (read, kind) not in self._scores:
+            self._scores[read, kind] = contrast(self.activations(read, kind))
+        return self._scores[read, kind]
 
 
 class Contender(ABC):
@@ -100,9 +111,8 @@ class CAAContender(Contender):
         """Any of those, pushing by 0.1 to 2 times the activation's length, evenly in the log."""
         grid = self.grid(inputs)
         setting = grid[int(source.integers(len(grid)))]
-        at = inputs.activations(setting["read"]).at(setting["layer"])
         size = float(np.exp(source.uniform(np.log(0.1), np.log(2.0))))
-        unit = float(at.direction.norm() / at.undesired.norm(dim=-1).median())
+        unit = inputs.activations(setting["read"]).at(setting["layer"]).relative_length
         return setting | {"strength": size / unit}
 
     def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> CAA:
@@ -117,36 +127,30 @@ class SADIContender(Contender):
     name = "SADI"
 
     def grid(self, inputs: Inputs) -> list[Setting]:
-        """Two numbers of elements for each kind, at either read position."""
+        """Two numbers of elements for each kind, where there are so many, at each read position."""
         sizes = {"head": (2, 8), "neuron": (30, 300), "mlp_out": (8, 64)}
         return [
-            {
-                "kind": kind,
-                "k": min(k, self._scores(inputs, kind, read).values.numel()),
-                "read": read,
-            }
+            {"kind": kind, "k": k, "read": read}
             for read in inputs.reads
             for kind, ks in sizes.items()
             for k in ks
+            if k <= inputs.scores(read, kind).values.numel()
         ]
 
     def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
         """Any kind and k, with a delta of 0.5 to 80, both evenly in the log."""
         kind = ("head", "neuron", "mlp_out")[int(source.integers(3))]
         read = inputs.reads[int(source.integers(len(inputs.reads)))]
-        most = min(500, self._scores(inputs, kind, read).values.numel())
+        most = min(500, inputs.scores(read, kind).values.numel())
         k = round(float(np.exp(source.uniform(0, np.log(most)))))
         delta = float(np.exp(source.uniform(np.log(0.5), np.log(80.0))))
         return {"kind": kind, "k": k, "read": read, "strength": delta / _DELTA}
 
     def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> SADI:
         """The first k elements, scaled."""
-        scores = self._scores(inputs, setting["kind"], setting["read"])
+        scores = inputs.scores(setting["read"], setting["kind"])
         method = SADI(scores.top(setting["k"]), _DELTA, provenance=scores.provenance)
         return method.with_strength(setting.get("strength", 1.0))
-
-    def _scores(self, inputs: Inputs, kind: str, read: ReadPosition) -> ElementScores:
-        return contrast(inputs.activations(read, kind))
 
 
 _DELTA = 4.0  # of SADI at strength 1

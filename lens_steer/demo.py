@@ -147,7 +147,8 @@ def examine(
     candidates = sized_candidates(activations, SIZES[1:])
     choice = choose(model, dev.first(settings.dev_prompts), candidates, **decoding)
     method = candidates[choice.best]
-    strengths = [size / relative_size(activations, method) for size in SIZES]
+    unit = activations.at(method.sites[0].layer).relative_length
+    strengths = [size / unit for size in SIZES]
     swept = sweep(
         *(model, test, method, Random.like(method, seed=settings.seed), strengths),
         relative=SIZES,
@@ -203,18 +204,10 @@ def sized_candidates(activations: Activations, sizes: tuple[float, ...]) -> list
         at = activations.at(layer)
         if bool(at.direction.any()):
             method = CAA.fit(at)
-            found += [
-                method.with_strength(size / relative_size(activations, method)) for size in sizes
-            ]
+            found += [method.with_strength(size / at.relative_length) for size in sizes]
     if not found:
         raise ValueError("the classes are equal at every layer read: read another position")
     return found
-
-
-def relative_size(activations: Activations, method: CAA) -> float:
-    """|vector| / median |activation of the undesired class| at the method's layer."""
-    at = activations.at(method.sites[0].layer)
-    return float(method.vectors[0].norm() / at.undesired.norm(dim=-1).median())
 
 
 def _texts(

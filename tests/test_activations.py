@@ -631,6 +631,14 @@ def test_layer_activations_are_made_from_tensors_of_any_float_dtype() -> None:
     assert torch.equal(heads.direction, torch.ones(4, 8))
 
 
+def test_relative_length_is_the_directions_share_of_an_undesired_activation() -> None:
+    undesired = torch.tensor([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])  # 5, 1 and 10 long
+    found = LayerActivations.from_tensors(undesired + torch.tensor([0.0, 2.0]), undesired)
+    assert found.relative_length == pytest.approx(2 / 5)
+    heads = LayerActivations.from_tensors(torch.ones(1, 4, 9), torch.full((1, 4, 9), 2.0))
+    assert heads.relative_length == pytest.approx(6 / 12)
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_activations_refuse_what_is_not_finite_or_not_there(bad: float) -> None:
     x = torch.ones(2, 3)

@@ -14,9 +14,11 @@ import pytest
 from lens_steer import comparing
 from lens_steer._compare_settings import CompareSettings
 from lens_steer.artifacts import load
+from lens_steer.attribution import contrast
 from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
 from lens_steer.evaluation import Comparison, Terms, Trial
 from lens_steer.models import load_model
+from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.additive import CAA
 from tests.test_cli import ENTRY, Command, command, place, tree
 from tests.test_demo import write_pairs
@@ -199,6 +201,60 @@ def test_every_contender_makes_what_it_draws_and_what_its_grid_says(load: Any, p
             assert method.strength == pytest.approx(setting.get("strength", 1.0))
         again = contender.draw(inputs, np.random.default_rng(0))
         assert again == settings[-1]
+
+
+@pytest.fixture
+def contrasts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The shapes of what contrasts are taken of, as they are taken."""
+    seen: list[tuple[Any, ...]] = []
+
+    def counted(found: Any) -> Any:
+        seen.append((found.kind.value, *found.desired.shape[1:]))
+        return contrast(found)
+
+    monkeypatch.setattr("lens_steer.contenders.contrast", counted)
+    return seen
+
+
+def sizes(inputs: Inputs) -> dict[str, list[tuple[str, int]]]:
+    """Kinds and k of SADI's grid, by read position."""
+    found: dict[str, list[tuple[str, int]]] = {str(read): [] for read in inputs.reads}
+    for setting in CONTENDERS["SADI"].grid(inputs):
+        found[setting["read"]].append((setting["kind"], setting["k"]))
+    return found
+
+
+def test_sadi_tries_the_sizes_that_a_model_has_each_once(
+    load: Any, pairs: Any, contrasts: list[tuple[Any, ...]]
+) -> None:
+    inputs = Inputs(load("llama"), pairs)  # 4 layers of 4 heads, 48 neurons, 32 dimensions
+    there = [("head", 2), ("head", 8), ("neuron", 30), ("mlp_out", 8), ("mlp_out", 64)]
+    assert sizes(inputs) == {"mean": there, "last": there}
+    for setting in CONTENDERS["SADI"].grid(inputs):
+        CONTENDERS["SADI"].make(inputs, setting)
+    own = [("head", 4, 4, 8), ("neuron", 4, 48), ("mlp_out", 4, 32)]
+    assert sorted(contrasts) == sorted(own * 2)  # once for each read position
+
+
+def test_sadi_on_the_embedded_model_tries_all_sizes(embedded: Any) -> None:
+    train = ContrastivePairs.load("organism:sentiment").first(4)
+    everything = [("head", 2), ("head", 8), ("neuron", 30), ("neuron", 300)]
+    everything += [("mlp_out", 8), ("mlp_out", 64)]
+    assert sizes(Inputs(embedded, train)) == {"mean": everything, "last": everything}
+
+
+def test_sadi_draws_only_what_the_model_has(
+    load: Any, pairs: Any, contrasts: list[tuple[Any, ...]]
+) -> None:
+    import numpy as np
+
+    inputs, source = Inputs(load("llama"), pairs), np.random.default_rng(0)
+    drawn = [CONTENDERS["SADI"].draw(inputs, source) for _ in range(200)]
+    most = {"head": 16, "neuron": 192, "mlp_out": 128}
+    for kind, elements in most.items():
+        ks = [setting["k"] for setting in drawn if setting["kind"] == kind]
+        assert 1 <= min(ks) < elements / 4 < max(ks) <= elements
+    assert len(contrasts) == 6
 
 
 def test_contenders_are_called_by_name() -> None:

@@ -19,6 +19,8 @@ from lens_steer.evaluation.reports._divergence_point import DivergenceReport, pa
 from lens_steer.evaluation.reports._manifold import SHOWN, UNSTEERED, ManifoldReport
 from lens_steer.evaluation.reports._read_steer import READS, STRENGTHS, ReadSteerReport
 from lens_steer.evaluation.reports._steerability import SteerabilityReport
+from lens_steer.evaluation.reports._unbounded import unbounded_interval
+from lens_steer.intervals import Resampling
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
 from lens_steer.steering.additive import CAA, Additive
@@ -507,3 +509,18 @@ def test_the_embedded_model_is_steered_along_its_manifold(embedded: Any) -> None
     medians = {name: report.quartiles[0, i, :, 1] for i, name in enumerate(report.names)}
     assert float(medians["CAA"][2]) == 50
     assert 55 < float(medians["CAA"][3]) < float(medians["random, as CAA"][3])
+
+
+def test_a_few_infinite_resamples_leave_a_lower_end_that_is_a_quantile() -> None:
+    draw = np.random.default_rng(0)
+    above, below = draw.normal(3.0, 0.4, 40), np.ones(40)
+    below[:3] = -11.0  # in few resamples there are so many of these that nothing is left below
+
+    def ratio(a: Any, b: Any) -> Any:
+        return np.where(np.asarray(b) > 0, np.divide(a, b), np.inf)
+
+    found = unbounded_interval(ratio, [above, below], seed=0)
+    drawn = Resampling.of((40,), seed=0)
+    plain = ratio(drawn.sums(above), drawn.sums(below))
+    assert 0 < np.isinf(plain).mean() < 0.5
+    assert found.low > np.nanquantile(plain, 0.001)

@@ -42,6 +42,13 @@ def test_of_takes_triples_quadruples_and_couples() -> None:
     assert (len(pairs), pairs.paired, pairs.name) == (3, True, "mine")
 
 
+def test_a_pair_is_of_its_group_or_of_its_prompt_or_alone() -> None:
+    rows = [(*ROW, "cats"), ROW, ("The cat", " ran", " sat"), (" yes", " no"), (" up", " down")]
+    groups = ContrastivePairs.of(rows).groups
+    assert groups[:3] == ("cats", "The cat", "The cat")
+    assert len(set(groups)) == 4
+
+
 def test_of_takes_lists_and_any_iterable() -> None:
     assert rows_of(ContrastivePairs.of(iter([list(ROW)]))) == [(*ROW, "")]
     assert rows_of(ContrastivePairs.load([ROW])) == [(*ROW, "")]

@@ -57,6 +57,12 @@ class LayerActivations:
         """Mean of the desired minus mean of the undesired."""
         return mean_difference(self.desired, self.undesired)
 
+    @property
+    def relative_length(self) -> float:
+        """|direction| / median |activation of an undesired example|."""
+        lengths = self.undesired.flatten(start_dim=1).norm(dim=-1)
+        return float(self.direction.norm() / lengths.median())
+
 
 @dataclass(frozen=True, eq=False)
 class Activations:

@@ -108,9 +108,9 @@ class AblationReport:
         margins = answers_at(model, held_out, points, progress=progress).margin
         lost = margins[:1] - margins[1:]
         chance = lost[len(masks) :].unflatten(0, (len(masks), draws)).mean(dim=1)
-        groups = tuple(e.group or e.prompt or i for i, e in enumerate(held_out.desired))
         return cls(
-            *(tuple(ks), lost[: len(masks)], chance, margins[0], groups, scores.kind, by),
+            *(tuple(ks), lost[: len(masks)], chance, margins[0]),
+            *(held_out.groups, scores.kind, by),
             draws=draws,
             seed=seed,
         )

@@ -13,7 +13,7 @@ from lens_steer.elements import ElementScores
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.provenance import Provenance
-from lens_steer.sites import Kind, Site, sites_of
+from lens_steer.sites import Kind, Site, site_shape, sites_of
 from lens_steer.tokens import Encoded, batches, encode, pad
 
 _TOKENS = 2048  # of a batch whose activations are kept for the backward pass
@@ -80,20 +80,16 @@ def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
         raise ValueError(f"kind {what.value!r} has no gradient of its own: take 'neuron'")
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
-    total: Tensor | None = None
-    signs = [1.0] * len(pairs.desired) + [-1.0] * len(pairs.undesired)
     rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
+    shape = len(rows), int(model.cfg.n_layers), site_shape(model, what)[0]
+    found = torch.zeros(shape, dtype=torch.double)
     with tqdm(total=len(rows), desc=f"gradients {what.value}", disable=not progress) as bar:
         for batch in batches([len(row.ids) for row in rows], _TOKENS):
-            found = _of_batch(model, [rows[i] for i in batch], what, product)
-            if total is None:
-                total = torch.zeros(len(rows), *found.shape[1:], dtype=torch.double)
-            total[batch] = found * torch.tensor([signs[i] for i in batch])[:, None, None]
+            found[batch] = _of_batch(model, [rows[i] for i in batch], what, product)
             bar.update(len(batch))
-    assert total is not None  # pairs are never empty
-    each = total[: len(pairs.desired)] + total[len(pairs.desired) :]
+    desired, undesired = found.chunk(2)
     source = Provenance(attach(model).fingerprint, pairs.name, "last prompt token and answer")
-    return over_pairs(each, what, name, source)
+    return over_pairs(desired - undesired, what, name, source)
 
 
 def _of_batch(

@@ -67,7 +67,8 @@ class CalibrationReport:
                 axes.axvline(crossing, color="C7", lw=0.8)
             axes.plot(self.strength, self.realised, "s", color="C3", label="taken")
             axes.set(xlabel="strength", ylabel=fill(_NAMES[self.quantity], 34))
-            axes.legend(title=f"{self.shape}; crossings: vertical lines")
+            title = f"{self.shape}; crossings: vertical lines"
+            axes.legend(title=title, frameon=True, framealpha=1, edgecolor="none")  # over the lines
         return figure
 
 

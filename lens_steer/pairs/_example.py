@@ -1,8 +1,10 @@
 """One text with its prompt."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lens_steer.pairs._rows import SIDES
 from lens_steer.tokens import Prompt, as_prompt
 
 
@@ -30,8 +32,24 @@ class Example:
             raise ValueError(f"got the group {self.group!r}, expected text")
 
 
-def columns_of(example: Example, **texts: str) -> dict[str, Any]:
-    """Plain data for a row: the prompt, the texts that are given, and the group."""
+def rows_of(
+    desired: Sequence[Example], undesired: Sequence[Example], *, paired: bool
+) -> list[dict[str, Any]]:
+    """Plain data that `load` reads back: a row for each pair, or for each text with its label."""
+    if paired:
+        return [
+            _columns(d, desired=d.continuation, undesired=u.continuation)
+            for d, u in zip(desired, undesired, strict=True)
+        ]
+    return [
+        _columns(example, text=example.continuation, label=side)
+        for side, examples in zip(SIDES, (desired, undesired), strict=True)
+        for example in examples
+    ]
+
+
+def _columns(example: Example, **texts: str) -> dict[str, Any]:
+    """The prompt, the texts that are given, and the group."""
     chat = example.prompt if not isinstance(example.prompt, str) else ()
     prompt = {"messages": [asdict(m) for m in chat]} if chat else {"prompt": example.prompt}
     return {**prompt, **texts, "group": example.group}

@@ -10,10 +10,10 @@ import numpy as np
 from lens_steer.datasets import named
 from lens_steer.figures import write_whole
 from lens_steer.pairs._documents import document_rows, subset_rows
-from lens_steer.pairs._example import Example, columns_of
+from lens_steer.pairs._example import Example, rows_of
 from lens_steer.pairs._files import READERS, WRITERS, read_json
 from lens_steer.pairs._rows import SIDES, as_row
-from lens_steer.pairs._splits import parts, redrawn
+from lens_steer.pairs._splits import parts, redrawn, ties_of
 from lens_steer.tokens import Prompt
 
 
@@ -63,6 +63,11 @@ class ContrastivePairs:
     def prompts(self) -> tuple[Prompt, ...]:
         """The different prompts, in order of first appearance."""
         return tuple(dict.fromkeys(example.prompt for example in (*self.desired, *self.undesired)))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of each pair: its group, its prompt where it has none; intervals draw them whole."""
+        return tuple(str(e.group or e.prompt or f"pair {i}") for i, e in enumerate(self.desired))
 
     @classmethod
     def of(
@@ -183,20 +188,9 @@ class ContrastivePairs:
         target = Path(path)
         if target.suffix not in WRITERS:
             raise ValueError(f"got {str(path)!r}, expected a name that ends in .jsonl or .csv")
-        write, rows = WRITERS[target.suffix], self._rows()
+        write = WRITERS[target.suffix]
+        rows = rows_of(self.desired, self.undesired, paired=self.paired)
         write_whole(target, lambda place: write(place, rows))
-
-    def _rows(self) -> list[dict[str, Any]]:
-        if self.paired:
-            return [
-                columns_of(d, desired=d.continuation, undesired=u.continuation)
-                for d, u in zip(self.desired, self.undesired, strict=True)
-            ]
-        return [
-            columns_of(example, text=example.continuation, label=side)
-            for side, examples in zip(SIDES, (self.desired, self.undesired), strict=True)
-            for example in examples
-        ]
 
     def split(self, *fractions: float, seed: int) -> tuple["ContrastivePairs", ...]:
         """Parts of about these shares; what has a prompt or a group in common stays together.
@@ -212,7 +206,8 @@ class ContrastivePairs:
             raise ValueError(
                 f"got the fractions {fractions}, expected positive ones that add up to 1"
             )
-        of_example = parts(self._ties(), fractions, seed)
+        ties = ties_of(self.desired, self.undesired, paired=self.paired)
+        of_example = parts(ties, fractions, seed)
         return tuple(
             self._part(of_example == part, part, fractions) for part in range(len(fractions))
         )
@@ -227,7 +222,7 @@ class ContrastivePairs:
         Raises:
             ValueError: If one of the sides is without an example in the draw.
         """
-        taken = redrawn(self._ties(), seed)
+        taken = redrawn(ties_of(self.desired, self.undesired, paired=self.paired), seed)
         examples, half = (*self.desired, *self.undesired), len(self.desired)
         desired = tuple(examples[i] for i in taken if i < half)
         undesired = tuple(examples[i] for i in taken if i >= half)
@@ -246,13 +241,3 @@ class ContrastivePairs:
                 f"undesired examples of {self!r}: give more groups, or a larger share"
             )
         return ContrastivePairs(desired, undesired, self.paired, self.name)
-
-    def _ties(self) -> list[list[Any]]:
-        """What ties each example to others, desired first: its prompt, its group, its pair."""
-        found = []
-        for i, example in enumerate((*self.desired, *self.undesired)):
-            ties: list[Any] = [("prompt", example.prompt)] if example.prompt else []
-            ties += [("group", example.group)] if example.group else []
-            ties += [("pair", i % len(self.desired))] if self.paired else []
-            found.append(ties)
-        return found

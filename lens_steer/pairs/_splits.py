@@ -4,6 +4,21 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from lens_steer.pairs._example import Example
+
+
+def ties_of(
+    desired: Sequence[Example], undesired: Sequence[Example], *, paired: bool
+) -> list[list[Hashable]]:
+    """What ties each example to others, desired first: its prompt, its group, its pair."""
+    found = []
+    for i, example in enumerate((*desired, *undesired)):
+        ties: list[Hashable] = [("prompt", example.prompt)] if example.prompt else []
+        ties += [("group", example.group)] if example.group else []
+        ties += [("pair", i % len(desired))] if paired else []
+        found.append(ties)
+    return found
+
 
 def parts(ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: int) -> np.ndarray:
     """A part's number for each example, the parts having about these shares of all.

@@ -36,11 +36,6 @@ def place_of(name: str, names: Sequence[str]) -> int:
     return names.index(name)
 
 
-def groups_of_pairs(pairs: ContrastivePairs) -> tuple[str, ...]:
-    """The group of each pair, its prompt where it has none: what intervals draw again together."""
-    return tuple(str(e.group or e.prompt or f"pair {i}") for i, e in enumerate(pairs.desired))
-
-
 def groups_of_prompts(pairs: ContrastivePairs) -> tuple[str, ...]:
     """The group of each of `pairs.prompts`, itself where it has none."""
     of = {e.prompt: str(e.group or e.prompt) for e in (*pairs.undesired, *pairs.desired)}

@@ -16,7 +16,6 @@ from lens_steer.evaluation._evaluate import evaluate_each
 from lens_steer.evaluation._judges import Judge
 from lens_steer.evaluation._likelihood import preference
 from lens_steer.evaluation.costs._fixed import FixedTexts
-from lens_steer.evaluation.reports._named import groups_of_pairs
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs, Example
@@ -130,7 +129,7 @@ def _preferred(
 ) -> list[Interval]:
     """Changes in preference, nats per token."""
     del judge
-    scope, seed, groups = decoding["scope"], decoding["seed"], groups_of_pairs(test)
+    scope, seed, groups = decoding["scope"], decoding["seed"], test.groups
     before = preference(model, test, scope=scope)
     after = [preference(model, test, method, scope=scope) for method in methods]
     return [interval(each - before, groups, seed=seed) for each in after]

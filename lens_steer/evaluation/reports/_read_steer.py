@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations import ReadPosition, capture
 from lens_steer.evaluation._judges import Judge
 from lens_steer.evaluation.costs._fixed import FixedTexts
-from lens_steer.evaluation.reports._named import groups_of_pairs, groups_of_prompts
+from lens_steer.evaluation.reports._named import groups_of_prompts
 from lens_steer.evaluation.reports._read_cells import Cell, label_differences, measured
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
@@ -132,7 +132,7 @@ class ReadSteerReport:
         bar = tqdm(cells, desc="read x steer", disable=not progress)
         cells = [cell.at_cost(model, texts, float(kl), grid) for cell in bar]
         cells = measured(model, cells, test, judge=judge, decoding=decoding)
-        groups = groups_of_pairs(test) if judge is None else groups_of_prompts(test)
+        groups = test.groups if judge is None else groups_of_prompts(test)
         return cls(
             *(tuple(reads), chosen),
             **_arranged(cells, len(chosen)),

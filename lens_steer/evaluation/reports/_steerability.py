@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.evaluation._likelihood import preference
-from lens_steer.evaluation.reports._named import check_named, groups_of_pairs, place_of
+from lens_steer.evaluation.reports._named import check_named, place_of
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
@@ -91,7 +91,7 @@ class SteerabilityReport:
             torch.stack([_slopes(model, pairs, method, step, scope) for method in named.values()])
             for step in (float(epsilon), float(epsilon) / 2)
         )
-        groups = groups_of_pairs(pairs)
+        groups = pairs.groups
         report = cls(tuple(named), slopes, halved, groups, float(epsilon), seed)
         _check_agreement(report)
         return report

@@ -11,7 +11,9 @@ from lens_steer.intervals import Interval
 
 Array = np.ndarray
 
-_FAR, _BEYOND = 1e6, 1e12  # beyond any finite value; what stands for infinity while sorting
+# Beyond any finite value, and what stands for infinity while sorting: not so large that `levels`
+# takes what varies for rounding.
+_FAR, _BEYOND = 1e6, 1e7
 
 
 def unbounded_interval(statistic: Statistic, sums: Sequence[Array], *, seed: int) -> Interval:

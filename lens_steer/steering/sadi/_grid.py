@@ -94,8 +94,7 @@ class GridReport:
         )
         shape = (len(tried), len(sizes))
         margin, kl = (x[1:].unflatten(0, shape) for x in (found.margin, found.kl))
-        groups = tuple(e.group or e.prompt or i for i, e in enumerate(pairs.desired))
-        return cls(scores, by, tried, sizes, margin, kl, found.margin[0], groups, seed)
+        return cls(scores, by, tried, sizes, margin, kl, found.margin[0], pairs.groups, seed)
 
     @property
     def accuracy(self) -> Float[Tensor, "k delta"]:
