@@ -119,7 +119,7 @@ def skill_radius(report: LinearityReport) -> torch.Tensor:
     """Largest radius measured up to which A's own prediction beats the identity's, by layer."""
     own, plain = report.curves.mean(), report.curves.mean("identity")
     held = (own < plain).long().cumprod(dim=0).sum(dim=0)
-    return torch.tensor((0.0, *report.curves.radii))[held]
+    return torch.where(own[0].isnan(), torch.nan, torch.tensor((0.0, *report.curves.radii))[held])
 
 
 def text_sets(cases: Sequence[Case], most: int, seed: int) -> dict[str, list[str]]:

@@ -72,7 +72,7 @@ def collapse_figure(table: Any, found: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(table["behaviour"]))
     largest = table["collapse"][table["collapse"] < float("inf")].max()
     radii = list(dict.fromkeys(found["radius"]))
-    with canvas(1, len(radii), width=9.4, height=3.4, sharey=True) as (figure, axes):
+    with canvas(1, len(radii), width=10.5, height=3.6, sharey=True) as (figure, axes):
         for place, radius in zip(axes, radii, strict=True):
             for i, name in enumerate(names):
                 part = table[table["behaviour"] == name]
@@ -80,10 +80,12 @@ def collapse_figure(table: Any, found: pd.DataFrame) -> Figure:
                 place.plot(x, y, "o", color=f"C{i}", label=name)
             own: Any = found[(found["radius"] == radius) & (found["over"] == "all cells")].iloc[0]
             place.set(xlabel=f"{radius.replace('_', ' ')}, |d| / |z|", xscale="log")
+            place.xaxis.set_major_formatter("{x:g}")
+            place.xaxis.set_minor_formatter("")
             place.set_title(f"rank correlation {own.rho:.2f} [{own.low:.2f}, {own.high:.2f}]")
         axes[0].set(ylabel="dose that halves well-formed texts,\n|d| / |z| (top: not reached)")
         handles = axes[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=len(names))
+        figure.legend(*handles, loc="outside lower center", ncols=min(len(names), 6))
     return figure
 
 

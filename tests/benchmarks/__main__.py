@@ -7,7 +7,6 @@ two things timed in turn does. Nothing here gates anything.
 import argparse
 import gc
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,8 @@ from lens_steer.models import input_device, read
 from lens_steer.steering.base import Sampling, continuations_of_each, prompt_rows
 from lens_steer.steering.sadi._grid import PUBLISHED
 from lens_steer.tokens import Encoded, encode
+from tests.benchmarks.jacobians import jacobian_speed
+from tests.benchmarks.timing import interleaved, ratio
 from tests.conftest import tokenizer_of
 
 
@@ -46,26 +47,6 @@ def llama(width: int, layers: int, backend: Any) -> ls.SteerableModel:
         LlamaForCausalLM(config).save_pretrained(folder)
         tokenizer_of("llama").save_pretrained(folder)
         return ls.load_model(folder, backend=backend)
-
-
-def interleaved(
-    runs: int, *actions: Callable[[], object], clock: Callable[[], float] = time.perf_counter
-) -> list[list[float]]:
-    """Seconds of each action, taken in turn after one warm-up each."""
-    times: list[list[float]] = [[] for _ in actions]
-    for action in actions:
-        action()
-    for _ in range(runs):
-        for kept, action in zip(times, actions, strict=True):
-            start = clock()
-            action()
-            kept.append(clock() - start)
-    return times
-
-
-def ratio(above: list[float], below: list[float]) -> float:
-    """Median over rounds of the ratio within a round."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def capture_speed(runs: int, backend: str) -> str:
@@ -231,6 +212,11 @@ def grid_speed(runs: int, backend: str) -> str:
     return f"{len(points)} points, full / at once: CPU {one:.1f}, answers of two tokens {two:.1f}"
 
 
+def jacobians_of_a_block(runs: int, backend: str) -> str:
+    """Matrices and products of one block, against autograd through the whole sequence."""
+    return jacobian_speed(llama(256, 8, backend), runs)
+
+
 def import_speed(runs: int, backend: str) -> str:
     """Importing lens_steer after torch, against importing torch."""
     del backend
@@ -298,7 +284,7 @@ def main() -> None:
     backends = ["bridge", "hooked"] if installed.startswith("3.") else ["bridge"]
     measures = (
         *(capture_speed, selection_speed, generation_speed),
-        *(trial_speed, sweep_speed, grid_speed),
+        *(trial_speed, sweep_speed, grid_speed, jacobians_of_a_block),
     )
     for measure in (*measures, import_speed, streaming_memory):
         chosen = [options.backend] if options.backend else backends

@@ -1,0 +1,160 @@
+"""What Jacobians cost: seconds and memory against layers, width and tokens, on random weights.
+
+Every cell runs in a process of its own, so that its peak of memory is its own: that of a random
+Llama, one text, all layers; dense matrices, or eight products with vectors per layer. A cell that
+does not end within `--limit` seconds, or does not fit, is left out and named.
+
+    python -m analyses.jacobian_costs --out out/jacobian_costs
+    python -m analyses.jacobian_costs --device cuda --dtype bfloat16 --widths 1024,2048,4096
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+import typer
+from matplotlib.figure import Figure
+from tqdm.auto import tqdm
+
+import lens_steer as ls
+from lens_steer.cli import run_command
+from lens_steer.figures import canvas, make_folder, save_figure
+from lens_steer.jacobians import BlockMaps
+
+PRODUCTS = 8  # vectors
+CENTRE = {"layers": 8, "width": 256, "tokens": 128}
+UNITS = {"seconds": "seconds per text", "megabytes": "peak memory above the model, MB"}
+
+
+def random_model(layers: int, width: int, tokens: int, device: str, dtype: str) -> Any:
+    """A Llama of that shape: head width 64 or less, grouped queries, an MLP four times as wide."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    heads = max(2, width // 64)
+    shape: dict[str, Any] = {"num_attention_heads": heads}
+    shape["num_key_value_heads"] = max(1, heads // 4)
+    embedded = ls.load_model("organism", device="cpu")
+    config = LlamaConfig(
+        vocab_size=512,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        max_position_embeddings=2 * tokens,
+        **shape,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
+        embedded.tokenizer.save_pretrained(folder)
+        return ls.load_model(folder, device=device, dtype=getattr(torch, dtype))
+
+
+def cell(task: dict[str, Any]) -> dict[str, float]:
+    """Seconds of one text through all layers, and how far memory rose above the loaded model."""
+    torch.set_num_threads(1)
+    torch.manual_seed(task["seed"])
+    shape = {name: task[name] for name in CENTRE}
+    model = random_model(**shape, device=task["device"], dtype=task["dtype"])
+    gpu = task["device"] == "cuda"
+    rows = [tuple(torch.randint(3, 500, (task["tokens"],)).tolist())]
+    before = _memory(gpu, peak=False)
+    start = time.perf_counter()
+    maps = BlockMaps.of_rows(model, rows, 2**30 if gpu else 3 * 2**23)
+    for layer in range(task["layers"]):
+        if task["what"] == "dense":
+            maps.matrices(layer)
+        else:
+            maps.vjp(layer, torch.randn(PRODUCTS, 1, task["width"]))
+    taken = time.perf_counter() - start
+    return {"seconds": taken, "megabytes": _memory(gpu, peak=True) - before}
+
+
+def _memory(gpu: bool, *, peak: bool) -> float:  # noqa: FBT001 - private
+    """MB now, and from now on the peak is counted anew; or the peak since."""
+    if gpu and not peak:
+        torch.cuda.reset_peak_memory_stats()
+    if gpu:
+        return torch.cuda.max_memory_allocated() / 2**20
+    if not peak:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    name = "VmHWM" if peak else "VmRSS"
+    return int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 1024
+
+
+def tasks_of(options: dict[str, list[int]], shared: dict[str, Any]) -> list[dict[str, Any]]:
+    """One axis at a time, around the centre."""
+    found = []
+    for axis, values in options.items():
+        for value in values:
+            for what in ("dense", f"{PRODUCTS} products"):
+                task = CENTRE | {axis: value}
+                found.append(task | {"axis": axis, "what": what} | shared)
+    return found
+
+
+def figure_of(table: Any) -> Figure:
+    """Both costs against every axis; dotted: in proportion to the axis, from the first point."""
+    with canvas(2, len(CENTRE), width=8.6, height=5.0, sharey="row") as (figure, grid):
+        for row, (cost, label) in zip(grid, UNITS.items(), strict=True):
+            for axes, axis in zip(row, CENTRE, strict=True):
+                for i, (what, part) in enumerate(table[table["axis"] == axis].groupby("what")):
+                    x, y = part[axis].to_numpy(), part[cost].to_numpy()
+                    axes.plot(x, y, "o-", color=f"C{i}", label=what)
+                    axes.plot(x, y[0] * x / x[0], ":", color=f"C{i}", lw=0.8)
+                axes.set(xscale="log", yscale="log", xlabel=axis)
+                axes.set_xticks(sorted(set(table[table["axis"] == axis][axis])))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.minorticks_off()
+            row[0].set(ylabel=label)
+        grid[0, 0].legend(title="dotted: in proportion")
+        centre = ", ".join(f"{value} {name}" for name, value in CENTRE.items())
+        figure.suptitle(f"random Llama, {centre} but for the axis", fontsize=9)
+    return figure
+
+
+def main(  # noqa: PLR0913 - a command's options
+    layers: Annotated[str, typer.Option(help="Numbers of layers.")] = "2,4,8,16",
+    widths: Annotated[str, typer.Option(help="Widths.")] = "128,256,512,1024",
+    tokens: Annotated[str, typer.Option(help="Lengths of the text.")] = "16,64,256,1024",
+    device: Annotated[str, typer.Option(help="`cpu` or `cuda`.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="`float32` or `bfloat16`.")] = "float32",
+    limit: Annotated[int, typer.Option(min=1, help="Seconds of a cell.")] = 300,
+    out: Annotated[Path, typer.Option(help="Folder for the figure and table.")] = Path(
+        "out/jacobian_costs"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and tokens.")] = 0,
+    one: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:
+    """Seconds and memory of Jacobians against layers, width and tokens."""
+    if one:
+        typer.echo(json.dumps(cell(json.loads(one))))
+        return
+    make_folder(out)
+    values = {"layers": layers, "width": widths, "tokens": tokens}
+    options = {axis: [int(v) for v in given.split(",")] for axis, given in values.items()}
+    shared = {"device": device, "dtype": dtype, "seed": seed}
+    rows: list[dict[str, Any]] = []
+    for task in tqdm(tasks_of(options, shared), desc="cells"):
+        command = [sys.executable, "-m", "analyses.jacobian_costs", "--one", json.dumps(task)]
+        try:
+            found = subprocess.run(command, check=True, capture_output=True, timeout=limit)
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+            typer.echo(f"left out: {task}: {type(error).__name__}", err=True)
+            continue
+        rows.append(task | json.loads(found.stdout.splitlines()[-1]))
+    table = pd.DataFrame(rows)
+    save_figure(figure_of(table), out / "costs.png", table, {"centre": CENTRE, "limit": limit})
+    typer.echo(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    run_command(lambda: app(standalone_mode=False))
