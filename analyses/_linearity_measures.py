@@ -14,6 +14,7 @@ from lens_steer.contenders import SHARES
 from lens_steer.evaluation import Judge
 from lens_steer.evaluation.reports._doses import collapse_dose
 from lens_steer.linearity import LinearityReport
+from lens_steer.linearity._means import crossing
 
 RADII = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 DOSES = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # |d| / |z| of a push
@@ -116,10 +117,10 @@ def rank_correlations(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def skill_radius(report: LinearityReport) -> torch.Tensor:
-    """Largest radius measured up to which A's own prediction beats the identity's, by layer."""
-    own, plain = report.curves.mean(), report.curves.mean("identity")
-    held = (own < plain).long().cumprod(dim=0).sum(dim=0)
-    return torch.where(own[0].isnan(), torch.nan, torch.tensor((0.0, *report.curves.radii))[held])
+    """Radius at which A's own prediction first errs as much as the identity's, by layer."""
+    worse = (report.curves.mean() - report.curves.mean("identity")).double().numpy()
+    radii = report.curves.radii
+    return torch.tensor([crossing(radii, v, 0.0, start=v[0]) for v in worse.T])
 
 
 def text_sets(cases: Sequence[Case], most: int, seed: int) -> dict[str, list[str]]:

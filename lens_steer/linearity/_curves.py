@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from lens_steer.intervals import Interval
 from lens_steer.linearity._drawing import COLOURS, band, known_layers
-from lens_steer.linearity._means import over_texts, skill
+from lens_steer.linearity._means import crossing, over_texts, skill
 from lens_steer.linearity._probe import DIRECTIONS, Probe
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class ErrorCurves:
         least radius measured the error is taken to rise in proportion.
         """
         values = self.mean().double().numpy()
-        radii = np.concatenate([[0.0], self.radii])
-        return torch.tensor([_crossing(radii, np.insert(v, 0, 0.0), error) for v in values.T])
+        return torch.tensor([crossing(self.radii, v, error, start=0.0) for v in values.T])
 
     def skill(self, layer: int, radius: int, predictor: str, direction: str) -> Interval:
         """1 - |error|^2 / |error of the identity|^2, over texts: what A knows of the update.
@@ -171,15 +170,3 @@ def _of_layer(
         predicted = torch.einsum("dtw,rt->drtw", products.to(z), sizes)
         found.append((true - predicted).norm(dim=-1) / true.norm(dim=-1))
     return torch.stack(found)
-
-
-def _crossing(radii: np.ndarray, values: np.ndarray, level: float) -> float:
-    """Where a line through points first rises above a level; the last point if it never does."""
-    if np.isnan(values).any():
-        return float("nan")
-    above = np.flatnonzero(values > level)
-    if len(above) == 0:
-        return float(radii[-1])
-    i = int(above[0])
-    share = (level - values[i - 1]) / (values[i] - values[i - 1])
-    return float(radii[i - 1] + share * (radii[i] - radii[i - 1]))

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from lens_steer.intervals import Interval
 from lens_steer.linearity._drawing import band, known_layers
-from lens_steer.linearity._means import over_texts
+from lens_steer.linearity._means import crossing, over_texts
 from lens_steer.linearity._probe import Probe
 
 if TYPE_CHECKING:
@@ -57,14 +57,13 @@ class LogitReport:
         return cls(tuple(radii), slope, explained, probe.groups, probe.seed)
 
     def radius(self, slope: float | int = 0.5) -> Float[Tensor, " layer"]:
-        """Largest radius measured up to which the mean slope along the feature is at least this.
+        """Radius at which the mean slope along the feature first falls below this.
 
-        0 where it is less from the start, NaN where there is no feature.
+        Linear between the radii measured, from a slope of 1 at radius 0; the largest radius where
+        it never does, NaN where there is no feature.
         """
-        means = self.slope[0, 0].mean(dim=-1)
-        held = (means >= slope).long().cumprod(dim=0).sum(dim=0)
-        found = torch.tensor((0.0, *self.radii))[held]
-        return torch.where(means[0].isnan(), torch.nan, found)
+        values = -self.slope[0, 0].mean(dim=-1).double().numpy()
+        return torch.tensor([crossing(self.radii, v, -slope, start=-1.0) for v in values.T])
 
     def table(self) -> "pd.DataFrame":
         """A row per layer, radius, direction and chain: slope and R^2 with intervals."""

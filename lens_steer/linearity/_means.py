@@ -32,3 +32,21 @@ def skill(
         return NONE
     found = ratio_interval(*by_group(above, below, known), seed=seed)
     return Interval(1 - found.mean, 1 - found.high, 1 - found.low)
+
+
+def crossing(
+    radii: Sequence[float], values: Float[np.ndarray, " radius"], level: float, *, start: float
+) -> float:
+    """Where lines through points, from `start` at radius 0, first rise above a level.
+
+    The last radius if they never do; NaN if a value is.
+    """
+    x, y = np.array([0.0, *radii]), np.array([start, *values])
+    if np.isnan(y).any():
+        return float("nan")
+    above = np.flatnonzero(y > level)
+    if len(above) == 0:
+        return float(x[-1])
+    i = int(above[0])
+    share = (level - y[i - 1]) / (y[i] - y[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]))
