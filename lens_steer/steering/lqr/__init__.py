@@ -1,0 +1,5 @@
+"""Linear-quadratic regulators: features steered to set-points in closed loop."""
+
+from lens_steer.steering.lqr._costs import Costs as Costs
+from lens_steer.steering.lqr._lqr import LQR as LQR
+from lens_steer.steering.lqr._tracker import LQRTracker as LQRTracker

@@ -1,0 +1,121 @@
+"""Riccati recursions: dense with isotropic costs, and factored with costs on features only.
+
+z_{k+1} = A_k z_k + u_k, k = 0 ... T-1; letters are those of arXiv:2604.19018.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.steering.lqr._costs import Costs
+
+Product = Callable[[int, Float[Tensor, "d p"]], Float[Tensor, "d p"]]
+
+
+def isotropic_gains(
+    matrices: Float[Tensor, "layer d d"],
+    directions: Float[Tensor, "layer_and_last d"],
+    costs: Costs,
+) -> Float[Tensor, "layer d"]:
+    """w_k = K_k v_k with K_k = (S_{k+1} + r I)^-1 S_{k+1} A_k, in float64, one S at a time.
+
+    S_k = q I + A' (S - S (S + r I)^-1 S) A, whose middle is r (S + r I)^-1 S: no difference of
+    large numbers, and S stays symmetric.
+    """
+    d = matrices.shape[-1]
+    one = torch.eye(d, dtype=torch.double)
+    s, found = costs.terminal * one, []
+    for k in reversed(range(len(matrices))):
+        a, r = matrices[k].double(), float(costs.control[k])
+        if r == torch.inf:
+            found.append(torch.zeros(d, dtype=torch.double))
+            middle = s
+        else:
+            solved = torch.cholesky_solve(s, torch.linalg.cholesky(s + r * one))
+            found.append(solved @ (a @ directions[k].double()))
+            middle = r * solved
+        s = float(costs.state[k]) * one + a.T @ middle @ a
+        s = (s + s.T) / 2
+    return torch.stack(found[::-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One block of the factored recursion: the cost to go behind it is |F' z - ...|^2.
+
+    Attributes:
+        factor: F_{k+1}, with S_{k+1} = F F'.
+        effort: R^-1 F but for r: F itself, or Sigma F.
+        inverse: (r I + F' R^-1 F r)^-1; 0 where no push is allowed.
+        pulled: A_k' F.
+        root: L with L L' = (I + F' effort / r)^-1.
+    """
+
+    factor: Float[Tensor, "d p"]
+    effort: Float[Tensor, "d p"]
+    inverse: Float[Tensor, "p p"]
+    pulled: Float[Tensor, "d p"]
+    root: Float[Tensor, "p p"]
+
+    def gain(self, direction: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+        """W = K v."""
+        return self.effort @ (self.inverse @ (self.pulled.T @ direction))
+
+    @property
+    def push(self) -> Float[Tensor, "d p"]:
+        """What a unit of each factor's error pushes."""
+        return self.effort @ self.inverse
+
+
+def factored_steps(
+    pull: Product,
+    directions: Float[Tensor, "layer_and_last d"],
+    costs: Costs,
+    effort: Product | None = None,
+) -> list[Step]:
+    """Q_k = q v_k v_k' and Qf = qf v_T v_T': S_k has rank T-k+1, and no matrix is ever formed.
+
+    Args:
+        pull: A_k' of some columns.
+        effort: Sigma_{k+1} of some columns for R_k = r Sigma^-1; None for R_k = r I.
+
+    Returns:
+        From the first block to the last.
+    """
+    v = directions.double()
+    factor, found = costs.terminal**0.5 * v[-1:].T, []
+    for k in reversed(range(len(v) - 1)):
+        weighted = factor if effort is None else effort(k, factor).double()
+        pulled, r = pull(k, factor).double(), float(costs.control[k])
+        gram = factor.T @ weighted
+        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+        values = values.clamp(min=0)  # of a Gram matrix: below 0 by rounding only
+        root = vectors / (1 + values / r).sqrt()
+        inverse = (vectors / (r + values)) @ vectors.T
+        found.append(Step(factor, weighted, inverse, pulled, root))
+        factor = torch.cat([float(costs.state[k]) ** 0.5 * v[k : k + 1].T, pulled @ root], dim=1)
+    return found[::-1]
+
+
+def feed_forward(
+    steps: list[Step],
+    costs: Costs,
+    directions: Float[Tensor, "layer_and_last d"],
+    setpoints: Float[Tensor, " layer_and_last"],
+    nominal: Float[Tensor, "layer_and_last d"],
+) -> list[Float[Tensor, " p"]]:
+    """c_{k+1}: what F' z is to be behind each block, later set-points and drift included.
+
+    Of the affine system z' = zbar' + A (z - zbar): g_T = sqrt(qf) b_T, g_k = [sqrt(q) b_k, L' g],
+    b_k = beta_k - v_k' zbar_k, c = g + F' zbar.
+    """
+    v, z = directions.double(), nominal.double()
+    b = setpoints.double() - (v * z).sum(dim=-1)
+    g, found = costs.terminal**0.5 * b[-1:], []
+    for k in reversed(range(len(steps))):
+        found.append(g + steps[k].factor.T @ z[k + 1])
+        g = torch.cat([float(costs.state[k]) ** 0.5 * b[k : k + 1], steps[k].root.T @ g])
+    return found[::-1]
