@@ -27,6 +27,7 @@ from lens_steer.steering.base import Sampling, continuations_of_each, prompt_row
 from lens_steer.steering.sadi._grid import PUBLISHED
 from lens_steer.tokens import Encoded, encode
 from tests.benchmarks.jacobians import jacobian_speed
+from tests.benchmarks.regulators import gains_speed, regulated_generation_speed
 from tests.benchmarks.timing import interleaved, ratio
 from tests.conftest import tokenizer_of
 
@@ -217,6 +218,16 @@ def jacobians_of_a_block(runs: int, backend: str) -> str:
     return jacobian_speed(llama(256, 8, backend), runs)
 
 
+def regulator_gains(runs: int, backend: str) -> str:
+    """From texts to the gains of a regulator."""
+    return gains_speed(llama(256, 8, backend), runs)
+
+
+def regulated_generation(runs: int, backend: str) -> str:
+    """Generation under regulators at all layers."""
+    return regulated_generation_speed(llama(256, 8, backend), runs)
+
+
 def import_speed(runs: int, backend: str) -> str:
     """Importing lens_steer after torch, against importing torch."""
     del backend
@@ -284,7 +295,8 @@ def main() -> None:
     backends = ["bridge", "hooked"] if installed.startswith("3.") else ["bridge"]
     measures = (
         *(capture_speed, selection_speed, generation_speed),
-        *(trial_speed, sweep_speed, grid_speed, jacobians_of_a_block),
+        *(trial_speed, sweep_speed, grid_speed),
+        *(jacobians_of_a_block, regulator_gains, regulated_generation),
     )
     for measure in (*measures, import_speed, streaming_memory):
         chosen = [options.backend] if options.backend else backends
