@@ -84,7 +84,7 @@ class ErrorCurves:
         return torch.tensor([_crossing(radii, np.insert(v, 0, 0.0), error) for v in values.T])
 
     def skill(self, layer: int, radius: int, predictor: str, direction: str) -> Interval:
-        """1 - |error|^2 / |error of the identity|^2, over texts: what A knows of the update.
+        """1 - sum error^2 / sum (error of the identity)^2 over texts: what A knows of the update.
 
         Args:
             radius: Its number in `radii`.
