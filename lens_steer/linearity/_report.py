@@ -108,7 +108,7 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
     pairs: ContrastivePairs,
     *,
     features: Features | None = None,
-    radii: Sequence[float] = RADII,
+    radii: Sequence[float | int] = RADII,
     read: ReadPosition = "last",
     seed: int = 0,
     progress: bool = True,
@@ -149,10 +149,11 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
         for side in (pairs.desired, pairs.undesired)
         for i, e in enumerate(side)
     )
+    sizes = [float(radius) for radius in radii]
     shift = int(np.random.default_rng(seed).integers(1, max(2, maps.n_layers)))
     probe = Probe(maps, jacobians, features or own, groups, split, shift, seed)
     return LinearityReport(
-        ErrorCurves.measure(probe, radii, progress=progress),
+        ErrorCurves.measure(probe, sizes, progress=progress),
         PersistenceReport.measure(probe),
-        LogitReport.measure(probe, radii, progress=progress),
+        LogitReport.measure(probe, sizes, progress=progress),
     )
