@@ -2,7 +2,8 @@
 
 `edit(kind, layer, x) -> x` sees every activation and may replace it. It is called with the kinds
 `head` [pos head d_head] (the heads' values before W_O), `gate` (the activation function's output),
-`neuron` (what W_out multiplies; without a gate the same numbers) and `mlp_out` [pos d].
+`neuron` (what W_out multiplies; without a gate the same numbers), `mlp_out` [pos d] and `stream`
+[pos d], the residual stream entering a block, or with the number of layers leaving the last.
 """
 
 from collections.abc import Callable, Sequence
@@ -91,6 +92,7 @@ def _llama(config: dict[str, Any], w: dict[str, Array], tokens: list[int], edit:
     eps, n = config["rms_norm_eps"], len(tokens)
     x = w["model.embed_tokens.weight"][tokens]
     for layer in range(config["num_hidden_layers"]):
+        x = edit("stream", layer, x)
         at = f"model.layers.{layer}."
         y = _rms(x, w[at + "input_layernorm.weight"], eps)
         q, k, v = (
@@ -105,6 +107,7 @@ def _llama(config: dict[str, Any], w: dict[str, Array], tokens: list[int], edit:
         gate = edit("gate", layer, pre / (1 + np.exp(-pre)))
         neuron = edit("neuron", layer, gate * (y @ w[at + "mlp.up_proj.weight"].T))
         x = x + edit("mlp_out", layer, neuron @ w[at + "mlp.down_proj.weight"].T)
+    x = edit("stream", config["num_hidden_layers"], x)
     return _rms(x, w["model.norm.weight"], eps) @ w["lm_head.weight"].T
 
 
@@ -130,6 +133,7 @@ def _gpt2(config: dict[str, Any], w: dict[str, Array], tokens: list[int], edit: 
     heads, eps, n = config["n_head"], config["layer_norm_epsilon"], len(tokens)
     x = w["transformer.wte.weight"][tokens] + w["transformer.wpe.weight"][:n]
     for layer in range(config["n_layer"]):
+        x = edit("stream", layer, x)
         at = f"transformer.h.{layer}."
         joint = _linear(_normed(x, w, at + "ln_1", eps), w, at + "attn.c_attn")
         q, k, v = (part.reshape(n, heads, -1) for part in np.split(joint, 3, axis=-1))
@@ -138,4 +142,5 @@ def _gpt2(config: dict[str, Any], w: dict[str, Array], tokens: list[int], edit: 
         pre = _linear(_normed(x, w, at + "ln_2", eps), w, at + "mlp.c_fc")
         neuron = edit("neuron", layer, edit("gate", layer, _gelu_new(pre)))
         x = x + edit("mlp_out", layer, _linear(neuron, w, at + "mlp.c_proj"))
+    x = edit("stream", config["n_layer"], x)
     return _normed(x, w, "transformer.ln_f", eps) @ w["lm_head.weight"].T

@@ -1,6 +1,7 @@
 """Oracles in plain Python and float64 numpy, written from the definitions and not from the code."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -126,3 +127,81 @@ def sadi_frozen(
         return x
 
     return model(tokens, patch)
+
+
+# ---- Linearity (arXiv:2604.19018) ----
+
+
+@dataclass(frozen=True, eq=False)
+class LastToken:
+    """A row's last token as a variable, in whole causal passes; derivatives are differences."""
+
+    model: NumpyModel
+    tokens: Sequence[int]
+
+    @property
+    def states(self) -> Array:
+        """The stream entering every block, and leaving the last [layer d]."""
+        return np.stack([x[-1] for x in recorded(self.model, self.tokens, "stream")])
+
+    def block(self, layer: int, x: Array) -> Array:
+        """What leaves the block if `x` enters it."""
+        try:
+            self._run(layer, x, until=layer + 1)
+        except _Left as left:
+            return left.args[0]
+        raise AssertionError("no such block")
+
+    def logits(self, layer: int, x: Array) -> Array:
+        """Of the next token if `x` enters the block."""
+        return self._run(layer, x)
+
+    def jacobian(self, layer: int, step: float = 1e-4) -> Array:
+        """Row = output, column = input."""
+        z = self.states[layer]
+        steps = step * np.eye(len(z))
+        columns = [self.block(layer, z + h) - self.block(layer, z - h) for h in steps]
+        return np.stack(columns, axis=1) / (2 * step)
+
+    def logit_change(self, layer: int, along: Array, step: float = 1e-4) -> Array:
+        """Derivative of the logits along a direction, centred over the vocabulary."""
+        z = self.states[layer]
+        change = self.logits(layer, z + step * along) - self.logits(layer, z - step * along)
+        return centred(change / (2 * step))
+
+    def _run(self, layer: int, x: Array, until: int | None = None) -> Array:
+        def put(kind: str, at: int, stream: Array) -> Array:
+            if kind != "stream":
+                return stream
+            if at == until:
+                raise _Left(stream[-1])
+            if at == layer:
+                stream = stream.copy()
+                stream[-1] = x
+            return stream
+
+        return self.model(self.tokens, put)[-1]
+
+
+class _Left(Exception):  # noqa: N818 - the pass is left, nothing is wrong
+    """With the last token's stream."""
+
+
+def centred(x: Array) -> Array:
+    return x - x.mean(axis=-1, keepdims=True)
+
+
+def cosine(a: Array, b: Array) -> float:
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def subspace_similarity(a: Array, b: Array, m: int, *, left: bool) -> float:
+    """|(U_a S_a)'(U_b S_b)|_* / (|s_a| |s_b|) with the m largest singular values."""
+    weighted, sizes = [], []
+    for matrix in (a, b) if left else (a.T, b.T):
+        values, vectors = np.linalg.eigh(matrix @ matrix.T)  # by eigenvalues, ascending
+        s = np.sqrt(np.maximum(values[::-1][:m], 0.0))
+        weighted.append(vectors[:, ::-1][:, :m] * s)
+        sizes.append(float(np.sqrt((s**2).sum())))
+    overlap = np.linalg.svd(weighted[0].T @ weighted[1], compute_uv=False).sum()
+    return float(overlap) / (sizes[0] * sizes[1])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.jacobians import BlockMaps
-from lens_steer.models import attach, forward, hooked
+from lens_steer.models import Replay, attach, forward, hooked
 from lens_steer.sites import Kind, Site
 from lens_steer.tokens import encode_prompt, pad
 from tests.conftest import LAYERS, WIDTH, Loader, each_model
@@ -167,6 +167,38 @@ def test_batches_and_memory_change_nothing(llama: Any) -> None:
     torch.testing.assert_close(whole.spread.double(), spread, atol=1e-6, rtol=1e-4)
 
 
+def test_a_text_of_one_token_beside_longer_ones(model: Any) -> None:
+    """There is nothing before its last token but padding."""
+    texts = ["A", "The cat sat in the sun"]
+    if len(encode_prompt(model, "A")) > 1:
+        texts[0] = ""  # the beginning of sequence alone
+    assert len(encode_prompt(model, texts[0])) == 1
+    both, alone = BlockMaps.of(model, texts), BlockMaps.of(model, texts[:1])
+    torch.testing.assert_close(both.states[:1], alone.states, atol=1e-5, rtol=1e-4)
+    for layer in range(LAYERS):
+        found = both.matrices(layer)[:1]
+        torch.testing.assert_close(found, alone.matrices(layer), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        alone.matrices(1)[0], whole_block(model, texts[0], 1), atol=1e-4, rtol=1e-3
+    )
+
+
+def test_what_is_run_over_a_frozen_context_is_not_kept(bridge: Any) -> None:
+    tokens, mask = pad(bridge, [encode_prompt(bridge, text) for text in TEXTS[2:]], left=True)
+    replay: Any = Replay(bridge, tokens, mask)
+    layers = replay._decoder._cache.layers
+
+    def held() -> list[Tensor]:
+        return [x for layer in layers for x in (layer.keys, layer.values)]
+
+    before, x = held(), replay.states[1].clone().requires_grad_()
+    torch.vmap(lambda one: replay.logits(1, one))(x.detach().expand(5, -1, -1))
+    torch.autograd.grad(replay.block(1, x).sum(), x)
+    torch.autograd.grad(replay.logits(1, x).sum(), x)
+    assert len(before) == 2 * LAYERS
+    assert all(a is b for a, b in zip(before, held(), strict=True))
+
+
 def test_one_text_has_no_spread(llama: Any) -> None:
     found = ls.linearize(llama, TEXTS[:1], progress=False)
     assert found.spread is not None
@@ -245,6 +277,28 @@ def test_what_cannot_be_linearised_is_refused(llama: Any, pairs: ls.ContrastiveP
         dense.jvp(4, torch.eye(WIDTH))
     with pytest.raises(ValueError, match="layer -1"):
         dense.vjp(-1, torch.eye(WIDTH))
+
+
+def test_maps_refuse_layers_that_are_not_there_gates_and_steered_models(llama: Any) -> None:
+    maps = BlockMaps.of(llama, TEXTS[2:])
+    x = torch.ones(1, 2, WIDTH)
+    for method in (maps.apply, maps.jvp, maps.vjp):
+        for layer in (-1, LAYERS):
+            with pytest.raises(ValueError, match=f"layer {layer}: expected 0 to {LAYERS - 1}"):
+                method(layer, x)
+    for method in (maps.logits, maps.logits_jvp):
+        method(LAYERS, x)
+        for layer in (-1, LAYERS + 1):
+            with pytest.raises(ValueError, match=f"layer {layer}: expected 0 to {LAYERS}"):
+                method(layer, x)
+    with pytest.raises(ValueError, match="'gate' has no hook point of its own"):
+        maps.vjp(1, x, at="gate")
+    free = ls.linearize(llama, TEXTS[2:], dense=False, progress=False)
+    with ls.steered(llama, push(llama)):
+        for use in (lambda: maps.apply(1, x), lambda: free.jvp(1, x[0]), lambda: maps.matrices(0)):
+            with pytest.raises(ValueError, match="being steered"):
+                use()
+    maps.apply(1, x)
 
 
 def test_an_empty_text_without_a_bos_is_refused(load: Loader) -> None:

@@ -32,7 +32,7 @@ def linearize(  # noqa: PLR0913 - each is a knob of its own
         dense: Matrices, which can be saved, at a cost of d backward passes of one token per text
             and layer. False gives products with vectors only, for models too wide for matrices;
             keys and values of all texts are then kept as long as the result.
-        read: The token, as in `capture`; of a string always its last.
+        read: The token, as in `capture`; of a string `prompt_last` is its last, too.
         memory_budget: Bytes for the copies of a batch; None takes what suits the device. Speed and
             memory only.
         progress: Whether to show a bar.

@@ -14,6 +14,7 @@ from lens_steer.sites import Kind
 from lens_steer.tokens import pad
 
 Batch = Float[Tensor, "n text d"]
+_Run = Callable[[Replay, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class BlockMaps:
 
     What precedes the token stays as it was: its keys and values are frozen, the token's own vary.
     Everything goes in and comes out in the order of the texts, at least float32, on the CPU.
+    Every method raises a ValueError if there is no such layer, or the model is being steered.
 
     Attributes:
         model: Whose blocks these are.
@@ -47,7 +49,7 @@ class BlockMaps:
 
         Args:
             texts: Pairs give their desired examples.
-            read: The token, as in `capture`; for a text without a continuation, its last.
+            read: The token, as in `capture`; of a string `prompt_last` is its last, too.
             memory_budget: Bytes, see above; None takes what suits the device. Speed and memory
                 only.
 
@@ -63,8 +65,7 @@ class BlockMaps:
         cls, model: SteerableModel, rows: Sequence[tuple[int, ...]], memory_budget: int
     ) -> "BlockMaps":
         """The same from tokens, the last of each row being the one that varies."""
-        if attach(model).sessions:
-            raise ValueError("the model is being steered: linearise it outside the block")
+        _refuse_steered(model)
         parts = []
         for batch in batched(model, rows, memory_budget):
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
@@ -81,12 +82,13 @@ class BlockMaps:
     def apply(self, layer: int, z: Batch) -> Batch:
         """phi_l of other vectors than `states[:, l]`, `n` for each text."""
         with torch.no_grad():
-            return self._each(z, lambda r, x: torch.vmap(lambda one: r.block(layer, one))(x))
+            return self._each(layer, z, lambda r, x: torch.vmap(lambda one: r.block(layer, one))(x))
 
     def logits(self, layer: int, z: Batch) -> Float[Tensor, "n text vocab"]:
         """Of the next token, if these entered block `layer`; `n_layers` is behind the last."""
+        run: _Run = lambda r, x: torch.vmap(lambda one: r.logits(layer, one))(x)  # noqa: E731
         with torch.no_grad():
-            return self._each(z, lambda r, x: torch.vmap(lambda one: r.logits(layer, one))(x))
+            return self._each(layer, z, run, behind=1)
 
     def jvp(self, layer: int, tangents: Batch) -> Batch:
         """A_l t for each text's own Jacobian A_l at its own state."""
@@ -94,7 +96,7 @@ class BlockMaps:
 
     def logits_jvp(self, layer: int, tangents: Batch) -> Float[Tensor, "n text vocab"]:
         """First-order change of the next token's logits: through all blocks from `layer` on."""
-        return self._forward_mode(tangents, layer, lambda r: lambda x: r.logits(layer, x))
+        return self._forward_mode(tangents, layer, lambda r: lambda x: r.logits(layer, x), behind=1)
 
     def vjp(
         self, layer: int, cotangents: Batch, *, at: str = "resid_pre"
@@ -109,6 +111,8 @@ class BlockMaps:
             ValueError: If there is no such kind, or the block has no hook point for it.
         """
         kind = Kind.parse(at)
+        if not kind.editable:
+            raise ValueError(f"kind {at!r} has no hook point of its own: use 'neuron'")
 
         def products(replay: Replay, c: Tensor) -> Tensor:
             with torch.enable_grad():
@@ -120,7 +124,7 @@ class BlockMaps:
                 (found,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
             return found if kind is Kind.RESID_PRE else found[:, :, -1]
 
-        return self._each(cotangents, products)
+        return self._each(layer, cotangents, products)
 
     def matrices(self, layer: int) -> Float[Tensor, "text d d"]:
         """A_l of every text, row = output, column = input."""
@@ -129,7 +133,11 @@ class BlockMaps:
         return self.vjp(layer, rows).transpose(0, 1)
 
     def _forward_mode(
-        self, tangents: Batch, layer: int, map_of: Callable[[Replay], Callable[[Tensor], Tensor]]
+        self,
+        tangents: Batch,
+        layer: int,
+        map_of: Callable[[Replay], Callable[[Tensor], Tensor]],
+        behind: int = 0,
     ) -> Tensor:
         """By two backward passes: J' v is linear in v, and its derivative along v is J t.
 
@@ -145,18 +153,26 @@ class BlockMaps:
                 (found,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
             return found
 
-        return self._each(tangents, products)
+        return self._each(layer, tangents, products, behind)
 
-    def _each(self, x: Batch, run: Callable[[Replay, Tensor], Tensor]) -> Tensor:
+    def _each(self, layer: int, x: Batch, run: _Run, behind: int = 0) -> Tensor:
         """`run` on as many copies at a time as memory allows, texts put back in their order."""
+        if not 0 <= layer < self.n_layers + behind:
+            raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
         found = []
         with attach(self.model).lock:
+            _refuse_steered(self.model)
             for texts, replay, size in self._parts:
                 own = x[:, list(texts)].to(replay.states)
                 copies = max(1, self.memory_budget // size)
                 parts = [_plain(run(replay, some)) for some in own.split(copies)]
                 found.append((texts, torch.cat(parts)))
         return _gathered(found, dim=1)
+
+
+def _refuse_steered(model: SteerableModel) -> None:
+    if attach(model).sessions:
+        raise ValueError("the model is being steered: linearise it outside the block")
 
 
 def _plain(x: Tensor) -> Tensor:

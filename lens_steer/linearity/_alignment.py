@@ -29,8 +29,8 @@ class AlignmentReport:
     |(U_a S_a)'(U_b S_b)|_* / (|s_a| |s_b|) with the m largest singular values: 1 if the leading
     subspaces and their weights are the same (arXiv:2604.19018, equation 3). The paper looks at the
     left vectors of A with m = d/20. The residual stream makes all A alike, so A - I is beside it,
-    and random orthonormal vectors with the same singular values. Texts are paired off at random
-    within their set, so that the pairs are independent.
+    and random orthonormal vectors with the singular values of the first set. Texts are paired off
+    at random within their set, so that the pairs are independent.
 
     Attributes:
         sets: Names of the sets of texts, `random` the last.
@@ -129,7 +129,8 @@ def align(  # noqa: PLR0913 - each is a knob of its own
         read: As in `capture`.
 
     Raises:
-        ValueError: If a set has fewer than four texts, or `linearize` refuses one.
+        ValueError: If a set has fewer than four texts, there is no such layer or m, or `linearize`
+            refuses a text.
     """
     maps = {name: BlockMaps.of(model, texts, read=read) for name, texts in sets.items()}
     fewest = min((len(each.states) for each in maps.values()), default=0)
@@ -139,6 +140,8 @@ def align(  # noqa: PLR0913 - each is a knob of its own
     chosen = tuple(a_few(model.cfg.n_layers, 4) if layers is None else layers)
     usual = {1, max(1, d // 20), max(1, d // 8), d // 2, d}
     ms = tuple(sorted(usual if sizes is None else set(sizes)))
+    if not chosen or not ms or not 1 <= ms[0] <= ms[-1] <= d:
+        raise ValueError(f"layers {chosen}, sizes {ms}: expected at least one, sizes from 1 to {d}")
     found: list[list[Factors]] = []
     with tqdm(total=len(maps) * len(chosen), desc="align", disable=not progress) as bar:
         for each in maps.values():

@@ -83,7 +83,7 @@ class ErrorCurves:
         return torch.tensor([crossing(self.radii, v, error, start=0.0) for v in values.T])
 
     def skill(self, layer: int, radius: int, predictor: str, direction: str) -> Interval:
-        """1 - |error|^2 / |error of the identity|^2, over texts: what A knows of the update.
+        """1 - sum error^2 / sum (error of the identity)^2 over texts: what A knows of the update.
 
         Args:
             radius: Its number in `radii`.

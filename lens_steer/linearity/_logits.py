@@ -83,6 +83,7 @@ class LogitReport:
     def figure(self) -> "Figure":
         """Slope and R^2 against radius along the feature, a line for each of up to six layers."""
         from matplotlib import colormaps
+        from matplotlib.colors import to_hex
 
         from lens_steer.figures import canvas
 
@@ -93,8 +94,8 @@ class LogitReport:
                 for axes, values in zip(row, (self.slope, self.explained), strict=True):
                     for layer in known_layers(self.slope[0, 0, 0].mean(dim=-1), 6):
                         found = [self._interval(each[layer]) for each in values[c, 0]]
-                        colour = colormaps["viridis"](layer / max(n - 1, 1))
-                        band(axes, self.radii, found, colour, f"layer {layer}")  # type: ignore[arg-type]
+                        colour = to_hex(colormaps["viridis"](layer / max(n - 1, 1)))
+                        band(axes, self.radii, found, colour, f"layer {layer}")
                     axes.axhline(1, color="k", lw=0.8)
                     axes.axhline(0, color="k", lw=0.8, ls=":")
                     axes.set(xscale="log", title=f"{chain} Jacobians")

@@ -30,7 +30,8 @@ class PersistenceReport:
 
     Attributes:
         cosine: cos(A_k v_k, v_{k+1}); NaN where either feature is missing.
-        gain: v_{k+1}' A_k v_k mu_k / mu_{k+1}: 1 if block k carries the whole feature on.
+        gain: v_{k+1}' A_k v_k mu_k / mu_{k+1}: 1 if block k carries the whole feature on; NaN
+            there, too.
         transfer: v_k' Phi(k, j) v_j: what is left at layer k of a unit push at layer j; NaN above
             the diagonal.
         energy: |Phi(T, l+1)' v_T|^2: how far a unit of effort behind block l moves the last
@@ -142,8 +143,14 @@ def _step(probe: Probe, layer: int) -> tuple[Float[Tensor, "way text"], Float[Te
     shuffled = maps.jvp(probe.other(layer), now[None])[0]
     each = torch.stack([carried, now, shuffled, drawn])
     ratio = features.sizes[layer] / features.sizes[layer + 1]
-    gain = torch.einsum("wtd,td->wt", each, then) * ratio
-    return cosine_similarity(each, then.expand_as(each), dim=-1), gain
+    found = torch.stack(
+        [
+            cosine_similarity(each, then.expand_as(each), dim=-1),
+            torch.einsum("wtd,td->wt", each, then) * ratio,
+        ]
+    )
+    cosine, gain = torch.where(features.present[layer], found, torch.nan)
+    return cosine, gain
 
 
 def _transfer(probe: Probe) -> Float[Tensor, "to from text"]:

@@ -60,9 +60,10 @@ class LinearityReport:
 
     @property
     def trust_radius(self) -> Float[Tensor, " layer"]:
-        """Largest |d| / |z| with an error below 10 %; at least that, where it is the largest tried.
+        """Largest |d| / |z| before the error first passes 10 %; at least that, if it never does.
 
-        It says how far a block is linear, not how far steering is safe: see `logits.radius`.
+        It says how far a block is linear, not how far steering is safe: see `logits.radius`. In
+        half precision rounding alone passes 10 % at small radii: diagnose a float32 model.
         """
         return self.curves.radius(0.1)
 
@@ -81,7 +82,7 @@ class LinearityReport:
                 runs.append([])
         best = max(runs, key=len)
         if not best:
-            most = np.nanmax(radii.numpy())
+            most = float(radii.nan_to_num().max())
             raise ValueError(f"no layer has a trust radius of {radius}: the largest is {most:.3g}")
         return tuple(best)
 
@@ -107,7 +108,7 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
     pairs: ContrastivePairs,
     *,
     features: Features | None = None,
-    radii: Sequence[float] = RADII,
+    radii: Sequence[float | int] = RADII,
     read: ReadPosition = "last",
     seed: int = 0,
     progress: bool = True,
@@ -124,7 +125,8 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
 
     Raises:
         ValueError: If the jacobians are of another model or read position, the radii do not rise,
-            or `linearize` refuses the examples.
+            the jacobians or features have another number of layers or width, or `linearize`
+            refuses the examples.
     """
     if jacobians.provenance is not None:
         jacobians.provenance.check(model)
@@ -135,14 +137,20 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
         raise ValueError(f"radii {list(radii)}: expected positive numbers, rising")
     examples = (*pairs.desired, *pairs.undesired)
     maps = BlockMaps.of(model, examples, read=read)
+    shape = tuple(maps.states.shape[1:])
+    given = {"jacobians": jacobians.nominal, "features": features and features.directions}
+    for name, value in given.items():
+        if value is not None and value.shape != shape:
+            raise ValueError(f"the {name} are {tuple(value.shape)}, the model's states {shape}")
     split = len(pairs.desired)
     own = Features.of_states(maps.states[:split], maps.states[split:])
+    sizes = [float(radius) for radius in radii]
     shift = int(np.random.default_rng(seed).integers(1, max(2, maps.n_layers)))
     probe = Probe(maps, jacobians, features or own, _groups(pairs), split, shift, seed)
     return LinearityReport(
-        ErrorCurves.measure(probe, radii, progress=progress),
+        ErrorCurves.measure(probe, sizes, progress=progress),
         PersistenceReport.measure(probe),
-        LogitReport.measure(probe, radii, progress=progress),
+        LogitReport.measure(probe, sizes, progress=progress),
     )
 
 

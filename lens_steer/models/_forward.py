@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -141,19 +142,13 @@ class Decoder:
     def freeze(self) -> None:
         """Leave the cache as it is from now on: whatever is run later continues from here."""
         if is_bridge(self._model):
-            self._frozen = [copy(layer) for layer in self._cache.layers]
+            for layer in self._cache.layers:
+                layer.update = partial(_added_to_a_copy, copy(layer))
         else:
             self._cache.freeze()
 
-    def restore(self, layer: int) -> None:
-        """Put one layer of a frozen cache back: what runs a block by itself has added to it."""
-        if is_bridge(self._model):  # HookedTransformer adds nothing to a frozen cache
-            self._cache.layers[layer] = copy(self._frozen[layer])
-
     def repeat(self, tokens: Tokens) -> Logits:
         """Logits after the last columns once more, over the frozen cache."""
-        for layer in range(self._model.cfg.n_layers):
-            self.restore(layer)
         return self._run(tokens)
 
     def _extend(self, new: Mask) -> None:
@@ -219,6 +214,11 @@ class Recomputer:
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Go on with these rows only."""
         self._tokens, self._mask = self._tokens[rows], self._mask[rows]
+
+
+def _added_to_a_copy(layer: Any, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+    """Keys and values of one layer with the new ones, which the layer itself does not keep."""
+    return copy(layer).update(*args, **options)
 
 
 def _bridge_cache(model: Any) -> Any:

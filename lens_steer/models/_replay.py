@@ -64,7 +64,6 @@ class Replay:
     def block(self, layer: int, x: Vectors) -> Vectors:
         """What block `layer` makes of other vectors, one for each text; differentiable."""
         args, options = self._calls[layer]
-        self._decoder.restore(layer)
         given = x[:, None].to(self.states.dtype)
         if _is_first(args):
             out = self._model.blocks[layer](given, *args[1:], **options)
