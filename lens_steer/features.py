@@ -66,6 +66,11 @@ class Features:
         means = (side.double().mean(dim=0).to(desired) for side in (desired, undesired))
         return cls(unit, torch.where(there, sizes, torch.zeros_like(sizes)), *means)
 
+    def __repr__(self) -> str:
+        layers, d = self.directions.shape
+        sizes = " ".join(f"{size:.3g}" for size in self.sizes.tolist())
+        return f"Features({layers - 1} layers of {d}; sizes {sizes})"
+
     @property
     def present(self) -> Bool[Tensor, " layer_and_last"]:
         """Where there is one."""

@@ -37,6 +37,6 @@ class Provenance:
         if differences:
             raise ValueError(
                 f"made on another model ({'; '.join(differences)}, made on against this one): fit "
-                "it on this "
-                "model, or drop the record with .without_provenance() if the transfer is meant"
+                "it on this model, or, if a method's transfer is meant, drop its record with "
+                ".without_provenance()"
             )

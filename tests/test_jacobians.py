@@ -263,6 +263,8 @@ def test_matrices_are_saved_and_products_refused(llama: Any, gpt2: Any, tmp_path
 def test_what_cannot_be_linearised_is_refused(llama: Any, pairs: ls.ContrastivePairs) -> None:
     with pytest.raises(ValueError, match="no texts"):
         ls.linearize(llama, [])
+    with pytest.raises(ValueError, match="one string"):
+        ls.linearize(llama, "The cat sat")
     with pytest.raises(ValueError, match="one token"):
         ls.linearize(llama, pairs, read="mean")
     with pytest.raises(ValueError, match="context holds 128"):

@@ -26,6 +26,10 @@ def linearize(  # noqa: PLR0913 - each is a knob of its own
 ) -> LayerJacobians:
     """The Jacobian of every block at one token of each text, averaged over the texts.
 
+    A_l = d(stream leaving block l) / d(stream entering it), keys and values of earlier tokens held
+    fixed. `.matrices[l]` is A_l, row = output; `.vjp` and `.jvp` are its products; `.spread` says
+    how far one A fits all the texts. A mean over one class need not fit the other.
+
     Args:
         texts: Strings, examples, or pairs, of which the desired examples are taken (the paper's
             choice); `(*pairs.desired, *pairs.undesired)` takes both.

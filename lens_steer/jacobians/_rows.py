@@ -19,6 +19,8 @@ def token_rows(model: SteerableModel, texts: Texts, read: ReadPosition) -> list[
     Raises:
         ValueError: If there is no text, one is empty or too long, or `read` is no single token.
     """
+    if isinstance(texts, str):
+        raise ValueError(f"got one string, {texts[:40]!r}: expected a list of texts, [...]")
     if read == "mean":
         raise ValueError("read position 'mean': a block is linearised at one token; use 'last'")
     found = []

@@ -1,4 +1,8 @@
-"""How linear the blocks are, how far, and whether that matters to a user."""
+"""How linear the blocks are, how far, and whether that matters to a user.
+
+`diagnose(model, jacobians, pairs)` gives a `LinearityReport` (error against radius, persistence of
+features, logits), `align(model, sets)` an `AlignmentReport` (are the Jacobians of texts alike?).
+"""
 
 from lens_steer.linearity._alignment import AlignmentReport as AlignmentReport
 from lens_steer.linearity._alignment import align as align

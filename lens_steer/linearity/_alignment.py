@@ -106,6 +106,10 @@ class AlignmentReport:
             figure.legend(*lines, loc="outside upper center", ncols=len(self.sets))
         return figure
 
+    def __repr__(self) -> str:
+        pairs, sets = self.similarity.shape[-1], ", ".join(self.sets)
+        return f"AlignmentReport({sets}; layers {list(self.layers)}, {pairs} pairs of texts each)"
+
     def _interval(self, values: Float[Tensor, " pair"]) -> Interval:
         return interval(values, seed=self.seed)
 

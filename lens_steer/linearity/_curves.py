@@ -32,7 +32,8 @@ class ErrorCurves:
 
     Attributes:
         radii: In units of |z|.
-        errors: NaN where the direction does not exist at that layer.
+        errors: Predictors and directions (`feature`, `contrast`, `random`) in this order, texts the
+            desired first; NaN where the direction does not exist at that layer.
         groups: Of the texts: what belongs together.
         seed: Of the intervals.
     """
@@ -120,8 +121,8 @@ class ErrorCurves:
         layers = known_layers(self.mean("own", direction)[0], 8)
         if not layers:
             raise ValueError(f"no layer has a {direction}: the classes do not differ anywhere")
-        columns = min(4, len(layers))
-        rows = -(-len(layers) // columns)
+        rows = -(-len(layers) // 4)
+        columns = -(-len(layers) // rows)
         size = {"width": 2.1 * columns + 0.6, "height": 2.0 * rows + 0.7}
         with canvas(rows, columns, squeeze=False, sharex=True, sharey=True, **size) as (figure, ax):
             for axes, layer in zip(ax.flat, layers, strict=False):
@@ -135,11 +136,13 @@ class ErrorCurves:
                 axes.set(xscale="log", yscale="log", title=f"layer {layer}")
             for axes in ax.flat[len(layers) :]:
                 axes.set_visible(False)
+            for axes in ax.flat[len(layers) - columns : len(layers)]:  # the lowest ones
+                axes.tick_params(labelbottom=True)
             texts = f"n = {self.errors.shape[-1]} texts, {len(set(self.groups))} groups"
             figure.supxlabel(
                 f"|d| / |z|, d along the {direction}; {texts}; 95 % intervals", fontsize=9
             )
-            figure.supylabel("error of the predicted change, relative")
+            figure.supylabel("relative error of the change")
             lines = ax.flat[0].get_legend_handles_labels()
             figure.legend(*lines, loc="outside upper center", ncols=4)
         return figure

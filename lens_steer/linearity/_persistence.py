@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WAYS = ("own", "identity", "shuffled", "random")
+_WRITTEN = 10  # rows of the transfer matrix, at most, whose numbers are written into it
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,11 @@ class PersistenceReport:
         style = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "origin": "lower"}
         shown = axes.imshow(mean.numpy(), **style)
         figure.colorbar(shown, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")
+        if len(mean) <= _WRITTEN:
+            for k, j in mean.isfinite().nonzero().tolist():
+                value = float(mean[k, j])
+                colour = "w" if abs(value) > 0.6 * reach else "k"  # noqa: PLR2004 - dark in RdBu
+                axes.text(j, k, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=6)
         axes.set(xlabel="pushed at $z_j$", ylabel="left at $z_k$")
 
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:

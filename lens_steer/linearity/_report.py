@@ -95,11 +95,22 @@ class LinearityReport:
         columns |= {f"identity_error_{r:g}": self.identity_error_at(r).numpy() for r in radii}
         columns |= {"trust_radius": self.trust_radius.numpy()}
         columns |= {"logit_radius": self.logits.radius().numpy()}
-        return pd.concat([pd.DataFrame(columns), self.persistence.table()], axis=1)
+        table = pd.concat([pd.DataFrame(columns), self.persistence.table()], axis=1)
+        table.insert(0, "layer", table.pop("layer"))
+        return table
 
     def figure(self) -> "Figure":
         """Error against radius; `persistence` and `logits` have figures of their own."""
         return self.curves.figure()
+
+    def __repr__(self) -> str:
+        layers, texts = self.curves.errors.shape[3:]
+        groups, radii = len(set(self.curves.groups)), self.curves.radii
+        trusted = " ".join(f"{radius:.2g}" for radius in self.trust_radius.tolist())
+        return (
+            f"LinearityReport({layers} layers, {texts} texts of {groups} groups, radii "
+            f"{radii[0]:g} to {radii[-1]:g}; trust radii {trusted})"
+        )
 
 
 def diagnose(  # noqa: PLR0913 - each is a knob of its own
@@ -118,8 +129,9 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
     Args:
         jacobians: From other texts: their mean is the `mean` predictor.
         pairs: Both sides are looked at, at the token that `capture` reads.
-        features: Directions to move along; None takes the mean differences of these pairs.
-        radii: |d| / |z|, rising.
+        features: Directions to move along, from `capture` at the same `read`; None takes the mean
+            differences of these pairs.
+        radii: How far the stream z that enters a block is moved, |d| / |z|; rising.
         read: As in `capture`; must be the jacobians'.
         seed: Of random directions, the shuffled layers and the intervals.
 

@@ -20,7 +20,7 @@ def jacobian_speed(model: Any, runs: int) -> str:
 
     Autograd takes one text and is multiplied: the paper's code takes one at a time.
     """
-    found = []
+    found, rounds = [], max(1, runs // 5)
     for length in (32, 128):
         draw = torch.Generator().manual_seed(0)
         tokens = torch.randint(3, 500, (TEXTS, length), generator=draw)
@@ -35,8 +35,7 @@ def jacobian_speed(model: Any, runs: int) -> str:
         def products(maps: BlockMaps = maps, c: Tensor = cotangents) -> Tensor:
             return maps.vjp(3, c)
 
-        runs = max(1, runs // 5)
-        base, each, few = interleaved(runs, whole, dense, products, clock=time.process_time)
+        base, each, few = interleaved(rounds, whole, dense, products, clock=time.process_time)
         assert torch.allclose(whole(), dense()[0], atol=1e-4)
         ratios = [TEXTS * ratio(base, own) for own in (each, few)]
         found.append(f"{length} tokens: dense {ratios[0]:.1f}, 8 cotangents {ratios[1]:.0f}")
