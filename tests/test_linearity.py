@@ -231,7 +231,8 @@ def test_logits_are_those_of_numpy(measured: Measured) -> None:
         pushed = unit
         for k in range(layer, LAYERS):
             pushed = o.mean[k] @ pushed
-        changes = row.logit_change(layer, unit), row.logit_change(LAYERS, pushed)
+        ends = (row.logit_change(LAYERS, x) for x in (pushed, unit))
+        changes = row.logit_change(layer, unit), *ends
         clean = row.logits(layer, z)
         for r, radius in enumerate(RADII):
             size = radius * np.sqrt(z @ z)
@@ -245,6 +246,23 @@ def test_logits_are_those_of_numpy(measured: Measured) -> None:
                 np.testing.assert_allclose(report.slope[at], slope, tolerance, tolerance)
                 fit = 1 - left / (true @ true)
                 np.testing.assert_allclose(report.explained[at], fit, tolerance, tolerance)
+
+
+def test_the_shuffled_chain_takes_other_layers_of_one_shift(measured: Measured) -> None:
+    o, slopes = measured.oracle, measured.report.logits.slope[3, 1, 0]
+    fits = np.ones(LAYERS - 1, dtype=bool)
+    for layer, text in np.ndindex(LAYERS, PLACES):
+        unit, row, z = measured.random[layer, text], o.rows[text], o.z[text, layer]
+        step = RADII[0] * np.sqrt(z @ z) * unit
+        true = centred(row.logits(layer, z + step) - row.logits(layer, z))
+        for shift in range(1, LAYERS):
+            pushed = step
+            for k in range(layer, LAYERS):
+                pushed = o.mean[(k + shift) % LAYERS] @ pushed
+            predicted = row.logit_change(LAYERS, pushed)
+            slope = (predicted @ true) / (predicted @ predicted)
+            fits[shift - 1] &= bool(np.isclose(slopes[layer, text], slope, 1e-2, 1e-3))
+    assert fits.sum() == 1
 
 
 def test_alignment_is_that_of_numpy(measured: Measured) -> None:
@@ -364,12 +382,11 @@ def test_the_logit_table_and_radius_are_means(report_of: ReportOf) -> None:
         assert row["explained"] == pytest.approx(float(fit))
         own = mean[0, 0, :, layer]
         for least in (0.5, 0.9):
-            held = 0.0
-            for radius, value in zip(RADII, own.tolist(), strict=True):
-                if not value >= least:
-                    break
-                held = radius
-            expected = np.nan if own.isnan().any() else held
+            x, y = [0.0, *RADII], [1.0, *own.tolist()]
+            below = [i for i, value in enumerate(y) if not value >= least]
+            i = below[0] if below else len(x) - 1
+            expected = float(np.interp(-least, [-y[i - 1], -y[i]], [x[i - 1], x[i]]))
+            expected = np.nan if own.isnan().any() else expected if below else x[-1]
             np.testing.assert_allclose(report.radius(least)[layer], expected, rtol=1e-6)
 
 
@@ -504,7 +521,7 @@ def test_reports_of_a_missing_embedding_are_whole(report_of: ReportOf) -> None:
     assert set(lost["layer"]) == {0}
     assert set(lost["direction"]) == {"feature", "contrast"}
     assert report.persistence.table()["layer"].tolist() == list(range(LAYERS))
-    assert len(report.logits.table()) == 4 * len(RADII) * LAYERS
+    assert len(report.logits.table()) == 8 * len(RADII) * LAYERS
 
 
 # ---- radii and windows of curves made by hand ----
@@ -578,8 +595,9 @@ def test_the_logit_radius_ends_where_the_slope_first_falls() -> None:
     columns = [(1.0, 0.9, 0.6), (1.0, 0.4, 0.9), (0.2, 0.9, 0.9), (float("nan"),) * 3, (2, 0.5, 0)]
     slope = torch.tensor(columns).T[None, None, :, :, None].expand(2, 2, -1, -1, 3)
     report = LogitReport((0.1, 0.5, 2.0), slope, slope, ("a", "b", "c"), 0)
-    np.testing.assert_allclose(report.radius(), [2.0, 0.1, 0.0, np.nan, 0.5], rtol=1e-6)
-    np.testing.assert_allclose(report.radius(0.95), [0.1, 0.1, 0.0, np.nan, 0.1], rtol=1e-6)
+    half, most = [2.0, 0.1 + 1 / 3, 0.0625, np.nan, 0.5], [0.3, 0.4 / 3, 0.00625, np.nan, 0.38]
+    np.testing.assert_allclose(report.radius(), half, rtol=1e-6)
+    np.testing.assert_allclose(report.radius(0.95), most, rtol=1e-6)
 
 
 def test_what_texts_lack_is_left_out_of_means_and_skills() -> None:

@@ -1,6 +1,6 @@
 """Predicted against true change of the logits: the radius that matters to a user."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-CHAINS = ("own", "mean")
+CHAINS = ("own", "mean", "identity", "shuffled")
 MOVED = ("feature", "random")
 _NUMBERS = 2**27  # of logits held at a time
 
@@ -28,8 +28,9 @@ class LogitReport:
     """True change of the next token's logits against its first-order prediction, by text.
 
     The stream entering a block is moved; the prediction goes through the text's own Jacobians
-    (`own`) or the mean ones (`mean`), and the text's own final norm and unembedding. Logits are
-    centred over the vocabulary.
+    (`own`), the mean ones (`mean`), none at all (`identity`: the logit lens) or the mean ones of
+    other layers (`shuffled`), and the text's own final norm and unembedding. Logits are centred
+    over the vocabulary.
 
     Attributes:
         radii: How far, in units of |z|.
@@ -81,7 +82,10 @@ class LogitReport:
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Slope and R^2 against radius along the feature, a line for each of up to six layers."""
+        """Slope and R^2 against radius along the feature, a line for each of up to six layers.
+
+        By the own and the mean Jacobians; the others are in the table.
+        """
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
@@ -90,7 +94,7 @@ class LogitReport:
         n = self.slope.shape[3]
         shape = {"width": 7.6, "height": 5.6, "sharex": True, "sharey": "col"}
         with canvas(2, 2, **shape) as (figure, grid):
-            for c, (row, chain) in enumerate(zip(grid, CHAINS, strict=True)):
+            for c, (row, chain) in enumerate(zip(grid, CHAINS[:2], strict=True)):
                 for axes, values in zip(row, (self.slope, self.explained), strict=True):
                     for layer in known_layers(self.slope[0, 0, 0].mean(dim=-1), 6):
                         found = [self._interval(each[layer]) for each in values[c, 0]]
@@ -120,7 +124,9 @@ def _of_layer(
     maps = probe.maps
     units = torch.stack([probe.feature(layer), probe.random(layer)]).to(maps.states)
     z = maps.states[:, layer]
-    unit_changes = [maps.logits_jvp(layer, units), _by_mean(probe, layer, units)]
+    ahead = range(layer, probe.n_layers)
+    chains = (ahead, (), [probe.other(k) for k in ahead])
+    unit_changes = [maps.logits_jvp(layer, units), *(_by_mean(probe, c, units) for c in chains)]
     predicted = torch.stack([_centred(change) for change in unit_changes])
     clean = maps.logits(layer, z[None])
     most = max(1, _NUMBERS // (2 * clean.numel()))  # radii at a time
@@ -144,10 +150,11 @@ def _agreement(
 
 
 def _by_mean(
-    probe: Probe, layer: int, units: Float[Tensor, "direction text d"]
+    probe: Probe, blocks: Iterable[int], units: Float[Tensor, "direction text d"]
 ) -> Float[Tensor, "direction text vocab"]:
+    """Through the mean Jacobians of some blocks, and each text's own norm and unembedding."""
     pushed = units.flatten(0, 1)
-    for k in range(layer, probe.n_layers):
+    for k in blocks:
         pushed = probe.jacobians.jvp(k, pushed)
     return probe.maps.logits_jvp(probe.n_layers, pushed.unflatten(0, units.shape[:2]))
 
