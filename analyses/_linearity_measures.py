@@ -13,8 +13,10 @@ import lens_steer as ls
 from lens_steer.contenders import SHARES
 from lens_steer.evaluation import Judge
 from lens_steer.evaluation.reports._doses import collapse_dose
+from lens_steer.intervals import Interval
 from lens_steer.linearity import LinearityReport
-from lens_steer.linearity._means import crossing
+from lens_steer.linearity._curves import PREDICTORS
+from lens_steer.linearity._means import crossing, skill
 
 RADII = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 DOSES = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # |d| / |z| of a push
@@ -121,6 +123,19 @@ def skill_radius(report: LinearityReport) -> torch.Tensor:
     worse = (report.curves.mean() - report.curves.mean("identity")).double().numpy()
     radii = report.curves.radii
     return torch.tensor([crossing(radii, v, 0.0, start=v[0]) for v in worse.T])
+
+
+def skill_by_side(report: LinearityReport) -> dict[str, list[Interval]]:
+    """What the mean Jacobian of the desired class knows at a tenth of |z|, of either class."""
+    curves = report.curves
+    errors = curves.errors[:, 0, curves.radii.index(0.1)]  # along the feature
+    half = errors.shape[-1] // 2  # the desired examples come first, paired
+    found = {}
+    for side, part in (("desired", slice(half)), ("undesired", slice(half, None))):
+        own = errors[..., part]
+        rows = zip(own[PREDICTORS.index("mean")], own[PREDICTORS.index("identity")], strict=True)
+        found[side] = [skill(a, b, curves.groups[part], curves.seed) for a, b in rows]
+    return found
 
 
 def text_sets(cases: Sequence[Case], most: int, seed: int) -> dict[str, list[str]]:

@@ -25,6 +25,7 @@ from analyses._linearity_measures import (
     collapses,
     diagnosed,
     rank_correlations,
+    skill_by_side,
     skill_radius,
     text_sets,
 )
@@ -53,6 +54,11 @@ def by_layer(name: str, report: LinearityReport) -> Any:
             table[f"{key}_low"], table[f"{key}_high"] = zip(
                 *((each.low, each.high) for each in found), strict=True
             )
+    for side, found in skill_by_side(report).items():
+        key = f"skill_mean_0.1_{side}"
+        table[key] = [each.mean for each in found]
+        table[f"{key}_low"] = [each.low for each in found]
+        table[f"{key}_high"] = [each.high for each in found]
     return table
 
 
@@ -80,8 +86,10 @@ def collapse_figure(table: Any, found: pd.DataFrame) -> Figure:
                 place.plot(x, y, "o", color=f"C{i}", label=name)
             own: Any = found[(found["radius"] == radius) & (found["over"] == "all cells")].iloc[0]
             place.set(xlabel=f"{radius.replace('_', ' ')}, |d| / |z|", xscale="log")
+            low, high = place.get_xlim()
+            place.set_xticks([x for x in (0.2, 0.3, 0.5, 1, 1.5, 2, 3, 5) if low <= x <= high])
             place.xaxis.set_major_formatter("{x:g}")
-            place.xaxis.set_minor_formatter("")
+            place.minorticks_off()
             place.set_title(f"rank correlation {own.rho:.2f} [{own.low:.2f}, {own.high:.2f}]")
         axes[0].set(ylabel="dose that halves well-formed texts,\n|d| / |z| (top: not reached)")
         handles = axes[0].get_legend_handles_labels()
