@@ -139,15 +139,26 @@ def skill_by_side(report: LinearityReport) -> dict[str, list[Interval]]:
 
 
 def text_sets(cases: Sequence[Case], most: int, seed: int) -> dict[str, list[str]]:
-    """Texts alike (one group of one behaviour), mixed (of all), and of mixed words in disorder."""
-    first = cases[0].train.desired
-    common = Counter(example.group for example in first).most_common(1)[0][0]
-    texts = [_text(e) for case in cases for e in case.train.desired]
+    """Texts alike (the largest group), mixed (of all), and of mixed words in disorder.
+
+    The last word stays in its place: it is the token that is linearised at, and would by itself
+    make texts differ.
+    """
+    everything = [e for case in cases for e in case.train.desired]
+    common = Counter(e.group for e in everything).most_common(1)[0][0]
     source = np.random.default_rng(seed)
-    mixed = [texts[i] for i in source.permutation(len(texts))[:most]]
-    words = [" ".join(source.permutation(text.split()).tolist()) for text in mixed]
-    alike = [_text(e) for e in first if e.group == common][:most]
-    return {"one group": alike, "mixed": mixed, "words in disorder": words}
+    mixed = [_text(everything[i]) for i in source.permutation(len(everything))[:most]]
+    alike = [_text(e) for e in everything if e.group == common][:most]
+    return {
+        "one group": alike,
+        "mixed": mixed,
+        "words in disorder": [_disordered(text, source) for text in mixed],
+    }
+
+
+def _disordered(text: str, source: np.random.Generator) -> str:
+    *words, last = text.split()
+    return " ".join([*source.permutation(words).tolist(), last])
 
 
 def _text(example: ls.Example) -> str:
