@@ -1,8 +1,8 @@
 """What Jacobians cost: seconds and memory against layers, width and tokens, on random weights.
 
-Every cell runs in a process of its own, so that its peak of memory is its own: that of a random
-Llama, one text, all layers; dense matrices, or eight products with vectors per layer. A cell that
-does not end within `--limit` seconds, or does not fit, is left out and named.
+A random Llama, one text, all layers; dense matrices, or eight products with vectors per layer.
+Every cell runs in a process of its own, so that its peak of memory is its own; on a CPU seconds are
+CPU time. A cell that does not end within `--limit` seconds, or does not fit, is left out and named.
 
     python -m analyses.jacobian_costs --out out/jacobian_costs
     python -m analyses.jacobian_costs --device cuda --dtype bfloat16 --widths 1024,2048,4096
@@ -31,7 +31,7 @@ from lens_steer.jacobians import BlockMaps
 PRODUCTS = 8  # vectors
 CENTRE = {"layers": 8, "width": 256, "tokens": 128}
 UNITS = {
-    "seconds": "seconds per text (CPU time on a CPU)",
+    "seconds": "seconds per text",
     "megabytes": "peak memory above the model, MB",
 }
 
