@@ -71,6 +71,16 @@ class Features:
         sizes = " ".join(f"{size:.3g}" for size in self.sizes.tolist())
         return f"Features({layers - 1} layers of {d}; sizes {sizes})"
 
+    def setpoints(
+        self, multiple: float | int, *, centred: bool
+    ) -> Float[Tensor, " layer_and_last"]:
+        """beta_k of v_k . z_k: so many mu_k from the undesired mean, or from the origin.
+
+        The origin is the paper's; v . z has an offset there that both classes share.
+        """
+        size = float(multiple) * self.sizes
+        return size + (self.directions * self.undesired).sum(dim=-1) if centred else size
+
     @property
     def present(self) -> Bool[Tensor, " layer_and_last"]:
         """Where there is one."""

@@ -79,9 +79,7 @@ class AlignmentReport:
                         band(axes, self.sizes, found, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
             n = self.similarity.shape[-1]
-            figure.supxlabel(
-                f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals", fontsize=9
-            )
+            figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")
             figure.supylabel("similarity")
             lines = grid[0, 0].get_legend_handles_labels()
             figure.legend(*lines, loc="outside upper center", ncols=len(self.sets))

@@ -18,5 +18,6 @@ from lens_steer.models._load import available_device as available_device
 from lens_steer.models._load import load_model as load_model
 from lens_steer.models._protocol import SteerableModel as SteerableModel
 from lens_steer.models._protocol import is_bridge as is_bridge
+from lens_steer.models._protocol import working_place as working_place
 from lens_steer.models._replay import Replay as Replay
 from lens_steer.models._residual import residual_edit as residual_edit

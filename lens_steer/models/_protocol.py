@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 
@@ -33,3 +34,10 @@ class SteerableModel(Protocol):
 def is_bridge(model: Any) -> bool:
     """Whether this is a TransformerBridge; 4.x raises even when asked for the other class."""
     return hasattr(model, "original_model")
+
+
+def working_place(model: Any, layer: int) -> dict[str, Any]:
+    """Device and dtype to compute an edit in: the block's own, no coarser than float32."""
+    parameter = next(iter(model.blocks[layer].parameters()))
+    exact = torch.promote_types(parameter.dtype, torch.float32)  # one rounding, at the end
+    return {"device": parameter.device, "dtype": exact}

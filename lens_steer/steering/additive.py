@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lens_steer._axes import Activation
 from lens_steer.activations import LayerActivations
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site, hook_point, site_shape
 from lens_steer.steering.base import Edit, Intervention
 
@@ -69,9 +69,7 @@ class Additive(Intervention):
                 "holds "
                 f"{site_shape(model, site.kind)} there"
             )
-        parameter = next(iter(model.blocks[site.layer].parameters()))
-        exact = torch.promote_types(parameter.dtype, torch.float32)  # one rounding, at the end
-        step = self.strength * vector.to(parameter.device, exact)
+        step = self.strength * vector.to(**working_place(model, site.layer))
 
         def add(x: Activation) -> Activation:
             return (x + step).to(x.dtype)

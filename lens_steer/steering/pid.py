@@ -14,7 +14,7 @@ from torch import Tensor
 from lens_steer._axes import Activation
 from lens_steer.activations import Activations
 from lens_steer.features import Features
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_points
 from lens_steer.steering.base import Edit, Intervention
 
@@ -72,9 +72,7 @@ class PID(Intervention):
             ValueError: If these are not the residual stream at every layer, or no layer is left.
         """
         features = Features.of(activations)
-        v = features.directions
-        origin = (v * features.undesired).sum(dim=-1) if centred else torch.zeros(len(v))
-        beta = origin + float(setpoint) * features.sizes
+        v, beta = features.directions, features.setpoints(setpoint, centred=centred)
         wanted = range(len(v) - 1) if layers is None else layers
         chosen = tuple(k for k in wanted if bool(features.present[k]))
         if not chosen:
@@ -135,16 +133,14 @@ class _Loop:
     """One block's feedback."""
 
     def __init__(self, law: PID, layer: int, memory: _Memory, model: SteerableModel) -> None:
-        parameter = next(iter(model.blocks[layer].parameters()))
-        self._exact = torch.promote_types(parameter.dtype, torch.float32)
-        self._v = law.directions[layer].to(parameter.device, self._exact)
+        self._v = law.directions[layer].to(**working_place(model, layer))
         self._beta, self._first = float(law.setpoints[layer]), layer == law.layers[0]
         self._law, self._memory = law, memory
         self._push: Tensor | None = None
 
     def look(self, z: Activation) -> Activation:
         law, memory = self._law, self._memory
-        error = (self._beta - z.to(self._exact) @ self._v)[:, None] * self._v
+        error = (self._beta - z.to(self._v.dtype) @ self._v)[:, None] * self._v
         memory.total = error if self._first else memory.total.to(error.device) + error
         change = torch.zeros_like(error) if self._first else error - memory.last.to(error.device)
         memory.last = error

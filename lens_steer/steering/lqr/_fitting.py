@@ -59,8 +59,7 @@ class Problem:
                     f"the embedding and what leaves each of {n} blocks"
                 )
             return cls(jacobians, features, (v * reference.to(v)).sum(dim=-1))
-        origin = (v * features.undesired).sum(dim=-1) if centred else torch.zeros(len(v))
-        return cls(jacobians, features, origin + float(setpoint) * features.sizes)
+        return cls(jacobians, features, features.setpoints(setpoint, centred=centred))
 
     @property
     def absent(self) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ Source: Skifstad, Yang and Chou 2026, "A-LQR" (arXiv:2604.19018).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from torch import Tensor
 from lens_steer._axes import Activation
 from lens_steer.activations import Activations
 from lens_steer.jacobians import LayerJacobians
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_points
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.lqr._costs import Cost, Costs
@@ -169,7 +170,7 @@ class LQR(Intervention):
         check_shape(model, *self.gains.shape)
         found: dict[Site, Edit] = {}
         for layer in self.layers:
-            loop = _Loop(self, layer, *_working(model, layer))
+            loop = _Loop(self, layer, working_place(model, layer))
             found[Site(layer, Kind.RESID_PRE)], found[Site(layer)] = loop.look, loop.push
         return found
 
@@ -181,8 +182,8 @@ class LQR(Intervention):
 class _Loop:
     """One block's feedback: what its input lacks is pushed behind it."""
 
-    def __init__(self, law: LQR, layer: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._v, self._w = (x[layer].to(device, dtype) for x in (law.directions, law.gains))
+    def __init__(self, law: LQR, layer: int, place: dict[str, Any]) -> None:
+        self._v, self._w = (x[layer].to(**place) for x in (law.directions, law.gains))
         self._beta, self._law = float(law.setpoints[layer]), law
         self._seen: tuple[Tensor, Tensor] | None = None
 
@@ -201,12 +202,6 @@ class _Loop:
             most = float(self._law.cap) * z.to(u.dtype).norm(dim=-1, keepdim=True)
             u = u * (most / u.norm(dim=-1, keepdim=True)).nan_to_num(nan=1.0).clamp(max=1)
         return (x + u).to(x.dtype)
-
-
-def _working(model: SteerableModel, layer: int) -> tuple[torch.device, torch.dtype]:
-    """Where a block computes, and a dtype no coarser than float32."""
-    parameter = next(iter(model.blocks[layer].parameters()))
-    return parameter.device, torch.promote_types(parameter.dtype, torch.float32)
 
 
 def check_shape(model: SteerableModel, layers: int, d: int) -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer._axes import Activation
 from lens_steer.activations import Activations
 from lens_steer.jacobians import LayerJacobians
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site, hook_points
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.lqr._costs import Cost, Costs
@@ -98,14 +97,12 @@ class LQRTracker(Intervention):
         return {Site(layer): self._edit(model, layer) for layer in self.layers}
 
     def _edit(self, model: SteerableModel, layer: int) -> Edit:
-        parameter = next(iter(model.blocks[layer].parameters()))
-        exact = torch.promote_types(parameter.dtype, torch.float32)
-        place = {"device": parameter.device, "dtype": exact}
+        place = working_place(model, layer)
         factor, target = self.factors[layer].to(**place), self.targets[layer].to(**place)
         push = self.strength * self.pushes[layer].to(**place).T
 
         def track(x: Activation) -> Activation:
-            return (x + (target - x.to(exact) @ factor) @ push).to(x.dtype)
+            return (x + (target - x.to(factor.dtype) @ factor) @ push).to(x.dtype)
 
         return track
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer._axes import Activation
 from lens_steer.activations import Activations
 from lens_steer.elements import ElementMask, ElementScores, by_element
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_points, site_shape
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.sadi._folding import folded
@@ -141,9 +141,7 @@ def check_fits(model: SteerableModel, mask: ElementMask) -> None:
 
 def on_model(model: SteerableModel, site: Site, x: Float[Tensor, "element *rest"]) -> Tensor:
     """On the layer's device, in float32 at least; one number per head spans its width."""
-    parameter = next(iter(model.blocks[site.layer].parameters()))
-    exact = torch.promote_types(parameter.dtype, torch.float32)
-    x = x.to(parameter.device, exact)
+    x = x.to(**working_place(model, site.layer))
     return x[:, None] if site.kind is Kind.HEAD and x.ndim == 1 else x
 
 
