@@ -8,6 +8,8 @@ CPU time. A cell that does not end within `--limit` seconds, or does not fit, is
     python -m analyses.jacobian_costs --device cuda --dtype bfloat16 --widths 1024,2048,4096
 """
 
+import ctypes
+import gc
 import json
 import re
 import subprocess
@@ -85,8 +87,10 @@ def _memory(gpu: bool, *, peak: bool) -> float:  # noqa: FBT001 - private
         torch.cuda.reset_peak_memory_stats()
     if gpu:
         return torch.cuda.max_memory_allocated() / 2**20
-    if not peak:
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux
+    if not peak:  # Linux with glibc; pages that loading left behind would hide the rise
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     name = "VmHWM" if peak else "VmRSS"
     return int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 1024

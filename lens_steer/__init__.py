@@ -53,7 +53,9 @@ from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import steered as steered
 from lens_steer.steering.lqr import LQR as LQR
+from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
+from lens_steer.steering.lqr import OnlineLQR as OnlineLQR
 from lens_steer.steering.pid import PID as PID
 from lens_steer.steering.preview import preview as preview
 from lens_steer.steering.sadi import SADI as SADI

@@ -28,7 +28,7 @@ from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import CAA, Additive, Random
 from lens_steer.steering.base import Intervention
-from lens_steer.steering.lqr import LQR, LQRTracker
+from lens_steer.steering.lqr import LQR, Costs, JointLQR, LQRTracker, OnlineLQR
 from lens_steer.steering.pid import PID
 from lens_steer.steering.sadi import SADI, FrozenSADI, SignedSADI
 
@@ -37,7 +37,8 @@ _KEY = "lens_steer"
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI, LQR, LQRTracker, PID),
+        *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
+        *(LQR, JointLQR, OnlineLQR, LQRTracker, PID, Costs),
         *(ElementScores, ElementMask, LayerJacobians),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),

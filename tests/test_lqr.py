@@ -27,8 +27,8 @@ def system(seed: int = 0, spread: float = 0.3) -> tuple[Tensor, Tensor]:
     """Random A near the identity, and unit features."""
     draw = torch.Generator().manual_seed(seed)
     a = torch.eye(D) + spread * torch.randn(T, D, D, generator=draw) / D**0.5
-    v = torch.randn(T + 1, D, generator=draw)
-    return a.double(), (v / v.norm(dim=-1, keepdim=True)).double()
+    v = torch.randn(T + 1, D, generator=draw).double()
+    return a.double(), v / v.norm(dim=-1, keepdim=True)
 
 
 def costs(state: Any = 0.3, control: Any = 2.0, terminal: float = 0.7, layers: Any = None) -> Costs:
@@ -80,7 +80,10 @@ def test_factored_gains_are_the_dense_ones(window: Any, metric: bool) -> None:  
     sigma = root @ root.mT / D + torch.eye(D) if metric else torch.eye(D).double().expand(T, D, D)
     own = costs(np.linspace(0.1, 1.0, T).tolist(), 2.0, 0.7, window)
     steps = factored_steps(
-        lambda k, x: a[k].T @ x, v, own, (lambda k, x: sigma[k] @ x) if metric else None
+        lambda k, x: a[k].T @ x,
+        v[..., None],
+        own,
+        (lambda k, x: sigma[k] @ x) if metric else None,
     )
     q = [float(c) * np.outer(x, x) for c, x in zip(own.state, v.numpy(), strict=False)]
     far = [1e14 if c == torch.inf else float(c) for c in own.control]
@@ -88,30 +91,32 @@ def test_factored_gains_are_the_dense_ones(window: Any, metric: bool) -> None:  
     gains, values = dense_gains(a.numpy(), q, r, 0.7 * np.outer(v[-1], v[-1]))
     for k in range(T):
         expected = gains[k] @ v[k].numpy()
-        np.testing.assert_allclose(steps[k].gain(v[k]).numpy(), expected, atol=1e-10)
+        np.testing.assert_allclose(steps[k].gain(v[k, :, None])[:, 0].numpy(), expected, atol=1e-10)
         factor = steps[k].factor.numpy()
         np.testing.assert_allclose(factor @ factor.T, values[k + 1], atol=1e-9)
         assert steps[k].factor.shape == (D, T - k)
         if window and k not in window:
-            assert not bool(steps[k].gain(v[k]).any())
+            assert not bool(steps[k].gain(v[k, :, None]).any())
 
 
 def test_without_state_cost_the_gains_are_the_last_features_gradient() -> None:
     a, v = system(3)
-    steps = factored_steps(lambda k, x: a[k].T @ x, v, costs(0.0))
+    steps = factored_steps(lambda k, x: a[k].T @ x, v[..., None], costs(0.0))
     pulled = v[-1]
     for k in reversed(range(T)):
-        gain = steps[k].gain(v[k])
+        gain = steps[k].gain(v[k, :, None])[:, 0]
         cosine = torch.nn.functional.cosine_similarity(gain, pulled, dim=0)
         assert abs(abs(float(cosine)) - 1) < 1e-12
         pulled = a[k].T @ pulled
 
 
-def test_the_tracker_is_optimal_on_an_affine_system() -> None:
-    a, v = system(4)
+@pytest.mark.parametrize("concepts", [1, 2])
+def test_the_tracker_is_optimal_on_an_affine_system(concepts: int) -> None:
+    a, _ = system(4)
+    v = torch.stack([system(seed)[1] for seed in range(4, 4 + concepts)], dim=-1)
     draw = torch.Generator().manual_seed(9)
     nominal = torch.randn(T + 1, D, generator=draw).double()
-    beta = torch.randn(T + 1, generator=draw).double()
+    beta = torch.randn(T + 1, concepts, generator=draw).double()
     own = costs(np.linspace(0.1, 1.0, T).tolist(), np.linspace(0.5, 3.0, T).tolist())
     steps = factored_steps(lambda k, x: a[k].T @ x, v, own)
     targets = feed_forward(steps, own, v, beta, nominal)
@@ -125,8 +130,11 @@ def test_the_tracker_is_optimal_on_an_affine_system() -> None:
     u = torch.stack(pushes).numpy()
 
     def total(x: np.ndarray) -> float:
-        parts = (drift.numpy(), v.numpy(), beta.numpy(), own.state.numpy(), own.control.numpy())
-        return cost(x, a.numpy(), start.numpy(), *parts, 0.7)
+        found, control = 0.0, own.control.numpy()
+        for i in range(concepts):  # pushes are paid for once
+            parts = (drift.numpy(), v[..., i].numpy(), beta[:, i].numpy(), own.state.numpy())
+            found += cost(x, a.numpy(), start.numpy(), *parts, control * (i == 0), 0.7)
+        return found
 
     scale = total(np.zeros_like(u))
     for i, j in np.random.default_rng(0).integers([T, D], size=(20, 2)):
@@ -230,6 +238,15 @@ def test_texts_are_those_of_a_dense_reference(
             assert [t.strip() for t in found] == [t.strip() for t in texts[: len(own)]]
 
 
+def other(model: Any) -> ls.Activations:
+    """Of a second concept."""
+    triples = [
+        (f"{who} was", " small now", " big now") for who in ("The cat", "A dog", "The sun", "He")
+    ]
+    others = ls.ContrastivePairs.of(triples)
+    return ls.capture(model, others, "resid", progress=False)
+
+
 def laws(model: Any, pairs: ls.ContrastivePairs) -> dict[str, Any]:
     jacobians, resid = fitted(model, pairs)
     how: dict[str, Any] = {"setpoint": 2.0, "control_cost": 0.5}
@@ -240,6 +257,8 @@ def laws(model: Any, pairs: ls.ContrastivePairs) -> dict[str, Any]:
         "on manifold": ls.LQR.fit_feature(jacobians, resid, on_manifold=True, **how),
         "capped": ls.LQR.fit(jacobians, resid, cap=0.1, one_sided=True, layers=(1, 2), **how),
         "tracker": ls.LQRTracker.fit(jacobians, resid, **how),
+        "joint": ls.JointLQR.fit(jacobians, [resid, other(model)], **how),
+        "online": ls.OnlineLQR.fit(resid, **how),
         "pid": ls.PID.fit(resid, kp=0.3, ki=0.1, kd=0.05, setpoint=2.0),
         "scalar": ls.PID.scalar_gain(resid, setpoint=2.0),
     }
@@ -263,7 +282,9 @@ def test_hooks_for_every_position_do_what_scope_all_does(
     llama: Any, pairs: ls.ContrastivePairs
 ) -> None:
     tokens = pad(llama, [encode_prompt(llama, PROMPTS[0])])[0]
-    for law in laws(llama, pairs).values():
+    for name, law in laws(llama, pairs).items():
+        if name == "online":
+            continue  # it needs the prompts first
         with torch.no_grad():
             with ls.steered(llama, law, scope="all"):
                 ours = forward(llama, tokens)

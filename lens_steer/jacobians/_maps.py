@@ -57,22 +57,24 @@ class BlockMaps:
             ValueError: If there is no text, one is empty or too long, `read` is no single token,
                 or the model is being steered.
         """
-        rows = token_rows(model, texts, read)
-        return cls.of_rows(model, rows, memory_budget or default_budget(model))
+        return cls.of_rows(model, token_rows(model, texts, read), memory_budget)
 
     @classmethod
     def of_rows(
-        cls, model: SteerableModel, rows: Sequence[tuple[int, ...]], memory_budget: int
+        cls,
+        model: SteerableModel,
+        rows: Sequence[tuple[int, ...]],
+        memory_budget: int | None = None,
     ) -> "BlockMaps":
         """The same from tokens, the last of each row being the one that varies."""
         _refuse_steered(model)
-        parts = []
-        for batch in batched(model, rows, memory_budget):
+        budget, parts = memory_budget or default_budget(model), []
+        for batch in batched(model, rows, budget):
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
             size = len(batch) * row_bytes(model, tokens.shape[1])
             parts.append((tuple(batch), Replay(model, tokens, mask), size))
         states = _gathered([(i, _plain(r.states).transpose(0, 1)) for i, r, _ in parts], dim=0)
-        return cls(model, states, memory_budget, tuple(parts))
+        return cls(model, states, budget, tuple(parts))
 
     @property
     def n_layers(self) -> int:
@@ -171,7 +173,7 @@ class BlockMaps:
 
 
 def _refuse_steered(model: SteerableModel) -> None:
-    if attach(model).sessions:
+    if any(session.active for session in attach(model).sessions):
         raise ValueError("the model is being steered: linearise it outside the block")
 
 

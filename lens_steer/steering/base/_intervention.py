@@ -15,7 +15,7 @@ from lens_steer.models import SteerableModel
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Site
 
-Edit = Callable[[Activation], Activation]
+Edit = Callable[..., Activation]  # of activations; of their prompts as well, if `by_prompt`
 AnyIntervention = TypeVar("AnyIntervention", bound="Intervention")
 
 
@@ -30,6 +30,7 @@ class Intervention(ABC):
     """
 
     prompt_end_only: ClassVar[bool] = False  # edits the prompt's last token alone, at any scope
+    by_prompt: ClassVar[bool] = False  # its edits are also given the prompt of each activation
 
     strength: float | int = 1.0
     provenance: Provenance | None = None

@@ -14,6 +14,8 @@ from lens_steer.steering.base._scope import Scope, absolute_positions, steered_p
 from lens_steer.steering.base._watch import Pass
 from lens_steer.tokens import bos_id
 
+_SPECIAL = ("prompt_end_only", "by_prompt")
+
 
 class Session:
     """Decides for each forward pass which of its positions are edited, and edits them."""
@@ -49,17 +51,18 @@ class Session:
         ]
 
     def _hook(self, method: int, site: Site) -> Callable[[Tensor], Tensor | None]:
+        once, by_prompt = (getattr(self._methods[method], n) for n in _SPECIAL)
+
         def fn(x: Tensor) -> Tensor | None:
             edit = self._edits[method].get(site)
-            once = self._methods[method].prompt_end_only
             where = self._ends if once else self._where
             if edit is None or where is None:
                 return None
-            if self._everywhere and not once:
+            if self._everywhere and not once and not by_prompt:
                 return apply_everywhere(edit, x)
             rows, columns = (index.to(x.device) for index in where)
             came = x[rows, columns]
-            left = edit(came)
+            left = edit(came, self._numbered(rows)) if by_prompt else edit(came)
             if left is came:  # it only looks
                 return None
             steered = x.clone()
@@ -84,8 +87,16 @@ class Session:
             lengths, bos = self._first
             self._first = lengths[rows], bos[rows]
         self._ready = [method.of_rows(self._numbered(rows)) for method in self._ready]
+        for i, method in enumerate(self._ready):
+            if method.by_prompt:
+                self._edits[i] = method.active_edits(self._model)
         if self._rows is not None:
             self._rows = self._rows[rows.to(self._rows.device)]
+
+    @property
+    def active(self) -> bool:
+        """Whether it is not suspended."""
+        return not self._suspended
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

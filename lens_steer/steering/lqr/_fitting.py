@@ -1,6 +1,6 @@
-"""What every regulator is fitted from: Jacobians, features and set-points of one model."""
+"""What every regulator is fitted from: Jacobians, features, set-points and costs of one model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,78 +13,141 @@ from lens_steer.jacobians import LayerJacobians
 from lens_steer.steering.lqr._costs import Costs
 from lens_steer.steering.lqr._riccati import Step, factored_steps
 
+_ALIKE = 0.999  # cosine of two features from which on they cannot be told apart
+
 
 @dataclass(frozen=True, eq=False)
-class Problem:
-    """Features to be held at set-points, on linearised layers.
+class Targets:
+    """Features that are to be held at set-points, one concept beside another.
 
     Attributes:
-        jacobians: A_k.
-        features: v_k and mu_k.
+        directions: V_k, unit columns, or 0.
         setpoints: beta_k.
     """
 
+    directions: Float[Tensor, "layer_and_last d concept"]
+    setpoints: Float[Tensor, "layer_and_last concept"]
+
+    def __post_init__(self) -> None:
+        if not bool(self.directions.any()):
+            raise ValueError("the classes do not differ at any layer: there is no feature to steer")
+        for layer, v in enumerate(self.directions):
+            cosines = (v.T @ v).fill_diagonal_(0).abs()
+            if float(cosines.max()) > _ALIKE:
+                raise ValueError(
+                    f"two concepts have the same feature where block {layer} begins (cosine "
+                    f"{float(cosines.max()):.4f}): steer one of them"
+                )
+
+    @classmethod
+    def of(
+        cls,
+        activations: Activations | Sequence[Activations],
+        setpoint: float | int | Sequence[float],
+        *,
+        centred: bool,
+        reference: Float[Tensor, "layer_and_last d"] | None = None,
+    ) -> "Targets":
+        """beta_k = lambda mu_k, from the undesired mean or from the origin; or a reference's.
+
+        Raises:
+            ValueError: If no layer has a feature, two concepts have the same, there is not one
+                set-point for each, or the reference has another length.
+        """
+        found = [Features.of(each) for each in concepts(activations)]
+        v = torch.stack([each.directions for each in found], dim=-1)
+        if reference is not None:
+            if tuple(reference.shape) != tuple(v.shape[:2]):
+                raise ValueError(
+                    f"a reference of shape {tuple(reference.shape)}: expected "
+                    f"{tuple(v.shape[:2])}, the embedding and what leaves each of "
+                    f"{len(v) - 1} blocks"
+                )
+            return cls(v, torch.einsum("kdc,kd->kc", v, reference.to(v)))
+        sizes = [setpoint] * len(found) if isinstance(setpoint, float | int) else list(setpoint)
+        if len(sizes) != len(found):
+            raise ValueError(f"{len(sizes)} set-points for {len(found)} concepts: expected as many")
+        each = zip(found, sizes, strict=True)
+        return cls(v, torch.stack([f.setpoints(s, centred=centred) for f, s in each], dim=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Targets on linearised layers, and what errors and pushes cost.
+
+    Attributes:
+        jacobians: A_k.
+        targets: V_k and beta_k.
+        costs: q, r and qf.
+    """
+
     jacobians: LayerJacobians
-    features: Features
-    setpoints: Float[Tensor, " layer_and_last"]
+    targets: Targets
+    costs: Costs
 
     @classmethod
     def of(
         cls,
         jacobians: LayerJacobians,
-        activations: Activations,
-        setpoint: float | int,
-        *,
-        centred: bool,
-        reference: Float[Tensor, "layer_and_last d"] | None,
+        activations: Activations | Sequence[Activations],
+        targets: Targets,
+        costs: Costs,
     ) -> "Problem":
-        """beta_k = lambda mu_k, from the undesired mean or from the origin; or a reference's.
+        """These, checked.
 
         Raises:
-            ValueError: If the two are of different models, no layer has a feature, or the reference
-                has another length.
+            ValueError: If jacobians and activations are of different models.
         """
-        _check_one_model(jacobians, activations)
-        features = Features.of(activations)
-        v, n = features.directions, jacobians.n_layers
-        if tuple(v.shape) != tuple(jacobians.nominal.shape):
-            shapes = f"{tuple(v.shape)} and {tuple(jacobians.nominal.shape)}"
-            raise ValueError(f"features and states have shapes {shapes}: expected equal ones")
-        if not bool(features.present.any()):
-            raise ValueError("the classes do not differ at any layer: there is no feature to steer")
-        if reference is not None:
-            if tuple(reference.shape) != tuple(v.shape):
-                raise ValueError(
-                    f"a reference of shape {tuple(reference.shape)}: expected {tuple(v.shape)}, "
-                    f"the embedding and what leaves each of {n} blocks"
-                )
-            return cls(jacobians, features, (v * reference.to(v)).sum(dim=-1))
-        return cls(jacobians, features, features.setpoints(setpoint, centred=centred))
+        for each in concepts(activations):
+            _check_one_model(jacobians, each)
+        ours, theirs = tuple(targets.directions.shape[:2]), tuple(jacobians.nominal.shape)
+        if ours != theirs:
+            raise ValueError(f"features and states have shapes {ours} and {theirs}: expected one")
+        return cls(jacobians, targets, costs)
 
-    @property
-    def absent(self) -> tuple[int, ...]:
-        """Blocks at whose input the classes do not differ: nothing is measured, nothing pushed."""
-        return tuple((~self.features.present[:-1]).nonzero().flatten().tolist())
-
-    def steps(self, costs: Costs, effort: Callable[[int, Tensor], Tensor] | None) -> list[Step]:
+    def steps(self, effort: Callable[[int, Tensor], Tensor] | None = None) -> list[Step]:
         """The factored recursion, by products with the Jacobians alone."""
 
         def pull(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
             return self.jacobians.vjp(layer, columns.T.to(self.jacobians.nominal)).T
 
-        return factored_steps(pull, self.features.directions, costs, effort)
+        return factored_steps(pull, self.targets.directions, self.costs, effort)
+
+    def gains(
+        self, effort: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "layer d concept"]:
+        """W_k: what is pushed for what each feature lacks."""
+        steps = enumerate(self.steps(effort))
+        found = [step.gain(self.targets.directions[k]) for k, step in steps]
+        return torch.stack(found).to(self.jacobians.nominal)
 
 
-def covariance_effort(activations: Activations) -> Callable[[int, Tensor], Tensor]:
+def concepts(activations: Activations | Sequence[Activations]) -> list[Activations]:
+    """One or several.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = [activations] if isinstance(activations, Activations) else list(activations)
+    if not found:
+        raise ValueError("no activations: expected those of at least one concept")
+    return found
+
+
+def covariance_effort(
+    activations: Activations | Sequence[Activations],
+) -> Callable[[int, Tensor], Tensor]:
     """Products with Sigma, the within-class covariance behind each block, mean variance 1.
 
     Shrunk as Ledoit and Wolf 2004; never formed: two products with the centred activations.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
+    sides = [side for each in concepts(activations) for side in (each.desired, each.undesired)]
+
     def product(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
-        sides = (activations.desired[:, layer].double(), activations.undesired[:, layer].double())
-        x = torch.cat([side - side.mean(dim=0) for side in sides])
+        own = [side[:, layer].double() for side in sides]
+        x = torch.cat([side - side.mean(dim=0) for side in own])
         shrinkage = float(ledoit_wolf_shrinkage(x.numpy(), assume_centered=True))
         empirical = x.T @ (x @ columns.double()) / len(x)
         variance = float(x.square().mean())

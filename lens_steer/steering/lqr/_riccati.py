@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lens_steer.steering.lqr._costs import Costs
 
-Product = Callable[[int, Float[Tensor, "d p"]], Float[Tensor, "d p"]]
+Product = Callable[[int, Float[Tensor, "*text d p"]], Float[Tensor, "*text d p"]]
 
 
 def isotropic_gains(
@@ -46,6 +46,8 @@ def isotropic_gains(
 class Step:
     """One block of the factored recursion: the cost to go behind it is |F' z - ...|^2.
 
+    Leading axes are systems solved side by side, one for each text.
+
     Attributes:
         factor: F_{k+1}, with S_{k+1} = F F'.
         effort: R^-1 F but for r: F itself, or Sigma F.
@@ -54,68 +56,72 @@ class Step:
         root: L with L L' = (I + F' effort / r)^-1.
     """
 
-    factor: Float[Tensor, "d p"]
-    effort: Float[Tensor, "d p"]
-    inverse: Float[Tensor, "p p"]
-    pulled: Float[Tensor, "d p"]
-    root: Float[Tensor, "p p"]
+    factor: Float[Tensor, "*text d p"]
+    effort: Float[Tensor, "*text d p"]
+    inverse: Float[Tensor, "*text p p"]
+    pulled: Float[Tensor, "*text d p"]
+    root: Float[Tensor, "*text p p"]
 
-    def gain(self, direction: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
-        """W = K v."""
-        return self.effort @ (self.inverse @ (self.pulled.T @ direction))
+    def gain(self, features: Float[Tensor, "d concept"]) -> Float[Tensor, "*text d concept"]:
+        """K_k of the shortest vectors that move one feature and no other; K v, if there is one."""
+        shortest = torch.linalg.pinv(features.double()).mT
+        return self.effort @ (self.inverse @ (self.pulled.mT @ shortest))
 
     @property
-    def push(self) -> Float[Tensor, "d p"]:
+    def push(self) -> Float[Tensor, "*text d p"]:
         """What a unit of each factor's error pushes."""
         return self.effort @ self.inverse
 
 
 def factored_steps(
     pull: Product,
-    directions: Float[Tensor, "layer_and_last d"],
+    features: Float[Tensor, "layer_and_last d concept"],
     costs: Costs,
     effort: Product | None = None,
 ) -> list[Step]:
-    """Q_k = q v_k v_k' and Qf = qf v_T v_T': S_k has rank T-k+1, and no matrix is ever formed.
+    """Q_k = q V_k V_k' and Qf = qf V_T V_T': S_k has rank c (T-k+1), and no matrix is ever formed.
 
     Args:
-        pull: A_k' of some columns.
+        pull: A_k' of some columns; may put axes of texts in front.
+        features: V_k, a unit column for each concept that is steered at once, or 0.
         effort: Sigma_{k+1} of some columns for R_k = r Sigma^-1; None for R_k = r I.
 
     Returns:
         From the first block to the last.
     """
-    v = directions.double()
-    factor, found = costs.terminal**0.5 * v[-1:].T, []
+    v = features.double()
+    factor, found = costs.terminal**0.5 * v[-1], []
     for k in reversed(range(len(v) - 1)):
-        weighted = factor if effort is None else effort(k, factor).double()
         pulled, r = pull(k, factor).double(), float(costs.control[k])
-        gram = factor.T @ weighted
-        values, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+        factor = factor.expand_as(pulled)  # texts have the last feature in common
+        weighted = factor if effort is None else effort(k, factor).double()
+        gram = factor.mT @ weighted
+        values, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
         values = values.clamp(min=0)  # of a Gram matrix: below 0 by rounding only
-        root = vectors / (1 + values / r).sqrt()
-        inverse = (vectors / (r + values)) @ vectors.T
+        root = vectors / (1 + values / r).sqrt()[..., None, :]
+        inverse = (vectors / (r + values)[..., None, :]) @ vectors.mT
         found.append(Step(factor, weighted, inverse, pulled, root))
-        factor = torch.cat([float(costs.state[k]) ** 0.5 * v[k : k + 1].T, pulled @ root], dim=1)
+        own = (float(costs.state[k]) ** 0.5 * v[k]).expand(*pulled.shape[:-1], -1)
+        factor = torch.cat([own, pulled @ root], dim=-1)
     return found[::-1]
 
 
 def feed_forward(
     steps: list[Step],
     costs: Costs,
-    directions: Float[Tensor, "layer_and_last d"],
-    setpoints: Float[Tensor, " layer_and_last"],
+    features: Float[Tensor, "layer_and_last d concept"],
+    setpoints: Float[Tensor, "layer_and_last concept"],
     nominal: Float[Tensor, "layer_and_last d"],
 ) -> list[Float[Tensor, " p"]]:
     """c_{k+1}: what F' z is to be behind each block, later set-points and drift included.
 
     Of the affine system z' = zbar' + A (z - zbar): g_T = sqrt(qf) b_T, g_k = [sqrt(q) b_k, L' g],
-    b_k = beta_k - v_k' zbar_k, c = g + F' zbar.
+    b_k = beta_k - V_k' zbar_k, c = g + F' zbar.
     """
-    v, z = directions.double(), nominal.double()
-    b = setpoints.double() - (v * z).sum(dim=-1)
-    g, found = costs.terminal**0.5 * b[-1:], []
+    z = nominal.double()
+    b = setpoints.double() - torch.einsum("kdc,kd->kc", features.double(), z)
+    g, found = costs.terminal**0.5 * b[-1], []
     for k in reversed(range(len(steps))):
         found.append(g + steps[k].factor.T @ z[k + 1])
-        g = torch.cat([float(costs.state[k]) ** 0.5 * b[k : k + 1], steps[k].root.T @ g])
+        g = torch.cat([float(costs.state[k]) ** 0.5 * b[k], steps[k].root.T @ g])
     return found[::-1]

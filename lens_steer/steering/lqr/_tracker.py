@@ -13,8 +13,8 @@ from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site, hook_points
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.lqr._costs import Cost, Costs
-from lens_steer.steering.lqr._fitting import Problem, covariance_effort
-from lens_steer.steering.lqr._lqr import check_shape
+from lens_steer.steering.lqr._fitting import Problem, Targets, concepts, covariance_effort
+from lens_steer.steering.lqr._loop import check_shape
 from lens_steer.steering.lqr._riccati import feed_forward
 
 
@@ -52,12 +52,12 @@ class LQRTracker(Intervention):
     def fit(  # noqa: PLR0913 - the weights of a regulator
         cls,
         jacobians: LayerJacobians,
-        activations: Activations,
+        activations: Activations | Sequence[Activations],
         *,
         state_cost: Cost = 0.1,
         control_cost: Cost = 1.0,
         terminal_cost: float | int = 0.1,
-        setpoint: float | int = 1.0,
+        setpoint: float | int | Sequence[float] = 1.0,
         centred: bool = True,
         layers: Sequence[int] | None = None,
         reference: Float[Tensor, "layer_and_last d"] | None = None,
@@ -65,19 +65,24 @@ class LQRTracker(Intervention):
     ) -> "LQRTracker":
         """From products with Jacobians; arguments as `LQR.fit_feature`.
 
+        Args:
+            activations: Of several concepts, all are led to their set-points at once.
+            setpoint: One for all concepts, or one for each.
+
         Raises:
-            ValueError: As `LQR.fit_feature`.
+            ValueError: As `LQR.fit_feature` and `JointLQR.fit`.
         """
-        problem = Problem.of(jacobians, activations, setpoint, centred=centred, reference=reference)
+        wanted = Targets.of(activations, setpoint, centred=centred, reference=reference)
         costs = Costs.of(jacobians.n_layers, state_cost, control_cost, terminal_cost, layers)
-        steps = problem.steps(costs, covariance_effort(activations) if on_manifold else None)
-        v, like = problem.features.directions, jacobians.nominal
-        targets = feed_forward(steps, costs, v, problem.setpoints, like)
+        problem = Problem.of(jacobians, activations, wanted, costs)
+        steps = problem.steps(covariance_effort(activations) if on_manifold else None)
+        like, beta = jacobians.nominal, wanted.setpoints
+        targets = feed_forward(steps, costs, wanted.directions, beta, like)
         return cls(
             tuple(step.factor.to(like) for step in steps),
             tuple(step.push.to(like) for step in steps),
             tuple(target.to(like) for target in targets),
-            provenance=activations.provenance,
+            provenance=concepts(activations)[0].provenance,
         )
 
     @property
