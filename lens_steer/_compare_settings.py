@@ -1,6 +1,7 @@
 """What `lens-steer compare` is run on, and the parts of each behaviour's pairs."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,10 @@ class CompareSettings:
     backend: Literal["bridge", "hooked"] = "bridge"
     device: str | None = None
     dev_prompts: int = 48
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.kl) and self.kl > 0):
+            raise ValueError(f"kl {self.kl:g}: expected nats per token, above 0")
 
     def judge(self, pairs: str) -> Judge | None:
         """What texts are scored by."""

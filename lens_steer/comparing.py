@@ -11,7 +11,13 @@ from tqdm.auto import tqdm
 from lens_steer._compare_settings import Behaviour, CompareSettings, origin, prepared
 from lens_steer._table_lines import conclusion
 from lens_steer.artifacts import load, save
-from lens_steer.contenders import Contender, Inputs, calibrated_best, contenders
+from lens_steer.contenders import (
+    Contender,
+    Inputs,
+    OutOfReach,
+    calibrated_best,
+    contenders,
+)
 from lens_steer.evaluation import (
     Comparison,
     Contest,
@@ -90,9 +96,16 @@ def _compared(
     journal: Journal,
     say: Callable[[str], None],
 ) -> Comparison:
-    methods = {each.name: method_of(each, behaviour, settings) for each in chosen}
-    for fits in methods.values():
-        say(f"chosen   {behaviour.name}: {fits[0]!r}")
+    methods: dict[str, list[Intervention]] = {}
+    for each in chosen:
+        try:
+            methods[each.name] = method_of(each, behaviour, settings)
+        except OutOfReach as error:
+            say(f"left out {behaviour.name}: {error}")
+            continue
+        say(f"chosen   {behaviour.name}: {methods[each.name][0]!r}")
+    if not methods:
+        raise OutOfReach(f"no method costs {settings.kl} nats per token on {behaviour.name}")
     contest = Contest.of(
         *(model, behaviour.test, methods),
         judge=behaviour.judge,
@@ -118,7 +131,7 @@ def method_of(
     """The best on dev at the stated cost, made from train and from resampled train; kept in files.
 
     Raises:
-        ValueError: If no setting reaches the cost.
+        OutOfReach: If no setting reaches the cost.
     """
     model, inputs, seed = behaviour.inputs.model, behaviour.inputs, settings.terms.seed
     stem = f"{behaviour.name.replace(':', '-')}-{contender.name}"

@@ -10,7 +10,15 @@ from lens_steer._demo_report import DemoReport, introduction, told
 from lens_steer._table_lines import conclusion
 from lens_steer.activations import Activations, ReadPosition, capture, readings
 from lens_steer.artifacts import save
-from lens_steer.contenders import CONTENDERS, KL, SHARES, Inputs, calibrated_best, stored
+from lens_steer.contenders import (
+    CONTENDERS,
+    KL,
+    SHARES,
+    Inputs,
+    OutOfReach,
+    calibrated_best,
+    stored,
+)
 from lens_steer.evaluation import (
     Comparison,
     Frontier,
@@ -110,7 +118,8 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
     for line in introduction(settings.model, model, pairs, found):
         say(line)
     report = examine(model, (train, dev, test), settings)
-    found = compared(model, (train, dev, test), settings) if settings.temperature > 0 else None
+    parts = train, dev, test
+    found = compared(model, parts, settings, say) if settings.temperature > 0 else None
     written = _write(report, found, model, settings)
     for line in (*told(report), *(conclusion(found) if found else (GREEDY,))):
         say(line)
@@ -169,6 +178,7 @@ def compared(
     model: SteerableModel,
     parts: tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs],
     settings: DemoSettings,
+    say: Callable[[str], None],
 ) -> Comparison:
     """Every method there is, at the same cost on dev, beside what it has to beat.
 
@@ -187,12 +197,17 @@ def compared(
         multiples=(0.5, 1, 1.4),
         randoms=1,
     )
-    methods = {}
+    methods, few = {}, dev.first(settings.dev_prompts)
     for name, contender in CONTENDERS.items():
-        setting = stored(settings.model, settings.pairs, name, terms) or calibrated_best(
-            *(contender, inputs, dev.first(settings.dev_prompts), judge), kl=KL, terms=terms
-        )
+        setting = stored(settings.model, settings.pairs, name, terms)
+        try:
+            setting = setting or calibrated_best(contender, inputs, few, judge, kl=KL, terms=terms)
+        except OutOfReach as error:
+            say(f"left out {error}")
+            continue
         methods[name] = contender.make(inputs, setting)
+    if not methods:
+        raise OutOfReach(f"no method costs {KL} nats per token on {settings.pairs}")
     learnt = train if train.paired else None
     return comparison(model, test, methods, judge=judge, terms=terms, train=learnt)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,11 +16,14 @@ from lens_steer import comparing
 from lens_steer._compare_settings import CompareSettings
 from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
-from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
+from lens_steer.contenders import CONTENDERS, Contender, Inputs, OutOfReach, contenders, stored
+from lens_steer.contenders._elements import CAAContender
 from lens_steer.evaluation import Comparison, Terms, Trial
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.additive import CAA
+from lens_steer.steering.base import generate
+from lens_steer.steering.lqr import LQR, LQRTracker
 from tests.test_cli import ENTRY, Command, command, place, tree
 from tests.test_demo import write_pairs
 
@@ -189,8 +193,6 @@ def test_a_larger_budget_adds_to_the_trials_there_are(first: Run, tmp_path: Path
 
 
 def test_every_contender_makes_what_it_draws_and_what_its_grid_says(load: Any, pairs: Any) -> None:
-    import numpy as np
-
     inputs = Inputs(load("llama"), pairs)
     for name, contender in CONTENDERS.items():
         assert contender.name == name
@@ -212,7 +214,7 @@ def contrasts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         seen.append((found.kind.value, *found.desired.shape[1:]))
         return contrast(found)
 
-    monkeypatch.setattr("lens_steer.contenders.contrast", counted)
+    monkeypatch.setattr("lens_steer.contenders._contender.contrast", counted)
     return seen
 
 
@@ -246,8 +248,6 @@ def test_sadi_on_the_embedded_model_tries_all_sizes(embedded: Any) -> None:
 def test_sadi_draws_only_what_the_model_has(
     load: Any, pairs: Any, contrasts: list[tuple[Any, ...]]
 ) -> None:
-    import numpy as np
-
     inputs, source = Inputs(load("llama"), pairs), np.random.default_rng(0)
     drawn = [CONTENDERS["SADI"].draw(inputs, source) for _ in range(200)]
     most = {"head": 16, "neuron": 192, "mlp_out": 128}
@@ -255,6 +255,61 @@ def test_sadi_draws_only_what_the_model_has(
         ks = [setting["k"] for setting in drawn if setting["kind"] == kind]
         assert 1 <= min(ks) < elements / 4 < max(ks) <= elements
     assert len(contrasts) == 6
+
+
+@pytest.mark.parametrize("name", ["LQR", "LQRTracker"])
+def test_regulators_lead_to_the_set_points_of_their_settings(
+    load: Any, pairs: Any, name: str
+) -> None:
+    inputs, contender = Inputs(load("llama"), pairs), CONTENDERS[name]
+    for setting in contender.grid(inputs):
+        assert contender.make(inputs, setting).strength == 1.0
+        assert contender.make(inputs, setting | {"strength": 0.3}).strength == 0.3
+    assert len(contender.grid(inputs)) == 6
+    far = contender.make(inputs, {"read": "mean", "setpoint": 2.0, "control_cost": 0.5})
+    own = {"LQR": LQR.fit, "LQRTracker": LQRTracker.fit}[name]
+    options = {"on_manifold": True} if name == "LQRTracker" else {}
+    resid, jacobians = inputs.activations("mean"), inputs.jacobians(dense=True)
+    same: Any = own(jacobians, resid, setpoint=2.0, control_cost=0.5, **options)
+    assert generate(inputs.model, pairs.prompts, far, seed=0) == generate(
+        inputs.model, pairs.prompts, same, seed=0
+    )
+    source = np.random.default_rng(0)
+    drawn = [contender.draw(inputs, source) for _ in range(100)]
+    assert {setting["read"] for setting in drawn} == {"mean", "last"}
+    assert all(0.5 < setting["setpoint"] < 8 for setting in drawn)
+    assert all(0.3 < setting["control_cost"] < 10 for setting in drawn)
+
+
+def test_jacobians_are_taken_once(load: Any, pairs: Any) -> None:
+    inputs = Inputs(load("llama"), pairs)
+    products = inputs.jacobians(dense=False)
+    assert inputs.jacobians(dense=False) is products
+    dense = inputs.jacobians(dense=True)
+    assert dense.matrices is not None
+    assert inputs.jacobians(dense=False) is dense
+
+
+class Weak(CAAContender):
+    """Pushes by next to nothing."""
+
+    name = "weak"
+
+    def make(self, inputs: Inputs, setting: Any) -> Any:
+        found = super().make(inputs, setting)
+        return replace(found, vectors=tuple(1e-9 * v for v in found.vectors))
+
+
+def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
+    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONTENDERS, "weak", Weak())
+    done = start(settings_of(tmp_path, model_dirs["llama"], methods="CAA,weak"))
+    (line,) = [line for line in done.said if line.startswith("left out")]
+    assert "weak cannot be calibrated" in line
+    assert done.found.table()["method"].tolist() == METHODS
+    with pytest.raises(OutOfReach, match="no method costs"):
+        start(settings_of(tmp_path, model_dirs["llama"], methods="weak", out=tmp_path / "none"))
 
 
 def test_contenders_are_called_by_name() -> None:

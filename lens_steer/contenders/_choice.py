@@ -1,0 +1,80 @@
+"""The methods there are, and the settings that are found or kept for them."""
+
+import json
+from importlib.resources import files
+
+from tqdm.auto import tqdm
+
+from lens_steer.contenders._contender import Contender, Inputs, Setting
+from lens_steer.contenders._elements import CAAContender, SADIContender
+from lens_steer.contenders._regulators import LQRContender, TrackerContender
+from lens_steer.evaluation import Judge, Terms, calibrate, evaluate_each
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.base import Intervention
+
+_KINDS = (CAAContender, SADIContender, LQRContender, TrackerContender)
+CONTENDERS: dict[str, Contender] = {each.name: each() for each in _KINDS}
+
+
+class OutOfReach(ValueError):
+    """No setting of a method costs what is asked for."""
+
+
+def contenders(names: str | None = None) -> list[Contender]:
+    """Some by their names, separated by commas; None is all.
+
+    Raises:
+        ValueError: If there is no such method; the message lists them.
+    """
+    chosen = list(CONTENDERS) if names is None else [n.strip() for n in names.split(",")]
+    unknown = [name for name in chosen if name not in CONTENDERS]
+    if unknown or not chosen:
+        raise ValueError(f"unknown methods {unknown}: expected some of {', '.join(CONTENDERS)}")
+    return [CONTENDERS[name] for name in chosen]
+
+
+def stored(model: str, pairs: str, method: str, terms: Terms) -> Setting | None:
+    """The setting kept in the package, found on dev by `python -m analyses.calibrated`.
+
+    None for other models, pairs and methods, and for another split or other texts than those it was
+    found on.
+    """
+    place = files("lens_steer").joinpath("calibrated.json")
+    known = json.loads(place.read_text(encoding="utf-8"))
+    same = all(getattr(terms, name) == value for name, value in known["terms"].items())
+    return known["settings"].get(pairs, {}).get(method) if same and model == "organism" else None
+
+
+def calibrated_best(
+    contender: Contender,
+    inputs: Inputs,
+    dev: ContrastivePairs,
+    judge: Judge | None,
+    *,
+    kl: float,
+    terms: Terms,
+) -> Setting:
+    """Of the grid, each setting calibrated to one cost on dev, the one that does most there.
+
+    Args:
+        kl: Nats per token, see `calibrate`.
+
+    Raises:
+        OutOfReach: If no setting reaches the cost.
+    """
+    how = terms.decoding
+    ready: list[Intervention] = []
+    settings: list[Setting] = []
+    refused = ""
+    for setting in tqdm(contender.grid(inputs), desc=f"calibrate {contender.name}"):
+        method = contender.make(inputs, setting)
+        try:
+            ready.append(calibrate(inputs.model, method, dev, kl=kl, progress=False, **how))
+        except ValueError as error:
+            refused = str(error)
+            continue
+        settings.append(setting | {"strength": ready[-1].strength})
+    if not ready:
+        raise OutOfReach(f"{contender.name} cannot be calibrated on {dev!r}: {refused}")
+    trials = evaluate_each(inputs.model, dev, ready, judge=judge, **how)
+    return settings[max(range(len(ready)), key=lambda i: trials[i].share)]

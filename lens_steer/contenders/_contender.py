@@ -1,0 +1,98 @@
+"""What methods are made of, and what a kind of method has to say to be compared."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lens_steer.activations import Activations, ReadPosition, capture
+from lens_steer.attribution import contrast
+from lens_steer.elements import ElementScores
+from lens_steer.jacobians import LayerJacobians, linearize
+from lens_steer.models import SteerableModel
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.base import Intervention
+
+LINEARISED = 48  # texts whose Jacobians are averaged
+Setting = dict[str, Any]  # of a method, as plain JSON: layer, read position, its own knobs
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What methods are made of: a model and training pairs, read once for all of them.
+
+    Attributes:
+        model: To be steered.
+        train: Pairs to fit on.
+        reads: Read positions that may be chosen from.
+    """
+
+    model: SteerableModel
+    train: ContrastivePairs
+    reads: tuple[ReadPosition, ...] = ("mean", "last")
+    _known: dict[Any, Activations] = field(default_factory=dict, init=False, repr=False)
+    _scores: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
+    _jacobians: dict[bool, LayerJacobians] = field(default_factory=dict, init=False, repr=False)
+
+    def activations(self, read: ReadPosition, kind: str = "resid") -> Activations:
+        """Of the training pairs, at every layer.
+
+        Raises:
+            ValueError: As `capture`.
+        """
+        if (read, kind) not in self._known:
+            self._known[read, kind] = capture(
+                self.model, self.train, kind, read=read, progress=False
+            )
+        return self._known[read, kind]
+
+    def scores(self, read: ReadPosition, kind: str) -> ElementScores:
+        """Mean difference of each element, at every layer.
+
+        Raises:
+            ValueError: As `capture`.
+        """
+        if (read, kind) not in self._scores:
+            self._scores[read, kind] = contrast(self.activations(read, kind))
+        return self._scores[read, kind]
+
+    def jacobians(self, *, dense: bool) -> LayerJacobians:
+        """Of the first desired training texts, at their last token: the paper's choice and number.
+
+        Raises:
+            ValueError: As `linearize`.
+        """
+        known = self._jacobians.get(True, self._jacobians.get(dense))
+        if known is None:
+            some = self.train.first(LINEARISED)
+            known = linearize(self.model, some, dense=dense, progress=False)
+            self._jacobians[dense] = known
+        return known
+
+
+class Contender(ABC):
+    """One kind of method.
+
+    Attributes:
+        name: In tables and on the command line.
+    """
+
+    name: str
+
+    @abstractmethod
+    def grid(self, inputs: Inputs) -> list[Setting]:
+        """Settings to choose from on dev, without a strength: that is calibrated."""
+
+    @abstractmethod
+    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+        """A setting drawn from the method's prior, strength included: for random search."""
+
+    @abstractmethod
+    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> Intervention:
+        """The method with these settings.
+
+        Raises:
+            ValueError: If they do not fit the model.
+        """

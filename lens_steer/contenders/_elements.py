@@ -1,0 +1,72 @@
+"""Differences of means: on the residual stream, and as a choice of elements."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lens_steer.contenders._contender import Contender, Inputs, Setting
+from lens_steer.steering.additive import CAA
+from lens_steer.steering.sadi import SADI
+
+_DELTA = 4.0  # of SADI at strength 1
+
+
+class CAAContender(Contender):
+    """`CAA` at one layer."""
+
+    name = "CAA"
+
+    def grid(self, inputs: Inputs) -> list[Setting]:
+        """Every layer and read position at which the classes differ."""
+        return [
+            {"layer": layer, "read": read}
+            for read in inputs.reads
+            for layer in inputs.activations(read).layers
+            if bool(inputs.activations(read).at(layer).direction.any())
+        ]
+
+    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+        """Any of those, pushing by 0.1 to 2 times the activation's length, evenly in the log."""
+        grid = self.grid(inputs)
+        setting = grid[int(source.integers(len(grid)))]
+        size = float(np.exp(source.uniform(np.log(0.1), np.log(2.0))))
+        unit = inputs.activations(setting["read"]).at(setting["layer"]).relative_length
+        return setting | {"strength": size / unit}
+
+    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> CAA:
+        """The difference of class means read at `read`, added at `layer`."""
+        method = CAA.fit(inputs.activations(setting["read"]).at(setting["layer"]))
+        return method.with_strength(setting.get("strength", 1.0))
+
+
+class SADIContender(Contender):
+    """`SADI` on the heads, neurons or MLP outputs of the largest mean difference, as published."""
+
+    name = "SADI"
+
+    def grid(self, inputs: Inputs) -> list[Setting]:
+        """Two numbers of elements for each kind, where there are so many, at each read position."""
+        sizes = {"head": (2, 8), "neuron": (30, 300), "mlp_out": (8, 64)}
+        return [
+            {"kind": kind, "k": k, "read": read}
+            for read in inputs.reads
+            for kind, ks in sizes.items()
+            for k in ks
+            if k <= inputs.scores(read, kind).values.numel()
+        ]
+
+    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+        """Any kind and k, with a delta of 0.5 to 80, both evenly in the log."""
+        kind = ("head", "neuron", "mlp_out")[int(source.integers(3))]
+        read = inputs.reads[int(source.integers(len(inputs.reads)))]
+        most = min(500, inputs.scores(read, kind).values.numel())
+        k = round(float(np.exp(source.uniform(0, np.log(most)))))
+        delta = float(np.exp(source.uniform(np.log(0.5), np.log(80.0))))
+        return {"kind": kind, "k": k, "read": read, "strength": delta / _DELTA}
+
+    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> SADI:
+        """The first k elements, scaled."""
+        scores = inputs.scores(setting["read"], setting["kind"])
+        method = SADI(scores.top(setting["k"]), _DELTA, provenance=scores.provenance)
+        return method.with_strength(setting.get("strength", 1.0))
