@@ -1,0 +1,97 @@
+"""Set-points of one behaviour: whether features reach them, in which loop, and what is promised."""
+
+from typing import Any
+
+import pandas as pd
+
+import lens_steer as ls
+from analyses._lqr_measures import Case
+from lens_steer.steering.lqr import Costs
+from lens_steer.tracking import (
+    FeatureBound,
+    Loop,
+    LoopReport,
+    TrackingReport,
+    Trajectories,
+    compare_figure,
+    position_gap,
+    record,
+)
+
+TEXTS, TOKENS = 24, 12  # followed, and how far
+SHOWN = ("CAA", "published", "centred", "feature, on manifold", "tracker", "scalar gain")
+
+
+def followed(case: Case, methods: dict[str, ls.Intervention]) -> tuple[Any, dict[str, Any]]:
+    """Where features go under every method; figures with their data.
+
+    Set-point errors are distances from the desired mean, whatever set-points a law was given.
+    """
+    resid = case.inputs.activations("last")
+    features = ls.Features.of(resid)
+    wanted = features.setpoints(1.0, centred=True)
+    some, seed = case.test.first(TEXTS), case.terms.seed
+    how: dict[str, Any] = {"seed": seed, "progress": False}
+    given = (some, features, wanted)
+    reports: dict[str, TrackingReport] = {
+        name: record(case.model, method, *given, **how).of("undesired")
+        for name, method in methods.items()
+    }
+    rows = [report.table().assign(method=name) for name, report in reports.items()]
+    table: Any = pd.concat(rows, ignore_index=True)
+    shown = {name: report for name, report in reports.items() if name in SHOWN}
+    figures: dict[str, Any] = {}
+    if shown:
+        figures["setpoints"] = (compare_figure(shown), table)
+    laws = {"centred": ls.LQR.fit, "tracker": ls.LQRTracker.fit}
+    jacobians = case.inputs.jacobians(dense=True)
+    for name, fit in laws.items():
+        law = fit(jacobians, resid)
+        report = record(case.model, law, *given, max_new_tokens=TOKENS, temperature=0.7, **how)
+        last = len(wanted) - 1
+        figures[f"{name}-layers"] = (report.figure(), report.table())
+        figures[f"{name}-tokens"] = (report.tokens_figure((1, last // 2, last)), report.table())
+        bound = bounded(case, law)
+        figures[f"{name}-bound"] = (bound.figure(), bound.table())
+        gap = position_gap(case.model, law, some, features, seed=seed)
+        figures[f"{name}-positions"] = (gap.figure(), gap.table())
+    loops = looped(case)
+    figures["loops"] = (loops.figure(), loops.table())
+    return table, figures
+
+
+def bounded(case: Case, law: ls.Intervention) -> Any:
+    """Bounds calibrated on the dev pairs, in two halves by group, and tried on test pairs."""
+    jacobians = case.inputs.jacobians(dense=True)
+    features = ls.Features.of(case.inputs.activations("last"))
+    wanted = features.setpoints(1.0, centred=True)
+    groups = list(dict.fromkeys(case.dev.groups))
+    shape, calibration = (
+        Trajectories.of(case.model, law, _of_groups(case.dev, own))
+        for own in (groups[: len(groups) // 4], groups[len(groups) // 4 :])
+    )
+    bound = FeatureBound.fit(
+        *(jacobians, features, wanted),
+        shape=shape,
+        calibration=calibration,
+        loop=Loop.of(law, jacobians),
+        alpha=max(0.1, 1.01 / (len(set(calibration.groups)) + 1)),
+    )
+    tested = Trajectories.of(case.model, law, case.test)
+    return bound.check(tested, seed=case.terms.seed)
+
+
+def looped(case: Case) -> LoopReport:
+    """|Phi| without steering, in the law in use, in the tracker, and of full state feedback."""
+    jacobians, resid = case.inputs.jacobians(dense=True), case.inputs.activations("last")
+    laws = [ls.LQR.fit(jacobians, resid), ls.LQRTracker.fit(jacobians, resid)]
+    costs = Costs.of(jacobians.n_layers, 0.1, 1.0, 0.1, None)
+    loops = [Loop.open(jacobians), *(Loop.of(law, jacobians) for law in laws)]
+    return LoopReport.of([*loops, Loop.state_feedback(jacobians, costs)], first=1)
+
+
+def _of_groups(pairs: ls.ContrastivePairs, groups: list[str]) -> ls.ContrastivePairs:
+    chosen = [i for i, group in enumerate(pairs.groups) if group in set(groups)]
+    sides = ([side[i] for i in chosen] for side in (pairs.desired, pairs.undesired))
+    desired, undesired = sides
+    return ls.ContrastivePairs(tuple(desired), tuple(undesired), name=pairs.name)
