@@ -80,10 +80,10 @@ class Batch:
         after: dict[Site, Tensor] = {}
         steering = steered(self.model, method, scope=scope, prompt_lengths=self.lengths)
         with torch.no_grad(), ExitStack() as stack:  # hooks run in the order they were set
-            stack.enter_context(hooked(self.model, self._keep(before, method.sites)))
+            stack.enter_context(hooked(self.model, self.keep(before, method.sites)))
             stack.enter_context(steering)
             seen = sorted({*method.sites, *stream(self.model)})
-            stack.enter_context(hooked(self.model, self._keep(after, seen)))
+            stack.enter_context(hooked(self.model, self.keep(after, seen)))
             forward(self.model, self.tokens, self.mask)
         return before, after
 
@@ -92,9 +92,11 @@ class Batch:
         rows = torch.arange(len(self.columns))[:, None]
         return x[rows.to(x.device), self.columns.to(x.device)].detach().float()
 
-    def _keep(
+    def keep(
         self, found: dict[Site, Tensor], sites: Sequence[Site]
     ) -> dict[Site, Callable[[Tensor], None]]:
+        """Hooks that gather what sites hold."""
+
         def keeper(site: Site) -> Callable[[Tensor], None]:
             def keep(x: Tensor) -> None:
                 found[site] = self.gather(x)

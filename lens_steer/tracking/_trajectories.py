@@ -75,6 +75,16 @@ class Trajectories:
         groups = tuple(self.groups[i] for i in chosen)
         return Trajectories(self.states[chosen], self.pushes[chosen], groups)
 
+    def since(self, layer: int) -> "Trajectories":
+        """From z_layer on.
+
+        Raises:
+            ValueError: If no block follows it.
+        """
+        if not 0 <= layer < self.pushes.shape[1]:
+            raise ValueError(f"z_{layer}: expected a block behind it, 0 to {self.pushes.shape[1]}")
+        return Trajectories(self.states[:, layer:], self.pushes[:, layer:], self.groups)
+
     def ungrouped(self) -> "Trajectories":
         """Each text by itself: for those who take single texts to be exchangeable."""
         return Trajectories(self.states, self.pushes, tuple(map(str, range(len(self)))))
