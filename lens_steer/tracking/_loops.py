@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_STYLES = ("o-", "s--", "^-", "x:")
+
 
 @dataclass(frozen=True, eq=False)
 class Loop:
@@ -185,11 +187,12 @@ class LoopReport:
             for i, (name, norms) in enumerate(self.norms.items()):
                 x = range(self.first, self.first + len(norms))
                 label = f"{name} (1 - rho = {self.contractions[name]:.2g})"
-                axes.plot(x, norms, "o-", color=f"C{i}", lw=1.2, ms=3, label=label)
+                style = _STYLES[i % len(_STYLES)]  # lines of loops that do alike lie on each other
+                axes.plot(x, norms, style, color=f"C{i}", lw=1.4, ms=4, label=label)
             axes.axhline(1, color="k", lw=0.8, ls=":")
             axes.set(yscale="log", xlabel="k", ylabel=f"$|\\Phi(k, {self.first})|_2$")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.legend()
+            figure.legend(loc="outside upper center", ncols=2)
         return figure
 
 
