@@ -33,13 +33,13 @@ from lens_steer.tracking import (
     transition_norms,
 )
 from lens_steer.tracking._propagation import gains, propagated
-from tests.conftest import BACKENDS, LAYERS, WIDTH, Loader
+from tests.conftest import BACKENDS, LAYERS, Loader
 from tests.interventions import Scale
 from tests.oracles_lqr import dense_gains
 
 T, D = 5, 6
 # Float32 states of order 10, in one batch and one by one.
-CLOSE = {"atol": 1e-3, "rtol": 1e-4}
+CLOSE: dict[str, Any] = {"atol": 1e-3, "rtol": 1e-4}
 
 
 def fitted(model: Any, pairs: ls.ContrastivePairs) -> tuple[Any, Any, Features]:
@@ -142,7 +142,7 @@ def test_edits_of_heads_are_measured_in_the_stream(gpt2: Any, pairs: ls.Contrast
 
     with torch.no_grad(), hooked(gpt2, {method.site: keep("z"), Site(1): keep("x")}):
         forward(gpt2, tokens)
-    push = torch.einsum("he,hed->d", 2 * seen["z"], gpt2.blocks[1].attn.W_O)
+    push = torch.einsum("he,hed->d", 2 * seen["z"], gpt2.blocks[1].attn.W_O.detach())
     expected = float((push.norm() / seen["x"].norm()) ** 2)
     assert found.energy[0, 0].tolist() == pytest.approx([0, expected, 0, 0], rel=1e-4)
 
@@ -281,7 +281,7 @@ def test_norms_and_contraction_are_their_definitions() -> None:
     phi, expected = np.eye(D), [1.0]
     for each in m:
         phi = each @ phi
-        expected.append(np.linalg.norm(phi, 2))
+        expected.append(float(np.linalg.norm(phi, 2)))
     np.testing.assert_allclose(transition_norms(jacobians.matrices).numpy(), expected, rtol=1e-12)
     p = [np.eye(D)]
     for each in m[::-1]:
@@ -289,7 +289,7 @@ def test_norms_and_contraction_are_their_definitions() -> None:
     p, rho = p[::-1], 0.0
     for k, each in enumerate(m):  # |M| from one norm to the next, by Cholesky factors
         inner, outer = np.linalg.cholesky(p[k]), np.linalg.cholesky(p[k + 1])
-        rho = max(rho, np.linalg.norm(outer.T @ each @ np.linalg.inv(inner.T), 2))
+        rho = max(rho, float(np.linalg.norm(outer.T @ each @ np.linalg.inv(inner.T), 2)))
     assert contraction(jacobians.matrices) == pytest.approx(1 - rho, rel=1e-8)
     report = LoopReport.of([Loop.open(jacobians)], first=2)
     np.testing.assert_allclose(
@@ -300,7 +300,7 @@ def test_norms_and_contraction_are_their_definitions() -> None:
 
 
 def test_feeding_back_one_feature_does_not_contract_the_state() -> None:
-    """d = 64, T = 12, A = I + .3 G: the state-feedback loop forgets its start, the law's does not."""
+    """d = 64, T = 12, A = I + .3 G: A - K forgets its start, A - w v' does not."""
     draw = torch.Generator().manual_seed(0)
     a = (torch.eye(64) + 0.3 * torch.randn(12, 64, 64, generator=draw) / 8).double()
     jacobians = ls.LayerJacobians.from_tensors(a, torch.zeros(13, 64).double())
@@ -372,8 +372,13 @@ def drawn(
             y = y + noise * source.standard_t(4, size=D)
             pushes[i, k] = pushed(law, k, states[i, k], y)
             states[i, k + 1] = y + pushes[i, k]
-    parts = (torch.from_numpy(x) for x in (states, pushes))
-    return Trajectories(*parts, tuple(map(str, range(n))))
+    return trajectories(states, pushes)
+
+
+def trajectories(states: np.ndarray, pushes: np.ndarray) -> Trajectories:
+    """Each text by itself."""
+    names = tuple(map(str, range(len(states))))
+    return Trajectories(torch.from_numpy(states), torch.from_numpy(pushes), names)
 
 
 def bound(law: Any, jacobians: Any, features: Features, **options: Any) -> FeatureBound:
@@ -388,21 +393,21 @@ def test_coverage_over_many_resplits_is_the_nominal_one_and_fails_under_a_shift(
     features, law = Features.of(resid), ls.LQR.fit(jacobians, resid)
     texts, splits, n = drawn(jacobians, law, 400, 0), 200, 49
     shape = drawn(jacobians, law, 30, 1)
-    shifted = drawn(jacobians, law, 100, 2, noise=0.3)
+    shifted = drawn(jacobians, law, 100, 2, noise=0.5)
     found: dict[str, list[float]] = {}
     under_shift: dict[str, list[float]] = {}
     for split in range(splits):
-        order = np.random.default_rng(split).permutation(400)
+        order = np.random.default_rng(split).permutation(400).tolist()
         made = bound(law, jacobians, features, shape=shape, calibration=texts[order[:n]])
         for kind, share in made.covers(texts[order[n:]]).items():
             found.setdefault(kind, []).append(share)
         if split < 5:
             for kind, share in made.covers(shifted).items():
                 under_shift.setdefault(kind, []).append(share)
-    # 45 of 50 exchangeable texts; coverage of one split is Beta(45, 5), of its 351 texts besides
-    spread = (0.9 * 0.1 / 51) ** 0.5 + (0.9 * 0.1 / 351) ** 0.5
+    # 45 of 50 exchangeable texts: of one split Beta(45, 5), and binomial over its other 351 texts
+    spread = (0.9 * 0.1 / 51 + 0.9 * 0.1 / 351) ** 0.5
     for kind in ("a posteriori", "a priori"):
-        assert abs(np.mean(found[kind]) - 0.9) < 3 * spread / splits**0.5 + 0.02, kind
+        assert abs(np.mean(found[kind]) - 0.9) < 3 * spread / splits**0.5, kind
         assert np.mean(under_shift[kind]) < 0.4, kind
     assert np.mean(found["propagated"]) > 0.97  # worst cases do not meet
 
@@ -421,8 +426,7 @@ def test_without_residuals_every_bound_is_the_prediction() -> None:
             y = nominal[k + 1] + a[k] @ (states[i, k] - nominal[k])
             pushes[i, k] = pushed(law, k, states[i, k], y)
             states[i, k + 1] = y + pushes[i, k]
-        parts = (torch.from_numpy(x) for x in (states, pushes))
-        texts = Trajectories(*parts, tuple(map(str, range(20))))
+        texts = trajectories(states, pushes)
         made = bound(law, jacobians, features, shape=texts, calibration=texts)
         e = (states * features.directions.double().numpy()).sum(axis=-1)
         e = torch.from_numpy(e) - features.setpoints(1.0, centred=True)
@@ -461,10 +465,10 @@ def test_propagation_is_the_expansion_and_never_exceeded() -> None:
         linear.append(linear[-1] @ m[k].T)
     lengths = torch.from_numpy(np.linalg.norm(np.stack(linear, axis=1), axis=-1))
     allowed = propagated(jacobians.matrices, v, lengths, state).numpy()
-    apart = np.zeros(50)
+    apart, steps = np.zeros(50), np.empty((50, 0))
     for k in range(T):  # the recursion of the norms, written out
         step = 1.5 * (c[k] + slope[k] * (lengths[:, k].numpy() + apart))
-        steps = step[:, None] if k == 0 else np.concatenate([steps, step[:, None]], axis=1)
+        steps = np.concatenate([steps, step[:, None]], axis=1)
         apart = np.linalg.norm(m[k], 2) * apart + step
         np.testing.assert_allclose(allowed[:, k], steps @ found[k, : k + 1])
         off = np.abs((true[k + 1] - linear[k + 1]) @ rows[k + 1])
@@ -537,7 +541,9 @@ def test_the_gap_is_what_runs_by_hand_give(
         clean, _ = literal(model, ids, len(ids), law.with_strength(0.0))
         every, pushes = literal(model, ids, len(ids), law, "all")
         alone, _ = literal(model, ids, len(ids), law)
-        replay = ls.Additive({k: pushes[-1, k] for k in range(LAYERS) if bool(pushes[-1, k].any())})
+        steered = [k for k in range(LAYERS) if bool(pushes[-1, k].any())]
+        at, vectors = tuple(map(Site, steered)), tuple(pushes[-1, steered].unbind())
+        replay = ls.Additive(at, vectors)
         own, _ = literal(model, ids, len(ids), replay)
         for values, states in (
             (found.everywhere, every),
@@ -548,8 +554,9 @@ def test_the_gap_is_what_runs_by_hand_give(
             torch.testing.assert_close(values[i, 1:], expected[1:].double(), atol=2e-4, rtol=2e-3)
     share = found.share()
     assert np.isnan(share[0].mean)
-    assert np.isnan(share[1].mean)  # nothing is pushed before z_2: no feature at the embedding
-    assert share[2].mean == pytest.approx(0.0, abs=1e-5)  # no block is between
+    # behind the first block that pushes, other positions have had no block to act through
+    first = law.layers[0] + 1
+    assert share[first].mean == pytest.approx(0.0, abs=1e-5)
     assert abs(share[LAYERS].mean) > 1e-3
     every, own = (x[:, LAYERS].numpy() for x in (found.everywhere, found.replayed))
     assert share[LAYERS].mean == pytest.approx(1 - (own @ every) / (every @ every))
@@ -572,7 +579,7 @@ def test_on_the_embedded_model_the_tracker_is_nearest_and_no_loop_in_use_contrac
 ) -> None:
     pairs = ls.ContrastivePairs.load("organism:sentiment")
     train, rest = pairs.split(0.25, 0.75, seed=0)
-    train, test = train.first(30), rest.first(20)
+    train, test = train.first(12), rest.first(12)
     jacobians, resid, features = fitted(embedded, train)
     beta = features.setpoints(1.0, centred=True)
     law, tracker = ls.LQR.fit(jacobians, resid), ls.LQRTracker.fit(jacobians, resid)
@@ -651,4 +658,3 @@ def test_loops_and_bounds_refuse_what_they_cannot_promise() -> None:
     sizes = torch.zeros(20, 1).double()
     with pytest.raises(ValueError, match="fit it on more texts"):
         Envelope.fit((sizes, sizes), (sizes + 1, sizes), range(20), alpha=0.1)
-    assert WIDTH != D
