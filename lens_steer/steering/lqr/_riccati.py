@@ -3,7 +3,7 @@
 z_{k+1} = A_k z_k + u_k, k = 0 ... T-1; letters are those of arXiv:2604.19018.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,26 +20,39 @@ def isotropic_gains(
     directions: Float[Tensor, "layer_and_last d"],
     costs: Costs,
 ) -> Float[Tensor, "layer d"]:
-    """w_k = K_k v_k with K_k = (S_{k+1} + r I)^-1 S_{k+1} A_k, in float64, one S at a time.
+    """w_k = K_k v_k of `isotropic_feedback`, no K being formed; float64, one S at a time."""
+    each = _backwards(matrices, costs)
+    return torch.stack([x @ (a @ directions[k].double()) for k, a, x in each]).flip(0)
+
+
+def isotropic_feedback(
+    matrices: Float[Tensor, "layer d d"], costs: Costs
+) -> Float[Tensor, "layer d d"]:
+    """K_k = (S_{k+1} + r I)^-1 S_{k+1} A_k: what u = -K dz would feed back; 0 without a push."""
+    return torch.stack([x @ a for _, a, x in _backwards(matrices, costs)]).flip(0)
+
+
+def _backwards(
+    matrices: Float[Tensor, "layer d d"], costs: Costs
+) -> Iterator[tuple[int, Float[Tensor, "d d"], Float[Tensor, "d d"]]]:
+    """k, A_k and (S_{k+1} + r I)^-1 S_{k+1}, from the last block to the first.
 
     S_k = q I + A' (S - S (S + r I)^-1 S) A, whose middle is r (S + r I)^-1 S: no difference of
     large numbers, and S stays symmetric.
     """
-    d = matrices.shape[-1]
-    one = torch.eye(d, dtype=torch.double)
-    s, found = costs.terminal * one, []
+    one = torch.eye(matrices.shape[-1], dtype=torch.double)
+    s = costs.terminal * one
     for k in reversed(range(len(matrices))):
         a, r = matrices[k].double(), float(costs.control[k])
         if r == torch.inf:
-            found.append(torch.zeros(d, dtype=torch.double))
             middle = s
+            yield k, a, torch.zeros_like(s)
         else:
             solved = torch.cholesky_solve(s, torch.linalg.cholesky(s + r * one))
-            found.append(solved @ (a @ directions[k].double()))
             middle = r * solved
+            yield k, a, solved
         s = float(costs.state[k]) * one + a.T @ middle @ a
         s = (s + s.T) / 2
-    return torch.stack(found[::-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,119 @@
+"""Figures of tracking: signals over layers and over tokens, and several methods side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lens_steer.intervals import Interval
+from lens_steer.linearity._drawing import band
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SIGNAL = "feature $(v_k\\cdot z_k$ - undesired mean) / $\\mu_k$"
+_ENERGY = "energy $|u_{k-1}|^2 / |z_k|^2$, %"
+_COLOURS = {"desired": "C2", "undesired": "C3", "text": "C0"}
+
+
+def draw_layers(rows: Any, counted: str) -> "Figure":
+    """Signals of either class beside set-points and class means above, energy below.
+
+    Args:
+        rows: Of one offset, a row per class and state.
+        counted: How many texts.
+    """
+    from lens_steer.figures import canvas
+
+    height = {"height_ratios": (2, 1)}
+    size = {"width": 5.4, "height": 5.2, "sharex": True, "gridspec_kw": height}
+    with canvas(2, 1, **size) as (figure, (above, below)):
+        for name, own in rows.groupby("class"):
+            _signals(above, own, "layer", str(name))
+            found = _percent(intervals(own, "energy"))
+            band(below, own["layer"].tolist(), found, _COLOURS[str(name)], "_")
+        above.plot(rows["layer"], rows["setpoint"], "k_", ms=14, mew=1.6, label="set-point")
+        _class_means(above)
+        above.set(ylabel=_SIGNAL)
+        below.set(xlabel="k: $z_0$ is embedded, $z_k$ leaves block k - 1")
+        below.set(ylabel=_ENERGY, ylim=(0, None))
+        below.xaxis.get_major_locator().set_params(integer=True)
+        lines = above.get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=2, title=counted)
+    return figure
+
+
+def draw_tokens(table: Any, layers: Sequence[int], counted: str) -> "Figure":
+    """A panel for each state."""
+    from lens_steer.figures import canvas
+
+    options: dict[str, Any] = {"width": 1.0 + 2.5 * len(layers), "height": 3.7, "sharey": True}
+    with canvas(1, len(layers), squeeze=False, **options) as (figure, (panels,)):
+        for axes, layer in zip(panels, layers, strict=True):
+            rows = table[table["layer"] == layer]
+            for name, own in rows.groupby("class"):
+                _signals(axes, own, "offset", str(name))
+            axes.axhline(rows["setpoint"].iloc[0], color="k", lw=1.4, label="set-point")
+            _class_means(axes)
+            axes.set(title=f"$z_{{{layer}}}$")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        panels[0].set(ylabel=_SIGNAL)
+        ends = table[table["offset"] == table["offset"].max()].groupby("class")["texts"].first()
+        least = f"{ends.sum()} texts reach the last token"
+        figure.supxlabel(f"token (0: where steering begins); {least}", fontsize=8)
+        lines = panels[0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=3, title=counted)
+    return figure
+
+
+def compare_figure(reports: Mapping[str, Any], offset: int = 0) -> "Figure":
+    """Set-point error and energy per layer, a line for each `TrackingReport`.
+
+    Each against its own set-points; the unsteered error is drawn where all share theirs.
+
+    Raises:
+        ValueError: If there is no report.
+    """
+    from lens_steer.figures import canvas
+
+    if not reports:
+        raise ValueError("no reports: expected a name for each, {'LQR': report}")
+    first = next(iter(reports.values()))
+    with canvas(1, 2, width=8.2, height=3.9) as (figure, (left, right)):
+        for i, (name, report) in enumerate(reports.items()):
+            found, colour = report.error(offset), f"C{i % 10}"
+            band(left, range(len(found)), found, colour, name)
+            band(right, range(1, len(found)), _percent(report.push(offset)), colour, name)
+        if all(bool((r.setpoints == first.setpoints).all()) for r in reports.values()):
+            found = first.error(offset, steered=False)
+            band(left, range(len(found)), found, "0.45", "unsteered")
+        left.set(ylabel="set-point error / $\\mu_k$, rms over texts", ylim=(0, None))
+        right.set(ylabel=_ENERGY, ylim=(0, None))
+        for axes in (left, right):
+            axes.set(xlabel="k: $z_k$ leaves block k - 1")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        texts = f"n = {len(first.groups)} texts, {len(set(first.groups))} groups"
+        title = f"token {offset}; {texts}; 95 % intervals"
+        lines = left.get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=3, title=title)
+    return figure
+
+
+def intervals(rows: Any, name: str) -> list[Interval]:
+    """Of a column with its ends."""
+    columns = (rows[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return [Interval(*map(float, each)) for each in zip(*columns, strict=True)]
+
+
+def _class_means(axes: Any) -> None:
+    for height in (0, 1):  # the undesired mean and the desired one
+        axes.axhline(height, color="0.6", lw=0.8, ls="--", label="_")
+
+
+def _signals(axes: Any, rows: Any, x: str, name: str) -> None:
+    """Steered, and unsteered dotted."""
+    colour = _COLOURS[name]
+    band(axes, rows[x].tolist(), intervals(rows, "signal"), colour, f"{name}, steered")
+    axes.plot(rows[x], rows["signal_clean"], ":", color=colour, lw=1.4, label=f"{name}, unsteered")
+
+
+def _percent(found: Sequence[Interval]) -> list[Interval]:
+    return [Interval(100 * each.mean, 100 * each.low, 100 * each.high) for each in found]
