@@ -9,12 +9,11 @@ from lens_steer.contenders import (
     KL,
     Contender,
     Inputs,
-    OutOfReach,
     Setting,
     calibrated_best,
 )
 from lens_steer.contenders._regulators import RegulatorContender
-from lens_steer.evaluation import Judge, Terms
+from lens_steer.evaluation import Judge, OutOfReach, Terms
 
 Make = Callable[[Inputs, ls.Activations, dict[str, Any]], ls.Intervention]
 

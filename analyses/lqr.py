@@ -123,7 +123,7 @@ def main(  # noqa: PLR0913 - a command's options
         save_figure(matched_figure(whole["matched"]), out / "matched.png", whole["matched"], origin)
         save_figure(lambda_figure(whole["lambda"]), out / "lambda.png", whole["lambda"], origin)
     columns = ["method", "behaviour", "probe", "kl", "efficiency", "behaviour_set"]
-    shown = pd.concat(kept["matched"])[columns]
+    shown: Any = pd.concat(kept["matched"])[columns]
     typer.echo(shown.to_string(index=False, float_format="{:.3f}".format))
 
 

@@ -14,7 +14,6 @@ from lens_steer.artifacts import load, save
 from lens_steer.contenders import (
     Contender,
     Inputs,
-    OutOfReach,
     calibrated_best,
     contenders,
 )
@@ -25,6 +24,7 @@ from lens_steer.evaluation import (
     DoseResponse,
     EnergyMap,
     Frontier,
+    OutOfReach,
     Terms,
     Trial,
     paces,

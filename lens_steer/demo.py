@@ -15,7 +15,6 @@ from lens_steer.contenders import (
     KL,
     SHARES,
     Inputs,
-    OutOfReach,
     calibrated_best,
     stored,
 )
@@ -23,6 +22,7 @@ from lens_steer.evaluation import (
     Comparison,
     Frontier,
     Judge,
+    OutOfReach,
     SweepReport,
     Terms,
     choose,

@@ -16,9 +16,9 @@ from lens_steer import comparing
 from lens_steer._compare_settings import CompareSettings
 from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
-from lens_steer.contenders import CONTENDERS, Contender, Inputs, OutOfReach, contenders, stored
+from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
 from lens_steer.contenders._elements import CAAContender
-from lens_steer.evaluation import Comparison, Terms, Trial
+from lens_steer.evaluation import Comparison, OutOfReach, Terms, Trial
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.additive import CAA

@@ -4,7 +4,6 @@ A new method is one more entry in `CONTENDERS`; no command changes.
 """
 
 from lens_steer.contenders._choice import CONTENDERS as CONTENDERS
-from lens_steer.contenders._choice import OutOfReach as OutOfReach
 from lens_steer.contenders._choice import calibrated_best as calibrated_best
 from lens_steer.contenders._choice import contenders as contenders
 from lens_steer.contenders._choice import stored as stored

@@ -8,16 +8,12 @@ from tqdm.auto import tqdm
 from lens_steer.contenders._contender import Contender, Inputs, Setting
 from lens_steer.contenders._elements import CAAContender, SADIContender
 from lens_steer.contenders._regulators import LQRContender, TrackerContender
-from lens_steer.evaluation import Judge, Terms, calibrate, evaluate_each
+from lens_steer.evaluation import Judge, OutOfReach, Terms, calibrate, evaluate_each
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
 
 _KINDS = (CAAContender, SADIContender, LQRContender, TrackerContender)
 CONTENDERS: dict[str, Contender] = {each.name: each() for each in _KINDS}
-
-
-class OutOfReach(ValueError):
-    """No setting of a method costs what is asked for."""
 
 
 def contenders(names: str | None = None) -> list[Contender]:
@@ -61,6 +57,7 @@ def calibrated_best(
 
     Raises:
         OutOfReach: If no setting reaches the cost.
+        ValueError: As `calibrate`.
     """
     how = terms.decoding
     ready: list[Intervention] = []
@@ -70,7 +67,7 @@ def calibrated_best(
         method = contender.make(inputs, setting)
         try:
             ready.append(calibrate(inputs.model, method, dev, kl=kl, progress=False, **how))
-        except ValueError as error:
+        except OutOfReach as error:
             refused = str(error)
             continue
         settings.append(setting | {"strength": ready[-1].strength})

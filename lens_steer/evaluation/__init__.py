@@ -5,6 +5,7 @@ from lens_steer.evaluation._choose import Choice as Choice
 from lens_steer.evaluation._choose import choose as choose
 from lens_steer.evaluation._choose import share_of_form as share_of_form
 from lens_steer.evaluation._crossing import CalibrationReport as CalibrationReport
+from lens_steer.evaluation._crossing import OutOfReach as OutOfReach
 from lens_steer.evaluation._evaluate import evaluate as evaluate
 from lens_steer.evaluation._evaluate import evaluate_each as evaluate_each
 from lens_steer.evaluation._evaluation import Evaluation as Evaluation

@@ -51,8 +51,8 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
         temperature: Of the texts and of the distributions compared.
 
     Raises:
-        ValueError: If not exactly one target is given, it is not reached (the message has the range
-            that is), or as `evaluate`.
+        OutOfReach: If the target is not reached; the message has the range that is.
+        ValueError: If not exactly one target is given, or as `evaluate`.
     """
     targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}
     quantity, target = _one_of(targets)

@@ -23,6 +23,10 @@ _NAMES = {
 Measure = Callable[[Sequence[float]], list[float]]
 
 
+class OutOfReach(ValueError):
+    """No strength of a method costs, or does, what is asked for."""
+
+
 @dataclass(frozen=True)
 class CalibrationReport:
     """What a quantity is at every strength that was tried, and where it crosses the target.
@@ -78,7 +82,7 @@ def search(
     """Scan the grid, find every crossing, refine the first.
 
     Raises:
-        ValueError: If the target is not reached.
+        OutOfReach: If the target is not reached.
     """
     known = dict(zip(grid, measure(grid), strict=True))
     crossings = _crossings(known, target)
@@ -97,7 +101,7 @@ def search(
     if taken not in known:  # what is reported is measured, not read off a straight line
         known[taken] = measure([taken])[0]
     if refine and abs(known[taken] - target) > _NEAR * target:
-        raise ValueError(
+        raise OutOfReach(
             f"{quantity} jumps over {target:g} at strength {taken:g}, where it is "
             f"{known[taken]:.3g}: ask for another value"
         )
@@ -136,7 +140,7 @@ def shape_of(values: Sequence[float]) -> str:
 
 def _refuse(known: dict[float, float], quantity: str, target: float) -> None:
     order, values = sorted(known, key=abs), list(known.values())
-    raise ValueError(
+    raise OutOfReach(
         f"{quantity} {target:g} is not reached: between strength {order[0]:g} and {order[-1]:g} it "
         f"goes from {min(values):.3g} to {max(values):.3g} and is "
         f"{shape_of([known[s] for s in order])}: ask for a value inside, or pass other strengths="
