@@ -437,8 +437,11 @@ def test_without_residuals_every_bound_is_the_prediction() -> None:
         ):
             torch.testing.assert_close(band.centre, e[:, 1:], atol=1e-5, rtol=0)
             assert float(band.radius.max()) < 1e-4
-        check = made.check(texts, seed=0)
-        assert check.coverage()["a priori"].mean >= 0.9
+        check = made.check(replace(texts, groups=("a",) * 19 + ("b",)), seed=0)
+        for kind, holds in check.holds.items():
+            inside = [float(holds[:19].all()), float(holds[19].all())]
+            assert check.inside(kind).tolist() == inside
+            assert check.coverage()[kind].mean == np.mean(inside)
 
 
 def test_propagation_is_the_expansion_and_never_exceeded() -> None:

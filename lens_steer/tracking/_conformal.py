@@ -104,7 +104,8 @@ def worst_of_groups(
     index = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     of = torch.tensor([index[group] for group in groups])
     worst = scores.double().amax(dim=1)
-    return torch.stack([worst[of == i].max() for i in range(len(index))])
+    least = torch.full((len(index),), -torch.inf).double()
+    return least.scatter_reduce(0, of, worst, "amax")
 
 
 def _scores(

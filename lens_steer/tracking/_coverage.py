@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.tracking._conformal import worst_of_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,15 +47,16 @@ class BoundCheck:
 
         Intervals are over these groups: the calibration groups are as they were.
         """
-        keys = list(dict.fromkeys(self.groups))
         found = {}
-        for kind, holds in self.holds.items():
-            inside = dict.fromkeys(keys, True)
-            for group, own in zip(self.groups, holds.all(dim=1).tolist(), strict=True):
-                inside[group] = inside[group] and own
-            values = torch.tensor([float(inside[key]) for key in keys])
-            found[kind] = of_share(interval(values, seed=self.seed), len(keys))
+        for kind in self.holds:
+            inside = self.inside(kind)
+            found[kind] = of_share(interval(inside, seed=self.seed), len(inside))
         return found
+
+    def inside(self, kind: str) -> Float[Tensor, " group"]:
+        """1 for each group all of whose texts are inside at all layers, else 0."""
+        outside = (~self.holds[kind]).double()
+        return 1 - worst_of_groups(outside, self.groups)
 
     def table(self) -> "pd.DataFrame":
         """A row per kind and layer, in units of mu_k: errors, bounds, the share inside.
