@@ -1,0 +1,126 @@
+"""Logistic regression in the dual, on a Gram matrix: Newton's method with Cholesky, in float64."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+_STEPS = 100
+_TOLERANCE = 1e-8  # of C: how far the dual weights may be from C (t - p) at the optimum
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """logit(x) = sum_i w_i k(x_i, x) + b.
+
+    Attributes:
+        weights: w; between -C and C.
+        intercept: b.
+    """
+
+    weights: Float[Tensor, " n"]
+    intercept: float
+
+
+def dual_logistic(
+    gram: Float[Tensor, "n n"],
+    desired: Bool[Tensor, " n"],
+    C: float | int,
+    start: Dual | None = None,
+) -> Dual:
+    """The minimum of 1/2 w' K w + C sum log(1 + exp(-y (K w + b))), y = 1 or -1.
+
+    At the optimum w = C (t - p) and sum w = 0, with t in {0, 1} and p the fitted probability.
+
+    Raises:
+        ValueError: If C is not above 0, or 100 steps do not reach the optimum.
+    """
+    if not 0 < C < float("inf"):
+        raise ValueError(f"C = {C!r}: expected a number above 0; 1 is scikit-learn's")
+    signs = torch.where(desired, 1.0, -1.0).to(gram)
+    now = _State.of(gram, signs, float(C), start or Dual(torch.zeros_like(signs), 0.0))
+    for _ in range(_STEPS):
+        if now.converged:
+            return Dual(now.weights, now.intercept)
+        now = _damped(now, now.newton(gram))
+    raise ValueError(
+        f"the logistic regression did not converge in {_STEPS} Newton steps at C = {C:g}: "
+        "take a smaller C"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """One iterate; `signal` is K w, so that a step between two iterates needs no product."""
+
+    weights: Float[Tensor, " n"]
+    intercept: float
+    signal: Float[Tensor, " n"]
+    signs: Float[Tensor, " n"]
+    C: float
+
+    @classmethod
+    def of(
+        cls, gram: Float[Tensor, "n n"], signs: Float[Tensor, " n"], C: float, dual: Dual
+    ) -> "_State":
+        return cls(dual.weights, dual.intercept, gram @ dual.weights, signs, C)
+
+    @property
+    def margins(self) -> Float[Tensor, " n"]:
+        return self.signs * (self.signal + self.intercept)
+
+    @property
+    def objective(self) -> float:
+        loss = float(softplus(-self.margins).sum())
+        return 0.5 * float(self.weights @ self.signal) + self.C * loss
+
+    @property
+    def converged(self) -> bool:
+        wanted = self.C * self.signs * torch.sigmoid(-self.margins)
+        off = float((self.weights - wanted).abs().max())
+        return max(off, abs(float(wanted.sum())) / len(wanted)) <= _TOLERANCE * self.C
+
+    def newton(self, gram: Float[Tensor, "n n"]) -> "_State":
+        """(K + W^-1) w + b = z, sum w = 0 with W = C p (1 - p), z = logit + W^-1 C (t - p).
+
+        By I + W^1/2 K W^1/2, whose eigenvalues are at least 1.
+        """
+        margins = self.margins
+        half = (self.C * torch.sigmoid(margins) * torch.sigmoid(-margins)).sqrt()
+        reach = self.signs * (half * margins + self.C**0.5 * torch.exp(-margins / 2))  # W^1/2 z
+        inner = torch.outer(half, half) * gram + torch.eye(len(gram)).to(gram)
+        factor = torch.linalg.cholesky(inner)
+        solved = torch.cholesky_solve(torch.stack([reach, half], dim=1), factor)
+        upper, lower = half @ solved
+        intercept = float(upper / lower)
+        weights = half * (solved[:, 0] - intercept * solved[:, 1])
+        return _State(weights, intercept, gram @ weights, self.signs, self.C)
+
+    def towards(self, other: "_State", share: float) -> "_State":
+        def between(a: Tensor, b: Tensor) -> Tensor:
+            return a + share * (b - a)
+
+        return _State(
+            between(self.weights, other.weights),
+            self.intercept + share * (other.intercept - self.intercept),
+            between(self.signal, other.signal),
+            self.signs,
+            self.C,
+        )
+
+
+def _damped(now: _State, target: _State) -> _State:
+    """The target, or a point before it at which the objective is not above the present one."""
+    bound, share = now.objective * (1 + 1e-12), 1.0
+    found = target
+    while not found.objective <= bound:
+        share /= 2
+        if share < 1e-10:
+            raise ValueError(
+                f"the logistic regression did not converge at C = {now.C:g}: no Newton step lowers "
+                "its objective; take a smaller C"
+            )
+        found = now.towards(target, share)
+    return found
