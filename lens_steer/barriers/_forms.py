@@ -57,6 +57,33 @@ class Form:
         values = self.spectrum
         return float(values[-1] - values[0]) + 2 * float(self.linear.norm())
 
+    def value(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
+        """H at x / |x|."""
+        unit = x / _lengths(x)
+        bent = (unit @ self.basis.to(x)).square() @ self.eigenvalues.to(x)
+        return bent + 2 * unit @ self.linear.to(x) + self.constant
+
+    def slope(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """P u / |x|: u = 2 (A n + q) at n = x / |x|, and P takes away what is along n."""
+        size = _lengths(x)
+        unit = x / size
+        return _tangent(unit, self._pull(unit) + 2 * self.linear.to(x)) / size
+
+    def bend(self, x: Float[Tensor, "... d"], v: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """The derivative of P u / |x| along v, in which n turns by P v / |x|."""
+        size = _lengths(x)
+        unit = x / size
+        pull = self._pull(unit) + 2 * self.linear.to(x)
+        turn = _tangent(unit, v) / size
+        along, across = _dot(unit, pull), _dot(turn, pull)
+        change = _tangent(unit, self._pull(turn)) - along * turn - across * unit
+        return (change - _dot(unit, v) * _tangent(unit, pull) / size) / size
+
+    def _pull(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """2 A x."""
+        basis = self.basis.to(x)
+        return 2 * ((x @ basis) * self.eigenvalues.to(x)) @ basis.T
+
     def gauged(self) -> "Form":
         """The same function with median eigenvalue 0 (even d: the mean of the middle two)."""
         values, (d, r) = self.spectrum, self.basis.shape
@@ -68,3 +95,18 @@ class Form:
             basis = torch.cat([basis, torch.linalg.qr(basis, mode="complete").Q[:, r:]], dim=1)
             inner = torch.cat([inner, inner.new_zeros(d - r)])
         return Form(basis, inner - shift, self.linear, self.constant + shift)
+
+
+def _dot(x: Float[Tensor, "... d"], y: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
+    return (x * y).sum(dim=-1, keepdim=True)
+
+
+def _tangent(unit: Float[Tensor, "... d"], v: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+    return v - unit * _dot(unit, v)
+
+
+def _lengths(x: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
+    lengths = x.norm(dim=-1, keepdim=True)
+    if not bool(((lengths > 0) & lengths.isfinite()).all()):
+        raise ValueError("an activation is 0 or not finite: h is of directions, and it has none")
+    return lengths

@@ -228,41 +228,10 @@ class PolynomialBarrier(Barrier):
         return Form(self.basis, self.eigenvalues, self.linear, float(self.constant))
 
     def _value(self, x: Vectors) -> Values:
-        unit = x / _lengths(x)
-        inner = unit @ self.basis.to(x)
-        bent = inner.square() @ self.eigenvalues.to(x)
-        return bent + 2 * unit @ self.linear.to(x) + self.constant
+        return self._form().value(x)
 
     def _slope(self, x: Vectors) -> Vectors:
-        size = _lengths(x)
-        unit = x / size
-        return _tangent(unit, self._pull(unit) + 2 * self.linear.to(x)) / size
+        return self._form().slope(x)
 
     def _bend(self, x: Vectors, v: Vectors) -> Vectors:
-        size = _lengths(x)
-        unit = x / size
-        pull = self._pull(unit) + 2 * self.linear.to(x)
-        turn = _tangent(unit, v) / size
-        along, across = _dot(unit, pull), _dot(turn, pull)
-        change = _tangent(unit, self._pull(turn)) - along * turn - across * unit
-        return (change - _dot(unit, v) * _tangent(unit, pull) / size) / size
-
-    def _pull(self, x: Vectors) -> Vectors:
-        """2 A x."""
-        basis = self.basis.to(x)
-        return 2 * ((x @ basis) * self.eigenvalues.to(x)) @ basis.T
-
-
-def _dot(x: Vectors, y: Vectors) -> Float[Tensor, "... 1"]:
-    return (x * y).sum(dim=-1, keepdim=True)
-
-
-def _tangent(unit: Vectors, v: Vectors) -> Vectors:
-    return v - unit * _dot(unit, v)
-
-
-def _lengths(x: Vectors) -> Float[Tensor, "... 1"]:
-    lengths = x.norm(dim=-1, keepdim=True)
-    if not bool(((lengths > 0) & lengths.isfinite()).all()):
-        raise ValueError("an activation is 0 or not finite: h is of directions, and it has none")
-    return lengths
+        return self._form().bend(x, v)

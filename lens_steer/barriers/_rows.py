@@ -52,7 +52,7 @@ class Rows:
         """Of length 1.
 
         Raises:
-            ValueError: If one is 0.
+            ValueError: If one is 0, or all are one direction.
         """
         lengths = self.values.norm(dim=-1, keepdim=True)
         zero = int((lengths == 0).sum())
@@ -60,7 +60,10 @@ class Rows:
             raise ValueError(
                 f"{zero} of {len(lengths)} activations are 0 and have no direction: leave them out"
             )
-        return self.values / lengths
+        units = self.values / lengths
+        if bool((units == units[0]).all()):
+            raise ValueError("all activations have one direction: nothing tells the classes apart")
+        return units
 
     @property
     def dtype(self) -> torch.dtype:
