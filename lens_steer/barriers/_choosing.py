@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lens_steer.barriers._head import logistic_head
 from lens_steer.barriers._kernel import dual_logistic
 
 GAMMAS = (0.1, 1.0, 10.0)
@@ -82,6 +83,32 @@ def chosen(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
     return {**found, "folds": folds.count, "seed": folds.seed}
 
 
+def chosen_cost(
+    features: Float[Tensor, "n feature"],
+    desired: Bool[Tensor, " n"],
+    C: float | int | None,
+    folds: Folds,
+    tolerance: float,
+) -> dict[str, float | int]:
+    """`C` of a logistic head, one of COSTS if None; of equal losses the smaller.
+
+    Raises:
+        ValueError: As `chosen`.
+    """
+    if C is not None:
+        return {"C": float(C)}
+    totals = dict.fromkeys(COSTS, 0.0)
+    for train, held_out in folds.of(desired):
+        signs = torch.where(desired[held_out], 1.0, -1.0).to(features)
+        for cost in COSTS:
+            head = logistic_head(features[train], desired[train], cost, tolerance=tolerance)
+            logits = features[held_out] @ head.weights + head.intercept
+            totals[cost] += _log_loss(signs, logits)
+    best = min(COSTS, key=lambda cost: totals[cost])
+    found = {"C": best, "held_out_loss": totals[best] / len(desired)}
+    return {**found, "folds": folds.count, "seed": folds.seed}
+
+
 def _path(
     gram: Float[Tensor, "n n"],
     desired: Bool[Tensor, " n"],
@@ -95,10 +122,10 @@ def _path(
         signs, fit = torch.where(desired[held_out], 1.0, -1.0).to(gram), None
         for i, cost in enumerate(costs):
             fit = dual_logistic(own, desired[train], cost, fit)
-            totals[i] += log_loss(signs, across @ fit.weights + fit.intercept)
+            totals[i] += _log_loss(signs, across @ fit.weights + fit.intercept)
     return [total / len(desired) for total in totals]
 
 
-def log_loss(signs: Float[Tensor, " n"], logits: Float[Tensor, " n"]) -> float:
+def _log_loss(signs: Float[Tensor, " n"], logits: Float[Tensor, " n"]) -> float:
     """Sum over rows, nats."""
     return float(softplus(-signs * logits).sum())

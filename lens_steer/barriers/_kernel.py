@@ -90,8 +90,8 @@ class _State:
         margins = self.margins
         half = (self.C * torch.sigmoid(margins) * torch.sigmoid(-margins)).sqrt()
         reach = self.signs * (half * margins + self.C**0.5 * torch.exp(-margins / 2))  # W^1/2 z
-        inner = torch.outer(half, half) * gram + torch.eye(len(gram)).to(gram)
-        factor = torch.linalg.cholesky(inner)
+        one = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        factor = torch.linalg.cholesky(torch.addcmul(one, gram * half, half[:, None]))
         solved = torch.cholesky_solve(torch.stack([reach, half], dim=1), factor)
         upper, lower = half @ solved
         intercept = float(upper / lower)
