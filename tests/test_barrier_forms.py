@@ -14,7 +14,7 @@ from lens_steer.sites import Kind
 from tests.oracles_barriers import directions, planted, symmetric, value
 
 
-def made(matrix: np.ndarray, linear: Any, constant: float = 0.0) -> PolynomialBarrier:
+def made(matrix: Any, linear: Any, constant: float = 0.0) -> PolynomialBarrier:
     return PolynomialBarrier.of_quadratic(
         torch.from_numpy(np.asarray(matrix, dtype=float)),
         torch.from_numpy(np.asarray(linear, dtype=float)),
@@ -24,8 +24,8 @@ def made(matrix: np.ndarray, linear: Any, constant: float = 0.0) -> PolynomialBa
 
 def by_hand(basis: np.ndarray, values: Any, linear: Any, constant: float = 0.0) -> Any:
     """In whatever gauge, A being 0 outside of the basis."""
-    parts = (torch.from_numpy(np.asarray(x, dtype=float)) for x in (basis, values, linear))
-    return PolynomialBarrier(*parts, constant)
+    v, own, q = (torch.from_numpy(np.asarray(x, dtype=float)) for x in (basis, values, linear))
+    return PolynomialBarrier(v, own, q, constant)
 
 
 def points(n: int, d: int, seed: int = 0) -> np.ndarray:

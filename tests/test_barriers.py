@@ -1,7 +1,6 @@
 """What every barrier does: values, gradients, Hessians, types, shapes, calibration."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -186,11 +185,11 @@ def test_a_critical_point_has_no_field() -> None:
         (lambda: LinearBarrier(torch.tensor([1.0, torch.nan]), 0.0), "weight is not finite"),
         (lambda: LinearBarrier(torch.ones(3).half(), 0.0), "weight is torch.float16"),
         (lambda: LinearBarrier(torch.ones(3), 0.0, kind="rseid"), "unknown kind 'rseid'"),  # type: ignore[arg-type]
-        (lambda: FourierBarrier(*three(4, 3, 5), 0.0), "got shapes"),
-        (lambda: FourierBarrier(*three(0, 3, 0), 0.0), "got shapes"),
-        (lambda: FourierBarrier(*three(4, 3, 4), float("inf")), "bias inf"),
-        (lambda: PolynomialBarrier(*three(3, 2, 3), 0.0), "got shapes"),
-        (lambda: PolynomialBarrier(torch.ones(3, 2), *three(3, 2, 3)[:2], 0.0), "got shapes"),
+        (lambda: waves(4, 3, 5), "got shapes"),
+        (lambda: waves(0, 3, 0), "got shapes"),
+        (lambda: waves(4, 3, 4, float("inf")), "bias inf"),
+        (lambda: quadratic(torch.eye(3), q=torch.ones(2)), "got shapes"),
+        (lambda: quadratic(torch.eye(1)), "with d > 1"),
         (lambda: quadratic(2 * torch.eye(3)), "no orthonormal columns"),
         (lambda: quadratic(torch.eye(3, 4)), "no orthonormal columns"),
         (lambda: quadratic(torch.eye(3), float("inf")), "constant inf"),
@@ -201,10 +200,12 @@ def test_broken_parts_are_refused(made: Callable[[], Barrier], match: str, untyp
         made()
 
 
-def three(rows: int, columns: int, other: int) -> tuple[Any, ...]:
-    return torch.ones(rows, columns), torch.ones(rows), torch.ones(other)
+def waves(n: int, d: int, other: int, bias: float = 0.0) -> FourierBarrier:
+    return FourierBarrier(torch.ones(n, d), torch.ones(n), torch.ones(other), bias)
 
 
-def quadratic(basis: torch.Tensor, constant: float = 0.0) -> PolynomialBarrier:
+def quadratic(
+    basis: torch.Tensor, constant: float = 0.0, q: torch.Tensor | None = None
+) -> PolynomialBarrier:
     d, r = basis.shape
-    return PolynomialBarrier(basis, torch.ones(r), torch.ones(d), constant)
+    return PolynomialBarrier(basis, torch.ones(r), torch.ones(d) if q is None else q, constant)
