@@ -252,3 +252,29 @@ def test_a_fit_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("lens_steer.barriers._kernel._STEPS", 2)
     with pytest.raises(ValueError, match="did not converge in 2 Newton steps at C = 100"):
         PolynomialBarrier.fit(planted(d=D), gamma=1.0, C=100.0)
+
+
+def test_a_stiff_fit_is_still_scikit_learns() -> None:
+    """More examples than monomials, classes that overlap, and hardly a penalty."""
+    data = planted(300, 300, 8, seed=3, shift=0.2)
+    x, labels = stacked(data)
+    phi = monomials(directions(x), 10.0, 1.0)
+    expected = logistic(1000.0).fit(phi, labels).decision_function(phi)
+    h = PolynomialBarrier.fit(data, gamma=10.0, C=1000.0).h(torch.from_numpy(x))
+    np.testing.assert_allclose(h, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("gamma", "C"), [(10.0, 1e6), (1000.0, 1e3)])
+def test_newton_steps_that_overshoot_are_shortened(gamma: float, C: float) -> None:
+    x, labels = stacked(planted(3, 30, 5))
+    unit = torch.from_numpy(directions(x))
+    gram = (gamma * unit @ unit.T + 1).square()
+    found = dual_logistic(gram, torch.from_numpy(labels == 1), C)
+    p = expit(gram.numpy() @ found.weights.numpy() + found.intercept)
+    np.testing.assert_allclose(found.weights, C * (labels - p), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("d", "C"), [(2, 1e6), (5, 1e9)])
+def test_a_penalty_too_small_for_float64_is_an_error(d: int, C: float) -> None:
+    with pytest.raises(ValueError, match=r"C = 1e\+0[69].*take a smaller C"):
+        PolynomialBarrier.fit(planted(100, 100, d, shift=0.1), gamma=1e4, C=C)

@@ -1,6 +1,6 @@
 """Logistic regression in the dual, on a Gram matrix: Newton's method with Cholesky, in float64."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 _STEPS = 100
-_TOLERANCE = 1e-8  # of C: how far the dual weights may be from C (t - p) at the optimum
+_SETTLED = 1e-5  # nats: the last step's change of a logit; what is left is of its square's size
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +35,19 @@ def dual_logistic(
     At the optimum w = C (t - p) and sum w = 0, with t in {0, 1} and p the fitted probability.
 
     Raises:
-        ValueError: If C is not above 0, or 100 steps do not reach the optimum.
+        ValueError: If C is not above 0, so large that rounding spoils the fit, or 100 steps do
+            not reach the optimum.
     """
     if not 0 < C < float("inf"):
-        raise ValueError(f"C = {C!r}: expected a number above 0; 1 is scikit-learn's")
+        raise ValueError(f"C = {C!r}: expected a finite number above 0; 1 is scikit-learn's")
     signs = torch.where(desired, 1.0, -1.0).to(gram)
     now = _State.of(gram, signs, float(C), start or Dual(torch.zeros_like(signs), 0.0))
     for _ in range(_STEPS):
-        if now.converged:
-            return Dual(now.weights, now.intercept)
-        now = _damped(now, now.newton(gram))
+        target = now.newton(gram)
+        found = _damped(now, target)
+        if found is target and found.moved(now) <= _SETTLED:
+            return Dual(found.weights, found.intercept)
+        now = found
     raise ValueError(
         f"the logistic regression did not converge in {_STEPS} Newton steps at C = {C:g}: "
         "take a smaller C"
@@ -60,12 +63,14 @@ class _State:
     signal: Float[Tensor, " n"]
     signs: Float[Tensor, " n"]
     C: float
+    largest: float  # entry of K
 
     @classmethod
     def of(
         cls, gram: Float[Tensor, "n n"], signs: Float[Tensor, " n"], C: float, dual: Dual
     ) -> "_State":
-        return cls(dual.weights, dual.intercept, gram @ dual.weights, signs, C)
+        largest = float(gram.diagonal().max())
+        return cls(dual.weights, dual.intercept, gram @ dual.weights, signs, C, largest)
 
     @property
     def margins(self) -> Float[Tensor, " n"]:
@@ -77,10 +82,16 @@ class _State:
         return 0.5 * float(self.weights @ self.signal) + self.C * loss
 
     @property
-    def converged(self) -> bool:
-        wanted = self.C * self.signs * torch.sigmoid(-self.margins)
-        off = float((self.weights - wanted).abs().max())
-        return max(off, abs(float(wanted.sum())) / len(wanted)) <= _TOLERANCE * self.C
+    def rounding(self) -> float:
+        """Of the signal, nats: it is a sum of large terms that cancel where C is large."""
+        return torch.finfo(torch.double).eps * self.largest * float(self.weights.abs().sum())
+
+    def moved(self, before: "_State") -> float:
+        """Largest change of a logit, nats.
+
+        Not the gradient: K is so stiff that its rounding alone would be taken for a slope.
+        """
+        return float((self.margins - before.margins).abs().max())
 
     def newton(self, gram: Float[Tensor, "n n"]) -> "_State":
         """(K + W^-1) w + b = z, sum w = 0 with W = C p (1 - p), z = logit + W^-1 C (t - p).
@@ -91,32 +102,37 @@ class _State:
         half = (self.C * torch.sigmoid(margins) * torch.sigmoid(-margins)).sqrt()
         reach = self.signs * (half * margins + self.C**0.5 * torch.exp(-margins / 2))  # W^1/2 z
         one = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        factor = torch.linalg.cholesky(torch.addcmul(one, gram * half, half[:, None]))
+        inner = torch.addcmul(one, gram * half, half[:, None])
+        factor, failed = torch.linalg.cholesky_ex(inner)
+        if int(failed):
+            raise ValueError(
+                f"at C = {self.C:g} rounding spoils the logistic regression: take a smaller C"
+            )
         # Two triangular solves: 8 times faster than cholesky_solve for a few columns.
         middle = torch.linalg.solve_triangular(factor, torch.stack([reach, half], 1), upper=False)
         solved = torch.linalg.solve_triangular(factor.T, middle, upper=True)
         upper, lower = half @ solved
         intercept = float(upper / lower)
         weights = half * (solved[:, 0] - intercept * solved[:, 1])
-        return _State(weights, intercept, gram @ weights, self.signs, self.C)
+        signal = gram @ weights
+        return replace(self, weights=weights, intercept=intercept, signal=signal)
 
     def towards(self, other: "_State", share: float) -> "_State":
         def between(a: Tensor, b: Tensor) -> Tensor:
             return a + share * (b - a)
 
-        return _State(
-            between(self.weights, other.weights),
-            self.intercept + share * (other.intercept - self.intercept),
-            between(self.signal, other.signal),
-            self.signs,
-            self.C,
+        return replace(
+            self,
+            weights=between(self.weights, other.weights),
+            intercept=self.intercept + share * (other.intercept - self.intercept),
+            signal=between(self.signal, other.signal),
         )
 
 
 def _damped(now: _State, target: _State) -> _State:
     """The target, or a point before it at which the objective is not above the present one."""
-    bound, share = now.objective * (1 + 1e-12), 1.0
-    found = target
+    slack = (now.rounding + 1e-15) * float(now.weights.abs().sum())
+    bound, share, found = now.objective * (1 + 1e-12) + slack, 1.0, target
     while not found.objective <= bound:
         share /= 2
         if share < 1e-10:

@@ -29,8 +29,8 @@ def highest(
     the top eigenspace and that x stays shorter than 1 at mu = lmax (the hard case), the rest of
     its length goes there. (Moré and Sorensen 1983; Conn, Gould and Toint 2000, section 7.3.)
     """
-    rounding = 50 * torch.finfo(basis.dtype).eps
-    v, values, q = _with_rest(basis.double(), eigenvalues.double(), linear.double(), rounding)
+    q = linear.double()
+    v, values = _with_rest(basis.double(), eigenvalues.double(), q)
     b, gaps = v.T @ q, values.max() - values
     top = gaps == 0
     shift = _secular(b, gaps, top)
@@ -67,22 +67,21 @@ def _secular(b: Float[Tensor, " r"], gaps: Float[Tensor, " r"], top: Bool[Tensor
 
 
 def _with_rest(
-    v: Float[Tensor, "d r"], values: Float[Tensor, " r"], q: Float[Tensor, " d"], rounding: float
-) -> tuple[Float[Tensor, "d s"], Float[Tensor, " s"], Float[Tensor, " d"]]:
+    v: Float[Tensor, "d r"], values: Float[Tensor, " r"], q: Float[Tensor, " d"]
+) -> tuple[Float[Tensor, "d s"], Float[Tensor, " s"]]:
     """One more eigenvector, of eigenvalue 0, where the basis does not span everything.
 
     Along what of q is outside of the basis: nothing else there matters to the maximum.
     """
     d, r = v.shape
     if r == d:
-        return v, values, q
+        return v, values
     outside = _outside(v, q)
-    if float(outside.norm()) <= rounding * float(q.norm()):
-        q = v @ (v.T @ q)
+    if not bool(outside.any()):
         loneliest = int(v.square().sum(dim=1).argmin())
         outside = _outside(v, torch.eye(d, dtype=v.dtype, device=v.device)[loneliest])
     unit = outside / outside.norm()
-    return torch.cat([v, unit[:, None]], dim=1), torch.cat([values, values.new_zeros(1)]), q
+    return torch.cat([v, unit[:, None]], dim=1), torch.cat([values, values.new_zeros(1)])
 
 
 def _outside(v: Float[Tensor, "d r"], x: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
