@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from lens_steer.activations import LayerActivations
 from lens_steer.sites import Kind
@@ -66,3 +67,8 @@ def value(a: np.ndarray, matrix: np.ndarray, linear: np.ndarray, constant: float
 def symmetric(d: int, seed: int) -> np.ndarray:
     draw = np.random.default_rng(seed).normal(size=(d, d))
     return (draw + draw.T) / 2
+
+
+def logistic(C: float) -> LogisticRegression:
+    """To its optimum."""
+    return LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=500)
