@@ -5,9 +5,9 @@ elementwise, and of everything outside of them and of q only the length matters:
 and the number of steps, a flow costs two matrix products, into these coordinates and back.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -20,32 +20,35 @@ _BLOCK = 2**17  # numbers; measured best of 2**14 to 2**18 and all at once, d = 
 _IN_SPAN = 1e-10  # share of |q|, float64, below which q counts as lying among the eigenvectors
 
 
-class Frame(Protocol):
+Coordinates = Float[Tensor, "*rows m"]
+
+
+class Frame(ABC):
     """A barrier in coordinates of its own, in which lengths are those of the activations."""
 
-    def enter(self, x: Points) -> Points:
+    @abstractmethod
+    def enter(self, x: Points) -> Coordinates:
         """The coordinates of activations."""
-        ...
 
-    def leave(self, x: Points, start: Points, end: Points) -> Points:
+    @abstractmethod
+    def leave(self, x: Points, start: Coordinates, end: Coordinates) -> Points:
         """The activations moved as `start` to `end`; x, bit by bit, where these are equal."""
-        ...
 
+    @abstractmethod
     def slope(self, y: Points) -> Points:
         """What a flow follows: the gradient of h, up to a factor that depends on |y| alone."""
-        ...
 
+    @abstractmethod
     def grad(self, y: Points) -> Points:
         """The gradient of h, all of it."""
-        ...
 
+    @abstractmethod
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
         """The barrier."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Ambient:
+class Ambient(Frame):
     """The activations' own coordinates: right for every barrier.
 
     Attributes:
@@ -55,11 +58,11 @@ class Ambient:
     barrier: Barrier
     tangent: bool
 
-    def enter(self, x: Points) -> Points:
+    def enter(self, x: Points) -> Coordinates:
         """See `Frame`."""
         return x
 
-    def leave(self, x: Points, start: Points, end: Points) -> Points:
+    def leave(self, x: Points, start: Coordinates, end: Coordinates) -> Points:
         """See `Frame`."""
         del x, start
         return end
@@ -79,7 +82,7 @@ class Ambient:
 
 
 @dataclass(frozen=True, eq=False)
-class Principal:
+class Principal(Frame):
     """Eigenvectors of A, the part of q outside of them, and the length of what is left.
 
     Attributes:
@@ -110,7 +113,7 @@ class Principal:
             values, own = torch.cat([values, zero]), torch.cat([own, zero])
         return cls(v.to(like), values.to(like), own.to(like), float(barrier.constant))
 
-    def enter(self, x: Points) -> Points:
+    def enter(self, x: Points) -> Coordinates:
         """See `Frame`."""
         y = x @ self.basis
         if self._complete:
@@ -120,7 +123,7 @@ class Principal:
         left = (total - dot(y, y)).maximum(torch.finfo(x.dtype).eps * total).sqrt()
         return torch.cat([y, left], dim=-1)
 
-    def leave(self, x: Points, start: Points, end: Points) -> Points:
+    def leave(self, x: Points, start: Coordinates, end: Coordinates) -> Points:
         """See `Frame`."""
         if self._complete:
             return x + (end - start) @ self.basis.T
@@ -130,13 +133,13 @@ class Principal:
 
     def slope(self, y: Points) -> Points:
         """See `Frame`."""
-        size = size_of(y)
-        pull = torch.addcmul(y * self.eigenvalues, size, self.linear)
-        return torch.addcmul(pull, y, dot(pull, y) / size.square(), value=-1)
+        unit = y / size_of(y)
+        pull = torch.addcmul(self.linear, unit, self.eigenvalues)
+        return torch.addcmul(pull, unit, dot(pull, unit), value=-1)
 
     def grad(self, y: Points) -> Points:
         """See `Frame`."""
-        return self.slope(y) * (2 / size_of(y).square())
+        return self.slope(y) * (2 / size_of(y))
 
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
         """See `Frame`."""

@@ -12,6 +12,7 @@ Lengths = Float[Tensor, "*rows 1"]
 Slope = Callable[[Tensor], Tensor]
 
 EASY = 1e30  # of a row that was refused no step
+_PROGRESS = 0.25  # along the first slope; of a step on a great circle: less from 2.5 rad on
 # torch.where with a mask that is broadcast over the rows' entries takes ten times as long as a
 # product on the CPU, and three times as long on one number per row: hence floors and lerp.
 FLOOR = 1e-15  # its square is a float32 too
@@ -59,16 +60,23 @@ class State:
         return torch.minimum(length, self.size * self.ease)
 
     def tried(self, slope: Slope, trial: Points, length: Lengths) -> "tuple[State, Lengths]":
-        """The state after a step to `trial`, and 1 where that step was refused, else 0."""
-        g = slope(trial)
-        along = dot(g, self.g)
-        refused = (along < 0).to(g.dtype)
+        """The state after a step to `trial`, and 1 where that step was refused, else 0.
+
+        Args:
+            length: As the step was asked for, negative against the field.
+        """
+        g, way = slope(trial), length.sign() * (trial - self.x)
+        first, last = dot(way, self.g), dot(way, g)  # the slope along the way, at either end
+        whole = (length.abs() * self.size).clamp_min(FLOOR * FLOOR)
+        # Schemes of several slopes look beyond a maximum, and then go nowhere or back.
+        lost = ((first < _PROGRESS * whole) & (length != 0)).to(g.dtype)
+        refused = torch.maximum(lost, (last < 0).to(g.dtype))
+        share = (whole / (whole - last.clamp_max(0.0))).minimum(1 - lost / 2)
         kept = 1 - refused
-        ease = length * self.size / (self.size * self.size - along.clamp_max(0.0))
         state = State(
             torch.lerp(self.x, trial, kept),  # exactly one or the other
             torch.lerp(self.g, g, kept),
             torch.lerp(self.size, size_of(g), kept),
-            torch.lerp(self.ease, ease, refused),
+            torch.lerp(self.ease, length.abs() / self.size * share, refused),
         )
         return state, refused

@@ -1,10 +1,10 @@
 """Many steps: end points and whole trajectories.
 
 The unit field does not vanish at a maximum, so steps of fixed length would cross it again and
-again. A step after which the slope points backwards is therefore not taken: its row goes on by
-steps of at most |g| / k, with k the change of slope per length that the last refused step has
-shown. That is gradient ascent, which settles at the maximum; a row far from one keeps its full
-steps. Rows know nothing of each other, and no step waits for the device.
+again. A step after which the slope points back along it is therefore not taken: its row goes on
+by steps of at most |g| / k, with k the change of slope per length that this step has shown. That
+is gradient ascent, which settles at the maximum; a row far from one keeps its full steps. Rows
+know nothing of each other, and no step waits for the device.
 """
 
 from collections import deque
@@ -102,9 +102,8 @@ def _states(
     state = State.start(slope, x)
     yield state
     for i in range(steps):
-        own = state.allowed(part)
-        trial = integrator.step(slope, state, sign * own)
-        state, refused = state.tried(slope, trial, own)
+        own = sign * state.allowed(part)
+        state, refused = state.tried(slope, integrator.step(slope, state, own), own)
         if i == steps - 1:  # a row refused at the very end still goes to its maximum
             rest = sign * refused * state.allowed(part)
             end = integrator.step(slope, state, rest)
