@@ -39,7 +39,7 @@ def logistic_head(
         tolerance: Of the gradient; scikit-learn's.
 
     Raises:
-        ValueError: If C is not above 0, or it does not converge.
+        ValueError: If C is not above 0, it does not converge, or the classes do not differ.
     """
     import warnings
 
@@ -57,4 +57,8 @@ def logistic_head(
             raise ValueError(
                 f"the logistic regression did not converge at C = {C:g}: take a smaller C ({error})"
             ) from error
-    return Head(torch.from_numpy(model.coef_[0]).to(features), float(model.intercept_[0]))
+    weights = torch.from_numpy(model.coef_[0]).to(features)
+    # w = C sum (t - p) phi: below the rounding of that sum there is nothing.
+    if float(weights.abs().max()) <= 1e-12 * C * float(features.abs().sum(dim=0).max()):
+        raise ValueError("h is the same everywhere: both classes hold the same activations")
+    return Head(weights, float(model.intercept_[0]))

@@ -24,8 +24,8 @@ class CountSketch:
         coef0: Of the kernel.
     """
 
-    buckets: Int[Tensor, "2 d+1"]
-    signs: Float[Tensor, "2 d+1"]
+    buckets: Int[Tensor, "2 d_and_bias"]
+    signs: Float[Tensor, "2 d_and_bias"]
     n_components: int
     gamma: float | int
     coef0: float | int
