@@ -1,6 +1,7 @@
 """Is h a log-ratio of densities? Probabilities against shares, and what every log-ratio fulfils."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import log
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +66,12 @@ class CalibrationReport:
 
         Infinite where a threshold of h tells the classes apart without error.
         """
-        return self._cox()[0]
+        return self._cox[0]
 
     @property
     def intercept(self) -> Interval:
         """Cox's, nats: 0 is calibrated; NaN where the slope is infinite."""
-        return self._cox()[1]
+        return self._cox[1]
 
     @property
     def calibration_error(self) -> Interval:
@@ -150,6 +151,7 @@ class CalibrationReport:
     def _labels(self) -> Float[np.ndarray, " n"]:
         return self.sample.desired.double().numpy()
 
+    @cached_property
     def _cox(self) -> tuple[Interval, Interval]:
         logits, y = (self.h + self.log_odds).numpy(), self.sample.desired.numpy()
         own = cox(logits, y, np.ones((1, len(y))))[0]
@@ -213,9 +215,11 @@ class CalibrationPair:
                 ylabel="share desired (95 % intervals)", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
             )
             left.legend(loc="upper left", fontsize=7)
-            right.set_xticks([0, 1, 2], ["E-[e^h]", "E+[e^-h]", "slope"])
+            slope = "slope" if np.isfinite(self.raw.slope.mean) else "slope (infinite)"
+            right.set_xticks([0, 1, 2], ["E-[e^h]", "E+[e^-h]", slope])
             right.axhline(1.0, color="0.6", lw=0.8)
-            right.set(yscale="log", ylabel="1 if h is the log-ratio (95 % intervals)")
+            right.set(ylabel="1 if h is the log-ratio (95 % intervals)")
+            _decades(right)
             why = f"; no scale: {self.why.split(':')[0]}" if self.why else ""
             figure.suptitle(f"{self.raw.sample}{why}", fontsize=9)
         return figure
@@ -288,3 +292,22 @@ def _draw_moments(
         axes.errorbar([place + shift], [each.mean], yerr=ends, fmt="o", color=colour, capsize=2)
     axes.plot([], [], "o", color=colour, label=name)
     axes.legend(loc="best", fontsize=7, title=f"E+[h] - log E-[e^h] = {report.divergence} nats")
+
+
+def _decades(axes: Any) -> None:
+    """A logarithmic axis around 1 that holds at least a decade, with labels that can be read."""
+    axes.set(yscale="log", xlim=(-0.5, 2.5))
+    low, high = axes.get_ylim()
+    low, high = min(low, 0.3), max(high, 3.0)
+    most = int(np.ceil(np.log10(high / low) / 6))
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    ticks = [
+        step * 10.0**power
+        for power in range(first, last + 1)
+        for step in ((1, 3) if most == 1 else (1,))
+        if power % most == 0
+    ]
+    axes.set_yticks([tick for tick in ticks if low <= tick <= high])
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.set(ylim=(low, high))

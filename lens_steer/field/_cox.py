@@ -17,10 +17,22 @@ def cox(
     infinite (negative if they are the wrong way round) and the intercept NaN; both are NaN where a
     class has no weight. (Cox 1958.)
     """
-    return np.array([_one(logits[w > 0], desired[w > 0], w[w > 0]) for w in weights])
+    everything = np.ones(len(logits))
+    start = _one(logits, desired, everything, (0.0, 0.0))
+    if not np.isfinite(start).all():
+        start = 0.0, 0.0
+    parts = (w > 0 for w in weights)
+    return np.array(
+        [
+            _one(logits[own], desired[own], w[own], start)
+            for own, w in zip(parts, weights, strict=True)
+        ]
+    )
 
 
-def _one(x: np.ndarray, desired: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+def _one(
+    x: np.ndarray, desired: np.ndarray, weights: np.ndarray, start: tuple[float, float]
+) -> tuple[float, float]:
     if desired.all() or not desired.any() or x.min() == x.max():
         return float("nan"), float("nan")
     if x[desired].min() >= x[~desired].max():
@@ -28,13 +40,16 @@ def _one(x: np.ndarray, desired: np.ndarray, weights: np.ndarray) -> tuple[float
     if x[desired].max() <= x[~desired].min():
         return -float("inf"), float("nan")
     centre, width = x.mean(), x.std()
-    slope, intercept = _newton((x - centre) / width, desired.astype(float), weights)
+    at = np.array([start[0] * width, start[1] + start[0] * centre])
+    slope, intercept = _newton((x - centre) / width, desired.astype(float), weights, at)
     return slope / width, intercept - slope * centre / width
 
 
-def _newton(z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+def _newton(
+    z: np.ndarray, y: np.ndarray, weights: np.ndarray, at: np.ndarray
+) -> tuple[float, float]:
     """The loss is convex: a full step where it lowers the loss, else a half, and so on."""
-    design, at = np.stack([z, np.ones_like(z)], axis=1), np.zeros(2)
+    design = np.stack([z, np.ones_like(z)], axis=1)
 
     def loss(point: np.ndarray) -> float:
         logit = design @ point

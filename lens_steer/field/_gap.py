@@ -110,7 +110,7 @@ class GapReport:
                     band(place, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
             axes[0].set_ylim(bottom=0.0)
-            axes[1].set_ylim(top=1.005)
+            axes[1].ticklabel_format(useOffset=False)
             axes[0].legend(loc="best", fontsize=7)
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure

@@ -94,7 +94,7 @@ class RiseReport:
         """Median and quartiles of h, and the share that has come to h >= 0."""
         from lens_steer.figures import canvas
 
-        with canvas(1, 2, width=8.4, height=3.4) as (figure, (left, right)):
+        with canvas(1, 2, width=8.4, height=3.7) as (figure, (left, right)):
             for side in sides(self.sample):
                 low, middle, high = zip(
                     *(self._quartiles(i, side) for i in range(len(self.angles))), strict=True
@@ -108,8 +108,9 @@ class RiseReport:
             left.axhline(self.desired_median, color="C0", ls=":", lw=1.0, label=label)
             left.axhline(0.0, color="0.6", lw=0.8)
             left.set(xlabel="arc length / |a| (rad)", ylabel="h (nats): median, quartiles")
-            left.legend(loc="best", fontsize=7)
             self._draw_shares(right)
+            for axes in (left, right):
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7)
             figure.suptitle(str(self.sample), fontsize=9)
         return figure
 
@@ -123,7 +124,6 @@ class RiseReport:
         band(axes, self.angles.tolist(), stopped, "0.4", "stopped at a maximum")
         axes.set(ylim=(-0.03, 1.03), xlabel="arc length / |a| (rad)")
         axes.set(ylabel="share of undesired starts (95 % intervals)")
-        axes.legend(loc="best", fontsize=7)
 
     def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
         at = torch.tensor([0.25, 0.5, 0.75], dtype=torch.double)

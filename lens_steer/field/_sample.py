@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer.activations import LayerActivations
 from lens_steer.intervals import Interval, Resampling, interval, of_share
 
-_RESAMPLES = 1000  # of statistics that are no means
+_RESAMPLES = 500  # of statistics that are no means
 
 
 @dataclass(frozen=True, eq=False)

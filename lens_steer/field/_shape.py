@@ -97,7 +97,8 @@ class ShapeReport:
 
         classes = {"desired": self.sample.desired.numpy(), "group": map(str, self.sample.groups)}
         return pd.DataFrame(
-            classes | {name: getattr(self, name).numpy() for name in ("alignment", "tangent", "curved")}
+            classes
+            | {name: getattr(self, name).numpy() for name in ("alignment", "tangent", "curved")}
         )
 
     def rank_table(self) -> "pd.DataFrame":
@@ -125,13 +126,7 @@ class ShapeReport:
             axes[0, 0].legend(loc="best", fontsize=7)
             self._draw_spectrum(axes[1, 0])
             axes[1, 2].set_visible(False)
-            table: Any = self.rank_table()
-            found = [self.sample.interval(row) for row in self.fidelity]
-            band(axes[1, 1], list(self.ranks), found, "C2", "fidelity of the field")
-            axes[1, 1].plot(table["rank"], table["cumulative"], "k:", label="share of sum |l|")
-            axes[1, 1].set_xscale("symlog", linthresh=1)
-            axes[1, 1].set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")
-            axes[1, 1].legend(loc="best", fontsize=7)
+            self._draw_ranks(axes[1, 1])
             figure.suptitle(str(self.sample), fontsize=9)
         return figure
 
@@ -141,7 +136,17 @@ class ShapeReport:
         for side, among in sides(self.sample).items():
             own = values[among & ~values.isnan()].numpy()
             axes.hist(own, bins=edges, color=COLOURS[side], alpha=0.5, label=side)
-        axes.set_title(f"mean {mean}")
+        axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")
+
+    def _draw_ranks(self, axes: Any) -> None:
+        table: Any = self.rank_table()
+        places = list(range(len(self.ranks)))
+        found = [self.sample.interval(row) for row in self.fidelity]
+        band(axes, places, found, "C2", "cosine with the whole field")
+        axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
+        axes.set_xticks(places, [str(rank) for rank in self.ranks])
+        axes.set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")
+        axes.legend(loc="best", fontsize=7)
 
     def _draw_spectrum(self, axes: Any) -> None:
         axes.plot(range(1, len(self.spectrum) + 1), self.spectrum, ".", color="C2", ms=3)
