@@ -16,9 +16,20 @@ from torch import Tensor
 import lens_steer.field
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, FourierBarrier, LinearBarrier, PolynomialBarrier
-from lens_steer.field import CalibrationPair, CalibrationReport, FieldReport, Sample, trace
+from lens_steer.field import (
+    CalibrationPair,
+    CalibrationReport,
+    CrowdingReport,
+    FieldReport,
+    GapReport,
+    RiseReport,
+    Sample,
+    ShapeReport,
+    trace,
+)
 from lens_steer.field._cox import cox
 from lens_steer.field._crowding import effective_rank, mean_cosine
+from lens_steer.field._walks import Walks
 from lens_steer.sites import Kind
 from tests.barrier_samples import drawn_barrier, drawn_rows, field_of
 from tests.oracles_barriers import directions, planted, symmetric
@@ -59,6 +70,19 @@ def flowed(barrier: PolynomialBarrier, x: Tensor, angle: float) -> Tensor:
     return torch.tensor(np.array(ends))
 
 
+def rise_of(barrier: Barrier, held: LayerActivations, angle: float) -> RiseReport:
+    walks = Walks.along(barrier, stacked(held), angle)
+    return RiseReport.measure(barrier, walks, Sample.of(held, None, 0))
+
+
+def gap_of(barrier: Barrier, held: LayerActivations, angle: float) -> GapReport:
+    return GapReport.measure(Walks.along(barrier, stacked(held), angle), Sample.of(held, None, 0))
+
+
+def shape_of(barrier: PolynomialBarrier, held: LayerActivations) -> ShapeReport:
+    return ShapeReport.measure(barrier, stacked(held), Sample.of(held, None, 0))
+
+
 def linear_form(q: Tensor, c: float = 0.0) -> PolynomialBarrier:
     """h = 2 q . x + c."""
     return PolynomialBarrier.of_quadratic(torch.zeros(len(q), len(q)).double(), q, c)
@@ -79,7 +103,7 @@ def test_h_rises_as_along_a_great_circle() -> None:
     start = torch.linspace(0.3, 2.9, 9).double()
     x = towards(Q, start)
     barrier = linear_form(Q, -0.4)
-    found = trace(barrier, sides(x[:4], x[4:]), 1.0).rise
+    found = rise_of(barrier, sides(x[:4], x[4:]), 1.0)
     left = (start - found.angles[:, None]).clamp_min(0.0)  # at the maximum it stops
     torch.testing.assert_close(found.h, 2 * Q.norm() * left.cos() - 0.4, atol=1e-6, rtol=0)
     assert found.supremum == pytest.approx(2 * float(Q.norm()) - 0.4)
@@ -89,7 +113,7 @@ def test_h_rises_as_along_a_great_circle() -> None:
 def test_entry_and_arrival_have_a_closed_form() -> None:
     start = torch.linspace(0.3, 2.9, 9).double()
     x, c = towards(Q, start), -0.4
-    found = trace(linear_form(Q, c), sides(x[:4], x[4:]), 1.0).rise
+    found = rise_of(linear_form(Q, c), sides(x[:4], x[4:]), 1.0)
     boundary = float(np.arccos(-c / (2 * float(Q.norm()))))
     expected = (start - boundary).clamp_min(0.0)
     expected = torch.where(expected > 1.0, inf, expected)
@@ -102,7 +126,7 @@ def test_entry_and_arrival_have_a_closed_form() -> None:
 
 
 def test_the_sum_is_out_of_reach_of_a_barrier_that_is_negative_everywhere() -> None:
-    found = trace(linear_form(Q, -9.0), rows(), 0.7).rise
+    found = rise_of(linear_form(Q, -9.0), rows(), 0.7)
     assert found.supremum is not None
     assert found.supremum < 0
     assert found.never.mean == 1.0
@@ -123,7 +147,7 @@ def test_h_never_falls_and_stays_below_its_supremum(bent: FieldReport) -> None:
     "barrier", [linear_form(Q, 0.3), LinearBarrier(Q, -0.2)], ids=["on the sphere", "probe"]
 )
 def test_one_step_of_a_linear_barrier_is_the_flow(barrier: Barrier) -> None:
-    found = trace(barrier, rows(), 0.35).gap
+    found = gap_of(barrier, rows(), 0.35)
     assert float(found.gap.max()) < ROUNDING
     assert float(found.cosine.min()) > 1 - ROUNDING
     assert float(found.lost.abs().max()) < 1e-7
@@ -134,10 +158,11 @@ def test_one_step_of_a_linear_barrier_is_the_flow(barrier: Barrier) -> None:
 
 def test_the_gap_is_that_of_a_rotation_by_hand() -> None:
     barrier, x, angle = drawn_barrier(D, D), stacked(rows())[:12], 0.3
-    report = trace(barrier, sides(x[:5], x[5:]), angle)
-    there = report.rise.arrival.isinf()  # of the others scipy would never come to an end
+    held = sides(x[:5], x[5:])
+    rise, gap = rise_of(barrier, held, angle), gap_of(barrier, held, angle)
+    there = rise.arrival.isinf()  # of the others scipy would never come to an end
     assert int(there.sum()) > 8
-    end, gap, own = flowed(barrier, x[there], angle), report.gap, x[there]
+    end, own = flowed(barrier, x[there], angle), x[there]
     size = own.norm(dim=-1, keepdim=True)
     one = own * np.cos(angle) + size * barrier.field(own) * np.sin(angle)
     expected = (end - one).norm(dim=-1) / (angle * size[:, 0])
@@ -146,7 +171,7 @@ def test_the_gap_is_that_of_a_rotation_by_hand() -> None:
     torch.testing.assert_close(gap.cosine[-1, there], cosine, atol=1e-5, rtol=0)
     lost = barrier.h(end) - barrier.h(one)
     torch.testing.assert_close(gap.lost[-1, there], lost, atol=1e-5, rtol=0)
-    torch.testing.assert_close(report.rise.h[-1, there], barrier.h(end), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rise.h[-1, there], barrier.h(end), atol=1e-5, rtol=0)
 
 
 def test_angles_between_states_are_interpolated(bent: FieldReport) -> None:
@@ -164,8 +189,7 @@ def test_angles_between_states_are_interpolated(bent: FieldReport) -> None:
 
 
 def test_no_curvature_is_all_linear() -> None:
-    found = trace(linear_form(Q), rows(), 0.3).shape
-    assert found is not None
+    found = shape_of(linear_form(Q), rows())
     torch.testing.assert_close(found.alignment, torch.ones(54).double())
     torch.testing.assert_close(found.tangent, torch.ones(54).double())
     torch.testing.assert_close(found.curved, torch.zeros(54).double(), atol=ROUNDING, rtol=0)
@@ -176,8 +200,7 @@ def test_no_curvature_is_all_linear() -> None:
 def test_no_linear_part_is_all_curved() -> None:
     a = torch.from_numpy(symmetric(D, 3))
     barrier = PolynomialBarrier.of_quadratic(a, torch.zeros(D).double())
-    found = trace(barrier, rows(), 0.3).shape
-    assert found is not None
+    found = shape_of(barrier, rows())
     assert bool(found.alignment.isnan().all())
     assert isnan(found.linearity.mean)
     torch.testing.assert_close(found.curved, torch.ones(54).double())
@@ -210,9 +233,7 @@ def test_adding_the_identity_to_the_matrix_changes_nothing() -> None:
     a, q = torch.from_numpy(symmetric(D, 3)), Q
     one = PolynomialBarrier.of_quadratic(a, q, 0.5)
     other = PolynomialBarrier.of_quadratic(a + 7 * torch.eye(D).double(), q, -6.5)
-    first, second = (trace(barrier, rows(), 0.3).shape for barrier in (one, other))
-    assert first is not None
-    assert second is not None
+    first, second = (shape_of(barrier, rows()) for barrier in (one, other))
     for name in ("alignment", "tangent", "curved", "spectrum", "fidelity"):
         torch.testing.assert_close(getattr(first, name), getattr(second, name))
 
@@ -221,8 +242,7 @@ def test_as_many_directions_as_were_planted() -> None:
     basis = torch.linalg.qr(drawn_rows(16, 3)).Q
     a = (basis * torch.tensor([5.0, -4.0, 3.0]).double()) @ basis.T
     barrier = PolynomialBarrier.of_quadratic(a, 0.1 * drawn_rows(16, norm=1.0))
-    shape = trace(barrier, rows(d=16), 0.2).shape
-    assert shape is not None
+    shape = shape_of(barrier, rows(d=16))
     assert shape.ranks == (0, 1, 2, 4, 8, 16)
     assert shape.rank_for(0.9999) == 4.0
     assert float(shape.cumulative[2]) == pytest.approx(1.0)
@@ -393,7 +413,9 @@ def test_mean_cosine_is_that_of_all_pairs() -> None:
 
 
 def test_everything_ends_at_the_maximum() -> None:
-    found = trace(linear_form(Q), rows(), 2 * pi, training=rows(seed=9)).crowding
+    held = rows()
+    walks = Walks.along(linear_form(Q), stacked(held), 2 * pi)
+    found = CrowdingReport.measure(walks, Sample.of(held, None, 0), rows(seed=9))
     assert found.cosine[-1].mean == pytest.approx(1.0)
     assert found.cosine[0].mean < 0.5
     assert found.distance is not None
@@ -463,22 +485,22 @@ def test_groups_widen_what_copies_would_narrow() -> None:
     copies = sides(once.desired.repeat(9, 1), once.undesired.repeat(9, 1))
     groups = [*(list(range(10)) * 9), *(list(range(10, 18)) * 9)]
     barrier = drawn_barrier(D, D)
-    free = trace(barrier, copies, 0.4).shape
-    tied = trace(barrier, copies, 0.4, groups=groups)
-    alone = trace(barrier, once, 0.4).shape
-    assert free is not None
-    assert tied.shape is not None
-    assert alone is not None
-    widths = [s.linearity.high - s.linearity.low for s in (free, tied.shape, alone)]
+    free, alone = shape_of(barrier, copies), shape_of(barrier, once)
+    sample = Sample.of(copies, groups, 0)
+    tied = ShapeReport.measure(barrier, stacked(copies), sample)
+    widths = [s.linearity.high - s.linearity.low for s in (free, tied, alone)]
     assert widths[0] < 0.6 * widths[1]
     assert widths[1] == pytest.approx(widths[2], rel=0.2)
-    assert "18 groups" in str(tied)
+    assert "18 groups" in str(sample)
 
 
 @pytest.mark.parametrize("kind", ["probe", "fourier"])
 def test_other_barriers_lack_what_needs_a_quadratic_form(kind: str) -> None:
+    def few(activations: LayerActivations) -> FourierBarrier:
+        return FourierBarrier.fit(activations, n_components=64)
+
     data, held = planted(40, 30, d=D), planted(30, 24, d=D, seed=1)
-    fitted = {"probe": LinearBarrier.fit_means, "fourier": FourierBarrier.fit}[kind](data)
+    fitted = {"probe": LinearBarrier.fit_means, "fourier": few}[kind](data)
     found = trace(fitted, held, 0.3, training=data)
     assert found.shape is None
     assert found.rise.supremum is None

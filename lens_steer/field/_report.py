@@ -2,22 +2,22 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import isfinite, pi
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, PolynomialBarrier
 from lens_steer.field._calibration import CalibrationPair
 from lens_steer.field._convergence import ConvergenceReport
 from lens_steer.field._crowding import CrowdingReport
+from lens_steer.field._directions import DirectionsReport
 from lens_steer.field._gap import GapReport
 from lens_steer.field._rise import RiseReport
+from lens_steer.field._rows import check_angle, rows_of
 from lens_steer.field._sample import Sample
 from lens_steer.field._shape import ShapeReport
+from lens_steer.field._turning import TurningReport
 from lens_steer.field._walks import Walks
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class FieldReport:
         calibration: Is h a log-ratio of densities.
         crowding: Do rows crowd together, or leave the data.
         convergence: Which integrator, how many steps.
+        turning: How much the flow bends.
+        directions: Angles to CAA, a probe and RepE; None without training activations.
     """
 
     barrier: Barrier
@@ -49,6 +51,8 @@ class FieldReport:
     calibration: CalibrationPair
     crowding: CrowdingReport
     convergence: ConvergenceReport
+    turning: TurningReport
+    directions: DirectionsReport | None
 
     def __repr__(self) -> str:
         return f"FieldReport({self.barrier}, up to {self.angle:g} rad, {self.sample})"
@@ -57,10 +61,12 @@ class FieldReport:
         """All of them by name."""
         parts = {"rise": self.rise, "gap": self.gap, "calibration": self.calibration}
         parts |= {"crowding": self.crowding, "convergence": self.convergence}
+        parts |= {"turning": self.turning}
+        parts |= {} if self.directions is None else {"directions": self.directions}
         parts |= {} if self.shape is None else {"shape": self.shape}
         return {name: part.figure() for name, part in parts.items()}
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | int]:
         """One number for each question, with the ends of its interval.
 
         `gap`, `cosine` and `lost` are of the undesired starts at the largest angle; `linearity`,
@@ -74,10 +80,13 @@ class FieldReport:
         if self.calibration.scaled is not None:
             found |= {"scaled_log_loss": self.calibration.scaled.log_loss}
         found |= {"crowded_cosine": self.crowding.cosine[-1], "rank": self.crowding.rank[-1]}
+        found |= {"turning": self.sample.interval(self.turning.geodesic[0])}
+        if self.directions is not None:
+            found |= {f"to_{n}": self.directions.mean(n) for n in self.directions.names}
         if self.crowding.distance is not None:
             found |= {"distance": self.crowding.distance[-1]}
         up = int(self.sample.desired.sum())
-        row: dict[str, float] = {"desired": up, "undesired": len(self.sample) - up}
+        row: dict[str, float | int] = {"desired": up, "undesired": len(self.sample) - up}
         row |= {"seed": self.sample.seed, "angle": self.angle}
         row |= {"median_entry": self.rise.median_entry}
         for name, each in found.items():
@@ -102,7 +111,8 @@ def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
     Args:
         activations: Not those that the barrier was fitted on: nothing here could tell.
         angle: How far, in rad of arc length over |a|; above 0, at most 2 pi.
-        training: What the barrier was fitted on, for distances to it; None leaves these out.
+        training: What the barrier was fitted on, for distances to it and for directions
+            beside the field; None leaves these out.
         groups: A key for each row, the desired first: rows of one prompt or name belong together
             and are drawn together; None takes each row by itself.
         seed: Of intervals, and of the halves that h is scaled by.
@@ -114,39 +124,23 @@ def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
 
     Source: ODESteer (arXiv:2602.17560) for the field; the measurements are ours.
     """
-    if not (isfinite(angle) and 0 < angle <= 2 * pi):
-        raise ValueError(f"angle {angle}: expected above 0 and at most 2 pi rad")
+    far = check_angle(angle)
     sample = Sample.of(activations, groups, seed)
-    rows = _rows(barrier, activations)
+    rows = rows_of(barrier, activations)
     if training is not None:
-        _rows(barrier, training)
+        rows_of(barrier, training)
     exact = barrier.to(device=rows.device, dtype=torch.double)
-    walks = Walks.along(exact, rows, float(angle))
+    walks = Walks.along(exact, rows, far)
+    beside = training and DirectionsReport.measure(exact, rows, training, sample)
     quadratic = isinstance(exact, PolynomialBarrier)
     return FieldReport(
-        *(barrier, float(angle), sample),
+        *(barrier, far, sample),
         rise=RiseReport.measure(exact, walks, sample),
         gap=GapReport.measure(walks, sample),
         shape=ShapeReport.measure(exact, rows, sample) if quadratic else None,
         calibration=CalibrationPair.measure(exact, rows, sample),
         crowding=CrowdingReport.measure(walks, sample, training),
-        convergence=ConvergenceReport.measure(exact, rows, float(angle), sample),
+        turning=TurningReport.measure(exact, walks, sample),
+        directions=beside,
+        convergence=ConvergenceReport.measure(exact, rows, far, sample),
     )
-
-
-def _rows(barrier: Barrier, activations: LayerActivations) -> Float[Tensor, "n d"]:
-    """Both classes in float64, the desired first."""
-    own, got = (barrier.kind, barrier.layer), (activations.kind, activations.layer)
-    if own != got:
-        raise ValueError(
-            f"got activations of {got[0].value} {got[1]} for a barrier of {own[0].value} {own[1]}: "
-            "capture the same site"
-        )
-    shape = tuple(activations.desired.shape)
-    if len(shape) != 2 or shape[1] != barrier.width:
-        raise ValueError(f"got activations of shape {shape}: expected [n, {barrier.width}]")
-    rows = torch.cat([activations.desired, activations.undesired]).double()
-    zero = int((~rows.any(dim=-1)).sum())
-    if zero:
-        raise ValueError(f"{zero} of {len(rows)} activations are 0 and have no direction")
-    return rows
