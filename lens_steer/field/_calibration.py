@@ -217,6 +217,8 @@ class CalibrationPair:
             left.legend(loc="upper left", fontsize=7)
             slope = "slope" if np.isfinite(self.raw.slope.mean) else "slope (infinite)"
             right.set_xticks([0, 1, 2], ["E-[e^h]", "E+[e^-h]", slope])
+            title = f"as fitted, E+[h] - log E-[e^h] = {self.raw.divergence} nats"
+            right.legend(loc="best", fontsize=7, title=title)
             right.axhline(1.0, color="0.6", lw=0.8)
             right.set(ylabel="1 if h is the log-ratio (95 % intervals)")
             _decades(right)
@@ -291,7 +293,6 @@ def _draw_moments(
         ends = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar([place + shift], [each.mean], yerr=ends, fmt="o", color=colour, capsize=2)
     axes.plot([], [], "o", color=colour, label=name)
-    axes.legend(loc="best", fontsize=7, title=f"E+[h] - log E-[e^h] = {report.divergence} nats")
 
 
 def _decades(axes: Any) -> None:

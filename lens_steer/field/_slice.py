@@ -38,7 +38,7 @@ class SliceMap:
         near: Points no farther from the projected rows than 99 % of these are (Mahalanobis
             distance of their covariance in the plane).
         rows: Projected.
-        ways: Flows of a few undesired starts, projected.
+        ways: Flows of up to eight undesired starts, projected.
         sample: The rows.
     """
 
@@ -66,7 +66,8 @@ class SliceMap:
         up, down = held_out[sample.desired], held_out[~sample.desired]
         axes = _axes(up.mean(dim=0) - down.mean(dim=0), held_out - middle, second)
         rows = (held_out - middle) @ axes.T
-        walks = Walks.along(barrier, down[:_WAYS], angle)
+        few = torch.linspace(0, len(down) - 1, min(_WAYS, len(down))).round().long()
+        walks = Walks.along(barrier, down[few], angle)
         ways = [(walks.points(i) - middle) @ axes.T for i in range(len(walks.angles))]
         s, t = (_range(torch.cat([rows, *ways])[:, i]) for i in range(2))
         grid = torch.stack(torch.meshgrid(s, t, indexing="xy"), dim=-1)
