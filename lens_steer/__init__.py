@@ -12,6 +12,7 @@
 from lens_steer import attribution as attribution
 from lens_steer import linearity as linearity
 from lens_steer import organism as organism
+from lens_steer import tracking as tracking
 from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
 from lens_steer.activations import LayerActivations as LayerActivations
