@@ -21,6 +21,10 @@ from lens_steer.activations import readings as readings
 from lens_steer.artifacts import describe as describe
 from lens_steer.artifacts import load as load
 from lens_steer.artifacts import save as save
+from lens_steer.barriers import Barrier as Barrier
+from lens_steer.barriers import FourierBarrier as FourierBarrier
+from lens_steer.barriers import LinearBarrier as LinearBarrier
+from lens_steer.barriers import PolynomialBarrier as PolynomialBarrier
 from lens_steer.elements import ElementMask as ElementMask
 from lens_steer.elements import ElementScores as ElementScores
 from lens_steer.elements import masked as masked

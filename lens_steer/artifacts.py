@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
+from lens_steer.barriers import FourierBarrier, LinearBarrier, PolynomialBarrier
 from lens_steer.elements import ElementMask, ElementScores
 from lens_steer.evaluation import (
     CalibrationReport,
@@ -40,6 +41,7 @@ _TYPES: dict[str, type] = {
         *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
         *(LQR, JointLQR, OnlineLQR, LQRTracker, PID, Costs),
         *(ElementScores, ElementMask, LayerJacobians),
+        *(PolynomialBarrier, LinearBarrier, FourierBarrier),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
         *(CalibrationReport, DivergenceReport, ManifoldReport, PathSplitReport),
@@ -114,7 +116,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        # Copies lie where torch puts them, so that what is computed of them has the same last bit.
+        tensors = {name: tensor.clone() for name, tensor in found.items()}
         header = json.loads(metadata[_KEY])
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(
