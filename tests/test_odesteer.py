@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import lens_steer as ls
 from lens_steer.activations import LayerActivations
@@ -296,6 +297,24 @@ def test_a_hook_does_what_the_flow_does(model: Any) -> None:
         expected = method.flow(before)  # type: ignore[attr-defined]
         torch.testing.assert_close(after[batch.mask], expected[batch.mask], **FLOAT32)
         assert not torch.equal(after, before)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses whatever reads a number out of a tensor, for which a device would have to wait."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert "_local_scalar_dense" not in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_hook_waits_for_the_device(llama: Any) -> None:
+    x = drawn_rows(7, WIDTH).float()
+    for method in methods():
+        [edit] = method.edits(llama).values()
+        with NoWaiting():
+            edit(x)
+    with NoWaiting(), pytest.raises(AssertionError):
+        float(x.sum())
 
 
 def test_padding_caches_and_batches_change_nothing(model: Any) -> None:

@@ -66,9 +66,7 @@ def flow_speed(runs: int) -> str:
         ours = steering(ODESteer.of_length(barrier, T=LENGTH, steps=STEPS), x)
         default = steering(ODESteer(barrier, length=LENGTH, steps=STEPS), x)
 
-        def published(
-            x: Tensor = x, field: SketchedField = field, length: float = length
-        ) -> Tensor:
+        def published(x: Tensor = x, field: SketchedField = field) -> Tensor:
             for _ in range(STEPS):
                 x = x + LENGTH / STEPS * field(x)
             return x
