@@ -1,0 +1,116 @@
+"""Many steps: end points and whole trajectories.
+
+The unit field does not vanish at a maximum, so steps of fixed length would cross it again and
+again. A step after which the slope points back along it is therefore not taken: its row goes on
+by steps of at most |g| / k, with k the change of slope per length that this step has shown. That
+is gradient ascent, which settles at the maximum; a row far from one keeps its full steps. Rows
+know nothing of each other, and no step waits for the device.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.flows._integrators import Integrator
+from lens_steer.flows._state import EASY, Points, Slope, State
+
+
+@dataclass(frozen=True, eq=False)
+class Flowed:
+    """Where a flow leads.
+
+    Attributes:
+        points: The end of each row.
+        arrived: Rows that met a maximum of h (against the field: a minimum) within their length,
+            or a ridge narrower than a step; they have walked less than was asked.
+    """
+
+    points: Float[Tensor, "... d"]
+    arrived: Bool[Tensor, "..."]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A flow, state by state.
+
+    Attributes:
+        states: The start, then the state after each step.
+        arrived: As in `Flowed`.
+    """
+
+    states: Float[Tensor, "state ... d"]
+    arrived: Bool[Tensor, "..."]
+
+
+def flow(
+    slope: Slope,
+    x: Float[Tensor, "*rows d"],
+    length: Float[Tensor, "*rows"],
+    *,
+    steps: int,
+    integrator: Integrator,
+) -> Flowed:
+    """Follow the unit field of a slope for an arc length.
+
+    Args:
+        length: Of each row, in units of the activation; angle * |a| for an angle in rad. Negative
+            goes against the field; 0 gives the row back, bit by bit.
+        steps: Equal parts that the length is walked in.
+
+    Raises:
+        ValueError: If there is no step, or the lengths are not one per row.
+    """
+    [last] = deque(_states(slope, x, length, steps, integrator), maxlen=1)
+    return Flowed(last.x, _arrived(last))
+
+
+def trajectory(
+    slope: Slope,
+    x: Float[Tensor, "*rows d"],
+    length: Float[Tensor, "*rows"],
+    *,
+    steps: int,
+    integrator: Integrator,
+) -> Trajectory:
+    """`flow` with everything on the way; the last state is what `flow` gives.
+
+    Raises:
+        ValueError: As `flow`.
+    """
+    states = list(_states(slope, x, length, steps, integrator))
+    return Trajectory(torch.stack([state.x for state in states]), _arrived(states[-1]))
+
+
+def check_steps(steps: int) -> int:
+    """Raise a ValueError unless there is a step."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps {steps!r}: expected a whole number from 1 on")
+    return steps
+
+
+def _states(
+    slope: Slope, x: Points, length: Float[Tensor, "*rows"], steps: int, integrator: Integrator
+) -> Iterator[State]:
+    if length.shape != x.shape[:-1]:
+        shapes = f"{tuple(length.shape)} for activations of shape {tuple(x.shape)}"
+        raise ValueError(f"got lengths of shape {shapes}: expected one per row")
+    part, sign = length.abs().unsqueeze(-1) / check_steps(steps), length.sign().unsqueeze(-1)
+    state = State.start(slope, x)
+    yield state
+    for i in range(steps):
+        own = sign * state.allowed(part)
+        trial = integrator.step(slope, state, own)
+        state, refused = state.tried(slope, trial, own, straight=integrator.straight)
+        if i == steps - 1:  # a row refused at the very end still goes to its maximum
+            rest = sign * refused * state.allowed(part)
+            end = integrator.step(slope, state, rest)
+            state = State(end, state.g, state.size, state.ease)
+        yield state
+
+
+def _arrived(state: State) -> Bool[Tensor, "*rows"]:
+    return ((state.ease < EASY) | ~state.g.any(dim=-1, keepdim=True))[..., 0]
