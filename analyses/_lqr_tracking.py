@@ -32,7 +32,9 @@ def followed(case: Case, methods: dict[str, ls.Intervention]) -> tuple[Any, dict
     resid = case.inputs.activations("last")
     features = ls.Features.of(resid)
     wanted = features.setpoints(1.0, centred=True)
-    some, seed = case.test.first(TEXTS), case.terms.seed
+    seed = case.terms.seed
+    order = np.random.default_rng(seed).permutation(len(case.test.desired)).tolist()
+    some = _some(case.test, sorted(order[:TEXTS]))  # of every group
     how: dict[str, Any] = {"seed": seed, "progress": False}
     given = (some, features, wanted)
     reports: dict[str, TrackingReport] = {
