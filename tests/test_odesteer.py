@@ -1,6 +1,7 @@
 """Steering along barriers: knobs, targets, gates, pushes, and what a hook does in a model."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lens_steer as ls
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers import LinearBarrier, PolynomialBarrier
+from lens_steer.barriers import FourierBarrier, JointBarrier, LinearBarrier, PolynomialBarrier
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, flow
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base import Intervention
@@ -430,3 +431,29 @@ def test_what_is_given_is_left_as_it_was() -> None:
     for method in methods():
         method.flow(x)  # type: ignore[attr-defined]
         assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("number", range(len(methods())))
+def test_what_was_saved_comes_back_bit_by_bit(number: int, llama: Any, tmp_path: Path) -> None:
+    method = methods()[number]
+    ls.save(method, tmp_path / "method.safetensors")
+    again = ls.load(tmp_path / "method.safetensors", model=llama)
+    assert repr(again) == repr(method)
+    x = drawn_rows(5, WIDTH).float()
+    (ours,), (theirs,) = method.edits(llama).values(), again.edits(llama).values()
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_fitted_barriers_come_back_bit_by_bit(tmp_path: Path) -> None:
+    data = LayerActivations.from_tensors(drawn_rows(40, D).float() + 0.5, drawn_rows(30, D).float())
+    exact, probe = PolynomialBarrier.fit(data), LinearBarrier.fit(data)
+    barriers = [exact, probe, FourierBarrier.fit(data, n_components=50)]
+    barriers.append(PolynomialBarrier.fit_sketch(data, n_components=200))
+    barriers.append(JointBarrier.of(exact, probe, temperature=0.5))
+    x = drawn_rows(5, D, seed=3).float()
+    for barrier in barriers:
+        ls.save(barrier, tmp_path / "barrier.safetensors")
+        again = ls.load(tmp_path / "barrier.safetensors")
+        assert repr(again) == repr(barrier)
+        assert torch.equal(again.h(x), barrier.h(x))
+        assert torch.equal(again.grad(x), barrier.grad(x))
