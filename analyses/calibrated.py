@@ -50,21 +50,22 @@ def main(
     methods: Annotated[
         str | None, typer.Option(help="Names, with commas; the others are kept. All if not given.")
     ] = None,
+    pairs: Annotated[str, typer.Option(help="Sets, with commas; empty: all organism:*.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for calibrated.json.")] = Path("out/calibrated"),
     seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
 ) -> None:
     """Settings and strengths of every method at the same nats per token, for the demo."""
     model = ls.load_model("organism")
     terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
-    names = [f"organism:{behaviour}" for behaviour in organism.behaviours()]
-    kept = known(out / "calibrated.json", terms)
-    settings = {
-        name: kept.get(name, {}) | settings_of(model, name, terms, methods) for name in names
-    }
-    found = {"kl": KL, "terms": terms.decoding, "settings": settings}
+    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
-    write_whole(out / "calibrated.json", lambda place: place.write_text(text, encoding="utf-8"))
+    settings, text = known(out / "calibrated.json", terms), ""
+    for name in names:
+        found = settings_of(model, name, terms, methods)
+        settings[name] = settings.get(name, {}) | found
+        whole = {"kl": KL, "terms": terms.decoding, "settings": settings}
+        text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+        write_whole(out / "calibrated.json", lambda place, t=text: place.write_text(t, "utf-8"))
     typer.echo(text)
 
 
