@@ -41,12 +41,18 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     exec(seventh, names)
     assert float(capsys.readouterr().out) > 0
     if HAS_HOOKED:
-        from transformer_lens import HookedTransformer
+        with_a_model_of_the_users_own(second, names, monkeypatch)
 
-        own = names["ls"].load_model("organism", backend="hooked")
-        monkeypatch.setattr(
-            HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda _: own)
-        )
-        exec(second, names)
-        assert names["logits"].shape[0] == 1
-        assert names["model"] is own
+
+def with_a_model_of_the_users_own(
+    block: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformer_lens import HookedTransformer
+
+    own = names["ls"].load_model("organism", backend="hooked")
+    monkeypatch.setattr(
+        HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda _: own)
+    )
+    exec(block, names)
+    assert names["logits"].shape[0] == 1
+    assert names["model"] is own
