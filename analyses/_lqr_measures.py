@@ -13,7 +13,7 @@ from lens_steer.contenders import SHARES, Inputs, Setting
 from lens_steer.evaluation import Comparison, Judge, Terms, judge_of
 from lens_steer.intervals import interval, of_share
 
-LAMBDAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 4.0, 8.0)
+LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BY_LAMBDA = ("published", "centred", "tracker", "scalar gain")
 DEV = 48  # prompts
 

@@ -1,6 +1,7 @@
 """Calibrate every method to one cost on every behaviour of the embedded model, for the package.
 
 python -m analyses.calibrated --out lens_steer
+python -m analyses.calibrated --out lens_steer --methods LQR,ODESteer
 """
 
 import json
@@ -12,39 +13,59 @@ import typer
 import lens_steer as ls
 from lens_steer import organism
 from lens_steer.cli import run_command
-from lens_steer.contenders import CONTENDERS, KL, SHARES, Inputs, calibrated_best
+from lens_steer.contenders import KL, SHARES, Inputs, calibrated_best, contenders
 from lens_steer.evaluation import Terms
 from lens_steer.figures import write_whole
 
 DEV = 48  # prompts
 
 
-def settings_of(model: ls.SteerableModel, name: str, terms: Terms) -> dict[str, Any]:
-    """The setting of every method that does most on dev at that cost."""
+def settings_of(
+    model: ls.SteerableModel, name: str, terms: Terms, methods: str | None
+) -> dict[str, Any]:
+    """The setting of each of these methods that does most on dev at that cost."""
     train, dev, _ = ls.ContrastivePairs.load(name).split(*SHARES, seed=terms.seed)
     judge, inputs = organism.judge(name.partition(":")[2]), Inputs(model, train)
     return {
-        key: calibrated_best(contender, inputs, dev.first(DEV), judge, kl=KL, terms=terms)
-        for key, contender in CONTENDERS.items()
+        each.name: calibrated_best(each, inputs, dev.first(DEV), judge, kl=KL, terms=terms)
+        for each in contenders(methods)
     }
 
 
+def known(place: Path, terms: Terms) -> dict[str, Any]:
+    """What is in a file of the same terms; it stays, but for what is found anew.
+
+    Raises:
+        ValueError: If it was made on other terms.
+    """
+    if not place.is_file():
+        return {}
+    found = json.loads(place.read_text(encoding="utf-8"))
+    if (found["kl"], found["terms"]) != (KL, terms.decoding):
+        raise ValueError(f"{place} is of other terms: write to another folder, with all methods")
+    return found["settings"]
+
+
 def main(
+    methods: Annotated[
+        str | None, typer.Option(help="Names, with commas; the others are kept. All if not given.")
+    ] = None,
+    pairs: Annotated[str, typer.Option(help="Sets, with commas; empty: all organism:*.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for calibrated.json.")] = Path("out/calibrated"),
     seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
 ) -> None:
     """Settings and strengths of every method at the same nats per token, for the demo."""
     model = ls.load_model("organism")
     terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
-    names = [f"organism:{behaviour}" for behaviour in organism.behaviours()]
-    found = {
-        "kl": KL,
-        "terms": terms.decoding,
-        "settings": {name: settings_of(model, name, terms) for name in names},
-    }
+    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
-    write_whole(out / "calibrated.json", lambda place: place.write_text(text, encoding="utf-8"))
+    settings, text = known(out / "calibrated.json", terms), ""
+    for name in names:
+        found = settings_of(model, name, terms, methods)
+        settings[name] = settings.get(name, {}) | found
+        whole = {"kl": KL, "terms": terms.decoding, "settings": settings}
+        text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+        write_whole(out / "calibrated.json", lambda place, t=text: place.write_text(t, "utf-8"))
     typer.echo(text)
 
 

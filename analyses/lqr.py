@@ -62,7 +62,8 @@ def matched_figure(table: Any) -> Figure:
 def lambda_figure(table: Any) -> Figure:
     """Behaviour and cost against lambda, at strength 1."""
     names = list(dict.fromkeys(table["behaviour_set"]))
-    size: dict[str, Any] = {"width": 1.2 + 1.9 * len(names), "height": 4.2, "squeeze": False}
+    width = max(5.5, 1.2 + 1.9 * len(names))
+    size: dict[str, Any] = {"width": width, "height": 4.4, "squeeze": False}
     with canvas(2, len(names), sharex=True, sharey="row", **size) as (figure, grid):
         for column, name in zip(grid.T, names, strict=True):
             for i, law in enumerate(dict.fromkeys(table["law"])):
@@ -74,10 +75,11 @@ def lambda_figure(table: Any) -> Figure:
                 column[1].plot(x, own["kl"], "o-", ms=3, color=f"C{i}")
             column[0].set(title=name.partition(":")[2] or name)
             column[1].set(xlabel="$\\lambda$")
+            column[1].set_yscale("symlog", linthresh=0.1)
         grid[0, 0].set(ylabel="behaviour, %")
         grid[1, 0].set(ylabel="nats per token")
         lines = grid[0, 0].get_legend_handles_labels()
-        title = "strength 1, test prompts; bands 95 %; 1 is the desired mean, if centred"
+        title = "strength 1, test prompts; bands 95 %\n1 is the desired mean, if centred"
         figure.legend(*lines, loc="outside lower center", ncols=4, title=title)
     return figure
 
@@ -109,7 +111,7 @@ def main(  # noqa: PLR0913 - a command's options
     names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
-    terms = Terms(seed=seed, multiples=MULTIPLES, **texts)
+    terms = Terms(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
     origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)
     kept: dict[str, list[Any]] = {}

@@ -12,6 +12,7 @@
 from lens_steer import attribution as attribution
 from lens_steer import linearity as linearity
 from lens_steer import organism as organism
+from lens_steer import tracking as tracking
 from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
 from lens_steer.activations import LayerActivations as LayerActivations
@@ -20,6 +21,11 @@ from lens_steer.activations import readings as readings
 from lens_steer.artifacts import describe as describe
 from lens_steer.artifacts import load as load
 from lens_steer.artifacts import save as save
+from lens_steer.barriers import Barrier as Barrier
+from lens_steer.barriers import FourierBarrier as FourierBarrier
+from lens_steer.barriers import JointBarrier as JointBarrier
+from lens_steer.barriers import LinearBarrier as LinearBarrier
+from lens_steer.barriers import PolynomialBarrier as PolynomialBarrier
 from lens_steer.elements import ElementMask as ElementMask
 from lens_steer.elements import ElementScores as ElementScores
 from lens_steer.elements import masked as masked
@@ -56,6 +62,8 @@ from lens_steer.steering.lqr import LQR as LQR
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
 from lens_steer.steering.lqr import OnlineLQR as OnlineLQR
+from lens_steer.steering.odesteer import BarrierPush as BarrierPush
+from lens_steer.steering.odesteer import ODESteer as ODESteer
 from lens_steer.steering.pid import PID as PID
 from lens_steer.steering.preview import preview as preview
 from lens_steer.steering.sadi import SADI as SADI

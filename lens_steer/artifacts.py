@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
+from lens_steer.barriers import FourierBarrier, JointBarrier, LinearBarrier, PolynomialBarrier
 from lens_steer.elements import ElementMask, ElementScores
 from lens_steer.evaluation import (
     CalibrationReport,
@@ -22,6 +23,7 @@ from lens_steer.evaluation import (
     SteerabilityReport,
 )
 from lens_steer.figures import write_whole
+from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, Midpoint
 from lens_steer.jacobians import LayerJacobians
 from lens_steer.models import Fingerprint, SteerableModel
 from lens_steer.provenance import Provenance
@@ -29,6 +31,7 @@ from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import CAA, Additive, Random
 from lens_steer.steering.base import Intervention
 from lens_steer.steering.lqr import LQR, Costs, JointLQR, LQRTracker, OnlineLQR
+from lens_steer.steering.odesteer import BarrierPush, ODESteer, StepODESteer, TargetODESteer
 from lens_steer.steering.pid import PID
 from lens_steer.steering.sadi import SADI, FrozenSADI, SignedSADI
 
@@ -40,6 +43,9 @@ _TYPES: dict[str, type] = {
         *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
         *(LQR, JointLQR, OnlineLQR, LQRTracker, PID, Costs),
         *(ElementScores, ElementMask, LayerJacobians),
+        *(PolynomialBarrier, LinearBarrier, FourierBarrier, JointBarrier),
+        *(ODESteer, StepODESteer, TargetODESteer, BarrierPush),
+        *(Euler, Midpoint, RK4, GeodesicEuler, GeodesicMidpoint),
         *(Activations, LayerActivations, ContrastStats, Moments),
         *(Provenance, Fingerprint, Site, Kind),
         *(CalibrationReport, DivergenceReport, ManifoldReport, PathSplitReport),
@@ -114,7 +120,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        # Copies lie where torch puts them, so that what is computed of them has the same last bit.
+        tensors = {name: tensor.clone() for name, tensor in found.items()}
         header = json.loads(metadata[_KEY])
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(

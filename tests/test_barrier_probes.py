@@ -36,6 +36,25 @@ def test_the_probe_is_scikit_learns_on_scaled_activations() -> None:
     assert torch.equal(chosen.weight, LinearBarrier.fit(data, C=chosen.settings["C"]).weight)  # type: ignore[arg-type]
 
 
+def test_entries_of_very_different_sizes_do_not_stop_the_fit() -> None:
+    """Embeddings are such; scikit-learn's default solver gave up at C = 1000."""
+    data = planted(d=40)
+    sizes = torch.logspace(-3, 2, 40).double()
+    uneven = LayerActivations.from_tensors(data.desired * sizes, data.undesired * sizes)
+    barrier = LinearBarrier.fit(uneven, C=1000.0)
+    x, labels = stacked(uneven)
+    centre = x.mean(axis=0)
+    size = (x - centre).std()
+    logits = (
+        barrier.h(torch.from_numpy(x)).numpy()
+        + np.log(len(uneven.desired))
+        - np.log(len(uneven.undesired))
+    )
+    wrong = labels - 1 / (1 + np.exp(-logits))
+    slope = barrier.weight.numpy() * size - 1000.0 * wrong @ ((x - centre) / size)
+    assert np.abs(slope).max() < 1e-3 * 1000.0
+
+
 def test_a_probe_knows_no_units_and_no_offset() -> None:
     data = planted(d=D)
     moved = LayerActivations(50 * data.desired + 7, 50 * data.undesired + 7, 3, Kind.RESID)

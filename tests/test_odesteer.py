@@ -1,16 +1,18 @@
 """Steering along barriers: knobs, targets, gates, pushes, and what a hook does in a model."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import lens_steer as ls
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers import LinearBarrier, PolynomialBarrier
+from lens_steer.barriers import FourierBarrier, JointBarrier, LinearBarrier, PolynomialBarrier
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, flow
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base import Intervention
@@ -251,7 +253,7 @@ def test_bad_targets_are_refused(given: dict[str, Any]) -> None:
 
 def test_a_push_ends_at_the_margin_along_the_gradient_there() -> None:
     for rank in (0, 4, D):
-        barrier, x = drawn_barrier(D, rank), drawn_rows(40, D)
+        barrier, x = drawn_barrier(D, rank), drawn_rows(20, D)
         values = barrier.h(x)
         margin = float(values.quantile(0.5)) + 0.2
         method = BarrierPush(barrier, margin=margin)
@@ -264,7 +266,7 @@ def test_a_push_ends_at_the_margin_along_the_gradient_there() -> None:
         shorter = end.norm(dim=-1) / start.norm(dim=-1)
         torch.testing.assert_close(shorter, turn(end, start).cos(), rtol=0, atol=0.01)
         # No shorter way: not by the flow either, which ends at the same margin.
-        flown = ODESteer(barrier, angle=2.5, steps=50).to_target(h=margin)
+        flown = ODESteer(barrier, angle=2.5, steps=20).to_target(h=margin)
         reached = flown.reach(start).reached
         others = (flown.flow(start) - start).norm(dim=-1)
         assert bool(((end - start).norm(dim=-1) <= others + 1e-6)[reached].all())
@@ -298,6 +300,24 @@ def test_a_hook_does_what_the_flow_does(model: Any) -> None:
         assert not torch.equal(after, before)
 
 
+class NoWaiting(TorchDispatchMode):
+    """Refuses whatever reads a number out of a tensor, for which a device would have to wait."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert "_local_scalar_dense" not in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_hook_waits_for_the_device(llama: Any) -> None:
+    x = drawn_rows(7, WIDTH).float()
+    for method in methods():
+        [edit] = method.edits(llama).values()
+        with NoWaiting():
+            edit(x)
+    with NoWaiting(), pytest.raises(AssertionError):
+        float(x.sum())
+
+
 def test_padding_caches_and_batches_change_nothing(model: Any) -> None:
     method, rows = ODESteer(small(), angle=0.6), rows_of(model)
     found: list[list[Tensor]] = []
@@ -307,7 +327,7 @@ def test_padding_caches_and_batches_change_nothing(model: Any) -> None:
             logits = run(model, batch.tokens, batch.mask)
             found.append([logits[i, last] for i, last in enumerate(batch.last)])
         found.append([run(model, torch.tensor([row]), None)[0, -1] for row in rows])
-    prompts = [row[: len(row) // 2 + 1] for row in rows]
+    prompts = [row[:-2] for row in rows]
     cached: list[Tensor] = []
     for row, prompt in zip(rows, prompts, strict=True):
         with (
@@ -411,3 +431,29 @@ def test_what_is_given_is_left_as_it_was() -> None:
     for method in methods():
         method.flow(x)  # type: ignore[attr-defined]
         assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("number", range(len(methods())))
+def test_what_was_saved_comes_back_bit_by_bit(number: int, llama: Any, tmp_path: Path) -> None:
+    method = methods()[number]
+    ls.save(method, tmp_path / "method.safetensors")
+    again = ls.load(tmp_path / "method.safetensors", model=llama)
+    assert repr(again) == repr(method)
+    x = drawn_rows(5, WIDTH).float()
+    (ours,), (theirs,) = method.edits(llama).values(), again.edits(llama).values()
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_fitted_barriers_come_back_bit_by_bit(tmp_path: Path) -> None:
+    data = LayerActivations.from_tensors(drawn_rows(40, D).float() + 0.5, drawn_rows(30, D).float())
+    exact, probe = PolynomialBarrier.fit(data), LinearBarrier.fit(data)
+    barriers = [exact, probe, FourierBarrier.fit(data, n_components=50)]
+    barriers.append(PolynomialBarrier.fit_sketch(data, n_components=200))
+    barriers.append(JointBarrier.of(exact, probe, temperature=0.5))
+    x = drawn_rows(5, D, seed=3).float()
+    for barrier in barriers:
+        ls.save(barrier, tmp_path / "barrier.safetensors")
+        again = ls.load(tmp_path / "barrier.safetensors")
+        assert repr(again) == repr(barrier)
+        assert torch.equal(again.h(x), barrier.h(x))
+        assert torch.equal(again.grad(x), barrier.grad(x))

@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, third, fourth, fifth = BLOCKS
+    first, second, third, fourth, fifth, sixth, seventh = BLOCKS
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(first, names)
@@ -35,13 +35,24 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     exec(fifth, names)
     assert names["report"].window(0.5) == (1, 2, 3, 4)
     assert (tmp_path / "jacobians.safetensors").is_file()
+    exec(sixth, names)
+    assert len(names["loops"]) == 2
+    capsys.readouterr()
+    exec(seventh, names)
+    assert float(capsys.readouterr().out) > 0
     if HAS_HOOKED:
-        from transformer_lens import HookedTransformer
+        with_a_model_of_the_users_own(second, names, monkeypatch)
 
-        own = names["ls"].load_model("organism", backend="hooked")
-        monkeypatch.setattr(
-            HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda _: own)
-        )
-        exec(second, names)
-        assert names["logits"].shape[0] == 1
-        assert names["model"] is own
+
+def with_a_model_of_the_users_own(
+    block: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformer_lens import HookedTransformer
+
+    own = names["ls"].load_model("organism", backend="hooked")
+    monkeypatch.setattr(
+        HookedTransformer, "from_pretrained_no_processing", staticmethod(lambda _: own)
+    )
+    exec(block, names)
+    assert names["logits"].shape[0] == 1
+    assert names["model"] is own

@@ -2,6 +2,7 @@
 
 from lens_steer.barriers._barrier import Barrier as Barrier
 from lens_steer.barriers._fourier import FourierBarrier as FourierBarrier
+from lens_steer.barriers._joint import JointBarrier as JointBarrier
 from lens_steer.barriers._linear import LinearBarrier as LinearBarrier
 from lens_steer.barriers._polynomial import PolynomialBarrier as PolynomialBarrier
 from lens_steer.barriers._sketch import CountSketch as CountSketch

@@ -47,7 +47,9 @@ class Barrier(ABC):
                 raise ValueError(f"{name} is not finite")
 
     def __repr__(self) -> str:
-        how = "".join(f", {k} {v:.4g}" for k, v in self.settings.items() if not isinstance(v, str))
+        how = "".join(
+            f", {k} {v:.4g}" for k, v in sorted(self.settings.items()) if not isinstance(v, str)
+        )
         return f"{type(self).__name__}(d = {self.width}, {self.kind.value} {self.layer}{how})"
 
     @property

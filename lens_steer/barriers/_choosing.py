@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -88,9 +89,12 @@ def chosen_cost(
     desired: Bool[Tensor, " n"],
     C: float | int | None,
     folds: Folds,
-    tolerance: float,
+    **how: Any,
 ) -> dict[str, float | int]:
     """`C` of a logistic head, one of COSTS if None; of equal losses the smaller.
+
+    Args:
+        how: Of `logistic_head`.
 
     Raises:
         ValueError: As `chosen`.
@@ -101,7 +105,7 @@ def chosen_cost(
     for train, held_out in folds.of(desired):
         signs = torch.where(desired[held_out], 1.0, -1.0).to(features)
         for cost in COSTS:
-            head = logistic_head(features[train], desired[train], cost, tolerance=tolerance)
+            head = logistic_head(features[train], desired[train], cost, **how)
             logits = features[held_out] @ head.weights + head.intercept
             totals[cost] += _log_loss(signs, logits)
     best = min(COSTS, key=lambda cost: totals[cost])

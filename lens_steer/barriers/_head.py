@@ -29,6 +29,7 @@ def logistic_head(
     C: float | int,
     *,
     tolerance: float = 1e-4,
+    solver: str = "lbfgs",
 ) -> Head:
     """L2-penalised, with an unpenalised intercept.
 
@@ -37,6 +38,8 @@ def logistic_head(
         desired: Labels.
         C: > 0, weight of the log-losses; 1 is scikit-learn's.
         tolerance: Of the gradient; scikit-learn's.
+        solver: scikit-learn's: `newton-cholesky` ends where lbfgs does not (large C, entries of
+            very different sizes), but takes a matrix of all features.
 
     Raises:
         ValueError: If C is not above 0, it does not converge, or the classes do not differ.
@@ -48,7 +51,7 @@ def logistic_head(
 
     if not 0 < C < float("inf"):
         raise ValueError(f"C = {C!r}: expected a finite number above 0; 1 is scikit-learn's")
-    model: Any = LogisticRegression(C=float(C), max_iter=_STEPS, tol=tolerance)
+    model: Any = LogisticRegression(C=float(C), max_iter=_STEPS, tol=tolerance, solver=solver)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:

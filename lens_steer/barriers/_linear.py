@@ -14,7 +14,8 @@ from lens_steer.barriers._choosing import Folds, chosen_cost
 from lens_steer.barriers._head import logistic_head
 from lens_steer.barriers._rows import Rows
 
-_TOLERANCE = 1e-6  # of scikit-learn's gradient: its own 1e-4 is seen in the direction
+# scikit-learn's own tolerance of 1e-4 is seen in the direction.
+_HOW: Any = {"tolerance": 1e-6, "solver": "newton-cholesky"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,8 +66,8 @@ class LinearBarrier(Barrier):
         if size == 0:
             raise ValueError("all activations are the same: nothing tells the classes apart")
         inputs = (rows.values - centre) / size
-        settings = chosen_cost(inputs, rows.desired, C, Folds(folds, seed), _TOLERANCE)
-        head = logistic_head(inputs, rows.desired, settings["C"], tolerance=_TOLERANCE)
+        settings = chosen_cost(inputs, rows.desired, C, Folds(folds, seed), **_HOW)
+        head = logistic_head(inputs, rows.desired, settings["C"], **_HOW)
         weight = head.weights / size
         bias = head.intercept - float(weight @ centre) - rows.log_prior
         return cls(weight.to(rows.dtype), bias, **rows.origin(settings))

@@ -149,7 +149,8 @@ class PolynomialBarrier(Barrier):
     def _of_form(
         cls, form: Form, dtype: torch.dtype, origin: dict[str, Any]
     ) -> "PolynomialBarrier":
-        basis, values, linear = (x.to(dtype) for x in (form.basis, form.eigenvalues, form.linear))
+        parts = (form.basis, form.eigenvalues, form.linear)
+        basis, values, linear = (x.to(dtype).contiguous() for x in parts)
         return cls(basis, values, linear, form.constant, **origin)
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from lens_steer.activations import Activations, ReadPosition, capture
 from lens_steer.attribution import contrast
+from lens_steer.barriers import PolynomialBarrier
 from lens_steer.elements import ElementScores
 from lens_steer.jacobians import LayerJacobians, linearize
 from lens_steer.models import SteerableModel
@@ -35,6 +36,7 @@ class Inputs:
     _known: dict[Any, Activations] = field(default_factory=dict, init=False, repr=False)
     _scores: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
     _jacobians: dict[bool, LayerJacobians] = field(default_factory=dict, init=False, repr=False)
+    _barriers: dict[Any, PolynomialBarrier] = field(default_factory=dict, init=False, repr=False)
 
     def activations(self, read: ReadPosition, kind: str = "resid") -> Activations:
         """Of the training pairs, at every layer.
@@ -70,6 +72,17 @@ class Inputs:
             known = linearize(self.model, some, dense=dense, progress=False)
             self._jacobians[dense] = known
         return known
+
+    def barrier(self, read: ReadPosition, layer: int) -> PolynomialBarrier:
+        """Of the residual stream at one layer, cross-validated.
+
+        Raises:
+            ValueError: As `PolynomialBarrier.fit`.
+        """
+        if (read, layer) not in self._barriers:
+            own = self.activations(read).at(layer)
+            self._barriers[read, layer] = PolynomialBarrier.fit(own)
+        return self._barriers[read, layer]
 
 
 class Contender(ABC):

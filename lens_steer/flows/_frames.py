@@ -151,11 +151,15 @@ class Principal(Frame):
         return self.basis.shape[1] == len(self.eigenvalues)
 
 
-# Measured (fp32, one thread, 10 Euler steps, CPU ms; the barrier's own gradient / this / this
-# with all d eigenvectors):
-# FRAMES_TABLE
-# So eigenvectors that a barrier does not have are never made up, and its own gradient is taken only
-# where there are no eigenvectors.
+# Measured on a busy machine (CPU ms of 10 Euler steps, fp32, one thread): by the barrier's own
+# gradient / here / here with all d eigenvectors though the rank is less.
+#   d     rank   1 row              32 rows            1024 rows
+#   256     16   4.9 / 2.7 / 3.4    5.5 / 3.3 / 3.7     55 / 8.5 / 34
+#   256    256   5.5 / 3.0 / 2.4    5.6 / 2.3 / 2.0     84 / 28 / 27
+#   1024    16   2.9 / 2.3 / 2.7    8.4 / 3.1 / 8.1    180 / 8.6 / 181
+#   1024    64   5.6 / 2.6 / 2.5    8.1 / 2.8 / 5.6    210 / 14 / 153
+#   1024  1024    10 / 2.8 / 2.8     40 / 7.2 / 6.8    983 / 183 / 178
+# So these coordinates are taken whatever the rank, and never more of them than the rank asks for.
 def frame_of(barrier: Barrier, like: Tensor, *, tangent: bool) -> Frame:
     """The fastest exact coordinates for a flow, in the device and dtype of `like`.
 

@@ -21,10 +21,12 @@ class Integrator(ABC):
     Attributes:
         order: The error of a whole flow falls with this power of the step.
         geodesic: Whether it moves along great circles about the origin, at constant |a|.
+        straight: Whether a step is a multiple of the slope at its beginning.
     """
 
     order: ClassVar[int]
     geodesic: ClassVar[bool] = False
+    straight: ClassVar[bool] = False
 
     @abstractmethod
     def step(self, slope: Slope, at: State, length: Lengths) -> Points:
@@ -39,7 +41,7 @@ class Integrator(ABC):
 class Euler(Integrator):
     """x + s v(x); |a|^2 grows by s^2 in a field that is tangent to the sphere. The paper's."""
 
-    order = 1
+    order, straight = 1, True
 
     def step(self, slope: Slope, at: State, length: Lengths) -> Points:
         """See `Integrator`."""

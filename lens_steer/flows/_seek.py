@@ -67,7 +67,8 @@ def seek(  # noqa: PLR0913 - a flow and what ends it
         crossed = ~reached & (after >= 0)
         last, high = torch.where(crossed, part, last), torch.where(crossed, after, high)
         reached = reached | crossed
-        tried, refused = state.tried(slope, torch.where(reached, state.x, trial), part)
+        kept = torch.where(reached, state.x, trial)
+        tried, refused = state.tried(slope, kept, part * ~reached, straight=integrator.straight)
         low = torch.where(reached | (refused > 0), low, after)
         walked = walked + part * ~reached * (1 - refused)
         state = tried

@@ -59,24 +59,34 @@ class State:
         """The length, or as much of it as does not cross a maximum that was met."""
         return torch.minimum(length, self.size * self.ease)
 
-    def tried(self, slope: Slope, trial: Points, length: Lengths) -> "tuple[State, Lengths]":
+    def tried(
+        self, slope: Slope, trial: Points, length: Lengths, *, straight: bool
+    ) -> "tuple[State, Lengths]":
         """The state after a step to `trial`, and 1 where that step was refused, else 0.
 
         Args:
             length: As the step was asked for, negative against the field.
+            straight: Whether it went along the slope at its beginning.
         """
-        g, way = slope(trial), length.sign() * (trial - self.x)
-        first, last = dot(way, self.g), dot(way, g)  # the slope along the way, at either end
+        g, pace = slope(trial), length.abs() / self.size
         whole = (length.abs() * self.size).clamp_min(FLOOR * FLOOR)
-        # Schemes of several slopes look beyond a maximum, and then go nowhere or back.
-        lost = ((first < _PROGRESS * whole) & (length != 0)).to(g.dtype)
-        refused = torch.maximum(lost, (last < 0).to(g.dtype))
-        share = (whole / (whole - last.clamp_max(0.0))).minimum(1 - lost / 2)
+        end = pace * dot(self.g, g) if straight else self._end(g, trial - self.x, whole, length)
+        refused = (end < 0).to(g.dtype)
+        share = whole / (whole - end.clamp_max(0.0))  # to where the slope along the way is 0
         kept = 1 - refused
         state = State(
             torch.lerp(self.x, trial, kept),  # exactly one or the other
             torch.lerp(self.g, g, kept),
             torch.lerp(self.size, size_of(g), kept),
-            torch.lerp(self.ease, length.abs() / self.size * share, refused),
+            torch.lerp(self.ease, pace * share, refused),
         )
         return state, refused
+
+    def _end(self, g: Points, way: Points, whole: Lengths, length: Lengths) -> Lengths:
+        """The slope at a way's end, times the way; below 0 if the way itself is no good.
+
+        Schemes of several slopes look beyond a maximum, and then go nowhere or back.
+        """
+        sign = length.sign()
+        lost = (sign * dot(way, self.g) < _PROGRESS * whole) & (length != 0)
+        return sign * dot(way, g) - 2 * whole * lost

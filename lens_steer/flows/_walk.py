@@ -103,7 +103,8 @@ def _states(
     yield state
     for i in range(steps):
         own = sign * state.allowed(part)
-        state, refused = state.tried(slope, integrator.step(slope, state, own), own)
+        trial = integrator.step(slope, state, own)
+        state, refused = state.tried(slope, trial, own, straight=integrator.straight)
         if i == steps - 1:  # a row refused at the very end still goes to its maximum
             rest = sign * refused * state.allowed(part)
             end = integrator.step(slope, state, rest)

@@ -27,6 +27,7 @@ from lens_steer.steering.base import Sampling, continuations_of_each, prompt_row
 from lens_steer.steering.sadi._grid import PUBLISHED
 from lens_steer.tokens import Encoded, encode
 from tests.benchmarks.jacobians import jacobian_speed
+from tests.benchmarks.odesteer import fit_speed, flow_speed
 from tests.benchmarks.regulators import gains_speed, regulated_generation_speed
 from tests.benchmarks.timing import interleaved, ratio
 from tests.conftest import tokenizer_of
@@ -228,6 +229,18 @@ def regulated_generation(runs: int, backend: str) -> str:
     return regulated_generation_speed(llama(256, 8, backend), runs)
 
 
+def flows(runs: int, backend: str) -> str:
+    """Flows along barriers, against FFTs of a sketch in every step."""
+    del backend
+    return flow_speed(runs)
+
+
+def barrier_fit(runs: int, backend: str) -> str:
+    """Fitting a barrier with the exact kernel, against a sketch."""
+    del backend
+    return fit_speed(runs)
+
+
 def import_speed(runs: int, backend: str) -> str:
     """Importing lens_steer after torch, against importing torch."""
     del backend
@@ -298,9 +311,10 @@ def main() -> None:
         *(trial_speed, sweep_speed, grid_speed),
         *(jacobians_of_a_block, regulator_gains, regulated_generation),
     )
-    for measure in (*measures, import_speed, streaming_memory):
+    no_model = (flows, barrier_fit, import_speed)
+    for measure in (*measures, *no_model, streaming_memory):
         chosen = [options.backend] if options.backend else backends
-        for backend in chosen[:1] if measure is import_speed else chosen:
+        for backend in chosen[:1] if measure in no_model else chosen:
             found = measure(options.runs, backend)
             line = f"{measure.__name__:18} {backend:7} {installed:6} {found}\n"
             sys.stdout.write(line)

@@ -12,7 +12,7 @@ from lens_steer.barriers import PolynomialBarrier
 from lens_steer.steering.odesteer import ODESteer
 from tests.benchmarks.timing import interleaved, ratio
 
-COMPONENTS, STEPS, GAMMA, COEF0 = 8000, 10, 0.1, 1.0
+COMPONENTS, STEPS, LENGTH, GAMMA, COEF0 = 8000, 10, 5.0, 0.1, 1.0
 
 
 class SketchedField:
@@ -60,18 +60,18 @@ def flow_speed(runs: int) -> str:
     """Ten Euler steps in float32: FFTs in every step, against the eigenvectors of the same h."""
     found = []
     for d, batch in ((256, 1024), (1024, 32)):
-        field, length = SketchedField(d, seed=0), 5.0
+        field = SketchedField(d, seed=0)
         x = torch.randn(batch, d, generator=torch.Generator().manual_seed(1))
         barrier = field.barrier(d).to(dtype=torch.float32)
-        ours = steering(ODESteer.of_length(barrier, T=length, steps=STEPS), x)
-        default = steering(ODESteer(barrier, length=length, steps=STEPS), x)
+        ours = steering(ODESteer.of_length(barrier, T=LENGTH, steps=STEPS), x)
+        default = steering(ODESteer(barrier, length=LENGTH, steps=STEPS), x)
 
-        def published(x: Tensor = x, field: SketchedField = field, length: float = length) -> Tensor:
+        def published(x: Tensor = x, field: SketchedField = field) -> Tensor:
             for _ in range(STEPS):
-                x = x + length / STEPS * field(x)
+                x = x + LENGTH / STEPS * field(x)
             return x
 
-        gap = float((ours() - published()).norm(dim=-1).max() / length)
+        gap = float((ours() - published()).norm(dim=-1).max() / LENGTH)
         clock = time.process_time
         slow, fast, geodesic = interleaved(max(1, runs // 5), published, ours, default, clock=clock)
         found.append(

@@ -21,9 +21,10 @@ class BarrierPush(Guided):
 
     Where h >= margin nothing is done, bit by bit. One push u = (margin - h) g / |g|^2 along the
     gradient g misses the margin, so pushes are repeated from where the last one led, each beside
-    a slide along the level set back towards a; the last ones are pushes alone, which settle h. Far
-    below a margin near sup h it ends before the slides have settled: at the margin, by a somewhat
-    longer way. Where h knows directions alone, the end is shorter than a, |a| times the cosine of
+    a slide along the level set back towards a; the last ones are pushes alone, which settle h. For
+    a margin near sup h the slides may not have settled by then, and u is longer than it need be;
+    and an activation that climbs a lower maximum of h stays below the margin: look at h of
+    `flow(x)`. Where h knows directions alone, the end is shorter than a, |a| times the cosine of
     the turn; `ODESteer.to_target` keeps |a|.
 
     Attributes:
