@@ -18,7 +18,9 @@ def sides(sample: Sample) -> dict[str, Bool[Tensor, " n"]]:
     return {"undesired": ~sample.desired, "desired": sample.desired}
 
 
-def band(axes: Any, x: Sequence[float], found: Sequence[Interval], colour: str, label: str) -> None:
+def band(
+    axes: Any, x: Sequence[float | int], found: Sequence[Interval], colour: str, label: str
+) -> None:
     """A line through means, its 95 % intervals as a band."""
     low, mean, high = (
         np.array([getattr(each, end) for each in found]) for end in ("low", "mean", "high")
