@@ -23,9 +23,11 @@ from lens_steer.field import (
     DirectionsReport,
     FieldReport,
     GapReport,
+    Reading,
     RiseReport,
     Sample,
     ShapeReport,
+    StabilityReport,
     TurningReport,
     slice_map,
     trace,
@@ -591,6 +593,51 @@ def test_a_slice_says_when_the_field_leaves_it() -> None:
     assert {"s", "t", "h", "share", "near"} <= set(inside.table().columns)
     with pytest.raises(ValueError, match="take another"):
         slice_map(away, held, 0.2, second=2 * mean)
+
+
+# ---- seeds ----
+
+
+def test_stability_is_the_cosine_of_fields() -> None:
+    held, exact = rows(), drawn_barrier(D, D)
+    some = {40: [drawn_barrier(D, D, seed=i) for i in (1, 2, 3)], 8: [exact, exact, exact]}
+    found, x = StabilityReport.measure(exact, some, held), stacked(held)
+    assert found.sizes == (8, 40)
+    torch.testing.assert_close(found.between[0], torch.ones(54).double())
+    torch.testing.assert_close(found.exact[0], torch.ones(54).double())
+    one, two, three, whole = (each.field(x).numpy() for each in (*some[40], exact))
+    pairs = np.mean([(u * v).sum(axis=1) for u, v in ((one, two), (one, three), (two, three))], 0)
+    np.testing.assert_allclose(found.between[1], pairs)
+    with_exact = np.mean([(u * whole).sum(axis=1) for u in (one, two, three)], 0)
+    np.testing.assert_allclose(found.exact[1], with_exact)
+    assert isinstance(found.figure(), Figure)
+    table: Any = found.table()
+    assert table["hashes"].tolist() == [3, 3]
+    with pytest.raises(ValueError, match="at least 2"):
+        StabilityReport.measure(exact, {8: [exact]}, held)
+
+
+# ---- reading ----
+
+
+def test_planted_directions_are_read_as_their_tokens() -> None:
+    values = torch.tensor([5.0, 0.0, 0.0, 0.0, -3.0, 0.0]).double()
+    barrier = PolynomialBarrier.of_quadratic(torch.diag(values), 2 * torch.eye(D).double()[2])
+    unembedding = torch.cat([torch.eye(D), -torch.eye(D)], dim=1)
+    found = Reading.of(barrier, unembedding, directions=1, tokens=1)
+    assert found.names == ("q", "eigenvector +1", "eigenvector -1")
+    assert found.values.tolist() == pytest.approx([2.0, 5.0, -3.0])
+    ends = [{int(up), int(down)} for up, down in zip(found.raised, found.lowered, strict=True)]
+    assert ends == [{2, 8}, {0, 6}, {4, 10}]
+    assert int(found.raised[0, 0]) == 2
+    torch.testing.assert_close(found.logits.abs(), torch.ones(3, 2).double())
+    table: Any = found.table([f"t{i}" for i in range(12)])
+    assert table["raised"][0] == "t2"
+    assert table["lowered"][0] == "t8"
+    with pytest.raises(ValueError, match="expected one width"):
+        Reading.of(barrier, unembedding[:5], directions=1, tokens=1)
+    with pytest.raises(ValueError, match="at most so many tokens"):
+        Reading.of(barrier, unembedding, directions=1, tokens=13)
 
 
 # ---- convergence ----

@@ -11,6 +11,7 @@ from lens_steer.field._convergence import ConvergenceReport as ConvergenceReport
 from lens_steer.field._crowding import CrowdingReport as CrowdingReport
 from lens_steer.field._directions import DirectionsReport as DirectionsReport
 from lens_steer.field._gap import GapReport as GapReport
+from lens_steer.field._reading import Reading as Reading
 from lens_steer.field._report import FieldReport as FieldReport
 from lens_steer.field._report import trace as trace
 from lens_steer.field._rise import RiseReport as RiseReport
@@ -18,4 +19,5 @@ from lens_steer.field._sample import Sample as Sample
 from lens_steer.field._shape import ShapeReport as ShapeReport
 from lens_steer.field._slice import SliceMap as SliceMap
 from lens_steer.field._slice import slice_map as slice_map
+from lens_steer.field._stability import StabilityReport as StabilityReport
 from lens_steer.field._turning import TurningReport as TurningReport

@@ -205,7 +205,7 @@ class CalibrationPair:
         """Reliability of either; moments and divergence with their intervals."""
         from lens_steer.figures import canvas
 
-        with canvas(1, 2, width=8.4, height=3.7) as (figure, (left, right)):
+        with canvas(1, 2, width=8.4, height=4.0) as (figure, (left, right)):
             left.plot([0, 1], [0, 1], color="0.6", lw=0.8)
             for i, (name, report) in enumerate(self._reports()):
                 _draw_bins(left, report, f"C{2 * i + 1}", name)
@@ -214,14 +214,13 @@ class CalibrationPair:
             left.set(
                 ylabel="share desired (95 % intervals)", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
             )
-            left.legend(loc="upper left", fontsize=7)
-            slope = "slope" if np.isfinite(self.raw.slope.mean) else "slope (infinite)"
-            right.set_xticks([0, 1, 2], ["E-[e^h]", "E+[e^-h]", slope])
-            title = f"as fitted, E+[h] - log E-[e^h] = {self.raw.divergence} nats"
-            right.legend(loc="best", fontsize=7, title=title)
+            right.set_xticks([0, 1], ["E-[e^h]", "E+[e^-h]"])
             right.axhline(1.0, color="0.6", lw=0.8)
             right.set(ylabel="1 if h is the log-ratio (95 % intervals)")
+            right.set_title(f"as fitted, E+[h] - log E-[e^h] = {self.raw.divergence} nats")
             _decades(right)
+            for place in (left, right):
+                place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7)
             why = f"; no scale: {self.why.split(':')[0]}" if self.why else ""
             figure.suptitle(f"{self.raw.sample}{why}", fontsize=9)
         return figure
@@ -286,18 +285,15 @@ def _draw_bins(axes: Any, report: CalibrationReport, colour: str, name: str) -> 
 def _draw_moments(
     axes: Any, report: CalibrationReport, colour: str, name: str, shift: float
 ) -> None:
-    kept = [report.undesired_moment, report.desired_moment, report.slope]
-    for place, each in enumerate(kept):
-        if not np.isfinite([each.mean, each.low, each.high]).all():
-            continue
+    for place, each in enumerate((report.undesired_moment, report.desired_moment)):
         ends = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar([place + shift], [each.mean], yerr=ends, fmt="o", color=colour, capsize=2)
-    axes.plot([], [], "o", color=colour, label=name)
+    axes.plot([], [], "o", color=colour, label=f"{name}: calibration slope {report.slope}")
 
 
 def _decades(axes: Any) -> None:
     """A logarithmic axis around 1 that holds at least a decade, with labels that can be read."""
-    axes.set(yscale="log", xlim=(-0.5, 2.5))
+    axes.set(yscale="log", xlim=(-0.5, 1.5))
     low, high = axes.get_ylim()
     low, high = min(low, 0.3), max(high, 3.0)
     most = int(np.ceil(np.log10(high / low) / 6))
