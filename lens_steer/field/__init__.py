@@ -5,7 +5,6 @@ one step, the field's shape, the calibration of h, crowding, what steps cost, an
 it. `slice_map` draws h on a plane.
 """
 
-from lens_steer.field._calibration import CalibrationPair as CalibrationPair
 from lens_steer.field._calibration import CalibrationReport as CalibrationReport
 from lens_steer.field._convergence import ConvergenceReport as ConvergenceReport
 from lens_steer.field._crowding import CrowdingReport as CrowdingReport
@@ -16,6 +15,7 @@ from lens_steer.field._report import FieldReport as FieldReport
 from lens_steer.field._report import trace as trace
 from lens_steer.field._rise import RiseReport as RiseReport
 from lens_steer.field._sample import Sample as Sample
+from lens_steer.field._scaling import CalibrationPair as CalibrationPair
 from lens_steer.field._shape import ShapeReport as ShapeReport
 from lens_steer.field._slice import SliceMap as SliceMap
 from lens_steer.field._slice import slice_map as slice_map

@@ -8,7 +8,6 @@ import torch
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.field._calibration import CalibrationPair
 from lens_steer.field._convergence import ConvergenceReport
 from lens_steer.field._crowding import CrowdingReport
 from lens_steer.field._directions import DirectionsReport
@@ -16,6 +15,7 @@ from lens_steer.field._gap import GapReport
 from lens_steer.field._rise import RiseReport
 from lens_steer.field._rows import check_angle, rows_of
 from lens_steer.field._sample import Sample
+from lens_steer.field._scaling import CalibrationPair
 from lens_steer.field._shape import ShapeReport
 from lens_steer.field._turning import TurningReport
 from lens_steer.field._walks import Walks

@@ -94,6 +94,8 @@ class StabilityReport:
                 found = [self.sample.interval(row) for row in part]
                 band(axes, self.sizes, found, f"C{i}", label)
             axes.set(xscale="log", xlabel="components of the sketch")
+            axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
+            axes.minorticks_off()
             axes.set(ylabel="cosine of two fields (95 % intervals)")
             axes.set_title(f"{self.hashes} hash seeds; {self.sample}")
             axes.legend(loc="best", fontsize=7)
