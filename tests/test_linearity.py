@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import lens_steer as ls
+from lens_steer.intervals import over_texts
 from lens_steer.jacobians import BlockMaps
 from lens_steer.linearity import ErrorCurves, LinearityReport, LogitReport
 from lens_steer.linearity._curves import PREDICTORS
-from lens_steer.linearity._means import over_texts, skill
+from lens_steer.linearity._means import skill
 from lens_steer.linearity._persistence import WAYS
 from lens_steer.linearity._probe import DIRECTIONS, Probe
 from lens_steer.linearity._subspaces import PARTS

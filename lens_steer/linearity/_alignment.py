@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
-from lens_steer.intervals import Interval, interval
+from lens_steer.intervals import Interval, band, interval
 from lens_steer.jacobians import BlockMaps, Texts
-from lens_steer.linearity._drawing import a_few, band
+from lens_steer.linearity._drawing import a_few
 from lens_steer.linearity._subspaces import PARTS, Factors
 from lens_steer.models import SteerableModel
 

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.intervals import Interval
-from lens_steer.linearity._drawing import COLOURS, band, known_layers
-from lens_steer.linearity._means import crossing, over_texts, skill
+from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.linearity._drawing import COLOURS, known_layers
+from lens_steer.linearity._means import crossing, skill
 from lens_steer.linearity._probe import DIRECTIONS, Probe
 
 if TYPE_CHECKING:

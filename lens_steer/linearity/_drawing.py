@@ -1,13 +1,8 @@
-"""Lines with their intervals, in colours that mean the same in every figure."""
-
-from collections.abc import Sequence
-from typing import Any
+"""Colours that mean the same in every figure, and the layers that there is room for."""
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
-
-from lens_steer.intervals import Interval
 
 COLOURS = {
     "own": "C0",
@@ -16,17 +11,6 @@ COLOURS = {
     "shuffled": "C3",
     "random": "C2",
 }
-
-
-def band(
-    axes: Any, x: Sequence[float | int], found: Sequence[Interval], colour: str, label: str
-) -> None:
-    """A line through means, its 95 % intervals as a band."""
-    low, mean, high = (
-        np.array([getattr(each, end) for each in found]) for end in ("low", "mean", "high")
-    )
-    axes.plot(x, mean, "o-", color=colour, label=label, lw=1.2, ms=3)
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
 
 
 def known_layers(values: Float[Tensor, " layer"], most: int) -> list[int]:

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.intervals import Interval
-from lens_steer.linearity._drawing import band, known_layers
-from lens_steer.linearity._means import crossing, over_texts
+from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.linearity._drawing import known_layers
+from lens_steer.linearity._means import crossing
 from lens_steer.linearity._probe import Probe
 
 if TYPE_CHECKING:

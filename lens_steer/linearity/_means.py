@@ -1,4 +1,4 @@
-"""Means over the texts for which there is a value."""
+"""What predictions know, and where an error passes a level."""
 
 from collections.abc import Hashable, Sequence
 
@@ -6,16 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.intervals import Interval, by_group, interval, ratio_interval
-
-NONE = Interval(float("nan"), float("nan"), float("nan"))
-
-
-def over_texts(values: Float[Tensor, " text"], groups: Sequence[Hashable], seed: int) -> Interval:
-    """Mean and interval over groups; NaN, if every text's value is."""
-    there = ~values.isnan()
-    known = [group for group, here in zip(groups, there.tolist(), strict=True) if here]
-    return interval(values[there], known, seed=seed) if known else NONE
+from lens_steer.intervals import NONE, Interval, by_group, ratio_interval
 
 
 def skill(

@@ -9,9 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from lens_steer.intervals import Interval
-from lens_steer.linearity._drawing import COLOURS, band
-from lens_steer.linearity._means import over_texts
+from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.linearity._drawing import COLOURS
 from lens_steer.linearity._probe import Probe
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lens_steer.intervals import Interval
-from lens_steer.linearity._drawing import band
+from lens_steer.intervals import Interval, band
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.features import Features
-from lens_steer.intervals import Interval, by_group, ratio_interval
-from lens_steer.jacobians._rows import Texts
-from lens_steer.linearity._drawing import band
-from lens_steer.linearity._means import NONE
+from lens_steer.intervals import NONE, Interval, band, by_group, ratio_interval
+from lens_steer.jacobians import Texts
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.sites import Site
 from lens_steer.steering.base import Intervention, Scope

@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
 from lens_steer.features import Features
-from lens_steer.jacobians._rows import Texts
+from lens_steer.jacobians import Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.steering.base import Intervention, Sampling
 from lens_steer.tracking._passages import Passage, in_batches, in_order

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.features import Features
-from lens_steer.intervals import Interval
-from lens_steer.linearity._means import NONE, over_texts
+from lens_steer.intervals import NONE, Interval, over_texts
 from lens_steer.tracking._figures import draw_layers, draw_tokens
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
-from lens_steer.jacobians._rows import Texts
+from lens_steer.jacobians import Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.steering.base import Intervention
 from lens_steer.tracking._passages import in_batches, in_order
