@@ -10,10 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
-from lens_steer.field._drawing import band
 from lens_steer.field._sample import Sample
 from lens_steer.field._walks import Walks
-from lens_steer.intervals import Interval
+from lens_steer.intervals import Interval, band
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from lens_steer.field._drawing import COLOURS, band, sides
+from lens_steer.field._drawing import COLOURS, sides
 from lens_steer.field._sample import Sample
 from lens_steer.field._walks import Walks
 from lens_steer.flows import GeodesicEuler, State
-from lens_steer.intervals import Interval
+from lens_steer.intervals import Interval, band
 
 if TYPE_CHECKING:
     import pandas as pd

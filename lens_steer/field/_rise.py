@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.field._drawing import COLOURS, band, sides
+from lens_steer.field._drawing import COLOURS, sides
 from lens_steer.field._sample import Sample
 from lens_steer.field._walks import STATES, Walks
 from lens_steer.flows import GeodesicMidpoint, seek
-from lens_steer.intervals import Interval
+from lens_steer.intervals import Interval, band
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
-from lens_steer.intervals import Interval, Resampling, interval, of_share
+from lens_steer.intervals import Interval, Resampling, of_share, over_texts
 
 _RESAMPLES = 500  # of statistics that are no means
 
@@ -62,10 +62,8 @@ class Sample:
         Args:
             among: The rows to take; None takes all.
         """
-        kept = ~values.isnan() if among is None else among & ~values.isnan()
-        if not bool(kept.any()):
-            return Interval(float("nan"), float("nan"), float("nan"))
-        return interval(values[kept], self._keys(kept), seed=self.seed)
+        kept = torch.ones(len(self), dtype=torch.bool) if among is None else among
+        return over_texts(values[kept], self._keys(kept), self.seed)
 
     def share(self, flags: Bool[Tensor, " n"], among: Bool[Tensor, " n"] | None = None) -> Interval:
         """Of the rows that are flagged."""

@@ -12,9 +12,9 @@ from torch.nn.functional import cosine_similarity
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import PolynomialBarrier
-from lens_steer.field._drawing import band
 from lens_steer.field._rows import rows_of
 from lens_steer.field._sample import Sample
+from lens_steer.intervals import band
 
 if TYPE_CHECKING:
     import pandas as pd

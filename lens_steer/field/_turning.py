@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers import Barrier
-from lens_steer.field._drawing import COLOURS, band, sides
+from lens_steer.field._drawing import COLOURS, sides
 from lens_steer.field._sample import Sample
 from lens_steer.field._walks import Walks
 from lens_steer.flows import dot, size_of
+from lens_steer.intervals import band
 
 if TYPE_CHECKING:
     import pandas as pd
