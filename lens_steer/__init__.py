@@ -10,6 +10,7 @@
 """
 
 from lens_steer import attribution as attribution
+from lens_steer import field as field
 from lens_steer import linearity as linearity
 from lens_steer import organism as organism
 from lens_steer import tracking as tracking

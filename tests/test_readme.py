@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, third, fourth, fifth, sixth, seventh = BLOCKS
+    first, second, third, fourth, fifth, sixth, seventh, eighth = BLOCKS
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(first, names)
@@ -40,6 +40,7 @@ def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
     capsys.readouterr()
     exec(seventh, names)
     assert float(capsys.readouterr().out) > 0
+    exec(eighth, names)
     if HAS_HOOKED:
         with_a_model_of_the_users_own(second, names, monkeypatch)
 
