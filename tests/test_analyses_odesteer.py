@@ -18,8 +18,8 @@ def spread(count: int) -> ls.ContrastivePairs:
     """Prompts of all listeners."""
     pairs = ls.ContrastivePairs.load("organism:polarity")
     kept = range(0, len(pairs), len(pairs) // count)
-    sides = (tuple(side[i] for i in kept) for side in (pairs.desired, pairs.undesired))
-    return ls.ContrastivePairs(*sides, name="spread")
+    desired, undesired = (tuple(s[i] for i in kept) for s in (pairs.desired, pairs.undesired))
+    return ls.ContrastivePairs(desired, undesired, name="spread")
 
 
 def test_each_prompt_is_steered_by_the_vector_of_its_listener(embedded: Any) -> None:
@@ -30,7 +30,7 @@ def test_each_prompt_is_steered_by_the_vector_of_its_listener(embedded: Any) -> 
     pairs = spread(12)
     methods = [alone[0], None, both, alone[1]]
     found = ls.evaluate_each(embedded, pairs, methods, judge=None, seed=0, max_new_tokens=12)
-    named = [{*prompt.replace(".", " ").split()} & set(LISTENERS) for prompt in pairs.prompts]
+    named = [{*str(prompt).replace(".", " ").split()} & set(LISTENERS) for prompt in pairs.prompts]
     sides = [LISTENERS[name] for [name] in map(tuple, named)]
     assert 0 < sum(sides) < len(sides)
     assert found[0].texts != found[3].texts
