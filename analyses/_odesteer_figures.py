@@ -10,7 +10,7 @@ ORDER = (
     *("unsteered", "random", "best of n", "CAA", "two CAA, told which", "linear probe"),
     *("published sketch", "one step", "ODESteer"),
 )
-_SCORES = {"behaviour": "behaviour, %", "kl": "nats per token", "failed": "ill-formed texts, %"}
+_SCORES = {"behaviour": "behaviour, %", "kl": "nats per token", "failed": "empty or ill-formed, %"}
 _PAIRS = {
     "change": "behaviour, points, at the cost on test",
     "at_0.1": "behaviour, points, at 0.1 nats per token",
@@ -73,10 +73,11 @@ def angle_figure(table: Any) -> Figure:
             column[0].set(title=_short(name))
             column[1].set_yscale("symlog", linthresh=0.01)
             column[-1].set(xlabel="angle, rad")
+        grid[-1, 0].set_ylim(-0.5, max(5.0, 110 * float(table["failed"].max())))
         for place, label in zip(grid[:, 0], _SCORES.values(), strict=True):
             place.set(ylabel=label)
         lines = grid[0, 0].get_legend_handles_labels()
-        title = "each at its own layer, test prompts; bands 95 % (not of ill-formed texts: CSV)\n"
+        title = "each at its own layer, test prompts; bands 95 % (lowest row: in the CSV)\n"
         title += "CAA: |edit| / |a| = 2 sin(angle / 2)"
         figure.legend(*lines, loc="outside lower center", ncols=4, title=title)
     return figure
@@ -85,7 +86,7 @@ def angle_figure(table: Any) -> Figure:
 def field_figure(table: Any) -> Figure:
     """How linear the exact barrier's field is, layer by layer."""
     labels = {"cos_linear": "cosine to the linear part", "apart_step": "ends apart, of the way"}
-    titles = ("the field", "flow against one step, 0.5 rad")
+    titles = ("field of the exact barrier", "flow against one step, 0.5 rad")
     names = list(dict.fromkeys(table["behaviour_set"]))
     reads = list(dict.fromkeys(table["read"]))
     with canvas(1, 2, width=8.5, height=3.8) as (figure, axes):
