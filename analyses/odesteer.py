@@ -1,0 +1,102 @@
+"""What flows along barriers do, against one step, against lines, and against vectors.
+
+For every behaviour: ODESteer on the exact cross-validated barrier, the same barrier in one
+rotation, the published sketch in Euler steps, the flow along a linear probe, and CAA; for
+`organism:polarity` also two CAA vectors, told which is wanted. Layer and read position of each are
+chosen on dev from one grid, at 0.1 nats per token, and shown on test; the grid has the layers of
+`--layers` alone, to save time. Then all turn by the same angles; and how linear the fields are.
+
+    python -m analyses.odesteer --out out/odesteer
+    python -m analyses.odesteer --model ../shared/models/stories260k --pairs stories:sad --tokens 40
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from tqdm.auto import tqdm
+
+import lens_steer as ls
+from analyses._lqr_measures import Case
+from analyses._odesteer_figures import (
+    angle_figure,
+    differences_figure,
+    field_figure,
+    matched_figure,
+)
+from analyses._odesteer_measures import Matched, by_angle, of_fields
+from lens_steer import organism
+from lens_steer.cli import run_command
+from lens_steer.evaluation import Terms, holm
+from lens_steer.figures import make_folder, save_figure
+from lens_steer.models import attach
+
+MULTIPLES = (1.0, 1.4)
+_FIGURES = {
+    "matched": matched_figure,
+    "angle": angle_figure,
+    "differences": differences_figure,
+    "fields": field_figure,
+}
+
+
+def study(case: Case, layers: tuple[int, ...]) -> dict[str, Any]:
+    """All that is measured of one behaviour."""
+    matched = Matched.of(case, layers)
+    missing = [{"method": name, "why": why} for name, why in matched.missing.items()]
+    tables = {
+        "matched": matched.table(),
+        "differences": matched.differences(),
+        "angle": by_angle(case, matched),
+        "fields": of_fields(case),
+        "missing": pd.DataFrame(missing, columns=["method", "why"]),
+    }
+    return {name: table.assign(behaviour_set=case.name) for name, table in tables.items()}
+
+
+def report(tables: dict[str, Any], out: Path, origin: dict[str, Any]) -> None:
+    """Tables and figures of all behaviours; p-values are corrected over all of them."""
+    corrected = tables["differences"].assign(p_holm=holm(list(tables["differences"]["p"])))
+    for name, table in {**tables, "differences": corrected}.items():
+        if name in _FIGURES:
+            save_figure(_FIGURES[name](table), out / f"{name}.png", table, origin)
+        else:
+            table.to_csv(out / f"{name}.csv", index=False)
+
+
+def main(  # noqa: PLR0913 - a command's options
+    model: Annotated[str, typer.Option(help="`organism`, hub name or directory.")] = "organism",
+    pairs: Annotated[str, typer.Option(help="Sets, with commas; empty: all organism:*.")] = "",
+    reads: Annotated[str, typer.Option(help="Of `mean`, `last`; chosen on dev.")] = "mean,last",
+    layers: Annotated[str, typer.Option(help="Blocks, with commas; chosen on dev.")] = "1,3",
+    tokens: Annotated[int, typer.Option(min=1, help="Longest text.")] = organism.LONGEST,
+    out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path(
+        "out/odesteer"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
+) -> None:
+    """What flows along barriers do at equal cost and at equal angle."""
+    loaded = ls.load_model(model)
+    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
+    make_folder(out)
+    texts = {"temperature": 0.7, "max_new_tokens": tokens}
+    terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
+    origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads, "layers": layers}
+    origin["fingerprint"] = asdict(attach(loaded).fingerprint)
+    kept: dict[str, list[Any]] = {}
+    for name in tqdm(names, desc="odesteer"):
+        case = Case.of(loaded, name, tuple(reads.split(",")), terms)
+        for key, table in study(case, tuple(map(int, layers.split(",")))).items():
+            kept.setdefault(key, []).append(table)
+        report({k: pd.concat(parts, ignore_index=True) for k, parts in kept.items()}, out, origin)
+    columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
+    shown: Any = pd.concat(kept["matched"])[columns]
+    typer.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    run_command(lambda: app(standalone_mode=False))
