@@ -290,6 +290,12 @@ def test_jacobians_are_taken_once(load: Any, pairs: Any) -> None:
     assert inputs.jacobians(dense=False) is dense
 
 
+def test_barriers_of_few_pairs_have_the_papers_settings(load: Any, pairs: Any) -> None:
+    few = Inputs(load("llama"), pairs.first(6)).barrier("mean", 1)
+    assert (few.settings["gamma"], few.settings["C"]) == (0.1, 1.0)
+    assert "held_out_loss" not in few.settings
+
+
 class Weak(CAAContender):
     """Pushes by next to nothing."""
 

@@ -17,6 +17,7 @@ from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
 
 LINEARISED = 48  # texts whose Jacobians are averaged
+FEW = 10  # activations of a class, two for each fold of a cross-validation
 Setting = dict[str, Any]  # of a method, as plain JSON: layer, read position, its own knobs
 
 
@@ -76,12 +77,17 @@ class Inputs:
     def barrier(self, read: ReadPosition, layer: int) -> PolynomialBarrier:
         """Of the residual stream at one layer, cross-validated.
 
+        With fewer than ten activations of a class nothing can be: it then has the paper's gamma
+        and C.
+
         Raises:
             ValueError: As `PolynomialBarrier.fit`.
         """
         if (read, layer) not in self._barriers:
             own = self.activations(read).at(layer)
-            self._barriers[read, layer] = PolynomialBarrier.fit(own)
+            few = min(len(own.desired), len(own.undesired)) < FEW
+            settings: Setting = {"gamma": 0.1, "C": 1.0} if few else {}
+            self._barriers[read, layer] = PolynomialBarrier.fit(own, **settings)
         return self._barriers[read, layer]
 
 
