@@ -52,6 +52,34 @@ class LayerActivations:
             Kind.parse(kind),
         )
 
+    @classmethod
+    def of(
+        cls,
+        desired: "LayerActivations | Float[Tensor, 'desired *site']",
+        undesired: Float[Tensor, "undesired *site"] | None = None,
+        *,
+        layer: int | None = None,
+    ) -> "LayerActivations":
+        """One layer of captured activations as they are, or two tensors of any origin.
+
+        Args:
+            desired: Both classes, `.at(layer=...)`; or the tensor of the desired.
+            undesired: The tensor of the undesired.
+            layer: Block of tensors; 0 if not said. Captured activations know theirs.
+
+        Raises:
+            ValueError: If it is neither, or tensors are empty or not finite.
+        """
+        if isinstance(desired, LayerActivations) and undesired is None and layer is None:
+            return desired
+        if isinstance(desired, Tensor) and isinstance(undesired, Tensor):
+            return cls.from_tensors(desired, undesired, layer or 0)
+        given = ", ".join(type(each).__name__ for each in (desired, undesired))
+        raise ValueError(
+            f"got {given} (layer {layer}): expected one layer of captured activations, "
+            ".at(layer=...), or two tensors, desired and undesired"
+        )
+
     @property
     def direction(self) -> Float[Tensor, "*site"]:
         """Mean of the desired minus mean of the undesired."""

@@ -122,14 +122,24 @@ class CAA(Additive):
     """
 
     @classmethod
-    def fit(cls, activations: LayerActivations) -> "CAA":
+    def fit(
+        cls,
+        desired: LayerActivations | Float[Tensor, "desired *site"],
+        undesired: Float[Tensor, "undesired *site"] | None = None,
+        *,
+        layer: int | None = None,
+    ) -> "CAA":
         """The method of one layer's activations; add several for several layers.
+
+        Args:
+            desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
+            undesired: The tensor of the undesired.
+            layer: Of tensors.
 
         Raises:
             ValueError: If the two class means are equal, or the kind cannot be edited.
         """
-        if not isinstance(activations, LayerActivations):
-            raise ValueError(f"got {activations!r}, expected one layer of it: .at(layer=...)")
+        activations = LayerActivations.of(desired, undesired, layer=layer)
         site, direction = Site(activations.layer, activations.kind), activations.direction
         if not site.kind.editable:
             raise ValueError(

@@ -14,4 +14,5 @@ from lens_steer.steering.base._scope import Scope as Scope
 from lens_steer.steering.base._scope import absolute_positions as absolute_positions
 from lens_steer.steering.base._scope import check_scope as check_scope
 from lens_steer.steering.base._scope import steered_positions as steered_positions
+from lens_steer.steering.base._site_map import SiteMap as SiteMap
 from lens_steer.steering.base._steered import steered as steered

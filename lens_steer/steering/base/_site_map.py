@@ -1,0 +1,86 @@
+"""Methods that are one pure function of the activations at one site."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer._axes import Activation
+from lens_steer.models import SteerableModel, working_place
+from lens_steer.sites import Site, hook_point, site_shape
+from lens_steer.steering.base._intervention import Edit, Intervention
+
+AnySiteMap = TypeVar("AnySiteMap", bound="SiteMap")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SiteMap(Intervention):
+    """Moves each activation at one site by a function of that activation alone.
+
+    `transform` needs no model: it is what the hook does.
+
+    Attributes:
+        at: Where.
+    """
+
+    at: Site
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The one site."""
+        return (self.at,)
+
+    @property
+    @abstractmethod
+    def site_shape(self) -> tuple[int, ...]:
+        """What one position holds: (d,), or (head, d_head)."""
+
+    @abstractmethod
+    def _moved(self, x: Activation) -> Activation:
+        """Where activations go, strength included, in their own dtype of float32 or finer."""
+
+    def transform(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """The steered activations, in the dtype that came.
+
+        Args:
+            x: Activations of any leading shape, `[... *site]`.
+
+        Raises:
+            ValueError: If they have another shape than those the method was made of.
+        """
+        rank = len(self.site_shape)
+        if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != self.site_shape:
+            raise ValueError(
+                f"got activations of shape {tuple(x.shape)}, expected [..., "
+                f"{', '.join(map(str, self.site_shape))}]: those of {self.at.hook_name}"
+            )
+        if self.strength == 0:
+            return x
+        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *self.site_shape)
+        return self._moved(rows).reshape(x.shape).to(x.dtype)
+
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """See `Intervention`."""
+        hook_point(model, self.at)
+        held = site_shape(model, self.at.kind)
+        if held != self.site_shape:
+            raise ValueError(
+                f"made for activations of shape {self.site_shape}, but this model holds {held} "
+                f"at {self.at.hook_name}"
+            )
+        place = working_place(model, self.at.layer)
+        near = self._placed(place["device"])
+
+        def steer(x: Activation) -> Activation:
+            return near._moved(x.to(place["dtype"])).to(x.dtype)
+
+        return {self.at: steer}
+
+    def _placed(self: AnySiteMap, device: torch.device) -> AnySiteMap:
+        """With its tensors on a device, so that a hook moves none."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {n: t.to(device) for n, t in held.items() if isinstance(t, Tensor)}
+        return replace(self, **moved)
