@@ -236,8 +236,22 @@ def test_h_rises_along_the_way_and_never_falls(seed: int, rank: int, angle: floa
     path = trajectory(barrier.grad, x, angle * x.norm(dim=-1), steps=40, integrator=way)
     rises = barrier.h(path.states).diff(dim=0)
     assert float(rises.min()) > -1e-9
-    assert torch.equal(path.states[-1], walk(barrier, x, angle, way, 40).points)
+    assert gap(path.states[-1], walk(barrier, x, angle, way, 40).points) < FLOAT64
     assert torch.equal(path.states[0], x)
+
+
+@each
+def test_whole_steps_and_steps_with_care_lead_to_the_same_ends(way: Integrator) -> None:
+    for seed, rank in ((0, 2), (1, D), (2, D)):
+        barrier, x = drawn_barrier(D, rank, seed=seed, linear=2.0), drawn_rows(30, D, seed=seed)
+        length = torch.linspace(-4.0, 4.0, 30).double() * x.norm(dim=-1)
+        frame = frame_of(barrier, x, tangent=True)
+        for slope, start in ((barrier.grad, x), (frame.slope, frame.enter(x))):
+            ends = flow(slope, start, length, steps=9, integrator=way)
+            path = trajectory(slope, start, length, steps=9, integrator=way)
+            assert torch.equal(ends.arrived, path.arrived)
+            assert 0 < int(ends.arrived.sum()) < 30
+            assert gap(ends.points, path.states[-1]) < FLOAT64
 
 
 @each
@@ -363,6 +377,6 @@ def test_what_is_given_is_left_as_it_was() -> None:
     for way in ALL:
         flow(barrier.grad, x, length, steps=3, integrator=way)
         framed(barrier, x, 0.3, way)
-        way.step(barrier.grad, State.start(barrier.grad, x), length[:, None])
+        way.step(barrier.grad, State.at(barrier.grad, x), length[:, None])
     after = (x, length, barrier.basis, barrier.linear)
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))

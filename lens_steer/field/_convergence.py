@@ -135,5 +135,5 @@ class _Counted:
         self.slope, self.count = slope, 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        self.count += 1
+        self.count += 1  # rows that walk again with care count as a further one
         return self.slope(x)

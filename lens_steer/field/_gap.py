@@ -43,7 +43,7 @@ class GapReport:
     def measure(cls, walks: Walks, sample: Sample) -> "GapReport":
         """At every state but the first."""
         frame, start = walks.frame, walks.states[0]
-        first, angles, found = State.start(frame.slope, start), walks.angles[1:], []
+        first, angles, found = State.at(frame.slope, start), walks.angles[1:], []
         for angle, end in zip(angles, walks.states[1:], strict=True):
             length = (angle * walks.sizes)[:, None]
             one = GeodesicEuler().step(frame.slope, first, length)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.flows._state import Points, across, dot, size_of
+from lens_steer.flows._state import FormSlope, Points, Slope, across, dot, size_of
 
 _BLOCK = 2**17  # numbers; measured best of 2**14 to 2**18 and all at once, d = 256 and 1024
 _IN_SPAN = 1e-10  # share of |q|, float64, below which q counts as lying among the eigenvectors
@@ -34,8 +34,9 @@ class Frame(ABC):
     def leave(self, x: Points, start: Coordinates, end: Coordinates) -> Points:
         """The activations moved as `start` to `end`; x, bit by bit, where these are equal."""
 
+    @property
     @abstractmethod
-    def slope(self, y: Points) -> Points:
+    def slope(self) -> Slope:
         """What a flow follows: the gradient of h, up to a factor that depends on |y| alone."""
 
     @abstractmethod
@@ -67,10 +68,10 @@ class Ambient(Frame):
         del x, start
         return end
 
-    def slope(self, y: Points) -> Points:
+    @property
+    def slope(self) -> Slope:
         """See `Frame`."""
-        slope = self.barrier.grad(y)
-        return across(y, slope) if self.tangent else slope
+        return self._tangent if self.tangent else self.barrier.grad
 
     def grad(self, y: Points) -> Points:
         """See `Frame`."""
@@ -79,6 +80,9 @@ class Ambient(Frame):
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
         """See `Frame`."""
         return self.barrier.h(y)
+
+    def _tangent(self, y: Points) -> Points:
+        return across(y, self.barrier.grad(y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +135,10 @@ class Principal(Frame):
         share = torch.where(start[..., -1:] > 0, end[..., -1:] / start[..., -1:], 1.0)
         return x * share + (moved - share * y) @ self.basis.T
 
-    def slope(self, y: Points) -> Points:
+    @property
+    def slope(self) -> Slope:
         """See `Frame`."""
-        unit = y / size_of(y)
-        pull = torch.addcmul(self.linear, unit, self.eigenvalues)
-        return torch.addcmul(pull, unit, dot(pull, unit), value=-1)
+        return FormSlope(self.eigenvalues, self.linear)
 
     def grad(self, y: Points) -> Points:
         """See `Frame`."""

@@ -57,7 +57,7 @@ def seek(  # noqa: PLR0913 - a flow and what ends it
     def short(points: Points) -> Lengths:
         return (value(points) - target)[..., None]
 
-    state, low = State.start(slope, x), short(x)
+    state, low = State.at(slope, x), short(x)
     reached, walked = low >= 0, torch.zeros_like(whole)
     last, high = torch.zeros_like(whole), torch.zeros_like(low)
     for _ in range(steps):

@@ -1,10 +1,10 @@
 """A row on its way, and the row-wise arithmetic of steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Points = Float[Tensor, "*rows d"]
@@ -34,6 +34,35 @@ def across(x: Points, g: Points) -> Points:
 
 
 @dataclass(frozen=True, eq=False)
+class FormSlope:
+    """The tangent slope of a quadratic form whose matrix is diagonal: half its gradient at y / |y|.
+
+    Attributes:
+        eigenvalues: The diagonal.
+        linear: q.
+    """
+
+    eigenvalues: Float[Tensor, " m"]
+    linear: Float[Tensor, " m"]
+
+    def __call__(self, y: Points) -> Points:
+        """At any points."""
+        unit = y / size_of(y)
+        pull = torch.addcmul(self.linear, unit, self.eigenvalues)
+        return torch.addcmul(pull, unit, dot(pull, unit), value=-1)
+
+    def of_size(self, size: Lengths) -> Slope:
+        """The same for rows of these sizes, which are then not computed again."""
+        eigenvalues, shrink = self.eigenvalues / size, -1 / size.square()
+
+        def slope(y: Points) -> Points:
+            pull = torch.addcmul(self.linear, y, eigenvalues)
+            return torch.addcmul(pull, y, dot(pull, y) * shrink)
+
+        return slope
+
+
+@dataclass(frozen=True, eq=False)
 class State:
     """Where each row is on its way.
 
@@ -49,11 +78,11 @@ class State:
     ease: Lengths
 
     @classmethod
-    def start(cls, slope: Slope, x: Points) -> "State":
-        """Before the first step."""
+    def at(cls, slope: Slope, x: Points, ease: Lengths | None = None) -> "State":
+        """At x, refused no step, unless told otherwise."""
         g = slope(x)
         size = size_of(g)
-        return cls(x, g, size, torch.full_like(size, EASY))
+        return cls(x, g, size, torch.full_like(size, EASY) if ease is None else ease)
 
     def allowed(self, length: Lengths) -> Lengths:
         """The length, or as much of it as does not cross a maximum that was met."""
@@ -90,3 +119,14 @@ class State:
         sign = length.sign()
         lost = (sign * dot(way, self.g) < _PROGRESS * whole) & (length != 0)
         return sign * dot(way, g) - 2 * whole * lost
+
+
+def progress(states: Sequence[State], length: Lengths, *, straight: bool) -> Bool[Tensor, "*rows"]:
+    """Rows of which no step from state to state, each of this length, is one `tried` refuses."""
+    g = torch.stack([state.g for state in states])
+    if straight:
+        return (dot(g[:-1], g[1:]) > 0).all(dim=0)[..., 0]
+    x, size = (torch.stack([getattr(at, of) for at in states]) for of in ("x", "size"))
+    way = (x[1:] - x[:-1]) * length.sign()
+    enough = dot(way, g[:-1]) > _PROGRESS * length.abs() * size[:-1]
+    return (enough & (dot(way, g[1:]) > 0)).all(dim=0)[..., 0]

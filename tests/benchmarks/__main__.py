@@ -27,7 +27,7 @@ from lens_steer.steering.base import Sampling, continuations_of_each, prompt_row
 from lens_steer.steering.sadi._grid import PUBLISHED
 from lens_steer.tokens import Encoded, encode
 from tests.benchmarks.jacobians import jacobian_speed
-from tests.benchmarks.odesteer import fit_speed, flow_speed
+from tests.benchmarks.odesteer import fit_speed, flow_generation_speed, flow_speed
 from tests.benchmarks.regulators import gains_speed, regulated_generation_speed
 from tests.benchmarks.timing import interleaved, ratio
 from tests.conftest import tokenizer_of
@@ -229,6 +229,11 @@ def regulated_generation(runs: int, backend: str) -> str:
     return regulated_generation_speed(llama(256, 8, backend), runs)
 
 
+def flow_generation(runs: int, backend: str) -> str:
+    """Generation along a flow at one layer."""
+    return flow_generation_speed(llama(256, 8, backend), runs)
+
+
 def flows(runs: int, backend: str) -> str:
     """Flows along barriers, against FFTs of a sketch in every step."""
     del backend
@@ -309,7 +314,7 @@ def main() -> None:
     measures = (
         *(capture_speed, selection_speed, generation_speed),
         *(trial_speed, sweep_speed, grid_speed),
-        *(jacobians_of_a_block, regulator_gains, regulated_generation),
+        *(jacobians_of_a_block, regulator_gains, regulated_generation, flow_generation),
     )
     no_model = (flows, barrier_fit, import_speed)
     for measure in (*measures, *no_model, streaming_memory):

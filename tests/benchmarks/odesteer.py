@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -107,3 +108,24 @@ def fit_speed(runs: int) -> str:
 
     slow, taken = interleaved(max(1, runs // 5), published, ours, clock=time.process_time)
     return f"CPU of exact kernel / sketch and head {ratio(taken, slow):.2f}"
+
+
+def flow_generation_speed(model: Any, runs: int) -> str:
+    """Generation along the flow at one layer, ten steps, against unsteered."""
+    draw, d = torch.Generator().manual_seed(0), model.cfg.d_model
+    sides = torch.randn(2, 200, d, generator=draw)
+    sides[0] += 0.2
+    barrier = PolynomialBarrier.fit(
+        ls.LayerActivations.from_tensors(*sides, layer=3), gamma=GAMMA, C=1.0
+    )
+    size = float(sides.norm(dim=-1).mean())
+    methods = [ODESteer(barrier, 3, angle=0.2), ODESteer.of_length(barrier, 3, T=0.2 * size)]
+    prompts = ["the cat sat on the mat", "a dog"]
+
+    def by(*methods: ls.Intervention) -> Callable[[], object]:
+        return lambda: ls.generate(model, prompts, *methods, max_new_tokens=32, temperature=0.0)
+
+    actions = (by(), by(methods[0]), by(methods[1]), by())
+    first, default, euler, second = interleaved(runs, *actions, clock=time.process_time)
+    found = f"flow / unsteered {ratio(default, first):.3f}, Euler {ratio(euler, first):.3f}"
+    return f"CPU of {found} (unsteered / unsteered {ratio(second, first):.3f})"
