@@ -48,6 +48,7 @@ def methods() -> list[Intervention]:
         way.to_target(h=1.0),
         BarrierPush(barrier, margin=0.5),
         ODESteer(LinearBarrier(barrier.linear, 0.1), layer=0, angle=0.5),
+        ODESteer(JointBarrier.of(barrier, small(seed=1)), angle=0.5),
     ]
 
 

@@ -45,6 +45,8 @@ class Barrier(ABC):
                 raise ValueError(f"{name} is {tensor.dtype}: expected float32 or float64")
             if not bool(tensor.isfinite().all()):
                 raise ValueError(f"{name} is not finite")
+            # Products of one layout, so that a barrier that was saved has the same last bits.
+            object.__setattr__(self, name, tensor.contiguous())
 
     def __repr__(self) -> str:
         how = "".join(
@@ -85,6 +87,14 @@ class Barrier(ABC):
             ValueError: As `h`.
         """
         return self._slope(self._working(x)).to(x.dtype)
+
+    def unchecked_h(self, x: Vectors) -> Values:
+        """`h` for inner loops on a device: no number is read, and h may be NaN."""
+        return self._value(x)
+
+    def unchecked_grad(self, x: Vectors) -> Vectors:
+        """`grad`, likewise."""
+        return self._slope(x)
 
     def field(self, x: Vectors) -> Vectors:
         """The gradient's direction, of length 1.

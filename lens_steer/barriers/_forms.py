@@ -58,7 +58,7 @@ class Form:
         return float(values[-1] - values[0]) + 2 * float(self.linear.norm())
 
     def value(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
-        """H at x / |x|."""
+        """H at x / |x|; NaN at 0, as the others."""
         unit = x / _lengths(x)
         bent = (unit @ self.basis.to(x)).square() @ self.eigenvalues.to(x)
         return bent + 2 * unit @ self.linear.to(x) + self.constant
@@ -106,7 +106,4 @@ def _tangent(unit: Float[Tensor, "... d"], v: Float[Tensor, "... d"]) -> Float[T
 
 
 def _lengths(x: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
-    lengths = x.norm(dim=-1, keepdim=True)
-    if not bool(((lengths > 0) & lengths.isfinite()).all()):
-        raise ValueError("an activation is 0 or not finite: h is of directions, and it has none")
-    return lengths
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True)

@@ -71,15 +71,23 @@ class JointBarrier(Barrier):
         moved = tuple(b.to(device=device, dtype=dtype) for b in self.barriers)
         return replace(self, barriers=moved)
 
+    def _working(self, x: Vectors) -> Vectors:
+        for barrier in self.barriers:
+            barrier._working(x)
+        return super()._working(x)
+
     def _value(self, x: Vectors) -> Values:
         return -self.temperature * torch.logsumexp(-self._each(x) / self.temperature, dim=0)
 
     def _slope(self, x: Vectors) -> Vectors:
-        slopes = torch.stack([b.grad(x) for b in self.barriers])
+        slopes = torch.stack([b.unchecked_grad(x) for b in self.barriers])
         return (self._weights(x) * slopes).sum(dim=0)
 
     def _bend(self, x: Vectors, v: Vectors) -> Vectors:
-        weights, slopes = self._weights(x), torch.stack([b.grad(x) for b in self.barriers])
+        weights, slopes = (
+            self._weights(x),
+            torch.stack([b.unchecked_grad(x) for b in self.barriers]),
+        )
         bends = torch.stack([b.hessian_vector(x, v) for b in self.barriers])
         rises = (slopes * v).sum(dim=-1, keepdim=True)
         mean, rise = (weights * slopes).sum(dim=0), (weights * rises).sum(dim=0)
@@ -87,7 +95,7 @@ class JointBarrier(Barrier):
         return (weights * bends).sum(dim=0) - spread / self.temperature
 
     def _each(self, x: Vectors) -> Float[Tensor, "barrier ..."]:
-        return torch.stack([b.h(x) for b in self.barriers])
+        return torch.stack([b.unchecked_h(x) for b in self.barriers])
 
     def _weights(self, x: Vectors) -> Float[Tensor, "barrier ... 1"]:
         return torch.softmax(-self._each(x) / self.temperature, dim=0).unsqueeze(-1)

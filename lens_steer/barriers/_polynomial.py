@@ -229,6 +229,14 @@ class PolynomialBarrier(Barrier):
     def _form(self) -> Form:
         return Form(self.basis, self.eigenvalues, self.linear, float(self.constant))
 
+    def _working(self, x: Vectors) -> Vectors:
+        work = super()._working(x)
+        if not bool((work.any(dim=-1) & work.isfinite().all(dim=-1)).all()):
+            raise ValueError(
+                "an activation is 0 or not finite: h is of directions, and it has none"
+            )
+        return work
+
     def _value(self, x: Vectors) -> Values:
         return self._form().value(x)
 

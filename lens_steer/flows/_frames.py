@@ -71,18 +71,18 @@ class Ambient(Frame):
     @property
     def slope(self) -> Slope:
         """See `Frame`."""
-        return self._tangent if self.tangent else self.barrier.grad
+        return self._tangent if self.tangent else self.barrier.unchecked_grad
 
     def grad(self, y: Points) -> Points:
         """See `Frame`."""
-        return self.barrier.grad(y)
+        return self.barrier.unchecked_grad(y)
 
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
         """See `Frame`."""
-        return self.barrier.h(y)
+        return self.barrier.unchecked_h(y)
 
     def _tangent(self, y: Points) -> Points:
-        return across(y, self.barrier.grad(y))
+        return across(y, self.barrier.unchecked_grad(y))
 
 
 @dataclass(frozen=True, eq=False)
