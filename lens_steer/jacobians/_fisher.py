@@ -151,7 +151,7 @@ def _sampled(maps: BlockMaps, layer: int, drawn: Float[Tensor, "text sample"]) -
     return torch.cat(found) / drawn.shape[1] ** 0.5
 
 
-def _compressed(rows: Rows) -> Rows:
+def _compressed(rows: Rows) -> Float[Tensor, "kept d"]:
     """Fewer rows with the same F'F, once there are twice as many as columns."""
     if len(rows) <= 2 * rows.shape[1]:
         return rows

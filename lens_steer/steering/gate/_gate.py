@@ -161,7 +161,7 @@ class Gate(Intervention):
         return steer
 
     def _summary(self) -> list[str]:
-        return [f"{name}={value:.3g}" for name, value in self.fitted.items()]
+        return [f"{name}={value:.3g}" for name, value in sorted(self.fitted.items())]
 
 
 def _unready(x: Activation, _prompts: Int[Tensor, " n"] | None = None) -> Activation:
