@@ -67,7 +67,7 @@ def test_in_float64_it_is_that_of_the_whole_forward(
     model = fresh_model(*which, dtype=torch.float64)
     # a TransformerBridge takes some norms and Gemma's softmax in float32
     near: dict[str, Any] = {"rtol": 1e-5}
-    for layer in (0, 2, LAYERS - 1):
+    for layer in (0, LAYERS - 1):
         found = pullback_fisher(model, TEXTS, layer, **EXACT)
         wanted = torch.stack([fisher_oracle(model, t, layer) for t in TEXTS]).mean(dim=0)
         scale = float(wanted.abs().max())
@@ -203,10 +203,13 @@ def test_with_much_damping_it_is_caa() -> None:
     torch.testing.assert_close(found.vector, own.direction, rtol=1e-4, atol=1e-4)
 
 
-def test_on_a_model_it_costs_fewer_nats_than_caa(fresh_model: Loader, pairs: Any) -> None:
+def test_on_a_model_it_costs_fewer_nats_than_caa(
+    fresh_model: Loader, load: Loader, pairs: ls.ContrastivePairs
+) -> None:
     """True KL at the texts of the metric, both raising the readout by a little as far."""
     model = fresh_model("llama", dtype=torch.float64)
-    own = ls.capture(model, pairs, "resid", progress=False).at(1)
+    read = ls.capture(load("llama"), pairs, "resid", progress=False).at(1)
+    own = ls.LayerActivations.from_tensors(read.desired, read.undesired, layer=1)
     found = FishBack.fit(model, TEXTS, own, damping=0.01, **EXACT)
     caa = own.direction.double()
     size = 0.01

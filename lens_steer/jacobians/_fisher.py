@@ -10,6 +10,7 @@ from math import isfinite
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import one_hot
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
@@ -20,6 +21,7 @@ from lens_steer.provenance import Provenance
 from lens_steer.sites import Site, hook_point
 
 Rows = Float[Tensor, "rank d"]
+_NUMBERS = 2**23  # of cotangents held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +144,11 @@ def _exact(maps: BlockMaps, layer: int) -> Rows:
 def _sampled(maps: BlockMaps, layer: int, drawn: Float[Tensor, "text sample"]) -> Rows:
     """J' (e_y - p) / sqrt(samples) with y drawn from p, by inverting its distribution."""
     p = _probabilities(maps, layer)
-    tokens = torch.searchsorted(p.cumsum(dim=-1), drawn).clamp(max=p.shape[1] - 1)
+    tokens = torch.searchsorted(p.cumsum(dim=-1), drawn).clamp(max=p.shape[1] - 1).T
     found = []
-    for y in tokens.T:
-        errors = -p.clone()
-        errors[torch.arange(len(y)), y] += 1
-        found.append(maps.logits_vjp(layer + 1, errors[None].to(maps.states))[0].double())
+    for y in tokens.split(max(1, _NUMBERS // p.numel())):
+        errors = one_hot(y, p.shape[1]).to(maps.states) - p.to(maps.states)
+        found.append(maps.logits_vjp(layer + 1, errors).flatten(0, 1).double())
     return torch.cat(found) / drawn.shape[1] ** 0.5
 
 
