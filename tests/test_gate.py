@@ -291,6 +291,20 @@ def test_strengths_multiply_and_0_is_the_identity(llama: Any) -> None:
     assert torch.equal(run(llama, batch.tokens, batch.mask), clean)
 
 
+def test_it_is_judged_like_any_method(llama: Any, pairs: ls.ContrastivePairs) -> None:
+    """Closed it costs nothing and changes nothing; open it is the method."""
+    method = push(llama, size=3.0)
+    how: dict[str, Any] = {"seed": 0, "max_new_tokens": 5, "progress": False}
+    opened = around(llama, method, [True] * len(pairs.prompts), pairs.prompts)
+    closed = Gate(method, opened.condition, LAYER, 1e9)
+    trials = ls.evaluate_each(llama, pairs, [opened, closed, method], **how)
+    costs = [trial.kl for trial in trials]
+    assert costs[0] == pytest.approx(costs[2], rel=1e-3)
+    assert costs[1] == pytest.approx(0, abs=1e-6)
+    assert costs[2] > 0.01
+    assert trials[0].texts == trials[2].texts
+
+
 def test_fitted_on_prompts_it_acts_on_those_like_them(
     embedded: Any,
 ) -> None:
@@ -361,9 +375,9 @@ def test_what_makes_no_gate_is_refused(llama: Any, untyped: None) -> None:
         (method, "no condition", 0.0, "expected a Condition"),
         (method, good, float("nan"), "finite"),
     ]
-    for *given_, threshold, message in bad:
+    for given_, condition, threshold, message in bad:
         with pytest.raises(ValueError, match=message):
-            Gate(*given_, LAYER, threshold)
+            Gate(given_, condition, LAYER, threshold)
     for direction in (torch.zeros(3), torch.tensor([1.0, torch.inf])):
         with pytest.raises(ValueError, match="direction"):
             CosineCondition(direction)

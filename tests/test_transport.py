@@ -81,7 +81,8 @@ def mimic_oracle(desired: Tensor, undesired: Tensor, x: Tensor, s: float) -> Arr
         covariance = np.cov(each.T, bias=True)
         shrunk.append((1 - s) * covariance + s * np.trace(covariance) / d * np.eye(d))
     means = down.mean(axis=0), up.mean(axis=0)
-    A, b = ot.gaussian.bures_wasserstein_mapping(*means, *shrunk)
+    found: Any = ot.gaussian.bures_wasserstein_mapping(*means, *shrunk)
+    A, b = found
     return at @ A + b
 
 
@@ -211,7 +212,7 @@ def test_strength_0_is_the_input_and_nothing_is_written_to(method: Any) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_saved_and_loaded_it_is_the_same(method: Any, tmp_path: Path) -> None:
-    options = {"support": 0.9} if method is LinearAcT else {}
+    options: dict[str, Any] = {"support": 0.9} if method is LinearAcT else {}
     made = method.fit(*classes(), layer=3, **options).with_strength(0.4)
     ls.save(made, tmp_path / "method.safetensors")
     back = ls.load(tmp_path / "method.safetensors")
@@ -239,7 +240,7 @@ def test_texts_are_the_same_with_and_without_a_cache_and_batch(
     model: Any, pairs: ls.ContrastivePairs, method: Any
 ) -> None:
     resid = ls.capture(model, pairs, "resid", progress=False).at(1)
-    options = {"support": 0.9} if method is LinearAcT else {}
+    options: dict[str, Any] = {"support": 0.9} if method is LinearAcT else {}
     made = method.fit(resid, **options).with_strength(1.5)
     how: dict[str, Any] = {"max_new_tokens": 5, "temperature": 0.0}
     texts = ls.generate(model, PROMPTS, made, **how)
