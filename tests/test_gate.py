@@ -240,6 +240,24 @@ def test_padding_and_scope_are_those_of_the_method(llama: Any, padding: str, sco
         torch.testing.assert_close(found[i, real], wanted[i, real], rtol=1e-5, atol=1e-5)
 
 
+def test_a_prompts_end_is_gated_where_the_scope_holds_some_ends_only(
+    llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    batch = padded(llama, rows_of(llama), "left")
+    method = inner("frozen", llama, pairs)
+    scope = [batch.lengths[1] - 1, batch.lengths[3] - 1]  # ends of a closed and of an open prompt
+    assert len({*batch.lengths}) == len(batch.lengths)
+    found = []
+    for methods in ([around(llama, method)], [method], []):
+        with ls.steered(llama, *methods, scope=scope):
+            found.append(run(llama, batch.tokens, batch.mask)[:, -1])
+    gated, steered, clean = found
+    for row, wanted in enumerate((clean, clean, clean, steered)):
+        torch.testing.assert_close(gated[row], wanted[row], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(steered[1], clean[1])
+    assert not torch.allclose(steered[3], clean[3])
+
+
 def test_rows_that_end_early_leave_the_others_their_gate(llama: Any) -> None:
     opened = (True, False, True, True, False, True, False)
     method = push(llama, size=2.0)
