@@ -44,7 +44,9 @@ from lens_steer.evaluation import sweep as sweep
 from lens_steer.features import Features as Features
 from lens_steer.jacobians import BlockMaps as BlockMaps
 from lens_steer.jacobians import LayerJacobians as LayerJacobians
+from lens_steer.jacobians import PullbackFisher as PullbackFisher
 from lens_steer.jacobians import linearize as linearize
+from lens_steer.jacobians import pullback_fisher as pullback_fisher
 from lens_steer.models import SteerableModel as SteerableModel
 from lens_steer.models import load_model as load_model
 from lens_steer.pairs import ContrastivePairs as ContrastivePairs
@@ -59,6 +61,11 @@ from lens_steer.steering.base import Intervention as Intervention
 from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import steered as steered
+from lens_steer.steering.fishback import FishBack as FishBack
+from lens_steer.steering.gate import BarrierCondition as BarrierCondition
+from lens_steer.steering.gate import CosineCondition as CosineCondition
+from lens_steer.steering.gate import Gate as Gate
+from lens_steer.steering.gate import prompt_means as prompt_means
 from lens_steer.steering.lqr import LQR as LQR
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
@@ -71,3 +78,6 @@ from lens_steer.steering.sadi import SADI as SADI
 from lens_steer.steering.sadi import FrozenSADI as FrozenSADI
 from lens_steer.steering.sadi import GridReport as GridReport
 from lens_steer.steering.sadi import SignedSADI as SignedSADI
+from lens_steer.steering.transport import LinearAcT as LinearAcT
+from lens_steer.steering.transport import MeanAcT as MeanAcT
+from lens_steer.steering.transport import MiMiC as MiMiC

@@ -24,16 +24,19 @@ from lens_steer.evaluation import (
 )
 from lens_steer.figures import write_whole
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, Midpoint
-from lens_steer.jacobians import LayerJacobians
+from lens_steer.jacobians import LayerJacobians, PullbackFisher
 from lens_steer.models import Fingerprint, SteerableModel
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import CAA, Additive, Random
 from lens_steer.steering.base import Intervention
+from lens_steer.steering.fishback import FishBack
+from lens_steer.steering.gate import BarrierCondition, CosineCondition, Gate
 from lens_steer.steering.lqr import LQR, Costs, JointLQR, LQRTracker, OnlineLQR
 from lens_steer.steering.odesteer import BarrierPush, ODESteer, StepODESteer, TargetODESteer
 from lens_steer.steering.pid import PID
 from lens_steer.steering.sadi import SADI, FrozenSADI, SignedSADI
+from lens_steer.steering.transport import LinearAcT, MeanAcT, MiMiC
 
 _FORMAT = 1
 _KEY = "lens_steer"
@@ -42,7 +45,9 @@ _TYPES: dict[str, type] = {
     for cls in (
         *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
         *(LQR, JointLQR, OnlineLQR, LQRTracker, PID, Costs),
-        *(ElementScores, ElementMask, LayerJacobians),
+        *(MeanAcT, LinearAcT, MiMiC, FishBack),
+        *(Gate, CosineCondition, BarrierCondition),
+        *(ElementScores, ElementMask, LayerJacobians, PullbackFisher),
         *(PolynomialBarrier, LinearBarrier, FourierBarrier, JointBarrier),
         *(ODESteer, StepODESteer, TargetODESteer, BarrierPush),
         *(Euler, Midpoint, RK4, GeodesicEuler, GeodesicMidpoint),

@@ -9,11 +9,20 @@ from lens_steer.contenders._contender import Contender, Inputs, Setting
 from lens_steer.contenders._elements import CAAContender, SADIContender
 from lens_steer.contenders._flows import ODESteerContender
 from lens_steer.contenders._regulators import LQRContender, TrackerContender
+from lens_steer.contenders._transport import (
+    FishBackContender,
+    LinearAcTContender,
+    MeanAcTContender,
+    MiMiCContender,
+)
 from lens_steer.evaluation import Judge, OutOfReach, Terms, calibrate, evaluate_each
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
 
-_KINDS = (CAAContender, SADIContender, LQRContender, TrackerContender, ODESteerContender)
+_KINDS = (
+    *(CAAContender, SADIContender, LQRContender, TrackerContender, ODESteerContender),
+    *(MeanAcTContender, LinearAcTContender, MiMiCContender, FishBackContender),
+)
 CONTENDERS: dict[str, Contender] = {each.name: each() for each in _KINDS}
 
 

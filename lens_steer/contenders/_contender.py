@@ -11,7 +11,7 @@ from lens_steer.activations import Activations, ReadPosition, capture
 from lens_steer.attribution import contrast
 from lens_steer.barriers import PolynomialBarrier
 from lens_steer.elements import ElementScores
-from lens_steer.jacobians import LayerJacobians, linearize
+from lens_steer.jacobians import LayerJacobians, PullbackFisher, linearize, pullback_fisher
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
@@ -37,6 +37,7 @@ class Inputs:
     _known: dict[Any, Activations] = field(default_factory=dict, init=False, repr=False)
     _scores: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
     _jacobians: dict[bool, LayerJacobians] = field(default_factory=dict, init=False, repr=False)
+    _metrics: dict[int, PullbackFisher] = field(default_factory=dict, init=False, repr=False)
     _barriers: dict[Any, PolynomialBarrier] = field(default_factory=dict, init=False, repr=False)
 
     def activations(self, read: ReadPosition, kind: str = "resid") -> Activations:
@@ -73,6 +74,18 @@ class Inputs:
             known = linearize(self.model, some, dense=dense, progress=False)
             self._jacobians[dense] = known
         return known
+
+    def metric(self, layer: int) -> PullbackFisher:
+        """Of pushes behind a block, at as many desired training texts as Jacobians.
+
+        Raises:
+            ValueError: As `pullback_fisher`.
+        """
+        if layer not in self._metrics:
+            some = self.train.first(LINEARISED)
+            how: Setting = {"samples": 16, "seed": 0, "progress": False}
+            self._metrics[layer] = pullback_fisher(self.model, some, layer, **how)
+        return self._metrics[layer]
 
     def barrier(self, read: ReadPosition, layer: int) -> PolynomialBarrier:
         """Of the residual stream at one layer, cross-validated.

@@ -100,6 +100,23 @@ class BlockMaps:
         """First-order change of the next token's logits: through all blocks from `layer` on."""
         return self._forward_mode(tangents, layer, lambda r: lambda x: r.logits(layer, x), behind=1)
 
+    def logits_vjp(
+        self, layer: int, cotangents: Float[Tensor, "n text vocab"]
+    ) -> Float[Tensor, "n text d"]:
+        """J' c, J the Jacobian of the next token's logits by the stream entering block `layer`.
+
+        `n_layers` is behind the last block.
+        """
+
+        def products(replay: Replay, c: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = replay.states[layer].detach().requires_grad_()
+                y = replay.logits(layer, x)
+                (found,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
+            return found
+
+        return self._each(layer, cotangents, products, behind=1)
+
     def vjp(
         self, layer: int, cotangents: Batch, *, at: str = "resid_pre"
     ) -> Float[Tensor, "n text *site"]:

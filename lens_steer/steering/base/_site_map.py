@@ -51,16 +51,19 @@ class SiteMap(Intervention):
         Raises:
             ValueError: If they have another shape than those the method was made of.
         """
+        self._check_shape(x)
+        if self.strength == 0:
+            return x
+        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *self.site_shape)
+        return self._moved(rows).reshape(x.shape).to(x.dtype)
+
+    def _check_shape(self, x: Float[Tensor, "*batch"]) -> None:
         rank = len(self.site_shape)
         if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != self.site_shape:
             raise ValueError(
                 f"got activations of shape {tuple(x.shape)}, expected [..., "
                 f"{', '.join(map(str, self.site_shape))}]: those of {self.at.hook_name}"
             )
-        if self.strength == 0:
-            return x
-        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *self.site_shape)
-        return self._moved(rows).reshape(x.shape).to(x.dtype)
 
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """See `Intervention`."""
