@@ -153,8 +153,8 @@ def test_vectors_that_do_not_match_their_sites_or_are_not_finite_are_refused(
 def test_vectors_of_another_shape_layer_or_place_are_refused_by_the_model(model: Any) -> None:
     d = model.cfg.d_model
     wrong = {
-        "has shape": Additive((Site(0),), (torch.ones(d + 1),)),
-        r"has shape \(32,\)": Additive((Site(0, Kind.HEAD),), (torch.ones(d),)),
+        "of shape": Additive((Site(0),), (torch.ones(d + 1),)),
+        r"of shape \(32,\)": Additive((Site(0, Kind.HEAD),), (torch.ones(d),)),
         "layer 4: this model has 4, 0 to 3": Additive((Site(4),), (torch.ones(d),)),
         "steer 'neuron'": Additive((Site(0, Kind.GATE),), (torch.ones(model.cfg.d_mlp),)),
     }

@@ -51,26 +51,14 @@ class SiteMap(Intervention):
         Raises:
             ValueError: If they have another shape than those the method was made of.
         """
-        rank = len(self.site_shape)
-        if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != self.site_shape:
-            raise ValueError(
-                f"got activations of shape {tuple(x.shape)}, expected [..., "
-                f"{', '.join(map(str, self.site_shape))}]: those of {self.at.hook_name}"
-            )
+        rows = rows_of(x, self.at, self.site_shape)
         if self.strength == 0:
             return x
-        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *self.site_shape)
         return self._moved(rows).reshape(x.shape).to(x.dtype)
 
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """See `Intervention`."""
-        hook_point(model, self.at)
-        held = site_shape(model, self.at.kind)
-        if held != self.site_shape:
-            raise ValueError(
-                f"made for activations of shape {self.site_shape}, but this model holds {held} "
-                f"at {self.at.hook_name}"
-            )
+        check_site(model, self.at, self.site_shape)
         place = working_place(model, self.at.layer)
         near = self._placed(place["device"])
 
@@ -84,3 +72,29 @@ class SiteMap(Intervention):
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {n: t.to(device) for n, t in held.items() if isinstance(t, Tensor)}
         return replace(self, **moved)
+
+
+def rows_of(x: Float[Tensor, "*batch"], site: Site, shape: tuple[int, ...]) -> Activation:
+    """Activations as `[n *site]`, float32 or finer.
+
+    Raises:
+        ValueError: If a position of theirs does not hold `shape`.
+    """
+    rank = len(shape)
+    if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != shape:
+        raise ValueError(
+            f"got activations of shape {tuple(x.shape)}, expected [..., "
+            f"{', '.join(map(str, shape))}]: those of {site.hook_name}"
+        )
+    return x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *shape)
+
+
+def check_site(model: SteerableModel, site: Site, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError unless the model has the site and holds `shape` there."""
+    hook_point(model, site)
+    held = site_shape(model, site.kind)
+    if held != shape:
+        raise ValueError(
+            f"made for activations of shape {shape}, but this model holds {held} at "
+            f"{site.hook_name}"
+        )
