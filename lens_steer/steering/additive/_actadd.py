@@ -52,8 +52,8 @@ class ActAdd(Additive):
             coefficient: See the class.
 
         Raises:
-            ValueError: If a prompt has no token, they are read as the same, the layer does not
-                exist, or the coefficient is not finite.
+            ValueError: If a prompt is blank (the paper also contrasts with a space), they are
+                read as the same, the layer does not exist, or the coefficient is not finite.
         """
         if not isfinite(coefficient):
             raise ValueError(f"coefficient {coefficient}: expected a finite number; 0 does nothing")

@@ -14,8 +14,6 @@ from lens_steer.sites import Kind, Site
 from lens_steer.steering.base import Displacement, Push
 from lens_steer.steering.iti._probes import head_accuracies, probe_normal
 
-_Side = Float[Tensor, "n d_head"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ITI(Displacement):
@@ -134,7 +132,7 @@ class ITI(Displacement):
         scores: ElementScores,
         k: int,
         alpha: float | int,
-        normal: Callable[[_Side, _Side], Tensor],
+        normal: Callable[..., Tensor],
     ) -> "ITI":
         if (a.kind, a.layers) != (scores.kind, scores.layers):
             raise ValueError(f"got {scores!r} for {a!r}: expected the same kind and layers")
@@ -171,5 +169,7 @@ class ITI(Displacement):
         return lambda _: vector
 
 
-def _mean_difference(desired: _Side, undesired: _Side) -> Tensor:
+def _mean_difference(
+    desired: Float[Tensor, "desired d_head"], undesired: Float[Tensor, "undesired d_head"]
+) -> Float[Tensor, " d_head"]:
     return desired.mean(dim=0) - undesired.mean(dim=0)
