@@ -114,7 +114,8 @@ class Angular(SiteMap):
         Raises:
             ValueError: As `transform`.
         """
-        first, second = self._within(rows_of(x, self.at, self.site_shape))
+        self._check_shape(x)
+        first, second = self._within(rows_of(x, self.site_shape))
         return torch.atan2(second, first).reshape(x.shape[: x.ndim - len(self.site_shape)])
 
     def vector_field(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -123,7 +124,8 @@ class Angular(SiteMap):
         Raises:
             ValueError: As `transform`.
         """
-        rows = rows_of(x, self.at, self.site_shape)
+        self._check_shape(x)
+        rows = rows_of(x, self.site_shape)
         first, second = self._within(rows)
         turn = self._turn(first, second)
         return self._sum(-turn * second, turn * first).reshape(x.shape).to(x.dtype)

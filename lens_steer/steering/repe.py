@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.sites import Site
-from lens_steer.steering.base import Displacement, Push, check_unit, rows_of
+from lens_steer.steering.base import Displacement, Push, check_shape, check_unit, rows_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,7 +142,9 @@ class RepE(Displacement):
             ValueError: As `transform`.
         """
         shape = tuple(self.direction.shape)
-        found = rows_of(x, self.at, shape).flatten(1) @ self.direction.to(x).flatten() - self.centre
+        check_shape(x, self.at, shape)
+        rows = rows_of(x, shape).flatten(1)
+        found = rows @ self.direction.to(rows).flatten() - self.centre
         return found.reshape(x.shape[: x.ndim - len(shape)])
 
     def shape_at(self, site: Site) -> tuple[int, ...]:

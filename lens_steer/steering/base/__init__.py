@@ -19,5 +19,6 @@ from lens_steer.steering.base._scope import absolute_positions as absolute_posit
 from lens_steer.steering.base._scope import check_scope as check_scope
 from lens_steer.steering.base._scope import steered_positions as steered_positions
 from lens_steer.steering.base._site_map import SiteMap as SiteMap
+from lens_steer.steering.base._site_map import check_shape as check_shape
 from lens_steer.steering.base._site_map import rows_of as rows_of
 from lens_steer.steering.base._steered import steered as steered

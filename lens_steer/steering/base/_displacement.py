@@ -12,7 +12,7 @@ from lens_steer._axes import Activation
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site
 from lens_steer.steering.base._intervention import Edit, Intervention
-from lens_steer.steering.base._site_map import check_site, rows_of
+from lens_steer.steering.base._site_map import check_shape, check_site, rows_of
 
 Push = Callable[[Activation], Tensor]
 
@@ -42,9 +42,10 @@ class Displacement(Intervention):
             ValueError: If it does not steer there, or they have another shape than it was made of.
         """
         where = self._where(site)
-        rows = rows_of(x, where, self.shape_at(where))
+        check_shape(x, where, self.shape_at(where))
         if self.strength == 0:
             return x
+        rows = rows_of(x, self.shape_at(where))
         push = self._push(where, rows.device, rows.dtype)
         return (rows + self.strength * push(rows)).reshape(x.shape).to(x.dtype)
 
@@ -61,7 +62,8 @@ class Displacement(Intervention):
             ValueError: As `transform`.
         """
         where = self._where(site)
-        rows = rows_of(x, where, self.shape_at(where))
+        check_shape(x, where, self.shape_at(where))
+        rows = rows_of(x, self.shape_at(where))
         push = self._push(where, rows.device, rows.dtype)(rows)
         return push.expand(rows.shape).reshape(x.shape).to(x.dtype, copy=True)
 

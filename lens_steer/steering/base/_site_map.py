@@ -51,10 +51,14 @@ class SiteMap(Intervention):
         Raises:
             ValueError: If they have another shape than those the method was made of.
         """
-        rows = rows_of(x, self.at, self.site_shape)
+        self._check_shape(x)
         if self.strength == 0:
             return x
+        rows = rows_of(x, self.site_shape)
         return self._moved(rows).reshape(x.shape).to(x.dtype)
+
+    def _check_shape(self, x: Float[Tensor, "*batch"]) -> None:
+        check_shape(x, self.at, self.site_shape)
 
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """See `Intervention`."""
@@ -74,19 +78,19 @@ class SiteMap(Intervention):
         return replace(self, **moved)
 
 
-def rows_of(x: Float[Tensor, "*batch"], site: Site, shape: tuple[int, ...]) -> Activation:
-    """Activations as `[n *site]`, float32 or finer.
+def rows_of(x: Float[Tensor, "*batch"], shape: tuple[int, ...]) -> Activation:
+    """Activations that each have a shape, as `[n *site]`, float32 or finer."""
+    return x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *shape)
 
-    Raises:
-        ValueError: If a position of theirs does not hold `shape`.
-    """
+
+def check_shape(x: Float[Tensor, "*batch"], site: Site, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError unless each activation has that shape."""
     rank = len(shape)
     if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != shape:
         raise ValueError(
             f"got activations of shape {tuple(x.shape)}, expected [..., "
             f"{', '.join(map(str, shape))}]: those of {site.hook_name}"
         )
-    return x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *shape)
 
 
 def check_site(model: SteerableModel, site: Site, shape: tuple[int, ...]) -> None:
