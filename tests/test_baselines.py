@@ -1,5 +1,6 @@
 """What all baselines have in common: hooks, identity, caches and padding, files, bad input."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,8 +226,8 @@ def test_fits_take_tensors_or_one_layers_activations_and_do_the_same(name: str) 
     by_tensors = fits(d, u)[name]()
     own = ls.LayerActivations.from_tensors(d, u, layer=3)
     cls = type(by_tensors)
-    fit = cls.fit_pairs if name == "RepE of pairs" else cls.fit
-    by_layer = fit(own, to_angle=0.0) if name == "Angular" else fit(own)
+    own = replace(own, paired=name == "RepE of pairs")
+    by_layer = cls.fit(own, to_angle=0.0) if name == "Angular" else cls.fit(own)
     assert by_tensors.sites == by_layer.sites == (Site(3),)
     assert torch.equal(by_tensors.transform(u), by_layer.transform(u))
     along = (d.mean(0) - u.mean(0)).double()
@@ -257,7 +258,6 @@ def test_fitted_methods_know_their_model(llama: Any, load: Any, pairs: Any) -> N
     heads = ls.capture(llama, pairs, "head", progress=False)
     found: list[Any] = [
         ls.RepE.fit(at.at(2)),
-        ls.RepE.fit_pairs(at.at(2)),
         ls.ResidualITI.fit(at.at(2)),
         ls.Ablation.fit(at, layer=1),
         ls.Angular.fit(at.at(2), angle=0.5),

@@ -301,7 +301,7 @@ def test_baselines_have_few_settings_and_make_what_they_say(
     resid, heads = inputs.activations("last"), inputs.activations("last", "head")
     quarter = float(0.25 * resid.at(2).undesired.norm(dim=1).median())
     by_hand: dict[str, Any] = {
-        "RepE": lambda: RepE.fit_pairs(resid.at(2)),
+        "RepE": lambda: RepE.fit(resid.at(2)),
         "ResidualITI": lambda: ResidualITI.fit(resid.at(2), length=quarter),
         "Ablation": lambda: Ablation.fit(resid, layer=2),
         "Angular": lambda: Angular.fit(resid.at(2), to_angle=0.0),

@@ -223,6 +223,8 @@ def test_what_cannot_be_probed_is_refused(llama: Any, pairs: Any, untyped: None)
     for message, given in wrong.items():
         with pytest.raises(ValueError, match=message):
             ls.ITI.fit(a, **{"k": 1, "folds": 3, "seed": 0, **given})
+    with pytest.raises(ValueError, match="6 desired and 7 undesired .*paired=False"):
+        ls.ITI.fit(heads_of(6, 7), k=1, seed=0)
     with pytest.raises(ValueError, match="capture 'head'"):
         ls.ITI.fit(ls.capture(llama, pairs, progress=False), k=1, seed=0)
 

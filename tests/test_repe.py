@@ -114,25 +114,35 @@ def test_order_of_rows_and_a_shift_of_everything_change_nothing() -> None:
     assert found.gap == pytest.approx(other.gap, rel=1e-4)
 
 
+def test_captured_pairs_know_that_they_are(llama: Any, pairs: ls.ContrastivePairs) -> None:
+    at = ls.capture(llama, pairs, layers=[2], progress=False).at(layer=2)
+    own, of_pairs = ls.RepE.fit(at), ls.RepE.fit_pairs(at.desired, at.undesired, layer=2)
+    assert torch.equal(own.direction, of_pairs.direction)
+    loose = ls.ContrastivePairs(pairs.desired, pairs.undesired, paired=False)
+    every = ls.RepE.fit(ls.capture(llama, loose, layers=[2], progress=False).at(layer=2))
+    assert torch.equal(every.direction, ls.RepE.fit(at.desired, at.undesired).direction)
+    assert not torch.equal(every.direction, own.direction)
+
+
 def test_heads_are_one_vector(llama: Any, pairs: ls.ContrastivePairs) -> None:
     at = ls.capture(llama, pairs, "head", layers=[1], progress=False).at(layer=1)
     found = ls.RepE.fit(at)
     assert found.sites == (Site(1, Kind.HEAD),)
     assert found.direction.shape == at.desired.shape[1:]
-    flat = ls.RepE.fit(at.desired.flatten(1), at.undesired.flatten(1))
+    flat = ls.RepE.fit_pairs(at.desired.flatten(1), at.undesired.flatten(1))
     assert torch.equal(found.direction.flatten(), flat.direction)
 
 
 @pytest.mark.parametrize("n", [1, 0])
 def test_too_few_rows_are_refused(n: int) -> None:
     d, u = classes()
-    with pytest.raises(ValueError, match="two or more|at least one"):
+    with pytest.raises(ValueError, match="two or more|at least one|no desired"):
         ls.RepE.fit(d[:n], u)
 
 
-def test_pairs_come_in_equal_counts() -> None:
+def test_pairs_come_in_equal_counts(untyped: None) -> None:
     d, u = classes(5, 6)
-    with pytest.raises(ValueError, match=r"5 desired and 6 undesired.*RepE.fit needs none"):
+    with pytest.raises(ValueError, match=r"5 desired and 6 undesired.*expected pairs"):
         ls.RepE.fit_pairs(d, u)
 
 

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,8 @@ class RepEContender(LayerContender):
     def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> RepE:
         """As long as a quarter of the usual activation."""
         own = _own(inputs, setting)
-        fit = RepE.fit_pairs if inputs.train.paired else RepE.fit
-        unscaled = fit(own)
-        return fit(own, coefficient=_SIZE * _usual(own) / float(unscaled.gap))
+        method = RepE.fit(own)
+        return replace(method, coefficient=_SIZE * _usual(own) / method.gap)
 
 
 class ResidualITIContender(LayerContender):

@@ -4,7 +4,7 @@ Source: Zou et al. 2023, "Representation Engineering" (arXiv:2310.01405), sectio
 artificial tomography, the reading vector being added as in section 3.2.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -56,10 +56,13 @@ class RepE(Displacement):
         layer: int | None = None,
         coefficient: float | int = 1.0,
     ) -> "RepE":
-        """Of the differences of every desired and every undesired activation: no pairs needed.
+        """Of the differences within pairs if they are known, else of every desired and undesired.
 
-        Their directions have no sign, as under the paper's random ones, so that the mean difference
-        is not centred away. This is what drawing pairs at random gives on average.
+        Activations captured from paired examples know their pairs; for tensors see `fit_pairs`.
+        Differences have no sign, as under the paper's random ones, so that their mean is not
+        centred away. Without pairs this is what drawing them at random gives on average; the
+        component is then often what activations of both classes vary by most, and not what tells
+        them apart: look at `gap`.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -73,6 +76,8 @@ class RepE(Displacement):
         """
         given = LayerActivations.of(desired, undesired, layer=layer)
         up, down = _sides(given)
+        if given.paired:
+            return cls._of(given, up - down, coefficient)
         # sum over i, j of (u_i - d_j)(u_i - d_j)' / nm: both spreads, and the mean difference
         spread = ((side - side.mean(dim=0)) / len(side) ** 0.5 for side in (up, down))
         rows = torch.cat([*spread, (up.mean(dim=0) - down.mean(dim=0))[None]])
@@ -81,28 +86,21 @@ class RepE(Displacement):
     @classmethod
     def fit_pairs(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired *site"],
-        undesired: Float[Tensor, "undesired *site"] | None = None,
+        desired: Float[Tensor, "pair *site"],
+        undesired: Float[Tensor, "pair *site"],
         *,
         layer: int | None = None,
         coefficient: float | int = 1.0,
     ) -> "RepE":
-        """Of the differences within pairs, row i of the desired with row i of the undesired.
+        """`fit` of tensors whose rows are pairs: row i of one with row i of the other.
 
-        What pairs have in common, such as their prompt, is in none of them. Signs and arguments are
-        those of `fit`.
+        What pairs have in common, such as their prompt, is in no difference of theirs.
 
         Raises:
             ValueError: As `fit`, or if the counts differ.
         """
         given = LayerActivations.of(desired, undesired, layer=layer)
-        up, down = _sides(given)
-        if len(up) != len(down):
-            raise ValueError(
-                f"{len(up)} desired and {len(down)} undesired activations: expected pairs; RepE.fit"
-                " needs none"
-            )
-        return cls._of(given, up - down, coefficient)
+        return cls.fit(replace(given, paired=True), coefficient=coefficient)
 
     @classmethod
     def _of(

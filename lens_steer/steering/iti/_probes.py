@@ -67,6 +67,8 @@ def probe_normal(
 def _numbers(a: Activations, groups: Sequence[Hashable] | None) -> np.ndarray:
     """Of the group of each row."""
     n, m = len(a.desired), len(a.undesired)
+    if a.paired and n != m:
+        raise ValueError(f"{n} desired and {m} undesired activations: pass paired=False")
     expected = n if a.paired else n + m
     own = list(range(expected)) if groups is None else list(groups)
     if len(own) != expected:
