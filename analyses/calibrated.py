@@ -48,7 +48,7 @@ def known(place: Path, terms: Terms) -> dict[str, Any]:
 
 def main(
     methods: Annotated[
-        str | None, typer.Option(help="Names, with commas; the others are kept. All if not given.")
+        str | None, typer.Option(help="Names, with commas, or all; the others are kept.")
     ] = None,
     pairs: Annotated[str, typer.Option(help="Sets, with commas; empty: all organism:*.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for calibrated.json.")] = Path("out/calibrated"),

@@ -54,9 +54,12 @@ from lens_steer.pairs import Example as Example
 from lens_steer.separability import SeparabilityReport as SeparabilityReport
 from lens_steer.sites import Kind as Kind
 from lens_steer.sites import Site as Site
+from lens_steer.steering.ablation import Ablation as Ablation
 from lens_steer.steering.additive import CAA as CAA
+from lens_steer.steering.additive import ActAdd as ActAdd
 from lens_steer.steering.additive import Additive as Additive
 from lens_steer.steering.additive import Random as Random
+from lens_steer.steering.angular import Angular as Angular
 from lens_steer.steering.base import Intervention as Intervention
 from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import generate as generate
@@ -66,6 +69,8 @@ from lens_steer.steering.gate import BarrierCondition as BarrierCondition
 from lens_steer.steering.gate import CosineCondition as CosineCondition
 from lens_steer.steering.gate import Gate as Gate
 from lens_steer.steering.gate import prompt_means as prompt_means
+from lens_steer.steering.iti import ITI as ITI
+from lens_steer.steering.iti import ResidualITI as ResidualITI
 from lens_steer.steering.lqr import LQR as LQR
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
@@ -74,6 +79,7 @@ from lens_steer.steering.odesteer import BarrierPush as BarrierPush
 from lens_steer.steering.odesteer import ODESteer as ODESteer
 from lens_steer.steering.pid import PID as PID
 from lens_steer.steering.preview import preview as preview
+from lens_steer.steering.repe import RepE as RepE
 from lens_steer.steering.sadi import SADI as SADI
 from lens_steer.steering.sadi import FrozenSADI as FrozenSADI
 from lens_steer.steering.sadi import GridReport as GridReport

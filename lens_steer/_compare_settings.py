@@ -21,7 +21,7 @@ class CompareSettings:
         pairs: Named sets or files; each is a behaviour.
         out: Folder for everything it writes.
         terms: How texts are written and methods varied.
-        methods: Names of contenders, separated by commas; None is all.
+        methods: Names of contenders, separated by commas, or all; None is the usual five.
         kl: Nats per token on dev to which every method is calibrated.
         fits: How often each method is made: from train, then from resampled groups of it.
         budget: Trials of random search for each method; 0 is none.

@@ -28,13 +28,17 @@ from lens_steer.jacobians import LayerJacobians, PullbackFisher
 from lens_steer.models import Fingerprint, SteerableModel
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.additive import CAA, Additive, Random
+from lens_steer.steering.ablation import Ablation
+from lens_steer.steering.additive import CAA, ActAdd, Additive, Random
+from lens_steer.steering.angular import Angular
 from lens_steer.steering.base import Intervention
 from lens_steer.steering.fishback import FishBack
 from lens_steer.steering.gate import BarrierCondition, CosineCondition, Gate
+from lens_steer.steering.iti import ITI, ResidualITI
 from lens_steer.steering.lqr import LQR, Costs, JointLQR, LQRTracker, OnlineLQR
 from lens_steer.steering.odesteer import BarrierPush, ODESteer, StepODESteer, TargetODESteer
 from lens_steer.steering.pid import PID
+from lens_steer.steering.repe import RepE
 from lens_steer.steering.sadi import SADI, FrozenSADI, SignedSADI
 from lens_steer.steering.transport import LinearAcT, MeanAcT, MiMiC
 
@@ -43,7 +47,8 @@ _KEY = "lens_steer"
 _TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(CAA, Additive, Random, SADI, FrozenSADI, SignedSADI),
+        *(CAA, ActAdd, Additive, Random, RepE, ITI, ResidualITI, Ablation, Angular),
+        *(SADI, FrozenSADI, SignedSADI),
         *(LQR, JointLQR, OnlineLQR, LQRTracker, PID, Costs),
         *(MeanAcT, LinearAcT, MiMiC, FishBack),
         *(Gate, CosineCondition, BarrierCondition),

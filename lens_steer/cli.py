@@ -111,7 +111,9 @@ def compare(  # noqa: PLR0913 - options of a command
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Names, separated by commas. Left out: all there are.", show_default=False
+            help="Names, separated by commas, or all. Left out: CAA, SADI, LQR, LQRTracker, "
+            "ODESteer.",
+            show_default=False,
         ),
     ] = None,
     kl: Annotated[

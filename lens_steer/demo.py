@@ -11,11 +11,11 @@ from lens_steer._table_lines import conclusion
 from lens_steer.activations import Activations, ReadPosition, capture, readings
 from lens_steer.artifacts import save
 from lens_steer.contenders import (
-    CONTENDERS,
     KL,
     SHARES,
     Inputs,
     calibrated_best,
+    contenders,
     stored,
 )
 from lens_steer.evaluation import (
@@ -180,7 +180,7 @@ def compared(
     settings: DemoSettings,
     say: Callable[[str], None],
 ) -> Comparison:
-    """Every method there is, at the same cost on dev, beside what it has to beat.
+    """The methods of `contenders()`, at the same cost on dev, beside what it has to beat.
 
     For the embedded model the settings and strengths are those that were stored in the package.
 
@@ -198,7 +198,8 @@ def compared(
         randoms=1,
     )
     methods, few = {}, dev.first(settings.dev_prompts)
-    for name, contender in CONTENDERS.items():
+    for contender in contenders():
+        name = contender.name
         setting = stored(settings.model, settings.pairs, name, terms)
         try:
             setting = setting or calibrated_best(contender, inputs, few, judge, kl=KL, terms=terms)

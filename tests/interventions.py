@@ -6,11 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from lens_steer.elements import ElementMask
 from lens_steer.models import is_bridge
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.additive import Additive
+from lens_steer.steering.ablation import Ablation
+from lens_steer.steering.additive import ActAdd, Additive
+from lens_steer.steering.angular import Angular
 from lens_steer.steering.base import Edit, Intervention
+from lens_steer.steering.iti import ITI, ResidualITI
+from lens_steer.steering.repe import RepE
 from lens_steer.tokens import bos_id, encode_prompt
 
 Rows = list[list[int]]
@@ -296,3 +302,33 @@ def _generators(model: Any) -> Iterator[str]:
 def all_kinds() -> list[Kind]:
     """The kinds that can be edited."""
     return [kind for kind in Kind if kind is not Kind.GATE]
+
+
+def baselines(model: Any) -> dict[str, Intervention]:
+    """One of each, of random tensors that fit the model: what the invariants are tested on."""
+    d, heads, width = model.cfg.d_model, model.cfg.n_heads, model.cfg.d_head
+    axes = torch.linalg.qr(drawn((d, 3), seed=5)).Q.T.contiguous()
+    chosen = torch.zeros(model.cfg.n_layers, heads, dtype=torch.bool)
+    chosen[0, 1] = chosen[2, 0] = chosen[2, 3] = True
+    thetas = drawn((*chosen.shape, width), seed=6)
+    thetas = chosen[..., None] * thetas / thetas.norm(dim=-1, keepdim=True)
+    mask = ElementMask(chosen, Kind.HEAD, tuple(range(len(chosen))))
+    plane = (Site(STEERED_LAYER), axes[0], axes[1])
+    return {
+        "ActAdd": ActAdd((Site(1),), (drawn((d,)),), prompts=("a", "b"), coefficient=2.0),
+        "RepE": RepE(Site(2), axes[0], 3.0, 0.5, coefficient=0.7),
+        "ITI": ITI(mask, thetas, 0.3 * chosen, 4.0),
+        "ResidualITI": ResidualITI(Site(0), axes[1], 2.0),
+        "Ablation": Ablation((Site(0), Site(1), Site(3)), axes[2]),
+        "Ablation to": Ablation((Site(1, Kind.MLP_OUT),), axes[2], 1.5),
+        "Angular": Angular(*plane, angle=0.8),
+        "Angular to": Angular(*plane, to_angle=-1.0, only_aligned=True),
+    }
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses whatever reads a number out of a tensor, for which a device would have to wait."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert "_local_scalar_dense" not in str(func)
+        return func(*args, **(kwargs or {}))

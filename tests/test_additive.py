@@ -11,7 +11,7 @@ from torch import Tensor
 import lens_steer as ls
 from lens_steer.models import attach
 from lens_steer.sites import Kind, Site, site_shape
-from lens_steer.steering.additive import CAA, Additive, Random
+from lens_steer.steering.additive import CAA, ActAdd, Additive, Random
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import (
     all_kinds,
@@ -153,8 +153,8 @@ def test_vectors_that_do_not_match_their_sites_or_are_not_finite_are_refused(
 def test_vectors_of_another_shape_layer_or_place_are_refused_by_the_model(model: Any) -> None:
     d = model.cfg.d_model
     wrong = {
-        "has shape": Additive((Site(0),), (torch.ones(d + 1),)),
-        r"has shape \(32,\)": Additive((Site(0, Kind.HEAD),), (torch.ones(d),)),
+        "of shape": Additive((Site(0),), (torch.ones(d + 1),)),
+        r"of shape \(32,\)": Additive((Site(0, Kind.HEAD),), (torch.ones(d),)),
         "layer 4: this model has 4, 0 to 3": Additive((Site(4),), (torch.ones(d),)),
         "steer 'neuron'": Additive((Site(0, Kind.GATE),), (torch.ones(model.cfg.d_mlp),)),
     }
@@ -236,6 +236,61 @@ def test_caa_refuses_equal_classes_and_activations_that_can_only_be_read(
     gate = ls.capture(llama, pairs, "gate", layers=[1], progress=False).at(layer=1)
     with pytest.raises(ValueError, match="capture 'neuron'"):
         CAA.fit(gate)
+
+
+# ---- of tensors ----
+
+
+@given(parts, numbers)
+def test_transform_adds_the_vector_of_its_site(of: Parts, strength: float) -> None:
+    method = built(of, strength)
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    for site, vector in method.items():
+        torch.testing.assert_close(method.transform(x, site), x + strength * vector, **ROUNDING)
+        assert torch.equal(method.vector_field(x, site), vector.expand(x.shape))
+    if len(method.sites) == 1:
+        assert torch.equal(method.transform(x), method.transform(x, method.sites[0]))
+    else:
+        with pytest.raises(ValueError, match="site: none given, expected one of blocks"):
+            method.transform(x)
+
+
+# ---- ActAdd ----
+
+
+def test_actadd_is_the_difference_of_two_prompts_at_their_last_tokens(model: Any) -> None:
+    method = ActAdd.fit(model, "I like a dog", "The sun", layer=2, coefficient=3.0)
+    read = []
+    for prompt in ("I like a dog", "The sun"):
+        tokens = torch.tensor(rows_of(model, [prompt]))
+        with torch.no_grad():
+            x = watched(model, Site(2), lambda tokens=tokens: run(model, tokens, None))
+        read.append(x[0, -1].double().numpy())
+    expected = torch.tensor(3.0 * (read[0] - read[1]), dtype=torch.float32)
+    torch.testing.assert_close(method.vectors[0], expected, rtol=1e-4, atol=1e-4)
+    assert method.sites == (Site(2),)
+    assert "prompts=('I like a dog', 'The sun'), coefficient=3.0" in repr(method)
+
+
+def test_actadd_is_a_vector_like_any_other(llama: Any) -> None:
+    a, b = (ActAdd.fit(llama, *p, layer=1) for p in (("Love", "Hate"), ("Hate", "Love")))
+    torch.testing.assert_close(a.vectors[0], -b.vectors[0], **ROUNDING)
+    assert not bool((a + b).vectors[0].any())
+    assert a.provenance is not None
+    assert a.provenance.data == "'Love' - 'Hate'"
+    assert not bool(ActAdd.fit(llama, "Love", "Hate", layer=1, coefficient=0).vectors[0].any())
+
+
+def test_actadd_refuses_what_does_not_differ(llama: Any) -> None:
+    wrong: dict[str, tuple[Any, dict[str, Any]]] = {
+        "nothing differs": (("Love", "Love"), {"layer": 1}),
+        "coefficient nan": (("Love", "Hate"), {"layer": 1, "coefficient": float("nan")}),
+        "not blank": ((" ", "Hate"), {"layer": 1}),
+        "layer 7": (("Love", "Hate"), {"layer": 7}),
+    }
+    for message, (prompts, given_) in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            ActAdd.fit(llama, *prompts, **given_)
 
 
 # ---- random ----

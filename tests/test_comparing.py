@@ -18,12 +18,17 @@ from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
 from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
 from lens_steer.contenders._elements import CAAContender
+from lens_steer.contenders._vectors import spaced
 from lens_steer.evaluation import Comparison, OutOfReach, Terms, Trial
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.ablation import Ablation
 from lens_steer.steering.additive import CAA
+from lens_steer.steering.angular import Angular
 from lens_steer.steering.base import generate
+from lens_steer.steering.iti import ITI, ResidualITI
 from lens_steer.steering.lqr import LQR, LQRTracker
+from lens_steer.steering.repe import RepE
 from tests.test_cli import ENTRY, Command, command, place, tree
 from tests.test_demo import write_pairs
 
@@ -281,6 +286,65 @@ def test_regulators_lead_to_the_set_points_of_their_settings(
     assert all(0.3 < setting["control_cost"] < 10 for setting in drawn)
 
 
+LAYERED = ("RepE", "ResidualITI", "Ablation", "Angular")
+
+
+@pytest.mark.parametrize("name", [*LAYERED, "ITI"])
+def test_baselines_have_few_settings_and_make_what_they_say(
+    load: Any, pairs: Any, name: str
+) -> None:
+    inputs, contender = Inputs(load("llama"), pairs), CONTENDERS[name]
+    grid = contender.grid(inputs)
+    assert 0 < len(grid) <= 12
+    assert {each["read"] for each in grid} == {"mean", "last"}
+    setting = {"read": "last", "strength": 0.5} | ({"k": 3} if name == "ITI" else {"layer": 2})
+    resid, heads = inputs.activations("last"), inputs.activations("last", "head")
+    quarter = float(0.25 * resid.at(2).undesired.norm(dim=1).median())
+    by_hand: dict[str, Any] = {
+        "RepE": lambda: RepE.fit(resid.at(2)),
+        "ResidualITI": lambda: ResidualITI.fit(resid.at(2), length=quarter),
+        "Ablation": lambda: Ablation.fit(resid, layer=2),
+        "Angular": lambda: Angular.fit(resid.at(2), to_angle=0.0),
+        "ITI": lambda: ITI.fit(heads, k=3, groups=pairs.groups, folds=5, seed=0),
+    }
+    found, expected = contender.make(inputs, setting), by_hand[name]()
+    if name == "RepE":
+        expected = replace(expected, coefficient=quarter / expected.gap)
+    assert repr(found) == repr(expected.with_strength(0.5))
+    if name in ("RepE", "ResidualITI"):
+        size = found.vector_field(resid.desired[0, 2]).norm()  # type: ignore[attr-defined]
+        assert float(size) == pytest.approx(quarter, rel=1e-5)
+    drawn = [contender.draw(inputs, np.random.default_rng(i)) for i in range(50)]
+    assert all(0.05 < each["strength"] < 10 for each in drawn)
+    assert len({json.dumps(each) for each in drawn}) == 50
+
+
+def test_grids_of_deep_models_are_thinned_evenly() -> None:
+    layers = [{"layer": layer} for layer in range(32)]
+    found = [each["layer"] for each in spaced(layers, 6)]
+    assert found == [0, 6, 12, 19, 25, 31]
+    assert spaced(layers[:4], 6) == layers[:4]
+
+
+def test_probes_of_heads_are_fitted_once_and_never_part_a_group(load: Any, pairs: Any) -> None:
+    inputs = Inputs(load("llama"), pairs)
+    assert inputs.head_accuracies("mean") is inputs.head_accuracies("mean")
+    loose = ContrastivePairs(pairs.desired, pairs.undesired[:4], paired=False)
+    assert inputs.head_accuracies("last").values.shape == (4, 4)
+    assert Inputs(load("llama"), loose).head_accuracies("last").values.shape == (4, 4)
+
+
+def test_baselines_are_compared_where_they_are_asked_for(
+    model_dirs: dict[str, Path], tmp_path: Path
+) -> None:
+    names = (*LAYERED, "ITI")
+    done = start(settings_of(tmp_path, model_dirs["llama"], methods=",".join(names)))
+    left = [line for line in done.said if line.startswith("left out")]
+    table = done.found.table()["method"].tolist()
+    assert len(left) + len(set(table) & set(names)) == len(names)
+    assert len(left) < 2, left
+
+
 def test_jacobians_are_taken_once(load: Any, pairs: Any) -> None:
     inputs = Inputs(load("llama"), pairs)
     products = inputs.jacobians(dense=False)
@@ -319,9 +383,11 @@ def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
 
 
 def test_contenders_are_called_by_name() -> None:
-    assert [each.name for each in contenders(None)] == list(CONTENDERS)
+    assert [each.name for each in contenders("all")] == list(CONTENDERS)
+    usual = ["CAA", "SADI", "LQR", "LQRTracker", "ODESteer"]
+    assert [each.name for each in contenders()] == [each.name for each in contenders(None)] == usual
     assert all(isinstance(each, Contender) for each in contenders("CAA"))
-    with pytest.raises(ValueError, match="unknown methods .*'none'.*expected some of CAA"):
+    with pytest.raises(ValueError, match="unknown methods .*'none'.*expected all, or some of CAA"):
         contenders("CAA, none")
 
 

@@ -11,7 +11,7 @@ import torch
 from lens_steer import demo, organism
 from lens_steer.activations import capture
 from lens_steer.artifacts import describe, load
-from lens_steer.contenders import CONTENDERS, SHARES
+from lens_steer.contenders import DEFAULT, SHARES
 from lens_steer.demo import DemoReport, DemoSettings
 from lens_steer.evaluation import WordList
 from lens_steer.models import attach
@@ -206,7 +206,7 @@ def test_classes_that_are_equal_at_every_layer_are_refused(
 
 def test_the_table_of_methods_is_said_and_written(first: Run) -> None:
     table = pd.read_csv(first.settings.out / "table.csv")
-    assert table["method"].tolist() == ["unsteered", "random", "best of n", "learned", *CONTENDERS]
+    assert table["method"].tolist() == ["unsteered", "random", "best of n", "learned", *DEFAULT]
     assert table["behaviour"].between(0, 1).all()
     for method in table["method"]:
         assert any(line.strip().startswith(method) for line in first.said), method

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import lens_steer as ls
 from lens_steer.activations import LayerActivations
@@ -19,7 +18,7 @@ from lens_steer.steering.base import Intervention
 from lens_steer.steering.odesteer import BarrierPush, ODESteer, StepODESteer
 from tests.barrier_samples import drawn_barrier, drawn_rows
 from tests.conftest import WIDTH, Loader
-from tests.interventions import Cached, padded, rows_of, run, watched
+from tests.interventions import Cached, NoWaiting, padded, rows_of, run, watched
 
 D = 12
 ROUNDING: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
@@ -299,14 +298,6 @@ def test_a_hook_does_what_the_flow_does(model: Any) -> None:
         expected = method.flow(before)  # type: ignore[attr-defined]
         torch.testing.assert_close(after[batch.mask], expected[batch.mask], **FLOAT32)
         assert not torch.equal(after, before)
-
-
-class NoWaiting(TorchDispatchMode):
-    """Refuses whatever reads a number out of a tensor, for which a device would have to wait."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert "_local_scalar_dense" not in str(func)
-        return func(*args, **(kwargs or {}))
 
 
 def test_no_hook_waits_for_the_device(llama: Any) -> None:

@@ -16,10 +16,11 @@ class LayerActivations:
 
     Attributes:
         desired: One row per desired example.
-        undesired: One row per undesired example; with `paired` pairs row i of either is pair i.
+        undesired: One row per undesired example.
         layer: Block index.
         kind: What was read.
         provenance: The model and data, or None if made from tensors.
+        paired: Whether row i of either side is known to belong to one pair.
     """
 
     desired: Float[Tensor, "desired *site"]
@@ -27,10 +28,14 @@ class LayerActivations:
     layer: int
     kind: Kind
     provenance: Provenance | None = None
+    paired: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", Kind.parse(self.kind))
         _check_sides(self.desired, self.undesired)
+        if self.paired and len(self.desired) != len(self.undesired):
+            counts = f"{len(self.desired)} desired and {len(self.undesired)} undesired"
+            raise ValueError(f"got {counts} activations, expected pairs: pass paired=False")
 
     @classmethod
     def from_tensors(
@@ -133,8 +138,9 @@ class Activations:
         if layer not in self.layers:
             raise ValueError(f"layer {layer} was not captured: expected one of {list(self.layers)}")
         i = self.layers.index(layer)
+        known = self.paired and len(self.desired) == len(self.undesired)
         return LayerActivations(
-            self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance
+            self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance, known
         )
 
     @property

@@ -1,9 +1,11 @@
 """The methods that `lens-steer compare` and the demo run: how each is made, chosen and searched.
 
-A new method is one more entry in `CONTENDERS`; no command changes.
+A new method is one more entry in `CONTENDERS`; no command changes. Commands run those of `DEFAULT`
+unless told otherwise.
 """
 
 from lens_steer.contenders._choice import CONTENDERS as CONTENDERS
+from lens_steer.contenders._choice import DEFAULT as DEFAULT
 from lens_steer.contenders._choice import calibrated_best as calibrated_best
 from lens_steer.contenders._choice import contenders as contenders
 from lens_steer.contenders._choice import stored as stored

@@ -15,6 +15,13 @@ from lens_steer.contenders._transport import (
     MeanAcTContender,
     MiMiCContender,
 )
+from lens_steer.contenders._vectors import (
+    AblationContender,
+    AngularContender,
+    ITIContender,
+    RepEContender,
+    ResidualITIContender,
+)
 from lens_steer.evaluation import Judge, OutOfReach, Terms, calibrate, evaluate_each
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
@@ -22,20 +29,24 @@ from lens_steer.steering.base import Intervention
 _KINDS = (
     *(CAAContender, SADIContender, LQRContender, TrackerContender, ODESteerContender),
     *(MeanAcTContender, LinearAcTContender, MiMiCContender, FishBackContender),
+    *(RepEContender, ITIContender, ResidualITIContender, AblationContender, AngularContender),
 )
 CONTENDERS: dict[str, Contender] = {each.name: each() for each in _KINDS}
+DEFAULT = ("CAA", "SADI", "LQR", "LQRTracker", "ODESteer")  # where no methods are named
 
 
 def contenders(names: str | None = None) -> list[Contender]:
-    """Some by their names, separated by commas; None is all.
+    """Some by their names, separated by commas; `all` is every one, None those of `DEFAULT`.
 
     Raises:
         ValueError: If there is no such method; the message lists them.
     """
-    chosen = list(CONTENDERS) if names is None else [n.strip() for n in names.split(",")]
+    named = {None: list(DEFAULT), "all": list(CONTENDERS)}
+    chosen = named[names] if names in named else [n.strip() for n in str(names).split(",")]
     unknown = [name for name in chosen if name not in CONTENDERS]
     if unknown or not chosen:
-        raise ValueError(f"unknown methods {unknown}: expected some of {', '.join(CONTENDERS)}")
+        known = ", ".join(CONTENDERS)
+        raise ValueError(f"unknown methods {unknown}: expected all, or some of {known}")
     return [CONTENDERS[name] for name in chosen]
 
 

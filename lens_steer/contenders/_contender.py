@@ -1,7 +1,7 @@
 """What methods are made of, and what a kind of method has to say to be compared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,9 @@ from lens_steer.jacobians import LayerJacobians, PullbackFisher, linearize, pull
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
+from lens_steer.steering.iti import head_accuracies
 
+FOLDS = 5  # of pairs, at most, to judge probes of heads by
 LINEARISED = 48  # texts whose Jacobians are averaged
 FEW = 10  # activations of a class, two for each fold of a cross-validation
 Setting = dict[str, Any]  # of a method, as plain JSON: layer, read position, its own knobs
@@ -36,6 +38,7 @@ class Inputs:
     reads: tuple[ReadPosition, ...] = ("mean", "last")
     _known: dict[Any, Activations] = field(default_factory=dict, init=False, repr=False)
     _scores: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
+    _probed: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
     _jacobians: dict[bool, LayerJacobians] = field(default_factory=dict, init=False, repr=False)
     _metrics: dict[int, PullbackFisher] = field(default_factory=dict, init=False, repr=False)
     _barriers: dict[Any, PolynomialBarrier] = field(default_factory=dict, init=False, repr=False)
@@ -61,6 +64,28 @@ class Inputs:
         if (read, kind) not in self._scores:
             self._scores[read, kind] = contrast(self.activations(read, kind))
         return self._scores[read, kind]
+
+    def head_accuracies(self, read: ReadPosition) -> ElementScores:
+        """Held-out accuracy of a probe of each head, at every layer; five folds of whole groups.
+
+        Raises:
+            ValueError: As `head_accuracies`, if there are fewer than two groups.
+        """
+        if read not in self._probed:
+            groups, n = self._groups(), len(self.train.desired)
+            fewest = min(len(set(groups[:n])), len(set(groups[n:] or groups)))
+            folds = max(2, min(FOLDS, fewest))
+            heads = self.activations(read, "head")
+            self._probed[read] = head_accuracies(heads, groups=groups, folds=folds, seed=0)
+        return self._probed[read]
+
+    def _groups(self) -> list[Hashable]:
+        """Of each pair, or of each desired and then each undesired example."""
+        train = self.train
+        if train.paired:
+            return list(train.groups)
+        examples = (*train.desired, *train.undesired)
+        return [each.group or each.prompt or i for i, each in enumerate(examples)]
 
     def jacobians(self, *, dense: bool) -> LayerJacobians:
         """Of the first desired training texts, at their last token: the paper's choice and number.

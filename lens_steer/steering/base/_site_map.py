@@ -54,26 +54,15 @@ class SiteMap(Intervention):
         self._check_shape(x)
         if self.strength == 0:
             return x
-        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *self.site_shape)
+        rows = rows_of(x, self.site_shape)
         return self._moved(rows).reshape(x.shape).to(x.dtype)
 
     def _check_shape(self, x: Float[Tensor, "*batch"]) -> None:
-        rank = len(self.site_shape)
-        if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != self.site_shape:
-            raise ValueError(
-                f"got activations of shape {tuple(x.shape)}, expected [..., "
-                f"{', '.join(map(str, self.site_shape))}]: those of {self.at.hook_name}"
-            )
+        check_shape(x, self.at, self.site_shape)
 
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """See `Intervention`."""
-        hook_point(model, self.at)
-        held = site_shape(model, self.at.kind)
-        if held != self.site_shape:
-            raise ValueError(
-                f"made for activations of shape {self.site_shape}, but this model holds {held} "
-                f"at {self.at.hook_name}"
-            )
+        check_site(model, self.at, self.site_shape)
         place = working_place(model, self.at.layer)
         near = self._placed(place["device"])
 
@@ -87,3 +76,29 @@ class SiteMap(Intervention):
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {n: t.to(device) for n, t in held.items() if isinstance(t, Tensor)}
         return replace(self, **moved)
+
+
+def rows_of(x: Float[Tensor, "*batch"], shape: tuple[int, ...]) -> Activation:
+    """Activations that each have a shape, as `[n *site]`, float32 or finer."""
+    return x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *shape)
+
+
+def check_shape(x: Float[Tensor, "*batch"], site: Site, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError unless each activation has that shape."""
+    rank = len(shape)
+    if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != shape:
+        raise ValueError(
+            f"got activations of shape {tuple(x.shape)}, expected [..., "
+            f"{', '.join(map(str, shape))}]: those of {site.hook_name}"
+        )
+
+
+def check_site(model: SteerableModel, site: Site, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError unless the model has the site and holds `shape` there."""
+    hook_point(model, site)
+    held = site_shape(model, site.kind)
+    if held != shape:
+        raise ValueError(
+            f"made for activations of shape {shape}, but this model holds {held} at "
+            f"{site.hook_name}"
+        )

@@ -1,0 +1,149 @@
+"""Baselines at one layer, or of a few heads: directions that are added, taken out or turned to."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lens_steer.activations import LayerActivations
+from lens_steer.contenders._contender import Contender, Inputs, Setting
+from lens_steer.steering.ablation import Ablation
+from lens_steer.steering.angular import Angular
+from lens_steer.steering.base import Intervention
+from lens_steer.steering.iti import ITI, ResidualITI
+from lens_steer.steering.repe import RepE
+
+MOST = 12  # settings of a grid
+_SIZE = 0.25  # of a push at strength 1, in lengths of the usual undesired activation
+_ALPHA = 15.0  # standard deviations, of ITI at strength 1: the paper's
+
+
+class LayerContender(Contender):
+    """A method of one layer's activations, whose only other knob is the strength.
+
+    Attributes:
+        strengths: Least and largest of the prior, which is even in the log.
+    """
+
+    strengths: tuple[float, float]
+
+    @abstractmethod
+    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> Intervention:
+        """At strength 1."""
+
+    def grid(self, inputs: Inputs) -> list[Setting]:
+        """Read positions and layers at which the classes differ: 12 at most, evenly spaced."""
+        most = max(1, MOST // len(inputs.reads))
+        return [s for read in inputs.reads for s in spaced(self._layers(inputs, read), most)]
+
+    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+        """Any layer and read position at which the classes differ."""
+        there = [each for read in inputs.reads for each in self._layers(inputs, read)]
+        setting = there[int(source.integers(len(there)))]
+        low, high = np.log(self.strengths)
+        return setting | {"strength": float(np.exp(source.uniform(low, high)))}
+
+    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> Intervention:
+        """Of the activations read at `read` at `layer`; strength 1 if none was found yet."""
+        return self.of(inputs, setting).with_strength(setting.get("strength", 1.0))
+
+    def _layers(self, inputs: Inputs, read: Any) -> list[Setting]:
+        known = inputs.activations(read)
+        present = known.direction.flatten(1).any(dim=1).tolist()
+        there = zip(known.layers, present, strict=True)
+        return [{"layer": layer, "read": read} for layer, differs in there if differs]
+
+
+class RepEContender(LayerContender):
+    """`RepE`, of pairs where there are pairs."""
+
+    name = "RepE"
+    strengths = (0.4, 8.0)
+
+    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> RepE:
+        """As long as a quarter of the usual activation."""
+        own = _own(inputs, setting)
+        method = RepE.fit(own)
+        return replace(method, coefficient=_SIZE * _usual(own) / method.gap)
+
+
+class ResidualITIContender(LayerContender):
+    """`ResidualITI`."""
+
+    name = "ResidualITI"
+    strengths = (0.4, 8.0)
+
+    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> ResidualITI:
+        """As long as a quarter of the usual activation."""
+        own = _own(inputs, setting)
+        return ResidualITI.fit(own, length=_SIZE * _usual(own))
+
+
+class AblationContender(LayerContender):
+    """`Ablation`, one layer's direction taken out at every layer, as published."""
+
+    name = "Ablation"
+    strengths = (0.1, 1.0)
+
+    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> Ablation:
+        """Whole."""
+        return Ablation.fit(inputs.activations(setting["read"]), layer=setting["layer"])
+
+
+class AngularContender(LayerContender):
+    """`Angular`, every activation led to the class difference in its plane."""
+
+    name = "Angular"
+    strengths = (0.1, 1.0)
+
+    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> Angular:
+        """All the way."""
+        return Angular.fit(_own(inputs, setting), to_angle=0.0)
+
+
+class ITIContender(Contender):
+    """`ITI` along differences of means, in the heads of the best probes."""
+
+    name = "ITI"
+
+    def grid(self, inputs: Inputs) -> list[Setting]:
+        """Up to four numbers of heads, where there are so many, at each read position."""
+        return [
+            {"k": k, "read": read}
+            for read in inputs.reads
+            for k in (2, 6, 18, 48)
+            if k <= inputs.head_accuracies(read).values.numel()
+        ]
+
+    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+        """Any k up to half of all heads, with an alpha of 1 to 100, both evenly in the log."""
+        read = inputs.reads[int(source.integers(len(inputs.reads)))]
+        most = max(2, inputs.head_accuracies(read).values.numel() // 2)
+        k = round(float(np.exp(source.uniform(0, np.log(most)))))
+        alpha = float(np.exp(source.uniform(0, np.log(100.0))))
+        return {"k": k, "read": read, "strength": alpha / _ALPHA}
+
+    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> ITI:
+        """The k heads of the highest held-out accuracy."""
+        read = setting["read"]
+        heads, scores = inputs.activations(read, "head"), inputs.head_accuracies(read)
+        method = ITI.along_means(heads, scores, k=setting["k"], alpha=_ALPHA)
+        return method.with_strength(setting.get("strength", 1.0))
+
+
+def spaced(settings: list[Setting], most: int) -> list[Setting]:
+    """At most so many, evenly spaced, the first and the last among them."""
+    if len(settings) <= most:
+        return settings
+    return [settings[int(i)] for i in np.linspace(0, len(settings) - 1, most).round()]
+
+
+def _own(inputs: Inputs, setting: Mapping[str, Any]) -> LayerActivations:
+    return inputs.activations(setting["read"]).at(setting["layer"])
+
+
+def _usual(own: LayerActivations) -> float:
+    """Median length of an undesired activation."""
+    return float(own.undesired.flatten(1).norm(dim=-1).median())

@@ -1,0 +1,128 @@
+"""Directional ablation: the component along a direction is taken out.
+
+Source: Arditi et al. 2024, "Refusal in Language Models Is Mediated by a Single Direction"
+(arXiv:2406.11717), section 2.4. Its activation addition is `CAA`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer._axes import Activation
+from lens_steer.activations import Activations, LayerActivations
+from lens_steer.sites import Site
+from lens_steer.steering.base import Displacement, Push, check_unit, unit_of
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ablation(Displacement):
+    """x becomes x + strength * (setpoint - r . x) r, one direction r at each of its sites.
+
+    Strength 1 removes the component along r whole (or sets it to `setpoint`), strength s keeps
+    1 - s of it. Published: every layer, every position (`scope="all"`), every sum of the residual
+    stream, also that between attention and MLP, which has no site here.
+
+    Attributes:
+        at: The sites, each once.
+        direction: r, of length 1.
+        setpoint: Where the projection on r is moved to, in units of the activation; 0 is published.
+    """
+
+    at: tuple[Site, ...] = field(repr=False)
+    direction: Float[Tensor, "*site"] = field(repr=False)
+    setpoint: float | int = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.at or len(set(self.at)) != len(self.at):
+            raise ValueError(f"got the sites {self.at}: expected one or more, each once")
+        check_unit(self.direction, "direction")
+        if not isfinite(self.setpoint):
+            raise ValueError(f"setpoint {self.setpoint}: expected a finite number; 0 takes out")
+        object.__setattr__(self, "at", tuple(sorted(self.at)))
+
+    @classmethod
+    def along(
+        cls,
+        direction: Float[Tensor, "*site"],
+        sites: Sequence[Site],
+        *,
+        setpoint: float | int = 0.0,
+    ) -> "Ablation":
+        """Along a direction of any length.
+
+        Raises:
+            ValueError: If it is 0 or not finite, or there are no sites.
+        """
+        return cls(tuple(sites), unit_of(direction, "direction"), setpoint)
+
+    @classmethod
+    def fit(  # noqa: PLR0913 - tensors or activations, where, and how far
+        cls,
+        desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
+        undesired: Float[Tensor, "undesired *site"] | None = None,
+        *,
+        layer: int | None = None,
+        layers: Sequence[int] | None = None,
+        setpoint: float | int = 0.0,
+    ) -> "Ablation":
+        """Along the difference of the class means at one layer.
+
+        Args:
+            desired: Activations at several layers, of which that of `layer` gives the direction; or
+                of one layer; or tensors, see `LayerActivations.of`.
+            undesired: The tensor of the undesired.
+            layer: Whose direction; of tensors, also where it acts.
+            layers: Where it acts; None: every captured layer, or the one.
+            setpoint: See the class.
+
+        Raises:
+            ValueError: If the class means are equal, or the kind cannot be edited.
+        """
+        if isinstance(desired, Activations):
+            if undesired is not None or layer is None:
+                raise ValueError(f"got {desired!r}, layer {layer}: say whose direction, layer=...")
+            given, everywhere = desired.at(layer), desired.layers
+        else:
+            given = LayerActivations.of(desired, undesired, layer=layer)
+            everywhere = (given.layer,)
+        if not given.kind.editable:
+            raise ValueError(
+                f"kind {given.kind.value!r} can be read but not edited: capture 'neuron' to steer"
+            )
+        if not bool(given.direction.any()):
+            raise ValueError(
+                f"the class means at layer {given.layer} are equal: choose another layer or "
+                "position"
+            )
+        chosen = everywhere if layers is None else layers
+        return cls(
+            tuple(Site(each, given.kind) for each in chosen),
+            unit_of(given.direction, "difference of the class means"),
+            setpoint,
+            provenance=given.provenance,
+        )
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where it acts."""
+        return self.at
+
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        """See `Displacement`."""
+        del site
+        return tuple(self.direction.shape)
+
+    def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
+        del site
+        r, axes = self.direction.to(device, dtype), tuple(range(1, self.direction.ndim + 1))
+        setpoint = self.setpoint
+
+        def push(x: Activation) -> Activation:
+            return (setpoint - (x * r).sum(dim=axes, keepdim=True)) * r
+
+        return push
