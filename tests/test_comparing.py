@@ -18,7 +18,7 @@ from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
 from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
 from lens_steer.contenders._elements import CAAContender
-from lens_steer.contenders._vectors import spaced
+from lens_steer.contenders._layer import spaced
 from lens_steer.evaluation import Comparison, OutOfReach, Terms, Trial
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
@@ -366,7 +366,7 @@ class Weak(CAAContender):
     name = "weak"
 
     def make(self, inputs: Inputs, setting: Any) -> Any:
-        found = super().make(inputs, setting)
+        found: Any = super().make(inputs, setting)
         return replace(found, vectors=tuple(1e-9 * v for v in found.vectors))
 
 

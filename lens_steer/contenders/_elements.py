@@ -6,38 +6,28 @@ from typing import Any
 import numpy as np
 
 from lens_steer.contenders._contender import Contender, Inputs, Setting
+from lens_steer.contenders._layer import LayerContender, activations_of
 from lens_steer.steering.additive import CAA
 from lens_steer.steering.sadi import SADI
 
 _DELTA = 4.0  # of SADI at strength 1
 
 
-class CAAContender(Contender):
+class CAAContender(LayerContender):
     """`CAA` at one layer."""
 
     name = "CAA"
-
-    def grid(self, inputs: Inputs) -> list[Setting]:
-        """Every layer and read position at which the classes differ."""
-        return [
-            {"layer": layer, "read": read}
-            for read in inputs.reads
-            for layer in inputs.activations(read).layers
-            if bool(inputs.activations(read).at(layer).direction.any())
-        ]
+    strengths = (0.1, 2.0)  # times the usual activation's length
 
     def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
-        """Any of those, pushing by 0.1 to 2 times the activation's length, evenly in the log."""
-        grid = self.grid(inputs)
-        setting = grid[int(source.integers(len(grid)))]
-        size = float(np.exp(source.uniform(np.log(0.1), np.log(2.0))))
-        unit = inputs.activations(setting["read"]).at(setting["layer"]).relative_length
-        return setting | {"strength": size / unit}
+        """Any layer and read position, pushing by 0.1 to 2 times the activation's length."""
+        setting = super().draw(inputs, source)
+        unit = activations_of(inputs, setting).relative_length
+        return setting | {"strength": setting["strength"] / unit}
 
-    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> CAA:
+    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> CAA:
         """The difference of class means read at `read`, added at `layer`."""
-        method = CAA.fit(inputs.activations(setting["read"]).at(setting["layer"]))
-        return method.with_strength(setting.get("strength", 1.0))
+        return CAA.fit(activations_of(inputs, setting))
 
 
 class SADIContender(Contender):

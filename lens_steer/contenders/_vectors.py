@@ -1,6 +1,5 @@
 """Baselines at one layer, or of a few heads: directions that are added, taken out or turned to."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,51 +8,14 @@ import numpy as np
 
 from lens_steer.activations import LayerActivations
 from lens_steer.contenders._contender import Contender, Inputs, Setting
+from lens_steer.contenders._layer import LayerContender, activations_of
 from lens_steer.steering.ablation import Ablation
 from lens_steer.steering.angular import Angular
-from lens_steer.steering.base import Intervention
 from lens_steer.steering.iti import ITI, ResidualITI
 from lens_steer.steering.repe import RepE
 
-MOST = 12  # settings of a grid
 _SIZE = 0.25  # of a push at strength 1, in lengths of the usual undesired activation
 _ALPHA = 15.0  # standard deviations, of ITI at strength 1: the paper's
-
-
-class LayerContender(Contender):
-    """A method of one layer's activations, whose only other knob is the strength.
-
-    Attributes:
-        strengths: Least and largest of the prior, which is even in the log.
-    """
-
-    strengths: tuple[float, float]
-
-    @abstractmethod
-    def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> Intervention:
-        """At strength 1."""
-
-    def grid(self, inputs: Inputs) -> list[Setting]:
-        """Read positions and layers at which the classes differ: 12 at most, evenly spaced."""
-        most = max(1, MOST // len(inputs.reads))
-        return [s for read in inputs.reads for s in spaced(self._layers(inputs, read), most)]
-
-    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
-        """Any layer and read position at which the classes differ."""
-        there = [each for read in inputs.reads for each in self._layers(inputs, read)]
-        setting = there[int(source.integers(len(there)))]
-        low, high = np.log(self.strengths)
-        return setting | {"strength": float(np.exp(source.uniform(low, high)))}
-
-    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> Intervention:
-        """Of the activations read at `read` at `layer`; strength 1 if none was found yet."""
-        return self.of(inputs, setting).with_strength(setting.get("strength", 1.0))
-
-    def _layers(self, inputs: Inputs, read: Any) -> list[Setting]:
-        known = inputs.activations(read)
-        present = known.direction.flatten(1).any(dim=1).tolist()
-        there = zip(known.layers, present, strict=True)
-        return [{"layer": layer, "read": read} for layer, differs in there if differs]
 
 
 class RepEContender(LayerContender):
@@ -64,7 +26,7 @@ class RepEContender(LayerContender):
 
     def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> RepE:
         """As long as a quarter of the usual activation."""
-        own = _own(inputs, setting)
+        own = activations_of(inputs, setting)
         method = RepE.fit(own)
         return replace(method, coefficient=_SIZE * _usual(own) / method.gap)
 
@@ -77,7 +39,7 @@ class ResidualITIContender(LayerContender):
 
     def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> ResidualITI:
         """As long as a quarter of the usual activation."""
-        own = _own(inputs, setting)
+        own = activations_of(inputs, setting)
         return ResidualITI.fit(own, length=_SIZE * _usual(own))
 
 
@@ -100,7 +62,7 @@ class AngularContender(LayerContender):
 
     def of(self, inputs: Inputs, setting: Mapping[str, Any]) -> Angular:
         """All the way."""
-        return Angular.fit(_own(inputs, setting), to_angle=0.0)
+        return Angular.fit(activations_of(inputs, setting), to_angle=0.0)
 
 
 class ITIContender(Contender):
@@ -131,17 +93,6 @@ class ITIContender(Contender):
         heads, scores = inputs.activations(read, "head"), inputs.head_accuracies(read)
         method = ITI.along_means(heads, scores, k=setting["k"], alpha=_ALPHA)
         return method.with_strength(setting.get("strength", 1.0))
-
-
-def spaced(settings: list[Setting], most: int) -> list[Setting]:
-    """At most so many, evenly spaced, the first and the last among them."""
-    if len(settings) <= most:
-        return settings
-    return [settings[int(i)] for i in np.linspace(0, len(settings) - 1, most).round()]
-
-
-def _own(inputs: Inputs, setting: Mapping[str, Any]) -> LayerActivations:
-    return inputs.activations(setting["read"]).at(setting["layer"])
 
 
 def _usual(own: LayerActivations) -> float:
