@@ -1,0 +1,105 @@
+"""The papers' claims beside what was measured here: tables of results in, one page out.
+
+python -m analyses.claims --out docs
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from analyses._claims_evidence import NOT_RUN, Evidence, Results
+from analyses._claims_rows import CLAIMS, Claim
+from lens_steer.cli import run_command
+from lens_steer.figures import make_folder, write_whole
+
+_INTRO = """# Claims of the three papers, and what was measured here
+
+`python -m analyses.claims` writes this page from the tables in `analyses/results`; no number in it
+was typed. The model is small (the embedded one: 1.1 million parameters, an invented language with
+an exact judge, six behaviours). A verdict is one of
+
+- **observed here**: the quantity that the claim is about lies on the claimed side of 0 with its
+  whole 95 % interval, or does so in more than half of the cells that the row counts;
+- **not observed here**: it does not. That is no refutation: the papers' models are three to four
+  orders of magnitude larger, and their layers, prompts and judges are others;
+- **cannot be tested here**: a model of this size, or any measurement, cannot tell;
+- **not run yet**: the table is still to be made, by the command given.
+
+Intervals over behaviours draw behaviours again (six, or five without `polarity`, which no
+difference of means steers), not models: they say how far a row depends on the behaviours, of one
+model. The source tables have intervals over prompts.
+
+"""
+_OUTRO = """
+## The same rows on a public model
+
+The commands above take `--model` (a hub name or a directory) and `--pairs` (named sets or files),
+for example
+
+    python -m analyses.odesteer --model gpt2 --pairs my_pairs.jsonl --out out/odesteer
+    python -m analyses.claims --results out --out out/claims
+
+where the folders in `out` carry the names of the analyses. "Does not hold" should not be said
+before two public pretrained models say so.
+"""
+
+
+def evidence(claim: Claim, results: Results) -> Evidence:
+    """What the tables say of a claim."""
+    try:
+        return claim.rule(results)
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).relative_to(results.folder)
+        return Evidence(f"`{missing}` is still to be made", 0, NOT_RUN)
+
+
+def table(results: Results) -> pd.DataFrame:
+    """A row per claim."""
+    rows = []
+    for claim in CLAIMS:
+        found = evidence(claim, results)
+        command = f"`{claim.command}`" if claim.command else ""
+        rows.append(
+            {
+                "paper": claim.paper,
+                "claim": claim.says,
+                "measured": found.measured,
+                "models": found.models or "",
+                "verdict": found.verdict,
+                "command": command,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def page(rows: pd.DataFrame) -> str:
+    """The table as Markdown, with what it means before and after."""
+    head = [f"| {' | '.join(rows.columns)} |", "|---" * len(rows.columns) + "|"]
+    cells = rows.astype(str).apply(lambda column: column.str.replace("|", "\\|"))
+    body = [f"| {' | '.join(row)} |" for row in cells.itertuples(index=False)]
+    return _INTRO + "\n".join([*head, *body]) + "\n" + _OUTRO
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="Folder of the analyses' tables.")] = Path(
+        "analyses/results"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for claims.md.")] = Path("docs"),
+) -> None:
+    """Write claims.md."""
+    if not results.is_dir():
+        raise ValueError(f"no folder {str(results)!r}: expected what analyses wrote")
+    make_folder(out)
+    found = table(Results(results))
+    write_whole(out / "claims.md", lambda path: Path(path).write_text(page(found), "utf-8"))
+    for verdict, count in found["verdict"].value_counts().items():
+        typer.echo(f"{verdict:24} {count}")
+    typer.echo(f"written  {out / 'claims.md'}")
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(main)
+    run_command(lambda: app(standalone_mode=False))
