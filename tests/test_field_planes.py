@@ -1,12 +1,15 @@
 """Turning, directions beside the field, slices, hash seeds, and directions as tokens."""
 
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
@@ -76,6 +79,18 @@ def test_the_gap_begins_as_half_the_turning_times_the_angle() -> None:
     torch.testing.assert_close(gap, turning * angle / 2, atol=3e-4, rtol=0.05)
 
 
+def test_turning_is_drawn_as_the_median_of_rows_that_move() -> None:
+    angles, turn = torch.tensor([0.0, 0.5]).double(), torch.tensor([1.0, 2, 900, 1, 1, 3]).double()
+    left = torch.stack([turn, torch.where(torch.arange(6) < 3, float("nan"), turn)])
+    sample = Sample.of(sides(torch.eye(3, D), torch.eye(3, D)), None, 0)
+    found = TurningReport(angles, left, torch.ones(6).double(), sample)
+    table: Any = found.table().set_index(["angle", "start"])
+    assert table["median"][0.0, "desired"] == 2.0
+    assert table["q75"][0.0, "undesired"] == 2.0
+    assert isnan(table["median"][0.5, "desired"])
+    assert found.figure().axes[0].get_ylim()[1] < 900
+
+
 def test_what_has_arrived_has_no_direction_to_turn() -> None:
     found = turning_of(linear_form(Q), towards(Q, torch.linspace(0.3, 2.9, 9).double()), 1.0)
     assert not bool(found.geodesic[0].isnan().any())
@@ -92,7 +107,7 @@ def test_a_barrier_of_means_is_along_caa() -> None:
     found = DirectionsReport.measure(LinearBarrier.fit_means(training), x, training, sample)
     assert found.names == ("CAA", "CAA of directions", "probe", "RepE")
     assert found.mean("CAA").mean == pytest.approx(0.0, abs=1e-6)
-    probe = LinearBarrier.fit(training, C=1.0)
+    probe = LinearBarrier.fit(training)
     along = DirectionsReport.measure(probe, x, training, sample)
     assert along.mean("probe").mean == pytest.approx(0.0, abs=1e-6)
     back = DirectionsReport.measure(probe.scaled(-1.0), x, training, sample)
@@ -115,6 +130,28 @@ def test_directions_by_hand() -> None:
     vectors = np.linalg.eigh(difference.T @ difference)[1][:, -1]
     sign = np.sign(vectors @ difference.mean(axis=0))
     np.testing.assert_allclose(found["RepE"], sign * vectors, atol=1e-10)
+
+
+def test_the_probe_beside_the_field_is_the_one_that_is_fitted() -> None:
+    training = planted(30, 30, d=D)
+    for seed in (0, 3):
+        own = LinearBarrier.fit(training, seed=seed).weight.double()
+        assert torch.equal(reference_directions(training, seed)["probe"], own)
+
+
+def test_a_probe_needs_a_row_of_each_class_in_every_fold() -> None:
+    few = planted(30, 4, d=D)
+    with pytest.raises(ValueError, match="trace without `training`"):
+        reference_directions(few)
+    reference_directions(planted(5, 5, d=D))
+
+
+def test_directions_show_every_row_of_a_field_along_one_of_them() -> None:
+    training, held = planted(30, 30, d=D), planted(20, 15, d=D, seed=1)
+    x, sample = stacked(held), Sample.of(held, None, 0)
+    found = DirectionsReport.measure(LinearBarrier.fit(training), x, training, sample)
+    low, high = found.figure().axes[2].get_ylim()
+    assert low < 0 < 90 < high
 
 
 # ---- slices ----
@@ -170,6 +207,30 @@ def test_a_slice_says_when_the_field_leaves_it() -> None:
         slice_map(away, held, 0.2, second=2 * mean)
 
 
+def test_arrows_have_the_colour_of_their_lines() -> None:
+    held = planted(30, 30, d=D)
+    mean = held.desired.mean(dim=0) - held.undesired.mean(dim=0)
+    flat = LinearBarrier(mean, 0.0, layer=held.layer)
+    figure = slice_map(flat, held, 0.2).figure()  # the whole field lies in the plane: yellow
+    [axes, _] = figure.axes
+    [lines] = [c for c in axes.collections if isinstance(c, LineCollection)]
+    assert lines.get_clim() == (0.0, 1.0)
+    arrows = [p for p in axes.patches if isinstance(p, FancyArrowPatch)]
+    assert arrows
+    for arrow in arrows:
+        np.testing.assert_allclose(arrow.get_facecolor(), lines.to_rgba(1.0), atol=0.01)
+
+
+def test_a_slice_says_what_it_shows() -> None:
+    held, second = rows(), drawn_rows(1, D)[0]
+    one, two = (slice_map(drawn_barrier(D, D), held, 0.4, second=s) for s in (None, second))
+    told = [found.figure().axes[0].get_ylabel() for found in (one, two)]
+    assert "first PC" in told[0]
+    assert "given" in told[1]
+    [legend] = one.figure().legends
+    assert "flows to 0.4 rad, projected" in [each.get_text() for each in legend.get_texts()]
+
+
 # ---- seeds ----
 
 
@@ -188,6 +249,8 @@ def test_stability_is_the_cosine_of_fields() -> None:
     assert isinstance(found.figure(), Figure)
     table: Any = found.table()
     assert table["hashes"].tolist() == [3, 3]
+    tied = StabilityReport.measure(exact, some, held, groups=[i % 9 for i in range(54)])
+    assert "9 groups" in str(tied.sample)
     with pytest.raises(ValueError, match="at least 2"):
         StabilityReport.measure(exact, {8: [exact]}, held)
 

@@ -82,7 +82,7 @@ class DirectionsReport:
         from lens_steer.figures import canvas
 
         count = len(self.names)
-        with canvas(1, count, width=2.4 * count + 0.4, height=3.0, sharey=True) as (figure, axes):
+        with canvas(1, count, width=2.4 * count + 0.4, height=3.3, sharey=True) as (figure, axes):
             for place, name, own in zip(axes, self.names, self.angles, strict=True):
                 for side, among in sides(self.sample).items():
                     place.plot(
@@ -95,7 +95,8 @@ class DirectionsReport:
                 place.set_title(f"{name}\n{mean.mean:.1f}° [{mean.low:.1f}, {mean.high:.1f}]")
             most = max(100.0, 1.05 * float(self.angles.nan_to_num().max()))
             axes[0].set(ylabel="angle of the field to it (degrees)", ylim=(-4.0, most))
-            axes[0].legend(loc="best", fontsize=7)
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7)
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 

@@ -121,8 +121,8 @@ class GapReport:
 def _open(gap: Any, cosine: Any, lost: Any) -> None:
     """Axes wide enough for rounding to look like nothing."""
     gap.set_ylim(0.0, max(gap.get_ylim()[1], 0.01))
-    low = min(cosine.get_ylim()[0], 0.99)
-    cosine.set_ylim(low, 1 + 0.03 * (1 - low))
+    low = min(cosine.dataLim.y0, 0.99)
+    cosine.set_ylim(low - 0.03 * (1 - low), 1 + 0.03 * (1 - low))
     cosine.ticklabel_format(useOffset=False)
     low, high = lost.get_ylim()
     lost.set_ylim(min(low, -0.01), max(high, 0.01))

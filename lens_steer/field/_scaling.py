@@ -117,7 +117,7 @@ def _draw_moments(
     for place, each in enumerate((report.undesired_moment, report.desired_moment)):
         ends = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar([place + shift], [each.mean], yerr=ends, fmt="o", color=colour, capsize=2)
-    slope = str(report.slope) if isfinite(report.slope.mean) else "infinite: h parts the classes"
+    slope = str(report.slope) if isfinite(report.slope.mean) else "infinite: a threshold parts them"
     axes.plot([], [], "o", color=colour, label=f"{name}: calibration slope {slope}")
 
 
