@@ -88,7 +88,12 @@ def test_turning_is_drawn_as_the_median_of_rows_that_move() -> None:
     assert table["median"][0.0, "desired"] == 2.0
     assert table["q75"][0.0, "undesired"] == 2.0
     assert isnan(table["median"][0.5, "desired"])
-    assert found.figure().axes[0].get_ylim()[1] < 900
+    [axes] = found.figure().axes
+    assert axes.get_ylim()[1] < 900
+    drawn = [line.get_ydata()[1] for line in axes.get_lines()]
+    assert drawn == [1.0, pytest.approx(float("nan"), nan_ok=True)]
+    few = replace(found, geodesic=torch.where(torch.arange(6) < 5, float("nan"), left))
+    assert all(isnan(line.get_ydata()[0]) for line in few.figure().axes[0].get_lines())
 
 
 def test_what_has_arrived_has_no_direction_to_turn() -> None:
@@ -172,6 +177,12 @@ def test_a_slice_holds_h_and_the_field_of_its_points() -> None:
         point = m + float(found.s[j]) * axes[0] + float(found.t[i]) * axes[1]
         assert float(found.h[i, j]) == pytest.approx(float(barrier.h(torch.tensor(point))))
         np.testing.assert_allclose(found.field[i, j], axes @ field(point), atol=1e-10)
+    rise = np.stack(np.gradient(found.h.numpy(), found.t.numpy(), found.s.numpy()), axis=-1)
+    own = found.field.numpy()[..., ::-1]  # t before s, as in `rise`
+    sizes = np.linalg.norm(rise, axis=-1) * np.linalg.norm(own, axis=-1)
+    cosines = ((rise * own).sum(axis=-1) / sizes)[1:-1, 1:-1]
+    assert np.quantile(cosines, 0.02) > 0.99  # streamlines are at right angles to contours
+    assert found.figure().axes[0].get_aspect() == 1.0
     assert float(found.share.max()) <= 1 + 1e-12
     np.testing.assert_allclose(found.ways[0, 0], (x[30] - m) @ axes.T, atol=1e-10)
 

@@ -124,6 +124,7 @@ class SliceMap:
             out = "\nMOST OF THE FIELD LEAVES THE PLANE" if self.mean_share < _IN_PLANE else ""
             plane = f"slice through the mean row; {self.mean_share:.2f} of the unit field in it"
             axes.set_title(f"{plane}{out}\n{self.sample}; contours: h (nats)")
+            axes.set_aspect("equal", adjustable="datalim")  # else no right angle looks like one
             axes.set(xlabel="along the class means' difference (activation units)")
             axes.set(ylabel=f"along the {self.second} (activation units)")
             figure.legend(loc="outside lower center", ncols=4, fontsize=7)

@@ -91,7 +91,7 @@ class StabilityReport:
         """Both cosines against the number of components."""
         from lens_steer.figures import canvas
 
-        with canvas(width=4.8, height=3.2) as (figure, axes):
+        with canvas(width=4.8, height=3.4) as (figure, axes):
             for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
                 label = {"between": "of two hash seeds", "exact": "with the exact kernel"}[name]
                 found = [self.sample.interval(row) for row in part]
@@ -100,7 +100,7 @@ class StabilityReport:
             axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
             axes.minorticks_off()
             axes.set(ylabel="cosine of two fields (95 % intervals)")
-            axes.set_title(f"{self.hashes} hash seeds; {self.sample}")
+            axes.set_title(f"{self.hashes} hash seeds\n{self.sample}")
             axes.legend(loc="best", fontsize=7)
         return figure
 

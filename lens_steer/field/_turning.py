@@ -67,20 +67,25 @@ class TurningReport:
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Median and quartiles of the rows that still move: near a maximum it has no bound."""
+        """Median and quartiles while half of the rows still move: at a maximum it has no bound."""
         from lens_steer.figures import canvas
 
         with canvas(width=4.8, height=3.2) as (figure, axes):
             for side in sides(self.sample):
-                found = (self._quartiles(i, side) for i in range(len(self.angles)))
-                low, middle, high = zip(*found, strict=True)
+                states = range(len(self.angles))
+                low, middle, high = zip(*(self._shown(i, side) for i in states), strict=True)
                 axes.plot(self.angles, middle, "o-", color=COLOURS[side], label=f"{side} starts")
                 axes.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
             axes.set(xlabel="arc length / |a| (rad)", ylim=(0, max(axes.get_ylim()[1], 0.1)))
             axes.set(ylabel="geodesic curvature (per rad):\nmedian, quartiles")
-            axes.set_title(f"{self.sample},\nthose that have not met a maximum")
+            axes.set_title(f"{self.sample}\nrows that still move, while half of a class do")
             axes.legend(loc="best", fontsize=7)
         return figure
+
+    def _shown(self, state: int, side: str) -> tuple[float, float, float]:
+        own = self.geodesic[state, sides(self.sample)[side]]
+        moving = float((~own.isnan()).double().mean())
+        return self._quartiles(state, side) if moving >= 0.5 else (float("nan"),) * 3
 
     def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
         """NaN where no row is left."""
