@@ -67,6 +67,7 @@ def test_fields_of_hash_seeds_are_drawn_by_group(
     assert "8 groups" in str(found.sample)
 
 
+@pytest.mark.slow
 def test_a_study_writes_its_figures(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,10 +90,11 @@ def test_turning_is_drawn_as_the_median_of_rows_that_move() -> None:
     assert isnan(table["median"][0.5, "desired"])
     [axes] = found.figure().axes
     assert axes.get_ylim()[1] < 900
-    drawn = [line.get_ydata()[1] for line in axes.get_lines()]
+    drawn = [np.asarray(line.get_ydata())[1] for line in axes.get_lines()]
     assert drawn == [1.0, pytest.approx(float("nan"), nan_ok=True)]
     few = replace(found, geodesic=torch.where(torch.arange(6) < 5, float("nan"), left))
-    assert all(isnan(line.get_ydata()[0]) for line in few.figure().axes[0].get_lines())
+    lines = few.figure().axes[0].get_lines()
+    assert all(isnan(np.asarray(line.get_ydata())[0]) for line in lines)
 
 
 def test_what_has_arrived_has_no_direction_to_turn() -> None:
@@ -177,7 +178,8 @@ def test_a_slice_holds_h_and_the_field_of_its_points() -> None:
         point = m + float(found.s[j]) * axes[0] + float(found.t[i]) * axes[1]
         assert float(found.h[i, j]) == pytest.approx(float(barrier.h(torch.tensor(point))))
         np.testing.assert_allclose(found.field[i, j], axes @ field(point), atol=1e-10)
-    rise = np.stack(np.gradient(found.h.numpy(), found.t.numpy(), found.s.numpy()), axis=-1)
+    by_t, by_s = np.gradient(found.h.numpy(), found.t.numpy(), found.s.numpy())
+    rise = np.stack([by_t, by_s], axis=-1)
     own = found.field.numpy()[..., ::-1]  # t before s, as in `rise`
     sizes = np.linalg.norm(rise, axis=-1) * np.linalg.norm(own, axis=-1)
     cosines = ((rise * own).sum(axis=-1) / sizes)[1:-1, 1:-1]
@@ -229,7 +231,8 @@ def test_arrows_have_the_colour_of_their_lines() -> None:
     arrows = [p for p in axes.patches if isinstance(p, FancyArrowPatch)]
     assert arrows
     for arrow in arrows:
-        np.testing.assert_allclose(arrow.get_facecolor(), lines.to_rgba(1.0), atol=0.01)
+        own: Any = arrow.get_facecolor()
+        np.testing.assert_allclose(own, lines.to_rgba(np.ones(1))[0], atol=0.01)
 
 
 def test_a_slice_says_what_it_shows() -> None:

@@ -85,7 +85,8 @@ class TurningReport:
     def _shown(self, state: int, side: str) -> tuple[float, float, float]:
         own = self.geodesic[state, sides(self.sample)[side]]
         moving = float((~own.isnan()).double().mean())
-        return self._quartiles(state, side) if moving >= 0.5 else (float("nan"),) * 3
+        nan = float("nan")
+        return self._quartiles(state, side) if moving >= 0.5 else (nan, nan, nan)
 
     def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
         """NaN where no row is left."""
