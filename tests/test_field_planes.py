@@ -108,7 +108,8 @@ def test_what_has_arrived_has_no_direction_to_turn() -> None:
 
 
 def test_a_barrier_of_means_is_along_caa() -> None:
-    training, held = planted(40, 40, d=D), planted(20, 15, d=D, seed=1)
+    training = replace(planted(40, 40, d=D), paired=True)
+    held = planted(20, 15, d=D, seed=1)
     x, sample = stacked(held), Sample.of(held, None, 0)
     found = DirectionsReport.measure(LinearBarrier.fit_means(training), x, training, sample)
     assert found.names == ("CAA", "CAA of directions", "probe", "RepE")
@@ -118,15 +119,14 @@ def test_a_barrier_of_means_is_along_caa() -> None:
     assert along.mean("probe").mean == pytest.approx(0.0, abs=1e-6)
     back = DirectionsReport.measure(probe.scaled(-1.0), x, training, sample)
     torch.testing.assert_close(back.angles, 180 - along.angles, atol=1e-5, rtol=0)
-    uneven = sides(training.desired, training.undesired[:30], 3)
-    few = DirectionsReport.measure(probe, x, uneven, sample)
+    few = DirectionsReport.measure(probe, x, replace(training, paired=False), sample)
     assert few.names == ("CAA", "CAA of directions", "probe")
     with pytest.raises(ValueError, match="expected one of CAA"):
         few.mean("RepE")
 
 
 def test_directions_by_hand() -> None:
-    training = planted(30, 30, d=D)
+    training = replace(planted(30, 30, d=D), paired=True)
     found = reference_directions(training)
     up, down = training.desired.numpy(), training.undesired.numpy()
     np.testing.assert_allclose(found["CAA"], up.mean(axis=0) - down.mean(axis=0))

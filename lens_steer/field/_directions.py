@@ -27,9 +27,9 @@ class DirectionsReport:
 
     Attributes:
         names: `CAA` (difference of means), `CAA of directions` (the same of a / |a|), `probe`
-            (`LinearBarrier.fit`, C cross-validated), and `RepE` where both classes have as many
-            training rows, which are then taken for pairs: first principal component of their
-            differences, the mean kept, pointing as the mean does.
+            (`LinearBarrier.fit`, C cross-validated), and `RepE` where the training rows are
+            pairs: first principal component of their differences, the mean kept, pointing as
+            the mean does.
         angles: Degrees: 0 along it, 90 unrelated, 180 against it.
         h: Of each row, nats.
     """
@@ -124,7 +124,7 @@ def reference_directions(
         "CAA of directions": (up / size_of(up)).mean(dim=0) - (down / size_of(down)).mean(dim=0),
         "probe": LinearBarrier.fit(training, folds=_FOLDS, seed=seed).weight.double(),
     }
-    if len(up) == len(down):
+    if training.paired:
         difference = up - down
         first = torch.linalg.svd(difference, full_matrices=False).Vh[0]
         sign = torch.where(first @ difference.mean(dim=0) < 0, -1.0, 1.0)
