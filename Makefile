@@ -60,7 +60,7 @@ layers: .venv/.installed ## do imports only flow downwards?
 	$(BIN)/lint-imports
 
 notebooks: .venv/.installed ## execute every notebook
-	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=1500 notebooks/quickstart.ipynb notebooks/compare.ipynb notebooks/sadi.ipynb notebooks/linearity.ipynb notebooks/lqr.ipynb
+	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=1500 notebooks/quickstart.ipynb notebooks/compare.ipynb notebooks/sadi.ipynb notebooks/linearity.ipynb notebooks/lqr.ipynb notebooks/barrier_field.ipynb
 	@if [ -d $(STORIES) ]; then \
 	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
 	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi

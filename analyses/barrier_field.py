@@ -1,8 +1,10 @@
 """Is ODESteer's field linear, does its ODE matter, and is h a log-ratio? By behaviour and barrier.
 
 Every kind of barrier is fitted on train at each layer; the layer with the least log-loss on dev is
-kept, and its field traced on test: nothing that is shown was seen by a fit or a choice. Rows of one
-group are drawn together.
+kept, and its field traced on test: nothing that is shown was seen by a fit or a choice. Parts share
+no group (prompts about one thing), and rows of one group are drawn together in intervals. Within
+train gamma and C are cross-validated by rows, which do not know their group: `held_out_loss` beside
+`dev_loss` shows what that hides.
 
     python -m analyses.barrier_field --out out/barrier_field
     python -m analyses.barrier_field --model ../shared/models/stories260k --pairs stories:sad
@@ -30,8 +32,9 @@ from lens_steer.models import attach
 KINDS: dict[str, Callable[[LayerActivations, int], Barrier]] = {
     "exact kernel": lambda train, seed: PolynomialBarrier.fit(train, seed=seed),
     "sketch": lambda train, seed: PolynomialBarrier.fit_sketch(train, seed=seed),
-    "probe": lambda train, seed: LinearBarrier.fit(train, C=1.0, seed=seed),
+    "probe": lambda train, seed: LinearBarrier.fit(train, seed=seed),
 }
+SIZES, HASHES = (500, 2000, 8000), 4  # of sketches beside the exact kernel, gamma 0.1 and C 1
 SHOWN = ("accuracy", "slope", "median_entry", "linearity", "mean_linearity", "turning")
 
 
@@ -61,12 +64,35 @@ def log_loss(barrier: Barrier, held_out: LayerActivations) -> float:
     return field.CalibrationReport(barrier.h(rows), sample).log_loss.mean
 
 
-def best(parts: Parts, kind: str, seed: int) -> tuple[Barrier, float]:
-    """The barrier of the layer with the least log-loss on dev, and that loss."""
-    fitted = [KINDS[kind](parts.train.at(layer), seed) for layer in parts.train.layers]
-    losses = [log_loss(barrier, parts.dev.at(barrier.layer)) for barrier in fitted]
-    least = min(range(len(losses)), key=losses.__getitem__)
-    return fitted[least], losses[least]
+def fitted(parts: Parts, kind: str, seed: int) -> list[tuple[dict[str, Any], Barrier]]:
+    """A barrier per layer, and beside each how it was chosen and what it loses on dev."""
+    found = []
+    for layer in parts.train.layers:
+        barrier = KINDS[kind](parts.train.at(layer), seed)
+        row = {"barrier": kind, "layer": layer, "dev_loss": log_loss(barrier, parts.dev.at(layer))}
+        row |= {name: barrier.settings.get(name) for name in ("held_out_loss", "gamma", "C")}
+        found.append((row, barrier))
+    return found
+
+
+def best(found: list[tuple[dict[str, Any], Barrier]]) -> tuple[dict[str, Any], Barrier]:
+    """The layer with the least log-loss on dev."""
+    return min(found, key=lambda each: each[0]["dev_loss"])
+
+
+def stability(parts: Parts, layer: int, seed: int) -> field.StabilityReport:
+    """Fields of sketches of several hash seeds on test, beside the kernel that they sketch."""
+    train = parts.train.at(layer)
+    exact = PolynomialBarrier.fit(train, gamma=0.1, C=1.0)
+    sketches = {
+        size: [
+            PolynomialBarrier.fit_sketch(train, n_components=size, seed=seed + i)
+            for i in range(HASHES)
+        ]
+        for size in SIZES
+    }
+    held_out = parts.test.at(layer)
+    return field.StabilityReport.measure(exact, sketches, held_out, seed, groups=parts.groups)
 
 
 def traced(barrier: Barrier, parts: Parts, angle: float, seed: int) -> field.FieldReport:
@@ -99,6 +125,31 @@ def row_of(report: field.FieldReport) -> dict[str, Any]:
     return row | {"supremum": report.rise.supremum, "desired_median": report.rise.desired_median}
 
 
+def study(
+    parts: Parts, name: str, angle: float, seed: int, out: Path, origin: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Any]:
+    """Figures of one behaviour; rows of layers and of chosen barriers; stability over hashes."""
+    layers: list[dict[str, Any]] = []
+    chosen: list[dict[str, Any]] = []
+    for kind in KINDS:
+        found = fitted(parts, kind, seed)
+        layers += [{"behaviour": name} | row for row, _ in found]
+        own, barrier = best(found)
+        own = {"behaviour": name} | own
+        report = traced(barrier, parts, angle, seed)
+        stem = out / f"{name}-{kind}".replace(":", "-").replace(" ", "-")
+        save_report(report, stem, origin | own | {"settings": dict(barrier.settings)})
+        plane = field.slice_map(barrier, parts.test.at(barrier.layer), angle)
+        place = stem.with_name(f"{stem.name}-slice.png")
+        save_figure(plane.figure(), place, plane.table(), origin | own)
+        chosen.append(own | row_of(report))
+    layer = chosen[0]["layer"]
+    hashes = stability(parts, layer, seed)
+    place = out / f"{name}-stability.png".replace(":", "-")
+    save_figure(hashes.figure(), place, hashes.table(), origin | {"layer": layer})
+    return layers, chosen, hashes.table().assign(behaviour=name, layer=layer)
+
+
 def main(  # noqa: PLR0913 - a command's options
     model: Annotated[str, typer.Option(help="`organism`, hub name or directory.")] = "organism",
     pairs: Annotated[str, typer.Option(help="Sets, with commas; empty: all organism:*.")] = "",
@@ -114,21 +165,16 @@ def main(  # noqa: PLR0913 - a command's options
     make_folder(out)
     origin = {"model": model, "seed": seed, "angle": angle, "split": SHARES}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)
-    rows: list[dict[str, Any]] = []
+    layers: list[Any] = []
+    rows: list[Any] = []
+    hashes: list[Any] = []
     for name in tqdm(names, desc="barrier fields"):
         parts = Parts.of(loaded, name, seed)
-        for kind in KINDS:
-            barrier, loss = best(parts, kind, seed)
-            report = traced(barrier, parts, angle, seed)
-            own = {"behaviour": name, "barrier": kind, "layer": barrier.layer, "dev_loss": loss}
-            stem = out / f"{name}-{kind}".replace(":", "-").replace(" ", "-")
-            save_report(report, stem, origin | own | {"settings": dict(barrier.settings)})
-            held_out = parts.test.at(barrier.layer)
-            plane = field.slice_map(barrier, held_out, angle)
-            place = stem.with_name(f"{stem.name}-slice.png")
-            save_figure(plane.figure(), place, plane.table(), origin | own)
-            rows.append(own | row_of(report))
-            pd.DataFrame(rows).to_csv(out / "summary.csv", index=False)
+        found = study(parts, name, angle, seed, out, origin)
+        layers, rows, hashes = layers + found[0], rows + found[1], [*hashes, found[2]]
+        pd.DataFrame(layers).to_csv(out / "layers.csv", index=False)
+        pd.DataFrame(rows).to_csv(out / "summary.csv", index=False)
+        pd.concat(hashes).to_csv(out / "stability.csv", index=False)
     table: Any = pd.DataFrame(rows)
     shown = ["behaviour", "barrier", "layer", *SHOWN, "gap_0.35", "cosine_0.35", "lost_0.35"]
     shown = [column for column in shown if column in table]

@@ -109,6 +109,15 @@ def test_one_step_of_a_linear_barrier_is_the_flow(barrier: Barrier) -> None:
     assert at["cosine"].mean == pytest.approx(1.0)
 
 
+def test_a_gap_of_rounding_looks_like_none() -> None:
+    figure = gap_of(LinearBarrier(Q, -0.2), rows(), 0.35).figure()
+    gap, cosine, lost = (axes.get_ylim() for axes in figure.axes)
+    assert gap == (0.0, 0.01)
+    assert 0.98 < cosine[0] < 0.99
+    assert 1.0 < cosine[1] < 1.001
+    assert lost == (-0.01, 0.01)
+
+
 def test_the_gap_is_that_of_a_rotation_by_hand() -> None:
     barrier, x, angle = drawn_barrier(D, D), stacked(rows())[:12], 0.3
     held = sides(x[:5], x[5:])
@@ -277,6 +286,11 @@ def test_great_circles_are_exact_on_a_linear_field() -> None:
     exact = found.errors[found.names.index("GeodesicEuler")]
     assert float(exact.nan_to_num().max()) < 1e-7
     assert isnan(found.orders["GeodesicMidpoint"]) or found.orders["GeodesicMidpoint"] < 1
+    probe = trace(LinearBarrier(Q, 0.0), rows(), 0.2).convergence
+    legend = probe.figure().axes[0].get_legend()
+    assert legend is not None
+    told = [each.get_text() for each in legend.get_texts()]
+    assert "GeodesicEuler: one step is exact" in told
 
 
 # ---- the whole ----

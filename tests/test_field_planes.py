@@ -1,12 +1,15 @@
 """Turning, directions beside the field, slices, hash seeds, and directions as tokens."""
 
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
@@ -76,6 +79,24 @@ def test_the_gap_begins_as_half_the_turning_times_the_angle() -> None:
     torch.testing.assert_close(gap, turning * angle / 2, atol=3e-4, rtol=0.05)
 
 
+def test_turning_is_drawn_as_the_median_of_rows_that_move() -> None:
+    angles, turn = torch.tensor([0.0, 0.5]).double(), torch.tensor([1.0, 2, 900, 1, 1, 3]).double()
+    left = torch.stack([turn, torch.where(torch.arange(6) < 3, float("nan"), turn)])
+    sample = Sample.of(sides(torch.eye(3, D), torch.eye(3, D)), None, 0)
+    found = TurningReport(angles, left, torch.ones(6).double(), sample)
+    table: Any = found.table().set_index(["angle", "start"])
+    assert table["median"][0.0, "desired"] == 2.0
+    assert table["q75"][0.0, "undesired"] == 2.0
+    assert isnan(table["median"][0.5, "desired"])
+    [axes] = found.figure().axes
+    assert axes.get_ylim()[1] < 900
+    drawn = [np.asarray(line.get_ydata())[1] for line in axes.get_lines()]
+    assert drawn == [1.0, pytest.approx(float("nan"), nan_ok=True)]
+    few = replace(found, geodesic=torch.where(torch.arange(6) < 5, float("nan"), left))
+    lines = few.figure().axes[0].get_lines()
+    assert all(isnan(np.asarray(line.get_ydata())[0]) for line in lines)
+
+
 def test_what_has_arrived_has_no_direction_to_turn() -> None:
     found = turning_of(linear_form(Q), towards(Q, torch.linspace(0.3, 2.9, 9).double()), 1.0)
     assert not bool(found.geodesic[0].isnan().any())
@@ -87,25 +108,25 @@ def test_what_has_arrived_has_no_direction_to_turn() -> None:
 
 
 def test_a_barrier_of_means_is_along_caa() -> None:
-    training, held = planted(40, 40, d=D), planted(20, 15, d=D, seed=1)
+    training = replace(planted(40, 40, d=D), paired=True)
+    held = planted(20, 15, d=D, seed=1)
     x, sample = stacked(held), Sample.of(held, None, 0)
     found = DirectionsReport.measure(LinearBarrier.fit_means(training), x, training, sample)
     assert found.names == ("CAA", "CAA of directions", "probe", "RepE")
     assert found.mean("CAA").mean == pytest.approx(0.0, abs=1e-6)
-    probe = LinearBarrier.fit(training, C=1.0)
+    probe = LinearBarrier.fit(training)
     along = DirectionsReport.measure(probe, x, training, sample)
     assert along.mean("probe").mean == pytest.approx(0.0, abs=1e-6)
     back = DirectionsReport.measure(probe.scaled(-1.0), x, training, sample)
     torch.testing.assert_close(back.angles, 180 - along.angles, atol=1e-5, rtol=0)
-    uneven = sides(training.desired, training.undesired[:30], 3)
-    few = DirectionsReport.measure(probe, x, uneven, sample)
+    few = DirectionsReport.measure(probe, x, replace(training, paired=False), sample)
     assert few.names == ("CAA", "CAA of directions", "probe")
     with pytest.raises(ValueError, match="expected one of CAA"):
         few.mean("RepE")
 
 
 def test_directions_by_hand() -> None:
-    training = planted(30, 30, d=D)
+    training = replace(planted(30, 30, d=D), paired=True)
     found = reference_directions(training)
     up, down = training.desired.numpy(), training.undesired.numpy()
     np.testing.assert_allclose(found["CAA"], up.mean(axis=0) - down.mean(axis=0))
@@ -115,6 +136,28 @@ def test_directions_by_hand() -> None:
     vectors = np.linalg.eigh(difference.T @ difference)[1][:, -1]
     sign = np.sign(vectors @ difference.mean(axis=0))
     np.testing.assert_allclose(found["RepE"], sign * vectors, atol=1e-10)
+
+
+def test_the_probe_beside_the_field_is_the_one_that_is_fitted() -> None:
+    training = planted(30, 30, d=D)
+    for seed in (0, 3):
+        own = LinearBarrier.fit(training, seed=seed).weight.double()
+        assert torch.equal(reference_directions(training, seed)["probe"], own)
+
+
+def test_a_probe_needs_a_row_of_each_class_in_every_fold() -> None:
+    few = planted(30, 4, d=D)
+    with pytest.raises(ValueError, match="trace without `training`"):
+        reference_directions(few)
+    reference_directions(planted(5, 5, d=D))
+
+
+def test_directions_show_every_row_of_a_field_along_one_of_them() -> None:
+    training, held = planted(30, 30, d=D), planted(20, 15, d=D, seed=1)
+    x, sample = stacked(held), Sample.of(held, None, 0)
+    found = DirectionsReport.measure(LinearBarrier.fit(training), x, training, sample)
+    low, high = found.figure().axes[2].get_ylim()
+    assert low < 0 < 90 < high
 
 
 # ---- slices ----
@@ -135,6 +178,13 @@ def test_a_slice_holds_h_and_the_field_of_its_points() -> None:
         point = m + float(found.s[j]) * axes[0] + float(found.t[i]) * axes[1]
         assert float(found.h[i, j]) == pytest.approx(float(barrier.h(torch.tensor(point))))
         np.testing.assert_allclose(found.field[i, j], axes @ field(point), atol=1e-10)
+    by_t, by_s = np.gradient(found.h.numpy(), found.t.numpy(), found.s.numpy())
+    rise = np.stack([by_t, by_s], axis=-1)
+    own = found.field.numpy()[..., ::-1]  # t before s, as in `rise`
+    sizes = np.linalg.norm(rise, axis=-1) * np.linalg.norm(own, axis=-1)
+    cosines = ((rise * own).sum(axis=-1) / sizes)[1:-1, 1:-1]
+    assert np.quantile(cosines, 0.02) > 0.99  # streamlines are at right angles to contours
+    assert found.figure().axes[0].get_aspect() == 1.0
     assert float(found.share.max()) <= 1 + 1e-12
     np.testing.assert_allclose(found.ways[0, 0], (x[30] - m) @ axes.T, atol=1e-10)
 
@@ -170,6 +220,31 @@ def test_a_slice_says_when_the_field_leaves_it() -> None:
         slice_map(away, held, 0.2, second=2 * mean)
 
 
+def test_arrows_have_the_colour_of_their_lines() -> None:
+    held = planted(30, 30, d=D)
+    mean = held.desired.mean(dim=0) - held.undesired.mean(dim=0)
+    flat = LinearBarrier(mean, 0.0, layer=held.layer)
+    figure = slice_map(flat, held, 0.2).figure()  # the whole field lies in the plane: yellow
+    [axes, _] = figure.axes
+    [lines] = [c for c in axes.collections if isinstance(c, LineCollection)]
+    assert lines.get_clim() == (0.0, 1.0)
+    arrows = [p for p in axes.patches if isinstance(p, FancyArrowPatch)]
+    assert arrows
+    for arrow in arrows:
+        own: Any = arrow.get_facecolor()
+        np.testing.assert_allclose(own, lines.to_rgba(np.ones(1))[0], atol=0.01)
+
+
+def test_a_slice_says_what_it_shows() -> None:
+    held, second = rows(), drawn_rows(1, D)[0]
+    one, two = (slice_map(drawn_barrier(D, D), held, 0.4, second=s) for s in (None, second))
+    told = [found.figure().axes[0].get_ylabel() for found in (one, two)]
+    assert "first PC" in told[0]
+    assert "given" in told[1]
+    [legend] = one.figure().legends
+    assert "flows to 0.4 rad, projected" in [each.get_text() for each in legend.get_texts()]
+
+
 # ---- seeds ----
 
 
@@ -188,6 +263,8 @@ def test_stability_is_the_cosine_of_fields() -> None:
     assert isinstance(found.figure(), Figure)
     table: Any = found.table()
     assert table["hashes"].tolist() == [3, 3]
+    tied = StabilityReport.measure(exact, some, held, groups=[i % 9 for i in range(54)])
+    assert "9 groups" in str(tied.sample)
     with pytest.raises(ValueError, match="at least 2"):
         StabilityReport.measure(exact, {8: [exact]}, held)
 

@@ -97,7 +97,10 @@ class PolynomialBarrier(Barrier):
                 cross-validated.
             coef0: Dimensionless, >= 0; 0 leaves out the linear part.
             C: > 0; large fits the data closer (1 in the paper); None is cross-validated.
-            folds: Of the cross-validation: stratified, by the least held-out log-loss.
+            folds: Of the cross-validation: stratified, by the least held-out log-loss. They are of
+                rows: activations do not say which prompt they are of, and rows of one prompt on
+                both sides of a fold make the held-out loss too small, C at times too large. What
+                is new to the barrier is told by pairs that were split by group.
             seed: Of the folds; nothing else is drawn.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,15 +102,17 @@ class ConvergenceReport:
         """Mean error against evaluations, both on logarithmic axes."""
         from lens_steer.figures import canvas
 
-        with canvas(width=5.4, height=3.8) as (figure, axes):
+        with canvas(width=5.4, height=4.4) as (figure, axes):
             for i, name in enumerate(self.names):
-                label = f"{name}, order {self.orders[name]:.2f}"
-                self._draw(axes, i, label)
+                order = self.orders[name]
+                told = "one step is exact" if isnan(order) else f"order {order:.2f}"
+                self._draw(axes, i, f"{name}: {told}")
             left = int((~self.errors[0, 0].isnan()).sum())
             axes.set(xscale="log", yscale="log", xlabel="evaluations of the field")
             axes.set(ylabel="mean |end - reference| / T (95 % intervals)")
-            axes.set_title(f"T/|a| = {self.angle:g} rad; {left} of {len(self.sample)} rows")
-            axes.legend(loc="lower left", fontsize=7)
+            whole = f"T / |a| = {self.angle:g} rad; the {left} of {len(self.sample)} rows"
+            axes.set_title(f"{whole} that meet no maximum of h")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7)
         return figure
 
     def _draw(self, axes: Any, scheme: int, label: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_COST = 1.0  # of the probe: scikit-learn's
+_FOLDS = 5  # of the probe's cross-validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class DirectionsReport:
 
     Attributes:
         names: `CAA` (difference of means), `CAA of directions` (the same of a / |a|), `probe`
-            (logistic, C = 1), and `RepE` where both classes have as many training rows, which are
-            then taken for pairs: first principal component of their differences, the mean kept,
-            pointing as the mean does.
+            (`LinearBarrier.fit`, C cross-validated), and `RepE` where the training rows are
+            pairs: first principal component of their differences, the mean kept, pointing as
+            the mean does.
         angles: Degrees: 0 along it, 90 unrelated, 180 against it.
         h: Of each row, nats.
     """
@@ -47,8 +47,12 @@ class DirectionsReport:
         training: LayerActivations,
         sample: Sample,
     ) -> "DirectionsReport":
-        """At rows as they are; directions of the training activations."""
-        found = reference_directions(training)
+        """At rows as they are; directions of the training activations, folds by the sample's seed.
+
+        Raises:
+            ValueError: If a class has fewer than five training activations.
+        """
+        found = reference_directions(training, sample.seed)
         slope = _tangent(rows, barrier.grad(rows))
         angles = [_angle(slope, _tangent(rows, c.expand_as(rows))) for c in found.values()]
         return cls(tuple(found), torch.stack(angles), barrier.h(rows), sample)
@@ -78,29 +82,49 @@ class DirectionsReport:
         from lens_steer.figures import canvas
 
         count = len(self.names)
-        with canvas(1, count, width=2.4 * count + 0.4, height=3.0, sharey=True) as (figure, axes):
+        with canvas(1, count, width=2.4 * count + 0.4, height=3.3, sharey=True) as (figure, axes):
             for place, name, own in zip(axes, self.names, self.angles, strict=True):
                 for side, among in sides(self.sample).items():
                     place.plot(
                         self.h[among], own[among], ".", color=COLOURS[side], ms=4, label=side
                     )
+                place.axhline(90.0, color="0.6", lw=0.8)
                 place.set(xlabel="h (nats)")
-                place.set_title(f"{name}: {self.mean(name)}")
-            axes[0].set(ylabel="angle of the field to it (degrees)", ylim=(0, None))
-            axes[0].legend(loc="best", fontsize=7)
+                place.locator_params(axis="x", nbins=4)
+                mean = self.mean(name)
+                place.set_title(f"{name}\n{mean.mean:.1f}° [{mean.low:.1f}, {mean.high:.1f}]")
+            most = max(100.0, 1.05 * float(self.angles.nan_to_num().max()))
+            axes[0].set(ylabel="angle of the field to it (degrees)", ylim=(-4.0, most))
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7)
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 
 
-def reference_directions(training: LayerActivations) -> dict[str, Float[Tensor, " d"]]:
-    """Directions of two classes, from undesired to desired; of any length, float64."""
+def reference_directions(
+    training: LayerActivations, seed: int = 0
+) -> dict[str, Float[Tensor, " d"]]:
+    """Directions of two classes, from undesired to desired; of any length, float64.
+
+    Args:
+        seed: Of the folds by which the probe's C is chosen.
+
+    Raises:
+        ValueError: If a class is too small for them.
+    """
+    fewest = min(len(training.desired), len(training.undesired))
+    if fewest < _FOLDS:
+        raise ValueError(
+            f"{fewest} training activations in the smaller class: the probe beside the field is "
+            f"cross-validated in {_FOLDS} folds; give more, or trace without `training`"
+        )
     up, down = training.desired.double(), training.undesired.double()
     found = {
         "CAA": up.mean(dim=0) - down.mean(dim=0),
         "CAA of directions": (up / size_of(up)).mean(dim=0) - (down / size_of(down)).mean(dim=0),
-        "probe": LinearBarrier.fit(training, C=_COST).weight.double(),
+        "probe": LinearBarrier.fit(training, folds=_FOLDS, seed=seed).weight.double(),
     }
-    if len(up) == len(down):
+    if training.paired:
         difference = up - down
         first = torch.linalg.svd(difference, full_matrices=False).Vh[0]
         sign = torch.where(first @ difference.mean(dim=0) < 0, -1.0, 1.0)

@@ -1,7 +1,7 @@
 """Does the ODE matter? Its end against that of one step along the first field."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -109,11 +109,20 @@ class GapReport:
                     found = [self.sample.interval(row, among) for row in values]
                     band(place, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
-            axes[0].set_ylim(bottom=0.0)
-            axes[1].ticklabel_format(useOffset=False)
+            _open(*axes)
             axes[0].legend(loc="best", fontsize=7)
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 
     def _measured(self) -> dict[str, Float[Tensor, "angle n"]]:
         return {"gap": self.gap, "cosine": self.cosine, "lost": self.lost}
+
+
+def _open(gap: Any, cosine: Any, lost: Any) -> None:
+    """Axes wide enough for rounding to look like nothing."""
+    gap.set_ylim(0.0, max(gap.get_ylim()[1], 0.01))
+    low = min(cosine.dataLim.y0, 0.99)
+    cosine.set_ylim(low - 0.03 * (1 - low), 1 + 0.03 * (1 - low))
+    cosine.ticklabel_format(useOffset=False)
+    low, high = lost.get_ylim()
+    lost.set_ylim(min(low, -0.01), max(high, 0.01))

@@ -45,6 +45,9 @@ class Reading:
     ) -> "Reading":
         """By the unembedding, W_U: `model.W_U`.
 
+        Where the final norm's weight is not folded into it, give the product of both:
+        `model.ln_final.w[:, None] * model.W_U`.
+
         Args:
             directions: Eigenvectors of the largest eigenvalues, and as many of the smallest.
             tokens: Of each end.

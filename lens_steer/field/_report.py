@@ -112,15 +112,15 @@ def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
         activations: Not those that the barrier was fitted on: nothing here could tell.
         angle: How far, in rad of arc length over |a|; above 0, at most 2 pi.
         training: What the barrier was fitted on, for distances to it and for directions
-            beside the field; None leaves these out.
+            beside the field (of them the probe is cross-validated); None leaves these out.
         groups: A key for each row, the desired first: rows of one prompt or name belong together
             and are drawn together; None takes each row by itself.
-        seed: Of intervals, and of the halves that h is scaled by.
+        seed: Of intervals, of the halves that h is scaled by, and of the probe's folds.
 
     Raises:
         ValueError: If the angle is out of range, the activations are of another site or width, one
-            of them is 0, there is not a group for each, or half of them are among the training
-            ones.
+            of them is 0, there is not a group for each, half of them are among the training ones,
+            or a class has fewer than five of these.
 
     Source: ODESteer (arXiv:2602.17560) for the field; the measurements are ours.
     """

@@ -102,9 +102,9 @@ class RiseReport:
                 left.plot(self.angles, middle, color=COLOURS[side], label=f"{side} starts")
                 left.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
             if self.supremum is not None:
-                label = f"sup h = {self.supremum:.3g}"
+                label = f"most of any activation: {self.supremum:.3g}"
                 left.axhline(self.supremum, color="k", ls="--", lw=0.9, label=label)
-            label = "median of held-out desired"
+            label = "median of desired, as they are"
             left.axhline(self.desired_median, color="C0", ls=":", lw=1.0, label=label)
             left.axhline(0.0, color="0.6", lw=0.8)
             left.set(xlabel="arc length / |a| (rad)", ylabel="h (nats): median, quartiles")

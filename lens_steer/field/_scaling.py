@@ -1,6 +1,7 @@
 """Calibration of h as fitted, and of h times one number."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from lens_steer.field._sample import Sample
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+_MOMENTS = ("mean of e^h,\nundesired rows", "mean of e^-h,\ndesired rows")
+_COLOURS = ("C1", "C4")  # as fitted, scaled: none of a class
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +65,20 @@ class CalibrationPair:
         with canvas(1, 2, width=8.4, height=4.0) as (figure, (left, right)):
             left.plot([0, 1], [0, 1], color="0.6", lw=0.8)
             for i, (name, report) in enumerate(self._reports()):
-                _draw_bins(left, report, f"C{2 * i + 1}", name)
-                _draw_moments(right, report, f"C{2 * i + 1}", name, 0.12 * (2 * i - 1))
-            left.set(xlabel="mean of sigmoid(h + log prior odds), equal bins")
+                _draw_bins(left, report, _COLOURS[i], name)
+                _draw_moments(right, report, _COLOURS[i], name, 0.12 * (2 * i - 1))
+            left.set(xlabel="sigmoid(h + log prior odds): means of bins of equally many rows")
             left.set(
                 ylabel="share desired (95 % intervals)", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
             )
-            right.set_xticks([0, 1], ["E-[e^h]", "E+[e^-h]"])
+            right.set_xticks([0, 1], _MOMENTS)
             right.axhline(1.0, color="0.6", lw=0.8)
             right.set(ylabel="1 if h is the log-ratio (95 % intervals)")
-            right.set_title(f"as fitted, E+[h] - log E-[e^h] = {self.raw.divergence} nats")
+            right.set_title(f"divergence as fitted: {self.raw.divergence} nats")
             _decades(right)
             for place in (left, right):
-                place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=7)
-            why = f"; no scale: {self.why.split(':')[0]}" if self.why else ""
+                place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
+            why = f"\nno scale: {self.why.split(':')[0]}" if self.why else ""
             figure.suptitle(f"{self.raw.sample}{why}", fontsize=9)
         return figure
 
@@ -113,7 +117,8 @@ def _draw_moments(
     for place, each in enumerate((report.undesired_moment, report.desired_moment)):
         ends = [[each.mean - each.low], [each.high - each.mean]]
         axes.errorbar([place + shift], [each.mean], yerr=ends, fmt="o", color=colour, capsize=2)
-    axes.plot([], [], "o", color=colour, label=f"{name}: calibration slope {report.slope}")
+    slope = str(report.slope) if isfinite(report.slope.mean) else "infinite: a threshold parts them"
+    axes.plot([], [], "o", color=colour, label=f"{name}: calibration slope {slope}")
 
 
 def _decades(axes: Any) -> None:

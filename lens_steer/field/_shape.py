@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_LEGEND = (
+    "grad h = 2 P (A x + q) / |a|\n\nx = a / |a|, m the rows' mean x\n"
+    "P: takes out what is along x\nA: quadratic part, q: linear part"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class ShapeReport:
@@ -122,12 +127,13 @@ class ShapeReport:
             self._draw_histogram(axes[0, 1], self.tangent, self.mean_linearity)
             axes[0, 1].set(xlabel="cos(field, P (q + A m)), m the mean row")
             self._draw_histogram(axes[0, 2], self.curved, self.curvature_share)
-            axes[0, 2].set(xlabel="|PAx| / (|PAx| + |Pq|)")
+            axes[0, 2].set(xlabel="|P A x| / (|P A x| + |P q|): 0 is linear")
             axes[0, 0].legend(loc="best", fontsize=7)
             self._draw_spectrum(axes[1, 0])
-            axes[1, 2].set_visible(False)
             self._draw_ranks(axes[1, 1])
-            figure.suptitle(str(self.sample), fontsize=9)
+            axes[1, 2].axis("off")
+            axes[1, 2].text(0.0, 0.95, _LEGEND, va="top", transform=axes[1, 2].transAxes)
+            figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 
     def _draw_histogram(self, axes: Any, values: Float[Tensor, " n"], mean: Interval) -> None:
@@ -136,6 +142,8 @@ class ShapeReport:
         for side, among in sides(self.sample).items():
             own = values[among & ~values.isnan()].numpy()
             axes.hist(own, bins=edges, color=COLOURS[side], alpha=0.5, label=side)
+        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="y", integer=True)
         axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")
 
     def _draw_ranks(self, axes: Any) -> None:
@@ -152,7 +160,7 @@ class ShapeReport:
         axes.plot(range(1, len(self.spectrum) + 1), self.spectrum, ".", color="C2", ms=3)
         for size in (-self.linear, self.linear):
             axes.axhline(size, color="k", ls="--", lw=0.8)
-        axes.set(xlabel="eigenvalues of A, rising", ylabel="nats (median at 0)")
+        axes.set(xlabel="number of the eigenvalue of A", ylabel="eigenvalue (nats), median at 0")
         axes.set_title(f"dashed: |q| = {self.linear:.3g} nats")
 
 

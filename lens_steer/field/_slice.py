@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GRID, _WAYS, _MARGIN = 61, 8, 0.15  # points a side; trajectories; of the data's range
+_PC, _GIVEN = "first PC of what is left", "given second direction"
 _IN_PLANE = 0.3  # mean share below which a map of arrows misleads, and says so
 
 
@@ -39,6 +40,8 @@ class SliceMap:
             distance of their covariance in the plane).
         rows: Projected.
         ways: Flows of up to eight undesired starts, projected.
+        angle: How far those go, rad.
+        second: What e2 is, in words.
         sample: The rows.
     """
 
@@ -50,6 +53,8 @@ class SliceMap:
     near: Bool[Tensor, "t s"]
     rows: Float[Tensor, "n 2"]
     ways: Float[Tensor, "state way 2"]
+    angle: float
+    second: str
     sample: Sample
 
     @classmethod
@@ -75,7 +80,7 @@ class SliceMap:
         field = barrier.field(points) @ axes.T
         return cls(
             *(axes, s, t, barrier.h(points), field, _near(grid, rows), rows),
-            *(torch.stack(ways), sample),
+            *(torch.stack(ways), angle, _PC if second is None else _GIVEN, sample),
         )
 
     @property
@@ -99,6 +104,8 @@ class SliceMap:
 
     def figure(self) -> "Figure":
         """Contours of h, streamlines coloured by the share in the plane, projected rows."""
+        from matplotlib.colors import Normalize
+
         from lens_steer.figures import canvas
 
         with canvas(width=6.2, height=4.8) as (figure, axes):
@@ -110,15 +117,16 @@ class SliceMap:
                 axes.contour(s, t, h, levels=[0.0], colors="k", linewidths=2.0)
             u, v = (self.field[..., i].numpy().copy() for i in range(2))
             u[far], v[far] = float("nan"), float("nan")
-            how = {"color": self.share.numpy(), "cmap": "viridis", "density": 1.0}
+            how = {"color": self.share.numpy(), "cmap": "viridis", "norm": Normalize(0.0, 1.0)}
             stream = axes.streamplot(s, t, u, v, linewidth=0.8, arrowsize=0.8, **how)
-            stream.lines.set_clim(0.0, 1.0)
-            figure.colorbar(stream.lines, ax=axes, label="share of the field in the plane")
+            figure.colorbar(stream.lines, ax=axes, label="length of the unit field in the slice")
             self._draw_rows(axes)
-            warning = ": MOST OF THE FIELD LEAVES THE PLANE" if self.mean_share < _IN_PLANE else ""
-            axes.set_title(f"mean share {self.mean_share:.2f}{warning}\n{self.sample}")
+            out = "\nMOST OF THE FIELD LEAVES THE PLANE" if self.mean_share < _IN_PLANE else ""
+            plane = f"slice through the mean row; {self.mean_share:.2f} of the unit field in it"
+            axes.set_title(f"{plane}{out}\n{self.sample}; contours: h (nats)")
+            axes.set_aspect("equal", adjustable="datalim")  # else no right angle looks like one
             axes.set(xlabel="along the class means' difference (activation units)")
-            axes.set(ylabel="along the second axis (activation units)")
+            axes.set(ylabel=f"along the {self.second} (activation units)")
             figure.legend(loc="outside lower center", ncols=4, fontsize=7)
         return figure
 
@@ -127,7 +135,7 @@ class SliceMap:
             own, label = self.rows[among], f"{side}, projected"
             axes.plot(own[:, 0], own[:, 1], ".", color=COLOURS[side], ms=4, label=label, zorder=3)
         for i, way in enumerate(self.ways.unbind(dim=1)):
-            label = "flows, projected" if i == 0 else None
+            label = f"flows to {self.angle:g} rad, projected" if i == 0 else None
             axes.plot(way[:, 0], way[:, 1], "-", color="C1", lw=1.4, label=label, zorder=4)
             axes.plot(way[-1:, 0], way[-1:, 1], "o", color="C1", ms=3, zorder=4)
         axes.plot([], [], color="k", lw=2, label="h = 0 on the plane")

@@ -1,6 +1,6 @@
 """How much of a sketched field is the hash seed's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -45,6 +45,8 @@ class StabilityReport:
         sketches: Mapping[int, Sequence[PolynomialBarrier]],
         held_out: LayerActivations,
         seed: int = 0,
+        *,
+        groups: Sequence[Hashable] | None = None,
     ) -> "StabilityReport":
         """Of barriers that were fitted to the same rows with the same settings.
 
@@ -52,6 +54,7 @@ class StabilityReport:
             exact: By the kernel itself.
             sketches: By number of components: one for each of two hash seeds or more.
             seed: Of the intervals.
+            groups: As `trace`.
 
         Raises:
             ValueError: If there are fewer than two seeds, or not as many for every size; or as
@@ -70,7 +73,7 @@ class StabilityReport:
             to_exact = [cosine_similarity(u, whole, dim=-1) for u in own]
             fields.append([torch.stack(part).mean(dim=0) for part in (pairs, to_exact)])
         between, with_exact = (torch.stack(part) for part in zip(*fields, strict=True))
-        sample = Sample.of(held_out, None, seed)
+        sample = Sample.of(held_out, groups, seed)
         return cls(tuple(sorted(sketches)), between, with_exact, counts.pop(), sample)
 
     def table(self) -> "pd.DataFrame":
@@ -88,7 +91,7 @@ class StabilityReport:
         """Both cosines against the number of components."""
         from lens_steer.figures import canvas
 
-        with canvas(width=4.8, height=3.2) as (figure, axes):
+        with canvas(width=4.8, height=3.4) as (figure, axes):
             for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
                 label = {"between": "of two hash seeds", "exact": "with the exact kernel"}[name]
                 found = [self.sample.interval(row) for row in part]
@@ -97,7 +100,7 @@ class StabilityReport:
             axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
             axes.minorticks_off()
             axes.set(ylabel="cosine of two fields (95 % intervals)")
-            axes.set_title(f"{self.hashes} hash seeds; {self.sample}")
+            axes.set_title(f"{self.hashes} hash seeds\n{self.sample}")
             axes.legend(loc="best", fontsize=7)
         return figure
 

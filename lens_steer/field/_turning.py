@@ -12,7 +12,6 @@ from lens_steer.field._drawing import COLOURS, sides
 from lens_steer.field._sample import Sample
 from lens_steer.field._walks import Walks
 from lens_steer.flows import dot, size_of
-from lens_steer.intervals import band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,30 +54,46 @@ class TurningReport:
         return (self.geodesic.square() + 1).sqrt() / self.sizes
 
     def table(self) -> "pd.DataFrame":
-        """A row per angle and class of the starts."""
+        """A row per angle and class of the starts; near a maximum a few rows make the mean."""
         import pandas as pd
 
         rows = []
         for i, angle in enumerate(self.angles.tolist()):
             for side, among in sides(self.sample).items():
-                row = {"angle": angle, "start": side}
+                low, middle, high = self._quartiles(i, side)
+                row = {"angle": angle, "start": side, "median": middle, "q25": low, "q75": high}
                 row |= self.sample.interval(self.geodesic[i], among).columns("geodesic")
                 rows.append(row | self.sample.interval(self.ambient[i], among).columns("ambient"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Geodesic curvature on the way."""
+        """Median and quartiles while half of the rows still move: at a maximum it has no bound."""
         from lens_steer.figures import canvas
 
         with canvas(width=4.8, height=3.2) as (figure, axes):
-            for side, among in sides(self.sample).items():
-                found = [self.sample.interval(row, among) for row in self.geodesic]
-                band(axes, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
-            axes.set(xlabel="arc length / |a| (rad)", ylim=(0, None))
-            axes.set(ylabel="geodesic curvature (per rad; 95 % intervals)")
-            axes.set_title(str(self.sample))
+            for side in sides(self.sample):
+                states = range(len(self.angles))
+                low, middle, high = zip(*(self._shown(i, side) for i in states), strict=True)
+                axes.plot(self.angles, middle, "o-", color=COLOURS[side], label=f"{side} starts")
+                axes.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
+            axes.set(xlabel="arc length / |a| (rad)", ylim=(0, max(axes.get_ylim()[1], 0.1)))
+            axes.set(ylabel="geodesic curvature (per rad):\nmedian, quartiles")
+            axes.set_title(f"{self.sample}\nrows that still move, while half of a class do")
             axes.legend(loc="best", fontsize=7)
         return figure
+
+    def _shown(self, state: int, side: str) -> tuple[float, float, float]:
+        own = self.geodesic[state, sides(self.sample)[side]]
+        moving = float((~own.isnan()).double().mean())
+        nan = float("nan")
+        return self._quartiles(state, side) if moving >= 0.5 else (nan, nan, nan)
+
+    def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
+        """NaN where no row is left."""
+        at = torch.tensor([0.25, 0.5, 0.75], dtype=torch.double)
+        own = self.geodesic[state, sides(self.sample)[side]]
+        low, middle, high = own.nanquantile(at).tolist()
+        return low, middle, high
 
 
 def _geodesic(barrier: Barrier, a: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
