@@ -56,7 +56,7 @@ def above(found: Interval) -> str:
     return OBSERVED if found.low > 0 else NOT_OBSERVED
 
 
-def shown(found: Interval, unit: str, scale: float = 1.0, digits: int = 0) -> str:
+def shown(found: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
     """A mean and its interval."""
     mean, low, high = (f"{scale * x:+.{digits}f}" for x in (found.mean, found.low, found.high))
     return f"{mean} {unit} [{low}, {high}]"
