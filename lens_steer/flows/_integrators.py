@@ -43,7 +43,7 @@ class Integrator(ABC):
     def stride(self, slope: Slope, x: Points, length: Lengths) -> Stride:
         """`step` for many steps of one length from x on: what they share is computed once.
 
-        Equal to `step` up to rounding where the slope is not 0 on the way.
+        Equal to `step` up to rounding; NaN where the slope is 0 on the way.
         """
         del x
 
@@ -119,7 +119,8 @@ class GeodesicMidpoint(Integrator):
         def step(at: State) -> Points:
             g = slope(torch.addcmul(at.x * half, at.g, along / at.size))
             tangent = torch.addcmul(g, at.x, dot(at.x, g) * shrink)
-            return torch.addcmul(at.x * whole, tangent, beside / size_of(tangent))
+            width = torch.linalg.vector_norm(tangent, dim=-1, keepdim=True)
+            return torch.addcmul(at.x * whole, tangent, beside / width)
 
         return step
 

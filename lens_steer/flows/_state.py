@@ -78,11 +78,18 @@ class State:
     ease: Lengths
 
     @classmethod
-    def at(cls, slope: Slope, x: Points, ease: Lengths | None = None) -> "State":
-        """At x, refused no step, unless told otherwise."""
+    def at(cls, slope: Slope, x: Points) -> "State":
+        """At x, refused no step."""
         g = slope(x)
         size = size_of(g)
-        return cls(x, g, size, torch.full_like(size, EASY) if ease is None else ease)
+        return cls(x, g, size, torch.full_like(size, EASY))
+
+    @classmethod
+    def bare(cls, slope: Slope, x: Points) -> "State":
+        """The same for whole steps alone: where the slope is 0 they lead to NaN."""
+        g = slope(x)
+        size = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
+        return cls(x, g, size, size)
 
     def allowed(self, length: Lengths) -> Lengths:
         """The length, or as much of it as does not cross a maximum that was met."""
@@ -122,7 +129,10 @@ class State:
 
 
 def progress(states: Sequence[State], length: Lengths, *, straight: bool) -> Bool[Tensor, "*rows"]:
-    """Rows of which no step from state to state, each of this length, is one `tried` refuses."""
+    """Rows of which no step from state to state, each of this length, is one `tried` refuses.
+
+    Not those with a length of 0, a slope of 0 or NaN on their way: they go nowhere.
+    """
     g = torch.stack([state.g for state in states])
     if straight:
         return (dot(g[:-1], g[1:]) > 0).all(dim=0)[..., 0]

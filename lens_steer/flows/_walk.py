@@ -118,12 +118,10 @@ def _whole(
     part = _lengths(x, length, steps)
     if integrator.geodesic and isinstance(slope, FormSlope):
         slope = slope.of_size(size_of(x))
-    stride, states = integrator.stride(slope, x, part), [State.at(slope, x)]
+    stride, states = integrator.stride(slope, x, part), [State.bare(slope, x)]
     for _ in range(steps):
-        states.append(State.at(slope, stride(states[-1]), states[0].ease))
-    onward = progress(states, part, straight=integrator.straight)
-    last = states[-1]
-    return last.x, ~onward & (length != 0) | ~last.g.any(dim=-1)
+        states.append(State.bare(slope, stride(states[-1])))
+    return states[-1].x, ~progress(states, part, straight=integrator.straight)
 
 
 def _lengths(x: Points, length: Float[Tensor, "*rows"], steps: int) -> Float[Tensor, "*rows 1"]:
