@@ -380,3 +380,14 @@ def test_what_is_given_is_left_as_it_was() -> None:
         way.step(barrier.grad, State.at(barrier.grad, x), length[:, None])
     after = (x, length, barrier.basis, barrier.linear)
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+@each
+@pytest.mark.parametrize("angle", [0.1, 30.0])  # the latter beyond the maximum
+def test_one_activation_needs_no_row(way: Integrator, angle: float) -> None:
+    barrier, x = drawn_barrier(D, 4), drawn_rows(3, D)
+    rows = walk(barrier, x, angle, way)
+    for i in range(len(x)):
+        alone = walk(barrier, x[i], angle, way)
+        assert gap(alone.points, rows.points[i]) < FLOAT64
+        assert bool(alone.arrived) == bool(rows.arrived[i])

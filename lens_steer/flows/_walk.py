@@ -70,6 +70,8 @@ def flow(
     if x.device.type != "cpu":  # elsewhere to ask which rows they are means to wait
         return _with_care(slope, x, length, steps, integrator)
     points, astray = _whole(slope, x, length, steps, integrator)
+    if astray.ndim == 0:  # one activation: there is no row to choose
+        return _with_care(slope, x, length, steps, integrator)
     where = astray.nonzero(as_tuple=True)
     if not len(where[0]):
         return Flowed(points, astray)
