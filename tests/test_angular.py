@@ -219,3 +219,10 @@ def test_bad_settings_are_refused(given: dict[str, Any], message: str) -> None:
     own: dict[str, Any] = {"b1": torch.eye(4)[0], "b2": torch.eye(4)[1]}
     with pytest.raises(ValueError, match=message):
         ls.Angular(Site(0), **own | given)
+
+
+@pytest.mark.parametrize("knobs", [{"angle": 0.3}, {"to_angle": 1.0, "only_aligned": True}])
+def test_activations_stay_on_their_device(knobs: Any) -> None:
+    x, method = torch.zeros(3, D, device="meta"), made(**knobs)
+    assert method.transform(x).device == method.vector_field(x).device == x.device
+    assert method.angles(x).device == x.device

@@ -139,7 +139,7 @@ class Angular(SiteMap):
 
     def _within(self, x: Activation) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
         flat = x.flatten(1)
-        return flat @ self.b1.to(x.dtype).flatten(), flat @ self.b2.to(x.dtype).flatten()
+        return flat @ self.b1.to(x).flatten(), flat @ self.b2.to(x).flatten()
 
     def _turn(self, first: Float[Tensor, " n"], second: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Of each activation at strength 1, rad."""
@@ -152,7 +152,7 @@ class Angular(SiteMap):
 
     def _sum(self, first: Float[Tensor, " n"], second: Float[Tensor, " n"]) -> Activation:
         """First * b1 + second * b2."""
-        b1, b2 = self.b1.to(first.dtype).flatten(), self.b2.to(first.dtype).flatten()
+        b1, b2 = self.b1.to(first).flatten(), self.b2.to(first).flatten()
         flat = first[:, None] * b1 + second[:, None] * b2
         return flat.reshape(-1, *self.site_shape)
 
