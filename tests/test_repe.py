@@ -162,3 +162,14 @@ def test_bad_settings_are_refused(given: dict[str, Any], message: str) -> None:
     own: dict[str, Any] = {"direction": torch.eye(4)[0], "gap": 1.0, "centre": 0.0}
     with pytest.raises(ValueError, match=message):
         ls.RepE(Site(0), **own | given)
+
+
+def test_a_component_that_is_at_right_angles_to_the_class_difference_is_refused() -> None:
+    draw = torch.Generator().manual_seed(0)
+    turn, size = torch.linalg.qr(torch.randn(D, D, generator=draw)).Q, torch.randn(20, generator=draw)
+    difference = torch.zeros(40, D)
+    difference[:, 0] = torch.cat([10 * size, -10 * size])  # the component, whose mean is 0
+    difference[:, 1] = 0.1  # the class difference
+    for rows in (difference, difference @ turn):
+        with pytest.raises(ValueError, match="does not tell the class means apart"):
+            ls.RepE.fit_pairs(rows, torch.zeros(40, D))

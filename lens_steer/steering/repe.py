@@ -16,6 +16,8 @@ from lens_steer.activations import LayerActivations
 from lens_steer.sites import Site
 from lens_steer.steering.base import Displacement, Push, check_shape, check_unit, rows_of
 
+_ROUNDING = torch.finfo(torch.float32).eps  # of the largest projection: what activations have
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RepE(Displacement):
@@ -114,7 +116,8 @@ class RepE(Displacement):
             )
         unit = _first_component(rows)
         gap = float(unit @ (up - down))
-        if gap == 0:
+        along = torch.cat(_sides(given)) @ unit
+        if abs(gap) <= _ROUNDING * float(along.abs().max()):  # its sign would be that of rounding
             raise ValueError(
                 f"the first component at {site.hook_name} does not tell the class means apart"
             )
