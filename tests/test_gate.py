@@ -373,6 +373,19 @@ def test_a_gate_knows_its_methods_model(load: Any, pairs: ls.ContrastivePairs) -
             pass
 
 
+def test_a_gate_knows_the_model_of_its_barrier(load: Any, pairs: ls.ContrastivePairs) -> None:
+    llama, qwen = load("llama"), load("qwen2")
+    own = ls.capture(llama, pairs, "resid", progress=False).at(LAYER)
+    condition = BarrierCondition(ls.LinearBarrier.fit(own, C=1.0))
+    gate = Gate(push(qwen, size=3.0), condition, LAYER, 0.0)
+    with ls.steered(llama, gate):
+        pass
+    with pytest.raises(ValueError, match="another|differ"), ls.steered(qwen, gate):
+        pass
+    with ls.steered(qwen, gate.without_provenance()):
+        pass
+
+
 # ---- what is refused ----
 
 

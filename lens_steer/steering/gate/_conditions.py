@@ -1,6 +1,6 @@
 """Scores of a prompt's activation: small values that a threshold is set on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers import Barrier
+from lens_steer.provenance import Provenance
 
 Vectors = Float[Tensor, "... d"]
 Scores = Float[Tensor, "..."]
@@ -74,6 +75,15 @@ class BarrierCondition:
 
     def __repr__(self) -> str:
         return f"BarrierCondition({self.barrier!r})"
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """The barrier's: a `Gate` refuses another model."""
+        return self.barrier.provenance
+
+    def without_provenance(self) -> "BarrierCondition":
+        """The same condition without the record of its model, to be used on another one."""
+        return BarrierCondition(replace(self.barrier, provenance=None))
 
     @property
     def width(self) -> int:

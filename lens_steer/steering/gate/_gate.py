@@ -18,7 +18,7 @@ from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_point, site_shape
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.gate._choosing import best_cut
-from lens_steer.steering.gate._conditions import Condition, CosineCondition
+from lens_steer.steering.gate._conditions import BarrierCondition, Condition, CosineCondition
 from lens_steer.steering.gate._prompts import token_means
 
 
@@ -132,11 +132,17 @@ class Gate(Intervention):
         return replace(self, opened=self.opened[rows.cpu()], method=self.method.of_rows(rows))
 
     def without_provenance(self) -> "Gate":
-        """See `Intervention`; the method loses its record too."""
-        return replace(self, provenance=None, method=self.method.without_provenance())
+        """See `Intervention`; the method and a barrier's condition lose their records too."""
+        condition = self.condition
+        if isinstance(condition, BarrierCondition):
+            condition = condition.without_provenance()
+        method = self.method.without_provenance()
+        return replace(self, provenance=None, method=method, condition=condition)
 
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """See `Intervention`; before `prepare`, they refuse to work."""
+        if isinstance(self.condition, BarrierCondition) and self.condition.provenance:
+            self.condition.provenance.check(model)
         place = Site(self.layer)
         hook_point(model, place)
         _check_width(self.condition, *site_shape(model, place.kind))
