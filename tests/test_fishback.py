@@ -317,5 +317,7 @@ def test_what_cannot_be_fitted_is_refused(
     other = ls.capture(load("qwen2"), pairs, "resid", progress=False).at(1)
     with pytest.raises(ValueError, match=r"another|differ"):
         FishBack.fit(llama, TEXTS, other, samples=2, **HOW)
+    with pytest.raises(ValueError, match="of two models"):
+        FishBack.of_metric(pullback_fisher(llama, TEXTS, 1, samples=2, **HOW), other)
     with pytest.raises(ValueError, match="vector"):
         FishBack(Site(0), torch.tensor([torch.inf]), torch.ones(1), 0.1, 1.0)

@@ -114,9 +114,10 @@ class FishBack(SiteMap):
         """The same with a metric at hand; arguments as `fit`.
 
         Raises:
-            ValueError: As `fit`, or if the metric is of another layer.
+            ValueError: As `fit`, or if the metric is of another layer or another model.
         """
         _check(activations, metric.rows.shape[1])
+        _check_one_model(metric, activations)
         if metric.layer != activations.layer:
             raise ValueError(
                 f"a metric behind block {metric.layer} and activations of layer "
@@ -171,3 +172,12 @@ def _check(activations: LayerActivations, width: int) -> None:
             f"got activations of kind {activations.kind.value!r}, shape {shape}: expected the "
             f"residual stream of this model, ({width},)"
         )
+
+
+def _check_one_model(metric: PullbackFisher, activations: LayerActivations) -> None:
+    ours, theirs = metric.provenance, activations.provenance
+    if ours is not None and theirs is not None:
+        differences = ours.fingerprint.differences(theirs.fingerprint)
+        if differences:
+            found = "; ".join(differences)
+            raise ValueError(f"the metric and the activations are of two models ({found})")
