@@ -262,6 +262,14 @@ def test_sadi_draws_only_what_the_model_has(
     assert len(contrasts) == 6
 
 
+def test_iti_draws_pushes_that_small_models_bear(load: Any, pairs: Any) -> None:
+    inputs, source = Inputs(load("llama"), pairs), np.random.default_rng(0)
+    drawn = [CONTENDERS["ITI"].draw(inputs, source) for _ in range(200)]
+    alphas = [15 * setting["strength"] for setting in drawn]
+    assert 0.03 <= min(alphas) < 0.1 < 10 < max(alphas) <= 30
+    assert {setting["k"] for setting in drawn} == set(range(1, 9))  # of 16 heads
+
+
 @pytest.mark.parametrize("name", ["LQR", "LQRTracker"])
 def test_regulators_lead_to_the_set_points_of_their_settings(
     load: Any, pairs: Any, name: str

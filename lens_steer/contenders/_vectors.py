@@ -80,11 +80,11 @@ class ITIContender(Contender):
         ]
 
     def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
-        """Any k up to half of all heads, with an alpha of 1 to 100, both evenly in the log."""
+        """Any k up to half of all heads, with an alpha of 0.03 to 30, both evenly in the log."""
         read = inputs.reads[int(source.integers(len(inputs.reads)))]
         most = max(2, inputs.head_accuracies(read).values.numel() // 2)
         k = round(float(np.exp(source.uniform(0, np.log(most)))))
-        alpha = float(np.exp(source.uniform(0, np.log(100.0))))
+        alpha = float(np.exp(source.uniform(np.log(0.03), np.log(30.0))))
         return {"k": k, "read": read, "strength": alpha / _ALPHA}
 
     def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> ITI:
