@@ -71,6 +71,7 @@ from lens_steer.steering.gate import Gate as Gate
 from lens_steer.steering.gate import prompt_means as prompt_means
 from lens_steer.steering.iti import ITI as ITI
 from lens_steer.steering.iti import ResidualITI as ResidualITI
+from lens_steer.steering.iti import head_accuracies as head_accuracies
 from lens_steer.steering.lqr import LQR as LQR
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
