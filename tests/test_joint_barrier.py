@@ -70,3 +70,12 @@ def test_barriers_of_different_places_are_refused() -> None:
             JointBarrier.of(one, other)
     with pytest.raises(ValueError, match="at least one"):
         JointBarrier.of()
+
+
+def test_an_activation_of_0_stays_where_it_is() -> None:
+    x = drawn_rows(3, D)
+    x[1] = 0
+    ends = ODESteer(joint(), 0, angle=0.5).flow(x)
+    assert torch.equal(ends[1], x[1])
+    assert bool(ends.isfinite().all())
+    assert not torch.equal(ends[0], x[0])

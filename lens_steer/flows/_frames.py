@@ -71,18 +71,18 @@ class Ambient(Frame):
     @property
     def slope(self) -> Slope:
         """See `Frame`."""
-        return self._tangent if self.tangent else self.barrier.unchecked_grad
+        return self._tangent if self.tangent else self.grad
 
     def grad(self, y: Points) -> Points:
-        """See `Frame`."""
-        return self.barrier.unchecked_grad(y)
+        """See `Frame`; 0 where y is 0, at which barriers of directions have none."""
+        return torch.where(y.any(dim=-1, keepdim=True), self.barrier.unchecked_grad(y), 0.0)
 
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
         """See `Frame`."""
         return self.barrier.unchecked_h(y)
 
     def _tangent(self, y: Points) -> Points:
-        return across(y, self.barrier.unchecked_grad(y))
+        return across(y, self.grad(y))
 
 
 @dataclass(frozen=True, eq=False)
