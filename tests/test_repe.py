@@ -166,7 +166,8 @@ def test_bad_settings_are_refused(given: dict[str, Any], message: str) -> None:
 
 def test_a_component_that_is_at_right_angles_to_the_class_difference_is_refused() -> None:
     draw = torch.Generator().manual_seed(0)
-    turn, size = torch.linalg.qr(torch.randn(D, D, generator=draw)).Q, torch.randn(20, generator=draw)
+    turn = torch.linalg.qr(torch.randn(D, D, generator=draw)).Q
+    size = torch.randn(20, generator=draw)
     difference = torch.zeros(40, D)
     difference[:, 0] = torch.cat([10 * size, -10 * size])  # the component, whose mean is 0
     difference[:, 1] = 0.1  # the class difference
