@@ -20,6 +20,7 @@ from lens_steer.evaluation._crossing import search, shape_of
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
 from lens_steer.steering.additive import CAA, Additive
+from lens_steer.steering.angular import Angular
 from tests.interventions import Scale, push
 
 # Refined until so close to the target, relatively.
@@ -227,6 +228,23 @@ def test_strengths_given_are_the_ones_looked_at_first(llama: Any, pairs: Contras
     assert {0.0, 0.01, 3.0} <= set(found.report.strengths)
     with pytest.raises(ValueError, match="0.1 is not reached: .* 0 and 0.01 it goes"):
         calibrate(llama, push(llama), pairs, relative_norm=0.1, strengths=(0.0, 0.01), **HOW)
+
+
+def test_what_wraps_round_is_not_looked_at_beyond_its_end(llama: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sides = torch.randn(2, 9, llama.cfg.d_model, generator=generator)
+    sides[0] += 1
+    pairs = ContrastivePairs.of([("the cat", "a", "b"), ("a dog", "a", "b")])
+    for method, end in (
+        (Angular.fit(*sides, to_angle=0.0), 1.0),
+        (Angular.fit(*sides, angle=-2.0), math.pi / 2),
+        (Angular.fit(*sides, to_angle=0.0).with_strength(-0.5), -1.0),
+    ):
+        assert abs(end) == pytest.approx(method.furthest)
+        found = calibrate(llama, method, pairs, relative_norm=1e-3, **HOW).report
+        assert found.strengths[-1] == pytest.approx(end) or found.strengths[0] == end
+        assert max(map(abs, found.strengths)) <= method.furthest
+    assert Angular.fit(*sides, angle=0.0).furthest == math.inf
 
 
 def test_the_same_seed_gives_the_same_strength(llama: Any, pairs: ContrastivePairs) -> None:

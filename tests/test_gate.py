@@ -1,5 +1,6 @@
 """Gates: scores and thresholds against numpy; every row decides for itself, on every model."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.sites import Site
+from lens_steer.steering.additive import CAA
+from lens_steer.steering.angular import Angular
 from lens_steer.steering.base import Intervention
 from lens_steer.steering.gate import BarrierCondition, CosineCondition, Gate, prompt_means
 from lens_steer.tokens import encode_prompt
@@ -441,3 +444,11 @@ def test_what_no_threshold_can_be_set_on_is_refused(llama: Any) -> None:
         Gate.fit(method, x, y, layer=1, condition=First())
     with pytest.raises(ValueError, match="at least one"):
         prompt_means(llama, [], 1)
+
+
+def test_its_end_is_that_of_its_method() -> None:
+    sides = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
+    condition = CosineCondition(torch.ones(4))
+    for method, end in ((Angular.fit(*sides, to_angle=0.0), 1.0), (CAA.fit(*sides), math.inf)):
+        assert Gate(method, condition, 0, 0.0).furthest == end
+        assert Gate(method.with_strength(-0.5), condition, 0, 0.0).furthest == 2 * end

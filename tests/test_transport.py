@@ -332,3 +332,13 @@ def test_fields_made_by_hand_are_checked() -> None:
         LinearAcT(at, one, one, one, lower=one)
     with pytest.raises(ValueError, match="matrix"):
         MiMiC(at, one, one, torch.full((2, 2), torch.inf))
+
+
+def test_a_coordinate_that_varies_by_rounding_alone_is_shifted() -> None:
+    down, up = torch.full((6, 2), 7.0), torch.randn(6, 2) + 9
+    down[3, 0] = 7.000001  # a slope of two million, if it were taken for spread
+    down[:, 1] += torch.linspace(-1, 1, 6)
+    found = LinearAcT.fit(up, down)
+    assert found.unscaled == 1
+    moved = found.transform(torch.tensor([[7.5, 7.5]]))[0, 0]
+    assert float(moved) == pytest.approx(7.5 + float(up[:, 0].mean()) - 7.0, abs=1e-4)

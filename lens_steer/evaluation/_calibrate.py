@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import copysign
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
         relative_norm: |edit| / |residual stream|, see `EditSizes`.
         behaviour: Share that shows it, as `evaluate` scores it; the curve is straight between
             strengths tried.
-        strengths: To look at first. None: up to 8 times the method's own (4 for behaviour).
+        strengths: To look at first. None: up to 8 times the method's own (4 for behaviour), or to
+            the largest that does more than smaller ones, `method.furthest`.
         temperature: Of the texts and of the distributions compared.
 
     Raises:
@@ -108,7 +110,9 @@ def _grid(
     multiples: Sequence[float | int],
 ) -> list[float]:
     own = float(method.strength) or 1.0
-    raw = [own * multiple for multiple in multiples] if strengths is None else strengths
+    end = min(abs(own) * max(multiples), method.furthest)
+    usual = [own * m for m in multiples if abs(own * m) < end]
+    raw = [*usual, copysign(end, own)] if strengths is None else strengths
     given = [float(strength) for strength in raw]
     if len(given) < 2 or not bool(np.isfinite(given).all()):
         raise ValueError(f"got the strengths {given}, expected two finite ones or more")

@@ -5,7 +5,7 @@ Source: Vu and Nguyen 2025, "Angular Steering: Behavior Control via Rotation in 
 """
 
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite, pi
 from typing import Any
 
 import torch
@@ -60,6 +60,13 @@ class Angular(SiteMap):
                 f"angle {self.angle}, to_angle {self.to_angle}: expected one finite number of rad, "
                 "either a turn or a target"
             )
+
+    @property
+    def furthest(self) -> float:
+        """See `Intervention`: at the target, or half a turn away."""
+        if self.angle is None:
+            return 1.0
+        return pi / abs(self.angle) if self.angle else inf
 
     @classmethod
     def fit(  # noqa: PLR0913 - a turn, a target, a gate

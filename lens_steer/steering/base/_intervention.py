@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
 
@@ -46,6 +46,11 @@ class Intervention(ABC):
     @abstractmethod
     def sites(self) -> tuple[Site, ...]:
         """Where it edits, in the order of the forward pass."""
+
+    @property
+    def furthest(self) -> float:
+        """Largest strength that does more than smaller ones: infinite, but for what wraps round."""
+        return inf
 
     @abstractmethod
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:

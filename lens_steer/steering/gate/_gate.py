@@ -6,7 +6,7 @@ Source: Lee et al. 2025, "Programming Refusal with Conditional Activation Steeri
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -110,6 +110,11 @@ class Gate(Intervention):
     def sites(self) -> tuple[Site, ...]:
         """Those of the method."""
         return self.method.sites
+
+    @property
+    def furthest(self) -> float:
+        """See `Intervention`: where the method is at its own."""
+        return self.method.furthest / abs(self.method.strength) if self.method.strength else inf
 
     def opens(self, x: Float[Tensor, "... d"]) -> Bool[Tensor, "..."]:
         """Whether the method acts on prompts of these mean activations."""

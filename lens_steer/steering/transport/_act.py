@@ -22,6 +22,8 @@ from lens_steer.steering.transport._samples import (
     quantile,
 )
 
+_ROUNDING = 2e-6  # of a coordinate's size: some units in the last place of float32
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MeanAcT(TransportMap):
@@ -92,7 +94,8 @@ class LinearAcT(TransportMap):
         source: Mean of the undesired.
         target: Mean of the desired.
         scale: omega, dimensionless; 1 is a shift.
-        unscaled: How many coordinates the undesired do not vary in: these are shifted only.
+        unscaled: How many coordinates the undesired vary in by rounding at most: these are shifted
+            only.
         lower: A coordinate below is left alone; None: none is.
         upper: A coordinate above is left alone; None: none is.
     """
@@ -122,7 +125,8 @@ class LinearAcT(TransportMap):
         """Least squares of the sorted desired on the sorted undesired, coordinate by coordinate.
 
         Sorting pairs the two samples as optimal transport does in one dimension. Where the classes
-        differ in number the smaller one's quantiles are interpolated linearly to the larger's.
+        differ in number the smaller one's quantiles are interpolated linearly to the larger's; the
+        undesired mean goes to the desired one either way.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -141,7 +145,7 @@ class LinearAcT(TransportMap):
         up, down = activations.desired.double(), activations.undesired.double()
         y, x = matched_quantiles(up, down)
         x, y = x - x.mean(dim=0), y - y.mean(dim=0)
-        fixed = (down == down[0]).all(dim=0)
+        fixed = down.amax(dim=0) - down.amin(dim=0) <= _ROUNDING * down.abs().amax(dim=0)
         spread = torch.where(fixed, 1.0, x.square().sum(dim=0))
         scale = torch.where(fixed, 1.0, (x * y).sum(dim=0) / spread)
         source, target = down.mean(dim=0), up.mean(dim=0)
