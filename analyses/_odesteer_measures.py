@@ -1,5 +1,6 @@
 """What `analyses.odesteer` measures of one behaviour: at equal cost, at equal angle, of fields."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sin
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from analyses._lqr_measures import DEV, Case
-from analyses._odesteer_methods import ANGLE, GATED, WAYS, Way, chosen, ways
+from analyses._odesteer_methods import ANGLE, GATED, WAYS, Make, Way, chosen
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.contenders import Setting
 from lens_steer.evaluation import Comparison, Evaluation, FixedTexts
@@ -21,7 +22,8 @@ from lens_steer.intervals import by_group, interval, of_share, ratio_interval
 ANGLES = (0.1, 0.2, 0.35, 0.5, 0.7)  # rad
 AT_ANGLE = ("CAA", "ODESteer", "one step", "linear probe")
 APART = 0.5  # rad that ends of different ways are compared at
-AGAINST = ("one step", "published sketch", "linear probe", "CAA", GATED)
+_OTHERS = ("one step", "published sketch", "linear probe", "CAA", GATED)
+AGAINST = tuple(("ODESteer", other) for other in _OTHERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +36,10 @@ class Matched:
     comparison: Comparison
 
     @classmethod
-    def of(cls, case: Case, layers: tuple[int, ...]) -> "Matched":
+    def of(cls, case: Case, layers: tuple[int, ...], each: Mapping[str, Make]) -> "Matched":
         """Choose, then compare with what has to be beaten."""
         dev = case.dev.first(DEV)
-        how = (case.inputs, dev, case.judge, case.terms, layers, ways(case.name))
+        how = (case.inputs, dev, case.judge, case.terms, layers, each)
         methods, settings, missing = chosen(*how)
         options: dict[str, Any] = {"judge": case.judge, "progress": False}
         found = ls.comparison(
@@ -55,22 +57,22 @@ class Matched:
             table[knob] = [self.settings.get(name, {}).get(knob) for name in table["method"]]
         return table
 
-    def differences(self) -> Any:
-        """Paired: ODESteer less each of the others; at the budget, where the cost was realised."""
-        others = [name for name in AGAINST if name in self.methods]
-        found = pd.concat([self._against(name) for name in others], ignore_index=True)
+    def differences(self, against: Sequence[tuple[str, str]]) -> Any:
+        """Paired: one less the other of each; at the budget, where the cost was realised."""
+        known = [pair for pair in against if set(pair) <= set(self.methods)]
+        found = pd.concat([self._less(*pair) for pair in known], ignore_index=True)
         ends = [f"{c}{end}" for c in ("change", "at_0.1") for end in ("", "_low", "_high")]
         return found[["behaviour_name", "method", "other", *ends, "p"]]
 
-    def _against(self, other: str) -> Any:
+    def _less(self, one: str, other: str) -> Any:
         """One row; trials in the order of the names, so that the difference has its sign."""
-        names = ["unsteered", "ODESteer", other]
+        names = ["unsteered", one, other]
         trials = sorted(
             (trial for trial in self.comparison.trials if trial.method in names),
             key=lambda trial: names.index(trial.method),
         )
         found: Any = Comparison(tuple(trials), self.comparison.terms, {}).differences()
-        return found[(found["method"] == "ODESteer") & (found["other"] == other)]
+        return found[(found["method"] == one) & (found["other"] == other)]
 
 
 def by_angle(case: Case, matched: Matched) -> Any:

@@ -26,7 +26,8 @@ from analyses._odesteer_figures import (
     field_figure,
     matched_figure,
 )
-from analyses._odesteer_measures import Matched, by_angle, of_fields
+from analyses._odesteer_measures import AGAINST, Matched, by_angle, of_fields
+from analyses._odesteer_methods import ways
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms, holm
@@ -44,11 +45,11 @@ _FIGURES = {
 
 def study(case: Case, layers: tuple[int, ...]) -> dict[str, Any]:
     """All that is measured of one behaviour."""
-    matched = Matched.of(case, layers)
+    matched = Matched.of(case, layers, ways(case.name))
     missing = [{"method": name, "why": why} for name, why in matched.missing.items()]
     tables = {
         "matched": matched.table(),
-        "differences": matched.differences(),
+        "differences": matched.differences(AGAINST),
         "angle": by_angle(case, matched),
         "fields": of_fields(case),
         "missing": pd.DataFrame(missing, columns=["method", "why"]),
