@@ -5,6 +5,8 @@ float32 numbers: where that matters the tolerance says so. The cosine of two dir
 to seven digits differs from 1 by 1e-14 only.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from lens_steer.flows import Euler, GeodesicEuler, GeodesicMidpoint, Integrator
 from lens_steer.jacobians import PullbackFisher
 from lens_steer.models import forward
 from lens_steer.sites import Kind, Site
+from lens_steer.steering.base import Intervention
 from lens_steer.steering.gate import BarrierCondition, Gate
 from lens_steer.steering.lqr._costs import Costs
 from lens_steer.steering.lqr._fitting import covariance_effort
@@ -46,8 +49,9 @@ def activations(layers: int = T, d: int = D, seed: int = 0) -> ls.Activations:
     mix = torch.linalg.qr(drawn(d, d, seed=seed)).Q * torch.linspace(0.2, 3.0, d).double()
     states = [drawn(N, layers + 1, d, seed=seed + i) @ mix for i in (1, 2)]
     up = states[0] + 0.5 * drawn(layers + 1, d, seed=seed + 3)
-    whole: Any = (up[:, 1:], states[1][:, 1:], Kind.RESID, tuple(range(layers)))
-    return ls.Activations(*whole, up[:, 0], states[1][:, 0])
+    down = states[1]
+    every = tuple(range(layers))
+    return ls.Activations(up[:, 1:], down[:, 1:], Kind.RESID, every, up[:, 0], down[:, 0])
 
 
 def identities(layers: int = T, d: int = D) -> ls.LayerJacobians:
@@ -131,8 +135,8 @@ def test_without_state_cost_every_gain_is_along_the_gradient_of_the_last_feature
 
 @pytest.mark.parametrize(("q", "r"), [(0.1, 1.0), (2.0, 0.3)])
 def test_p_control_is_the_regulator_of_a_long_stack_of_identity_layers(q: float, r: float) -> None:
-    scalar = [np.array([[value]]) for value in (1.0, 1.0, q, r)]
-    s = float(solve_discrete_are(*scalar)[0, 0])
+    one = np.ones((1, 1))
+    s = float(solve_discrete_are(one, one, q * one, r * one)[0, 0])
     kp = ls.PID.scalar_gain(activations(), state_cost=q, control_cost=r).kp
     assert abs(kp - s / (s + r)) < 1e-12
     depths = [4, 5, 6]
@@ -428,3 +432,23 @@ def test_an_open_gate_is_its_method_and_a_shut_one_is_nothing(
     assert torch.equal(open_, logits(method))
     assert torch.equal(shut, logits())
     assert not torch.equal(open_, shut)
+
+
+# ---- the table ----
+
+
+def test_the_table_names_every_method_and_tests_that_there_are() -> None:
+    here = Path(__file__).parent
+    text = (here.parent / "docs" / "methods.md").read_text(encoding="utf-8")
+    known = "".join(path.read_text(encoding="utf-8") for path in here.glob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) > 20
+    assert {name for name in named if f"def {name}(" not in known} == set()
+    public = {name: getattr(ls, name) for name in dir(ls) if name[0].isupper()}
+    methods = {
+        name
+        for name, found in public.items()
+        if isinstance(found, type) and issubclass(found, Intervention)
+    }
+    hidden = {"Intervention", "Additive"}  # what methods are made of
+    assert {name for name in methods - hidden if f"| `{name}" not in text} == set()
