@@ -391,6 +391,8 @@ def test_a_small_turn_is_a_step_along_the_tangent_to_second_order() -> None:
     for angle in angles:
         turned = ls.Angular(SITE, axes[0], axes[1], angle=angle).transform(x)
         errors.append(float((turned - x - angle * tangent).norm()))
+    field = ls.Angular(SITE, axes[0], axes[1], angle=0.1).vector_field(x)
+    torch.testing.assert_close(field, 0.1 * tangent, **EXACT)
     assert order(angles, errors) == pytest.approx(2, abs=0.01)
 
 
