@@ -114,15 +114,19 @@ def _compared(
         instruction=settings.instruction or None,
         model_name=settings.model,
     )
-    done = {tuple(unit[1:]) for unit in journal.done if unit[0] == behaviour.name}
-    units = len(contest.units())
-    with tqdm(total=units, initial=len(done), desc=f"compare {behaviour.name}") as bar:
+    return Comparison(continued(contest, journal), settings.terms, paces(contest))
+
+
+def continued(contest: Contest, journal: Journal) -> tuple[Trial, ...]:
+    """All trials of a contest: those that the journal has, and the rest, which it is given."""
+    name = contest.behaviour_name
+    done = {tuple(unit[1:]) for unit in journal.done if unit[0] == name}
+    with tqdm(total=len(contest.units()), initial=len(done), desc=f"compare {name}") as bar:
         for key, trials in contest.run(done):
-            journal.add((behaviour.name, *key), [trial.row() for trial in trials])
+            journal.add((name, *key), [trial.row() for trial in trials])
             bar.update()
-    own = [row for row in journal.rows if row["unit"][0] == behaviour.name]
-    trials = tuple(Trial.of_row(content(row)) for row in own)
-    return Comparison(trials, settings.terms, paces(contest))
+    own = [row for row in journal.rows if row["unit"][0] == name]
+    return tuple(Trial.of_row(content(row)) for row in own)
 
 
 def method_of(

@@ -157,14 +157,23 @@ class Comparison:
 
         return statistic, sums
 
-    def differences(self) -> "pd.DataFrame":
-        """Every pair of methods: paired differences as given and at each budget, p after Holm."""
+    def differences(self, against: str | None = None) -> "pd.DataFrame":
+        """Paired differences of methods as given and at each budget, p after Holm.
+
+        Args:
+            against: The method that each of the others is compared with; None is every pair.
+
+        Raises:
+            ValueError: If there is no trial of that method.
+        """
         import pandas as pd
 
         rows = []
         for behaviour in self.behaviours:
-            for one, other in combinations(self.methods(behaviour), 2):
-                rows.append(self._pair(behaviour, one, other))
+            names = self.methods(behaviour)
+            others = [(name, against) for name in names if against not in (None, name)]
+            for one, other in combinations(names, 2) if against is None else others:
+                rows.append(self._pair(behaviour, one, str(other)))
         for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
             row["p_holm"] = adjusted
         return pd.DataFrame(rows)

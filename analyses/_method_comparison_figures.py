@@ -1,0 +1,135 @@
+"""Figures of `analyses.method_comparison`, each made of one table."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lens_steer.figures import canvas
+
+_MARKS = "osv^D<>pPX*h"
+_LINES = ("-", "--", ":")
+_BUDGET = 0.1  # nats per token
+
+
+def forest_figure(table: Any, budget: float = _BUDGET) -> Figure:
+    """Behaviour at one budget of every method, a panel for each behaviour; cost realised."""
+    names, methods = _names(table), _methods(table)
+    column = f"at_{budget:g}"
+    with canvas(1, len(names), sharey=True, **_size(len(names), len(methods))) as (figure, grid):
+        for place, name in zip(grid[0], names, strict=True):
+            own = table[table["behaviour_name"] == name].set_index("method").reindex(methods)
+            _plain(place, table, name)
+            x, low, high = (100 * own[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high"))
+            bars = np.nan_to_num(np.maximum([x - low, high - x], 0))
+            place.errorbar(x, range(len(methods)), xerr=bars, fmt="o", ms=3.5, lw=0.9, color="C0")
+            for row in np.flatnonzero(np.isnan(x)):
+                place.text(2, row, _why(own, int(row)), va="center", fontsize=6.5, color="0.5")
+            models = int(own["models"].max())
+            place.set(title=f"{_short(name)}\n{models} model{'s' * (models > 1)}", xlim=(0, 100))
+        _rows(grid[0, 0], methods)
+        told = f"share of texts that show the behaviour at {budget:g} nats per token on test, %"
+        figure.supxlabel(f"{told}\n(95 % intervals; dotted: unsteered)")
+    return figure
+
+
+def strip_figure(table: Any, budget: float = _BUDGET) -> Figure:
+    """The same by model: every model a dot, their mean a tick."""
+    names, methods, models = _names(table), _methods(table), list(dict.fromkeys(table["model"]))
+    column = f"at_{budget:g}"
+    with canvas(1, len(names), sharey=True, **_size(len(names), len(methods))) as (figure, grid):
+        for place, name in zip(grid[0], names, strict=True):
+            own = table[table["behaviour_name"] == name]
+            for i, model in enumerate(models):
+                x = own[own["model"] == model].set_index("method").reindex(methods)[column]
+                y = np.arange(len(methods)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
+                style: dict[str, Any] = {"color": f"C{i % 10}", "ms": 4, "alpha": 0.9}
+                mark = _MARKS[i % len(_MARKS)]
+                place.plot(100 * x.to_numpy(), y, mark, label=_short(model), **style)
+            mean = own.groupby("method")[column].mean().reindex(methods)
+            place.plot(100 * mean.to_numpy(), range(len(methods)), "|", color="k", ms=11)
+            place.set(title=_short(name), xlim=(0, 100))
+        _rows(grid[0, 0], methods)
+        told = f"share of texts that show the behaviour at {budget:g} nats per token on test, %"
+        figure.supxlabel(f"{told}\n(a mark is a model; bar: mean of those that reach the cost)")
+        lines = grid[0, 0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper center", ncols=4, title="models")
+    return figure
+
+
+def cost_figure(table: Any) -> Figure:
+    """What was realised on test of the cost that was set on dev, and texts that were spoilt."""
+    names, methods = _names(table), _methods(table)
+    columns = {"kl": "nats per token on test", "efficiency": "efficiency", "failed": "ill-formed"}
+    width = 2.2 + 2.4 * len(columns)
+    size: dict[str, Any] = {"width": width, "height": 1.9 + 0.26 * len(methods)}
+    with canvas(1, len(columns), sharey=True, **size) as (figure, grid):
+        for place, (score, label) in zip(grid, columns.items(), strict=True):
+            for i, name in enumerate(names):
+                own = table[table["behaviour_name"] == name].set_index("method").reindex(methods)
+                y = np.arange(len(methods)) + 0.1 * (i - (len(names) - 1) / 2)
+                x, low, high = (own[f"{score}{e}"].to_numpy() for e in ("", "_low", "_high"))
+                bars = np.nan_to_num(np.maximum([x - low, high - x], 0))
+                style: dict[str, Any] = {"fmt": "o", "ms": 3, "lw": 0.7, "color": f"C{i}"}
+                place.errorbar(x, y, xerr=bars, label=_short(name), **style)
+            place.set(xlabel=label)
+        grid[0].axvline(_BUDGET, color="k", lw=0.8, ls=":")
+        grid[0].set_xscale("symlog", linthresh=0.1)
+        _rows(grid[0], methods)
+        title = "at the strength calibrated to 0.1 nats per token on dev; 95 % intervals"
+        lines = grid[0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside lower center", ncols=4, title=title)
+    return figure
+
+
+def search_figure(table: Any) -> Figure:
+    """Behaviour on test of the best on dev of n trials of random search; mean over models."""
+    names, methods = _names(table), list(dict.fromkeys(table["method"]))
+    size: dict[str, Any] = {"width": 1.2 + 2.3 * len(names), "height": 4.2, "squeeze": False}
+    with canvas(1, len(names), sharey=True, **size) as (figure, grid):
+        for place, name in zip(grid[0], names, strict=True):
+            own = table[table["behaviour_name"] == name]
+            for i, method in enumerate(methods):
+                mean = own[own["method"] == method].groupby("n")["behaviour"].mean()
+                style: dict[str, Any] = {"color": f"C{i % 10}", "ls": _LINES[i // 10 % 3]}
+                place.plot(mean.index, 100 * mean.to_numpy(), label=method, **style)
+            models = own["model"].nunique()
+            place.set(title=f"{_short(name)}\n{models} model{'s' * (models > 1)}", xlabel="trials")
+            place.xaxis.get_major_locator().set_params(integer=True)
+        grid[0, 0].set(ylabel="share on test of the best on dev, %")
+        title = "random search from each method's prior; at most 0.1 nats per token on dev"
+        lines = grid[0, 0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside lower center", ncols=5, title=title)
+    return figure
+
+
+def _size(columns: int, rows: int) -> dict[str, Any]:
+    """Of panels side by side, with one list of methods."""
+    return {"width": 2.2 + 1.9 * columns, "height": 1.7 + 0.23 * rows, "squeeze": False}
+
+
+def _names(table: Any) -> list[str]:
+    return list(dict.fromkeys(table["behaviour_name"]))
+
+
+def _methods(table: Any) -> list[str]:
+    return [name for name in dict.fromkeys(table["method"]) if name != "unsteered"]
+
+
+def _plain(place: Any, table: Any, name: str) -> None:
+    own = table[(table["behaviour_name"] == name) & (table["method"] == "unsteered")]
+    place.axvline(100 * float(own["behaviour"].iloc[0]), color="k", lw=0.8, ls=":")
+
+
+def _why(own: Any, row: int) -> str:
+    here = own.iloc[row]
+    return "not run" if np.isnan(here["behaviour"]) else f"only {here['kl']:.2g} nats tried"
+
+
+def _rows(place: Any, methods: list[str]) -> None:
+    place.set_yticks(range(len(methods)), methods)
+    place.invert_yaxis()
+
+
+def _short(name: str) -> str:
+    return (name.partition(":")[2] or name).rstrip("/")[-18:]
