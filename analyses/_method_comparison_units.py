@@ -27,17 +27,14 @@ class Thinned(Contender):
     """A contender that may try no more than so many settings.
 
     Attributes:
+        name: See `Contender`.
         whole: With all of its grid, in whose order settings stay; its prior is not changed.
         most: Settings: the middle ones of as many equal parts of the grid.
     """
 
+    name: str
     whole: Contender
     most: int
-
-    @property
-    def name(self) -> str:
-        """The contender's own."""
-        return self.whole.name
 
     def grid(self, inputs: Inputs) -> list[Setting]:
         """See `Contender.grid`; all of it where it has no more."""
@@ -81,7 +78,7 @@ class Plan:
         return CompareSettings(
             model=unit.model,
             pairs=(unit.pairs,),
-            out=self.out / "units" / _stem(unit.model) / _stem(unit.pairs),
+            out=self.out / "units" / stem(unit.model) / stem(unit.pairs),
             terms=self.terms,
             methods=",".join(self.methods),
             fits=self.fits,
@@ -92,7 +89,7 @@ class Plan:
     @property
     def contenders(self) -> list[Contender]:
         """All methods, each with as many settings."""
-        return [Thinned(CONTENDERS[name], self.tried) for name in self.methods]
+        return [Thinned(name, CONTENDERS[name], self.tried) for name in self.methods]
 
 
 @dataclass(frozen=True)
@@ -189,5 +186,6 @@ def _finish(folder: Path, missing: dict[str, str], budget: int) -> None:
     write_whole(folder / "unit.json", lambda place: place.write_text(text, encoding="utf-8"))
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """A name of a model or of pairs as a folder's."""
     return name.strip("./").replace("/", "-").replace(":", "-")

@@ -29,6 +29,7 @@ from analyses._method_comparison_figures import (
     search_figure,
     strip_figure,
 )
+from analyses._method_comparison_specificity import specificity
 from analyses._method_comparison_units import Plan, Unit
 from lens_steer import organism
 from lens_steer.cli import run_command
@@ -108,6 +109,7 @@ def main(  # noqa: PLR0913 - a command's options
     budget: Annotated[int, typer.Option(min=0, help="Trials of random search; 0: none.")] = 0,
     dev_prompts: Annotated[int, typer.Option(min=2, help="To choose on, at most.")] = 24,
     tokens: Annotated[int, typer.Option(min=1, help="Longest text.")] = organism.LONGEST,
+    specific: Annotated[str, typer.Option(help="Methods, each run on all behaviours.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for all of it.")] = Path("out/methods"),
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
@@ -118,13 +120,15 @@ def main(  # noqa: PLR0913 - a command's options
     terms = Terms(seed=seed, temperature=0.7, max_new_tokens=tokens, **multiples)
     plan = Plan(out, chosen, settings, fits, budget, dev_prompts, terms)
     make_folder(out)
-    known, found = "", Found()
-    model: Any = None
-    for unit in tqdm(units, desc="units"):
-        if unit.model != known:
-            model, known = ls.load_model(unit.model), unit.model
-        found.add(unit, unit.measure(model, plan, typer.echo))
-        found.report(units, plan)
+    found = Found()
+    kinds = [each.name for each in contenders(specific)] if specific else []
+    for name in dict.fromkeys(unit.model for unit in units):
+        model, own = ls.load_model(name), [unit for unit in units if unit.model == name]
+        for unit in tqdm(own, desc=f"units of {name}"):
+            found.add(unit, unit.measure(model, plan, typer.echo))
+            found.report(units, plan)
+        for kind in kinds:
+            specificity(model, own, kind, plan, typer.echo)
     shown: Any = pd.read_csv(out / "table.csv")
     columns = ["behaviour_name", "method", "models", "behaviour", "kl", "at_0.1", "p_holm"]
     typer.echo(shown[columns].to_string(index=False, float_format="{:.3f}".format))

@@ -1,0 +1,81 @@
+"""Specificity in `analyses.method_comparison`: one method made for each behaviour, run on all."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from analyses._method_comparison_units import Plan, Say, Unit, stem
+from lens_steer._compare_settings import prepared
+from lens_steer.artifacts import load
+from lens_steer.comparing import continued
+from lens_steer.evaluation import Comparison, Contest, Specificity
+from lens_steer.figures import make_folder, save_figure
+from lens_steer.journal import Journal
+from lens_steer.pairs import ContrastivePairs
+from lens_steer.steering.base import Intervention
+
+
+def specificity(
+    model: Any, units: Sequence[Unit], method: str, plan: Plan, say: Say
+) -> Specificity | None:
+    """Of one model and method, over the behaviours whose own method reaches its ED50.
+
+    Trials are kept under `out/specificity`; the figure lies there with its numbers. None, with a
+    line that says why, where fewer than two behaviours can be used.
+
+    Args:
+        units: Of this model, all done.
+        method: Name of a contender.
+    """
+    known = {unit.pairs: _made(model, unit, method, plan) for unit in units}
+    methods = {f"for {name}": each for name, each in known.items() if each is not None}
+    folder = plan.out / "specificity" / f"{stem(units[0].model)}-{method}"
+    make_folder(folder)
+    shown = {name: repr(each) for name, each in methods.items()}
+    journal = Journal(folder / "trials.jsonl", {"terms": asdict(plan.terms), "methods": shown})
+    parts = [_run(model, unit, methods, plan, journal) for unit in units] if methods else []
+    meant = {
+        f"for {unit.pairs}": part.behaviours[0] for unit, part in zip(units, parts, strict=False)
+    }
+    usable = {
+        name: behaviour
+        for name, behaviour in meant.items()
+        if name in methods and _reaches(Comparison.merge(parts), name, behaviour, say)
+    }
+    if len(usable) < 2:
+        say(f"no specificity of {method} on {units[0].model}: {len(usable)} behaviours reach ED50")
+        return None
+    found = Specificity.of(Comparison.merge(parts), usable)
+    about = {"model": units[0].model, "method": method, "methods": shown}
+    save_figure(found.figure(), folder / "specificity.png", found.table(), about)
+    return found
+
+
+def _made(model: Any, unit: Unit, method: str, plan: Plan) -> Intervention | None:
+    """What the unit chose; None where the method could not be used there."""
+    folder = plan.settings(unit).out / "methods"
+    places = sorted(folder.glob(f"*-{method}-0.safetensors"))
+    return load(places[0], model) if places else None
+
+
+def _run(
+    model: Any, unit: Unit, methods: dict[str, Intervention], plan: Plan, journal: Journal
+) -> Comparison:
+    """All of them on the test prompts of one behaviour."""
+    settings = plan.settings(unit)
+    own = prepared(model, ContrastivePairs.load(unit.pairs), settings)
+    names: dict[str, Any] = {"behaviour_name": own.name, "model_name": unit.model}
+    contest = Contest.of(
+        *(model, own.test, methods), judge=own.judge, terms=settings.terms, **names
+    )
+    return Comparison(continued(contest, journal), settings.terms, {})
+
+
+def _reaches(whole: Comparison, method: str, behaviour: str, say: Say) -> bool:
+    """Whether a method gets half-way on the behaviour that it is meant for."""
+    try:
+        Specificity.of(whole, {method: behaviour})
+    except ValueError as error:
+        say(str(error))
+        return False
+    return True
