@@ -28,8 +28,7 @@ def forest_figure(table: Any, budget: float = _BUDGET) -> Figure:
             models = int(own["models"].max())
             place.set(title=f"{_short(name)}\n{models} model{'s' * (models > 1)}", xlim=(0, 100))
         _rows(grid[0, 0], methods)
-        told = f"share of texts that show the behaviour at {budget:g} nats per token on test, %"
-        figure.supxlabel(f"{told}\n(95 % intervals; dotted: unsteered)")
+        figure.supxlabel(_told(budget) + "\n95 % intervals; dotted: unsteered")
     return figure
 
 
@@ -50,8 +49,9 @@ def strip_figure(table: Any, budget: float = _BUDGET) -> Figure:
             place.plot(100 * mean.to_numpy(), range(len(methods)), "|", color="k", ms=11)
             place.set(title=_short(name), xlim=(0, 100))
         _rows(grid[0, 0], methods)
-        told = f"share of texts that show the behaviour at {budget:g} nats per token on test, %"
-        figure.supxlabel(f"{told}\n(a mark is a model; bar: mean of those that reach the cost)")
+        figure.supxlabel(
+            _told(budget) + "\na mark is a model; bar: mean of those\nthat reach the cost"
+        )
         lines = grid[0, 0].get_legend_handles_labels()
         figure.legend(*lines, loc="outside upper center", ncols=4, title="models")
     return figure
@@ -75,6 +75,7 @@ def cost_figure(table: Any) -> Figure:
             place.set(xlabel=label)
         grid[0].axvline(_BUDGET, color="k", lw=0.8, ls=":")
         grid[0].set_xscale("symlog", linthresh=0.1)
+        grid[0].set_xticks([0, 0.03, 0.1, 0.3, 1], ["0", "0.03", "0.1", "0.3", "1"])
         _rows(grid[0], methods)
         title = "at the strength calibrated to 0.1 nats per token on dev; 95 % intervals"
         lines = grid[0].get_legend_handles_labels()
@@ -106,6 +107,10 @@ def search_figure(table: Any) -> Figure:
 def _size(columns: int, rows: int) -> dict[str, Any]:
     """Of panels side by side, with one list of methods."""
     return {"width": 2.2 + 1.9 * columns, "height": 1.7 + 0.23 * rows, "squeeze": False}
+
+
+def _told(budget: float) -> str:
+    return f"share of texts, %, that show the behaviour\nat {budget:g} nats per token on test"
 
 
 def _names(table: Any) -> list[str]:

@@ -33,12 +33,18 @@ def shared(parts: Sequence[Comparison]) -> Comparison:
 
 
 def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
-    """Over all models of a behaviour: every method, and each less CAA."""
+    """Over all models of a behaviour: every method, and each less CAA.
+
+    `p` flips signs of groups of prompts, over which models are averaged: it says nothing of other
+    models, and is never below `p_least`, which is 2 to the power of 1 less the number of groups.
+    """
     found = shared(parts)
-    table = found.table().drop(columns="seconds").assign(models=len(parts))
-    known = AGAINST in found.methods(found.behaviours[0])
-    apart = found.differences(AGAINST).assign(models=len(parts)) if known else pd.DataFrame()
-    return {"table": table, "differences": apart}
+    [behaviour] = found.behaviours
+    groups = len(found.cells(behaviour, "unsteered").groups)
+    sizes: dict[str, Any] = {"models": len(parts), "groups": groups, "p_least": 2.0 ** (1 - groups)}
+    known = AGAINST in found.methods(behaviour)
+    apart = found.differences(AGAINST).assign(**sizes) if known else pd.DataFrame()
+    return {"table": found.table().drop(columns="seconds").assign(**sizes), "differences": apart}
 
 
 def corrected(tables: Mapping[str, Any]) -> dict[str, Any]:

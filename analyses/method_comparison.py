@@ -1,7 +1,7 @@
 """All methods on several models and behaviours, at equal search and equal cost.
 
 Every method may try as many settings (`--settings`), each calibrated to 0.1 nats per token on dev;
-the one that does most there is taken, and shown on test at three strengths: behaviour at 0.03, 0.1
+the one that does most there is taken, and shown on test at four strengths: behaviour at 0.03, 0.1
 and 0.3 nats realised, beside random directions, a persona in the prompt (embedded models), best of
 n and a learned vector. Each method less CAA, paired; p after Holm over all. Where a behaviour is
 measured on several models, intervals draw models, then groups of prompts.
@@ -116,7 +116,7 @@ def main(  # noqa: PLR0913 - a command's options
     """Compare methods over models and behaviours, at equal search and equal cost."""
     chosen = tuple(each.name for each in contenders(methods))
     units = units_of(models, pairs)
-    multiples = {"multiples": (0.5, 1.0, 2.0), "randoms": 1, "best_of": 2}
+    multiples = {"multiples": (0.5, 1.0, 1.4, 2.0), "randoms": 1, "best_of": 2}
     terms = Terms(seed=seed, temperature=0.7, max_new_tokens=tokens, **multiples)
     plan = Plan(out, chosen, settings, fits, budget, dev_prompts, terms)
     make_folder(out)

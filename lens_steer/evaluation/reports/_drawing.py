@@ -21,7 +21,7 @@ _MUTED: dict[str, str] = dict(
 )
 _MARKED: dict[str, str] = dict(zip(REFERENCES, ("o", "x", "s", "D", "^"), strict=True))
 _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9")  # C7 is grey
-_MARKS = ("o", "v", "P", "X", "<", ">", "p", "h", "*")
+_MARKS = ("o", "v", "P", "X", "<", ">", "p", "*")  # one less than colours: no pair comes twice
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
