@@ -45,12 +45,13 @@ def strip_figure(table: Any, budget: float = _BUDGET) -> Figure:
                 style: dict[str, Any] = {"color": f"C{i % 10}", "ms": 4, "alpha": 0.9}
                 mark = _MARKS[i % len(_MARKS)]
                 place.plot(100 * x.to_numpy(), y, mark, label=_short(model), **style)
-            mean = own.groupby("method")[column].mean().reindex(methods)
+            mean = own.groupby("method")[column].agg(lambda x: x.mean(skipna=False))
+            mean = mean.reindex(methods)
             place.plot(100 * mean.to_numpy(), range(len(methods)), "|", color="k", ms=11)
             place.set(title=_short(name), xlim=(0, 100))
         _rows(grid[0, 0], methods)
         figure.supxlabel(
-            _told(budget) + "\na mark is a model; bar: mean of those\nthat reach the cost"
+            _told(budget) + "\na mark is a model; bar: mean, where all\nreach the cost"
         )
         lines = grid[0, 0].get_legend_handles_labels()
         figure.legend(*lines, loc="outside upper center", ncols=4, title="models")
