@@ -155,6 +155,15 @@ def test_differences_are_paired_and_corrected_together() -> None:
         assert row["change"] == pytest.approx((shown[a] - shown[b]).mean(), abs=1e-9)
         assert row["p_holm"] >= row["p"]
     assert rows[2]["at_0.1"] == pytest.approx((shown[1] - shown[2]).mean() / 2, abs=1e-9)
+    less = found.differences("other")
+    assert less[["method", "other"]].to_numpy().tolist() == [
+        ["unsteered", "other"],
+        ["one", "other"],
+    ]
+    wanted = [rows[i]["change"] for i in (1, 2)]
+    np.testing.assert_allclose(less["change"], wanted, atol=1e-9)
+    with pytest.raises(ValueError, match="no trial of .*'third'"):
+        found.differences("third")
 
 
 def test_what_was_tried_is_listed() -> None:
