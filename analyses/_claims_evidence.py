@@ -12,6 +12,7 @@ from lens_steer.intervals import Interval, interval
 
 OBSERVED, NOT_OBSERVED, UNTESTED = "observed here", "not observed here", "cannot be tested here"
 NOT_RUN = "not run yet"
+FEWEST = 4  # behaviours to conclude from
 
 
 @dataclass(frozen=True)
@@ -67,29 +68,42 @@ def over_behaviours(values: Iterable[float]) -> Interval:
     return interval(torch.tensor(list(values), dtype=torch.float64), seed=0)
 
 
-def ahead(
-    name: str, method: str, others: Sequence[str], column: str = "method", without: str = ""
+def ahead(  # noqa: PLR0913 - which table, and how it names things
+    name: str,
+    method: str,
+    others: Sequence[str],
+    *,
+    column: str = "method",
+    by: str = "behaviour_set",
+    share: str = "behaviour",
+    without: str = "",
 ) -> Rule:
     """A method's share less that of others, behaviour by behaviour, at the cost they share.
 
     The claim is taken as observed if its interval over behaviours is above 0 for each of the
-    others.
+    others; of fewer than four behaviours nothing is concluded yet.
 
     Args:
         name: Of the table.
         column: Where methods are named.
+        by: Where behaviours are named.
+        share: Where the shares are.
         without: Behaviours to leave out.
     """
 
     def rule(results: Results) -> Evidence:
         table = results.table(name)
         if without:
-            table = table[~table["behaviour_set"].str.contains(without)]
-        shares = table.pivot_table(index="behaviour_set", columns=column, values="behaviour")
+            table = table[~table[by].str.contains(without)]
+        shares = table.pivot_table(index=by, columns=column, values=share)
+        shares = shares[[method, *others]].dropna()
         gains = {o: over_behaviours(shares[method] - shares[o]) for o in others}
         parts = [f"less {o}: {shown(gain, 'points', 100)}" for o, gain in gains.items()]
         held = all(gain.low > 0 for gain in gains.values())
         text = f"{'; '.join(parts)}, over {len(shares)} behaviours"
+        if len(shares) < FEWEST:
+            means = [f"less {o}: {100 * gain.mean:+.0f} points" for o, gain in gains.items()]
+            return Evidence(f"so far {'; '.join(means)} on {len(shares)} behaviours", 1, NOT_RUN)
         return Evidence(text, 1, OBSERVED if held else NOT_OBSERVED)
 
     return rule

@@ -57,6 +57,12 @@ def test_it_has_to_be_ahead_of_each_of_the_others(tmp_path: Path) -> None:
     assert ahead("all/matched", "ours", ["other", "third"])(found).verdict == NOT_OBSERVED
 
 
+def test_of_few_behaviours_nothing_is_concluded(tmp_path: Path) -> None:
+    found = results(tmp_path, all__matched=shares(0.1)[:6])
+    few = ahead("all/matched", "ours", ["other"])(found)
+    assert (few.verdict, few.measured) == (NOT_RUN, "so far less other: +10 points on 3 behaviours")
+
+
 def test_behaviours_can_be_left_out(tmp_path: Path) -> None:
     odd = [{**row, "behaviour_set": "odd", "behaviour": 0.1} for row in shares(0.0)[:1]]
     found = results(tmp_path, all__matched=shares(0.1) + odd)
