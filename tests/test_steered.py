@@ -521,7 +521,7 @@ def test_when_entering_fails_it_says_why_and_leaves_nothing(either: Any) -> None
     gate = ls.Additive((Site(0, Kind.GATE),), (drawn((either.cfg.d_mlp,)),))
     wrong: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
         ("layer 4: this model has 4", (good, far), {}),
-        ("has shape", (good, wide), {}),
+        ("this model holds", (good, wide), {}),
         ("steer 'neuron' instead", (good, gate), {}),
         ("expected positions", (good,), {"scope": (-1,)}),
         ("expected one number of tokens", (good,), {"prompt_lengths": [-1]}),
