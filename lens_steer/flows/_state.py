@@ -1,7 +1,7 @@
 """A row on its way, and the row-wise arithmetic of steps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -91,6 +91,11 @@ class State:
         size = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
         return cls(x, g, size, size)
 
+    @classmethod
+    def stack(cls, states: "Sequence[State]") -> "State":
+        """Of several, along a new first axis."""
+        return cls(*(torch.stack([getattr(at, f.name) for at in states]) for f in fields(cls)))
+
     def allowed(self, length: Lengths) -> Lengths:
         """The length, or as much of it as does not cross a maximum that was met."""
         return torch.minimum(length, self.size * self.ease)
@@ -128,15 +133,15 @@ class State:
         return sign * dot(way, g) - 2 * whole * lost
 
 
-def progress(states: Sequence[State], length: Lengths, *, straight: bool) -> Bool[Tensor, "*rows"]:
-    """Rows of which no step from state to state, each of this length, is one `tried` refuses.
+def progress(
+    before: State, after: State, length: Lengths, *, straight: bool
+) -> Bool[Tensor, "..."]:
+    """Rows of which a step of this length, from one state to the other, is none `tried` refuses.
 
     Not those with a length of 0, a slope of 0 or NaN on their way: they go nowhere.
     """
-    g = torch.stack([state.g for state in states])
     if straight:
-        return (dot(g[:-1], g[1:]) > 0).all(dim=0)[..., 0]
-    x, size = (torch.stack([getattr(at, of) for at in states]) for of in ("x", "size"))
-    way = (x[1:] - x[:-1]) * length.sign()
-    enough = dot(way, g[:-1]) > _PROGRESS * length.abs() * size[:-1]
-    return (enough & (dot(way, g[1:]) > 0)).all(dim=0)[..., 0]
+        return (dot(before.g, after.g) > 0)[..., 0]
+    way = (after.x - before.x) * length.sign()
+    enough = dot(way, before.g) > _PROGRESS * length.abs() * before.size
+    return (enough & (dot(way, after.g) > 0))[..., 0]

@@ -21,6 +21,8 @@ from torch import Tensor
 from lens_steer.flows._integrators import Integrator
 from lens_steer.flows._state import EASY, FormSlope, Points, Slope, State, progress, size_of
 
+_FEW = 2**14  # numbers: so many are looked at once, at the end; more, while they are in the cache
+
 
 @dataclass(frozen=True, eq=False)
 class Flowed:
@@ -121,9 +123,17 @@ def _whole(
     if integrator.geodesic and isinstance(slope, FormSlope):
         slope = slope.of_size(size_of(x))
     stride, states = integrator.stride(slope, x, part), [State.bare(slope, x)]
+    few = x.numel() <= _FEW
+    onward = torch.ones_like(length, dtype=torch.bool)
     for _ in range(steps):
         states.append(State.bare(slope, stride(states[-1])))
-    return states[-1].x, ~progress(states, part, straight=integrator.straight)
+        if not few:
+            onward = onward & progress(*states, part, straight=integrator.straight)
+            states = states[1:]
+    if few:
+        before, after = State.stack(states[:-1]), State.stack(states[1:])
+        onward = progress(before, after, part, straight=integrator.straight).all(dim=0)
+    return states[-1].x, ~onward
 
 
 def _lengths(x: Points, length: Float[Tensor, "*rows"], steps: int) -> Float[Tensor, "*rows 1"]:
