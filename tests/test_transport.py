@@ -13,7 +13,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.steering.additive import CAA
-from lens_steer.steering.base import SiteMap
+from lens_steer.steering.base import SiteDisplacement
 from lens_steer.steering.transport import LinearAcT, MeanAcT, MiMiC
 from tests.interventions import PROMPTS, drawn, run
 
@@ -31,7 +31,7 @@ def classes(n: int = 40, m: int = 30, d: int = D, seed: int = 0) -> tuple[Tensor
     return desired, drawn((m, d), seed=seed + 4) * (1 + torch.arange(d)) - 1.0
 
 
-def moved(method: SiteMap, x: Tensor) -> Array:
+def moved(method: SiteDisplacement, x: Tensor) -> Array:
     return method.transform(x).double().numpy()
 
 

@@ -15,7 +15,14 @@ from torch import Tensor
 from lens_steer._axes import Activation
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.sites import Site
-from lens_steer.steering.base import Displacement, Push, check_unit, unit_of
+from lens_steer.steering.base import (
+    Displacement,
+    Push,
+    check_unit,
+    class_difference,
+    editable_site,
+    unit_of,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,19 +97,11 @@ class Ablation(Displacement):
         else:
             given = LayerActivations.of(desired, undesired, layer=layer)
             everywhere = (given.layer,)
-        if not given.kind.editable:
-            raise ValueError(
-                f"kind {given.kind.value!r} can be read but not edited: capture 'neuron' to steer"
-            )
-        if not bool(given.direction.any()):
-            raise ValueError(
-                f"the class means at layer {given.layer} are equal: choose another layer or "
-                "position"
-            )
+        kind = editable_site(given).kind
         chosen = everywhere if layers is None else layers
         return cls(
-            tuple(Site(each, given.kind) for each in chosen),
-            unit_of(given.direction, "difference of the class means"),
+            tuple(Site(each, kind) for each in chosen),
+            unit_of(class_difference(given), "difference of the class means"),
             setpoint,
             provenance=given.provenance,
         )

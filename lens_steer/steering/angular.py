@@ -14,8 +14,14 @@ from torch import Tensor
 
 from lens_steer._axes import Activation
 from lens_steer.activations import LayerActivations
-from lens_steer.sites import Site
-from lens_steer.steering.base import SiteMap, check_unit, rows_of, unit_of
+from lens_steer.steering.base import (
+    SiteMap,
+    check_unit,
+    class_difference,
+    editable_site,
+    rows_of,
+    unit_of,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,11 +100,7 @@ class Angular(SiteMap):
                 cannot be edited, or not exactly one of the two angles is given.
         """
         given = LayerActivations.of(desired, undesired, layer=layer)
-        site = Site(given.layer, given.kind)
-        if not site.kind.editable:
-            raise ValueError(
-                f"kind {site.kind.value!r} can be read but not edited: capture 'neuron' to steer"
-            )
+        site = editable_site(given)
         b1, b2 = _plane(given)
         return cls(
             site,
@@ -168,12 +170,8 @@ def _plane(given: LayerActivations) -> tuple[Tensor, Tensor]:
     """b1 and b2 of a layer's activations."""
     from sklearn.decomposition import PCA
 
+    difference = class_difference(given).double().flatten()
     sides = given.desired.double().flatten(1), given.undesired.double().flatten(1)
-    difference = sides[0].mean(dim=0) - sides[1].mean(dim=0)
-    if not bool(difference.any()):
-        raise ValueError(
-            f"the class means at layer {given.layer} are equal: choose another layer or position"
-        )
     b1, rows = difference / difference.norm(), torch.cat(sides)
     rest = rows - (rows @ b1)[:, None] * b1
     spread = float((rest - rest.mean(dim=0)).norm())

@@ -14,16 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer._axes import Activation
 from lens_steer.activations import LayerActivations, ReadPosition
 from lens_steer.jacobians import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import SiteMap
+from lens_steer.steering.base import Shift
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FishBack(SiteMap):
+class FishBack(Shift):
     """x + strength * v, v = gap (G + lambda I)^{-1} w / (w' (G + lambda I)^{-1} w).
 
     w reads the behaviour, w . x; v raises it by `gap`, and no other push that does so costs less in
@@ -144,21 +143,9 @@ class FishBack(SiteMap):
         )
 
     @property
-    def site_shape(self) -> tuple[int, ...]:
-        """See `SiteMap`."""
-        return tuple(self.vector.shape)
-
-    def vector_field(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Displacement per unit of strength: v everywhere.
-
-        Raises:
-            ValueError: As `transform`.
-        """
-        self._check_shape(x)
-        return self.vector.to(x).expand_as(x).clone()
-
-    def _moved(self, x: Activation) -> Activation:
-        return x + self.strength * self.vector.to(x)
+    def step(self) -> Float[Tensor, " d"]:
+        """See `Shift`: v."""
+        return self.vector
 
     def _summary(self) -> list[str]:
         size = self.vector.norm().item()

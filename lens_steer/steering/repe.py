@@ -13,14 +13,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
-from lens_steer.sites import Site
-from lens_steer.steering.base import Displacement, Push, check_shape, check_unit, rows_of
+from lens_steer.steering.base import (
+    Shift,
+    check_shape,
+    check_unit,
+    class_difference,
+    editable_site,
+    rows_of,
+)
 
 _ROUNDING = torch.finfo(torch.float32).eps  # of the largest projection: what activations have
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RepE(Displacement):
+class RepE(Shift):
     """x becomes x + strength * coefficient * gap * direction.
 
     Scaling: at strength and coefficient 1 the undesired mean moves along the direction as far as
@@ -35,7 +41,6 @@ class RepE(Displacement):
         coefficient: Dimensionless, in gaps; 0 is the identity.
     """
 
-    at: Site
     direction: Float[Tensor, "*site"] = field(repr=False)
     gap: float | int
     centre: float | int
@@ -109,11 +114,8 @@ class RepE(Displacement):
         cls, given: LayerActivations, rows: Float[Tensor, "row d"], coefficient: float | int
     ) -> "RepE":
         up, down = (side.mean(dim=0) for side in _sides(given))
-        site = Site(given.layer, given.kind)
-        if not bool((up != down).any()):
-            raise ValueError(
-                f"the class means at {site.hook_name} are equal: choose another layer or position"
-            )
+        site = editable_site(given)
+        class_difference(given)  # refuses equal means
         unit = _first_component(rows)
         gap = float(unit @ (up - down))
         along = torch.cat(_sides(given)) @ unit
@@ -132,9 +134,9 @@ class RepE(Displacement):
         )
 
     @property
-    def sites(self) -> tuple[Site, ...]:
-        """The one site."""
-        return (self.at,)
+    def step(self) -> Float[Tensor, "*site"]:
+        """See `Shift`."""
+        return self.coefficient * self.gap * self.direction
 
     def scores(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "..."]:
         """How far activations lie towards the desired class, in its units: 0 is half-way.
@@ -148,16 +150,6 @@ class RepE(Displacement):
         found = rows @ self.direction.to(rows).flatten() - self.centre
         return found.reshape(x.shape[: x.ndim - len(shape)])
 
-    def shape_at(self, site: Site) -> tuple[int, ...]:
-        """See `Displacement`."""
-        del site
-        return tuple(self.direction.shape)
-
-    def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
-        del site
-        vector = (self.coefficient * self.gap * self.direction).to(device, dtype)
-        return lambda _: vector
-
 
 def _sides(
     given: LayerActivations,
@@ -166,10 +158,7 @@ def _sides(
     few = min(len(given.desired), len(given.undesired))
     if few < 2:
         raise ValueError(f"{few} activations of a class: a component needs two or more of either")
-    if not given.kind.editable:
-        raise ValueError(
-            f"kind {given.kind.value!r} can be read but not edited: capture 'neuron' to steer"
-        )
+    editable_site(given)
     return given.desired.double().flatten(1), given.undesired.double().flatten(1)
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
-from lens_steer.sites import Site
 from lens_steer.steering.additive._additive import Additive
+from lens_steer.steering.base import class_difference, editable_site
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,14 +41,5 @@ class CAA(Additive):
             ValueError: If the two class means are equal, or the kind cannot be edited.
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
-        site, direction = Site(activations.layer, activations.kind), activations.direction
-        if not site.kind.editable:
-            raise ValueError(
-                f"kind {site.kind.value!r} can be read but not edited: capture 'neuron' to steer"
-            )
-        if not bool(direction.any()):
-            raise ValueError(
-                f"the class means at {site.hook_name} are equal: choose another layer or read "
-                "position"
-            )
+        site, direction = editable_site(activations), class_difference(activations)
         return cls((site,), (direction,), provenance=activations.provenance)

@@ -1,7 +1,11 @@
-"""Directions of length 1."""
+"""Directions that methods are fitted along: where, from which class to which, of length 1."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+
+from lens_steer.activations import LayerActivations
+from lens_steer.sites import Site
 
 _SLACK = 1e-4  # of the length: rounding of float32 is far below
 
@@ -23,3 +27,32 @@ def unit_of(vector: Tensor, name: str) -> Tensor:
     if not bool(torch.isfinite(length) & (length > 0)):
         raise ValueError(f"the {name} has length {float(length):g}: expected a direction")
     return (vector.double() / length).to(vector.dtype)
+
+
+def editable_site(activations: LayerActivations) -> Site:
+    """Where a method fitted on activations acts.
+
+    Raises:
+        ValueError: If their kind cannot be edited.
+    """
+    site = Site(activations.layer, activations.kind)
+    if not site.kind.editable:
+        raise ValueError(
+            f"kind {site.kind.value!r} can be read but not edited: capture 'neuron' to steer"
+        )
+    return site
+
+
+def class_difference(activations: LayerActivations) -> Float[Tensor, "*site"]:
+    """Mean of the desired minus mean of the undesired.
+
+    Raises:
+        ValueError: If they are equal.
+    """
+    direction = activations.direction
+    if not bool(direction.any()):
+        raise ValueError(
+            f"the class means at {Site(activations.layer, activations.kind).hook_name} are equal: "
+            "choose another layer or read position"
+        )
+    return direction

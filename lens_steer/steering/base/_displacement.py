@@ -90,3 +90,39 @@ class Displacement(Intervention):
             names = ", ".join(each.hook_name for each in self.sites)
             raise ValueError(f"site: {given}, expected one of {names}")
         return site
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SiteDisplacement(Displacement):
+    """A push at one site.
+
+    Attributes:
+        at: Where.
+    """
+
+    at: Site
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The one site."""
+        return (self.at,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Shift(SiteDisplacement):
+    """One vector, added to whatever is there."""
+
+    @property
+    @abstractmethod
+    def step(self) -> Float[Tensor, "*site"]:
+        """What is added at strength 1, in units of the activation."""
+
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        """See `Displacement`."""
+        del site
+        return tuple(self.step.shape)
+
+    def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
+        del site
+        vector = self.step.to(device, dtype)
+        return lambda _: vector

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -11,9 +10,7 @@ from torch import Tensor
 from lens_steer._axes import Activation
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site, hook_point, site_shape
-from lens_steer.steering.base._intervention import Edit, Intervention
-
-AnySiteMap = TypeVar("AnySiteMap", bound="SiteMap")
+from lens_steer.steering.base._intervention import AnyIntervention, Edit, Intervention
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,18 +61,19 @@ class SiteMap(Intervention):
         """See `Intervention`."""
         check_site(model, self.at, self.site_shape)
         place = working_place(model, self.at.layer)
-        near = self._placed(place["device"])
+        near = placed(self, place["device"])
 
         def steer(x: Activation) -> Activation:
             return near._moved(x.to(place["dtype"])).to(x.dtype)
 
         return {self.at: steer}
 
-    def _placed(self: AnySiteMap, device: torch.device) -> AnySiteMap:
-        """With its tensors on a device, so that a hook moves none."""
-        held = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {n: t.to(device) for n, t in held.items() if isinstance(t, Tensor)}
-        return replace(self, **moved)
+
+def placed(method: AnyIntervention, device: torch.device) -> AnyIntervention:
+    """The method with its tensors on a device, so that a hook moves none."""
+    held = {f.name: getattr(method, f.name) for f in fields(method)}
+    moved = {n: t.to(device) for n, t in held.items() if isinstance(t, Tensor)}
+    return replace(method, **moved)
 
 
 def rows_of(x: Float[Tensor, "*batch"], shape: tuple[int, ...]) -> Activation:

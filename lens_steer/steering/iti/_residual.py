@@ -3,18 +3,16 @@
 from dataclasses import dataclass, field
 from math import isfinite
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier
-from lens_steer.sites import Site
-from lens_steer.steering.base import Displacement, Push, check_unit, unit_of
+from lens_steer.steering.base import Shift, check_unit, editable_site, unit_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ResidualITI(Displacement):
+class ResidualITI(Shift):
     """x becomes x + strength * length * direction, the normal of a logistic probe.
 
     One vector at one layer, whatever activations vary by: no heads are chosen, and there is no
@@ -28,7 +26,6 @@ class ResidualITI(Displacement):
     Source: the baseline of ODESteer (arXiv:2602.17560), after ITI (arXiv:2306.03341).
     """
 
-    at: Site
     direction: Float[Tensor, " d"] = field(repr=False)
     length: float | int = 1.0
 
@@ -61,24 +58,11 @@ class ResidualITI(Displacement):
             ValueError: As `LinearBarrier.fit`, or if the kind cannot be edited.
         """
         given = LayerActivations.of(desired, undesired, layer=layer)
-        if not given.kind.editable:
-            raise ValueError(
-                f"kind {given.kind.value!r} can be read but not edited: capture 'neuron' to steer"
-            )
+        site = editable_site(given)
         normal = unit_of(LinearBarrier.fit(given, C=C).weight, "probe's normal")
-        return cls(Site(given.layer, given.kind), normal, length, provenance=given.provenance)
+        return cls(site, normal, length, provenance=given.provenance)
 
     @property
-    def sites(self) -> tuple[Site, ...]:
-        """The one site."""
-        return (self.at,)
-
-    def shape_at(self, site: Site) -> tuple[int, ...]:
-        """See `Displacement`."""
-        del site
-        return tuple(self.direction.shape)
-
-    def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
-        del site
-        vector = self.length * self.direction.to(device, dtype)
-        return lambda _: vector
+    def step(self) -> Float[Tensor, " d"]:
+        """See `Shift`."""
+        return self.length * self.direction

@@ -14,19 +14,20 @@ from torch import Tensor
 
 from lens_steer._axes import Activation
 from lens_steer.activations import LayerActivations
+from lens_steer.steering.base import Shift, class_difference, editable_site
 from lens_steer.steering.transport._map import TransportMap
 from lens_steer.steering.transport._samples import (
     check_finite,
-    fitted_site,
     matched_quantiles,
     quantile,
+    spread_site,
 )
 
 _ROUNDING = 2e-6  # of a coordinate's size: some units in the last place of float32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MeanAcT(TransportMap):
+class MeanAcT(Shift):
     """x + strength * (mean desired - mean undesired): transport between equal shapes.
 
     The paper's knob is the strength, lambda in [0, 1]: the share of the way. Others are allowed, as
@@ -62,24 +63,13 @@ class MeanAcT(TransportMap):
             ValueError: If the two class means are equal, or the kind cannot be edited.
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
-        site, shift = fitted_site(activations), activations.direction
-        if not bool(shift.any()):
-            raise ValueError(
-                f"the class means at {site.hook_name} are equal: choose another layer or read "
-                "position"
-            )
+        site, shift = editable_site(activations), class_difference(activations)
         return cls(site, shift, provenance=activations.provenance)
 
     @property
-    def site_shape(self) -> tuple[int, ...]:
-        """See `SiteMap`."""
-        return tuple(self.shift.shape)
-
-    def _step(self, x: Activation) -> Activation:
-        return self.shift.to(x).expand_as(x)
-
-    def _summary(self) -> list[str]:
-        return [f"|shift|={self.shift.norm().item():.3g}"]
+    def step(self) -> Float[Tensor, "*site"]:
+        """See `Shift`."""
+        return self.shift
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,8 +81,6 @@ class LinearAcT(TransportMap):
     scale is omega, and beta = target - omega source.)
 
     Attributes:
-        source: Mean of the undesired.
-        target: Mean of the desired.
         scale: omega, dimensionless; 1 is a shift.
         unscaled: How many coordinates the undesired vary in by rounding at most: these are shifted
             only.
@@ -100,8 +88,6 @@ class LinearAcT(TransportMap):
         upper: A coordinate above is left alone; None: none is.
     """
 
-    source: Float[Tensor, "*site"] = field(repr=False)
-    target: Float[Tensor, "*site"] = field(repr=False)
     scale: Float[Tensor, "*site"] = field(repr=False)
     unscaled: int = field(default=0, repr=False)
     lower: Float[Tensor, "*site"] | None = field(default=None, repr=False)
@@ -141,7 +127,7 @@ class LinearAcT(TransportMap):
                 kind cannot be edited, or `support` is out of range.
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
-        site = fitted_site(activations, least=2)
+        site = spread_site(activations)
         up, down = activations.desired.double(), activations.undesired.double()
         y, x = matched_quantiles(up, down)
         x, y = x - x.mean(dim=0), y - y.mean(dim=0)
@@ -156,11 +142,6 @@ class LinearAcT(TransportMap):
             *(site, source.float(), target.float(), scale.float(), int(fixed.sum()), lower, upper),
             provenance=activations.provenance,
         )
-
-    @property
-    def site_shape(self) -> tuple[int, ...]:
-        """See `SiteMap`."""
-        return tuple(self.scale.shape)
 
     def _step(self, x: Activation) -> Activation:
         source, target, scale = (t.to(x) for t in (self.source, self.target, self.scale))

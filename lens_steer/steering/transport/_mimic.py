@@ -13,7 +13,7 @@ from torch import Tensor
 from lens_steer._axes import Activation
 from lens_steer.activations import LayerActivations
 from lens_steer.steering.transport._map import TransportMap
-from lens_steer.steering.transport._samples import check_finite, fitted_site
+from lens_steer.steering.transport._samples import check_finite, spread_site
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,15 +24,11 @@ class MiMiC(TransportMap):
     map is strength 1, and it has no other knob.
 
     Attributes:
-        source: Mean of the undesired.
-        target: Mean of the desired.
         matrix: A, symmetric and positive.
         shrinkage: Of the undesired and the desired covariance towards a multiple of the identity,
             each in [0, 1]; 0 is the covariance as it is.
     """
 
-    source: Float[Tensor, " d"] = field(repr=False)
-    target: Float[Tensor, " d"] = field(repr=False)
     matrix: Float[Tensor, "d d"] = field(repr=False)
     shrinkage: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
 
@@ -64,7 +60,7 @@ class MiMiC(TransportMap):
                 edited, or `shrinkage` is out of range.
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
-        site = fitted_site(activations, least=2)
+        site = spread_site(activations)
         if activations.desired.ndim != 2:
             raise ValueError(
                 f"got activations of shape {tuple(activations.desired.shape)}: expected [n, d]; "
@@ -81,11 +77,6 @@ class MiMiC(TransportMap):
             *(site, source.float(), target.float(), matrix.float(), (s, t)),
             provenance=activations.provenance,
         )
-
-    @property
-    def site_shape(self) -> tuple[int, ...]:
-        """See `SiteMap`."""
-        return tuple(self.source.shape)
 
     def _step(self, x: Activation) -> Activation:
         away = x - self.source.to(x)

@@ -8,24 +8,20 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.sites import Site
+from lens_steer.steering.base import editable_site
 
 
-def fitted_site(activations: LayerActivations, *, least: int = 1) -> Site:
-    """Where the method will act.
+def spread_site(activations: LayerActivations) -> Site:
+    """Where a method acts that is fitted on what either class varies by.
 
     Raises:
-        ValueError: If that kind cannot be edited, or a class has too few activations.
+        ValueError: If that kind cannot be edited, or a class has fewer than two activations.
     """
-    site = Site(activations.layer, activations.kind)
-    if not site.kind.editable:
-        raise ValueError(
-            f"kind {site.kind.value!r} can be read but not edited: capture 'neuron' to steer"
-        )
-    fewest = min(len(activations.desired), len(activations.undesired))
-    if fewest < least:
+    site = editable_site(activations)
+    if min(len(activations.desired), len(activations.undesired)) < 2:
         raise ValueError(
             f"got {len(activations.desired)} desired and {len(activations.undesired)} undesired "
-            f"activations: expected at least {least} of each, whose spread can be told"
+            "activations: expected at least 2 of each, whose spread can be told"
         )
     return site
 
