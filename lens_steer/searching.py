@@ -17,6 +17,7 @@ from lens_steer.journal import Journal, content
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
 
+AGAINST = "CAA"  # the method that others are held against, where it was searched
 _TOGETHER = 8  # trials that are run, and kept, in one go
 _PARTS = ("dev", "test")
 
@@ -26,7 +27,8 @@ def search(
 ) -> Iterator[str]:
     """Draw settings of each method, measure them on dev and on test; yields lines of a report.
 
-    Writes `search.jsonl`, a row for each trial and part, and `search-NAME.png` with its numbers.
+    Writes `search.jsonl`, a row for each trial and part, and `search-NAME.png` with its numbers,
+    with CAA among the methods also each less CAA, paired.
 
     Raises:
         ValueError: If the folder holds trials on other terms.
@@ -45,8 +47,9 @@ def search(
         best = each.expected(settings.budget)
         yield f"search   {behaviour.name}: {contender.name}, the best on dev of {settings.budget}"
         yield f"         trials at no more than {limit:g} nats per token: {best} on test,"
-        yield f"         {each.gap:+.2f} on dev beyond test; one trial: {each.expected(1)}"
-    table = pd.concat([each.table() for each in found], ignore_index=True)
+        yield f"         {each.gap} on dev beyond test; one trial: {each.expected(1)}"
+    base = next((each for each in found if each.method == AGAINST), None)
+    table = pd.concat([each.table(base) for each in found], ignore_index=True)
     place = settings.out / f"search-{behaviour.name.replace(':', '-')}.png"
     about = json.loads(json.dumps(asdict(settings), default=str))
     save_figure(search_figure(found, behaviour.name), place, table, about)

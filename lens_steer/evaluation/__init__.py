@@ -46,7 +46,7 @@ from lens_steer.evaluation.reports._manifold import ManifoldReport as ManifoldRe
 from lens_steer.evaluation.reports._path_split import PathSplitReport as PathSplitReport
 from lens_steer.evaluation.reports._read_steer import ReadSteerReport as ReadSteerReport
 from lens_steer.evaluation.reports._search import Search as Search
-from lens_steer.evaluation.reports._search import search_figure as search_figure
+from lens_steer.evaluation.reports._search_drawing import search_figure as search_figure
 from lens_steer.evaluation.reports._specificity import Specificity as Specificity
 from lens_steer.evaluation.reports._steerability import SteerabilityReport as SteerabilityReport
 from lens_steer.evaluation.reports._sweep import SweepReport as SweepReport

@@ -1,48 +1,51 @@
 """Random search with a budget: what the best of n tried on dev is worth on test, against n.
 
 Methods with more knobs have more to win by trying more. The curve shows what each is worth after
-the same number of trials (Dodge et al. 2019, arXiv:1909.03004).
+the same number of trials (Dodge et al. 2019, arXiv:1909.03004). The choice is part of what is
+measured: in every resample it is made again, on dev prompts that are drawn again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float
 
 from lens_steer.evaluation._evaluation import Evaluation
-from lens_steer.intervals import Interval, interval
+from lens_steer.evaluation.reports._search_sums import sums_on_dev, sums_on_test
+from lens_steer.intervals import Interval, Resampling
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+Array = np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Search:
     """Trials of one method, each measured on dev and on test.
 
+    The trials are taken as given: intervals do not say what other draws from the prior would do.
+    Where trials are equally good, drawing the choice again makes intervals too wide, not too
+    narrow.
+
     Attributes:
         method: Its name.
-        dev: Share that shows the behaviour, for each trial.
-        dev_kl: Nats per token on dev.
-        test: Behaviour of each trial on each test example.
-        groups: Of the test examples.
-        unsteered: Behaviour of the unsteered model on them: what is used where no trial is allowed.
-        kl_limit: Trials above it on dev are not taken.
+        dev: `[trial dev_group]` sums over each group of dev prompts: `shown` over `examples` is the
+            share that shows the behaviour, `nats` over `draws` the cost.
+        test: `[outcome test_group]` of `shown` and `examples`; an outcome is a trial or, last, no
+            steering, which is used where no trial is allowed.
+        groups: Of the dev prompts, and of the test prompts.
+        kl_limit: Trials above it on dev, in nats per token, are not taken.
         seed: Of the intervals.
     """
 
     method: str
-    dev: Float[Tensor, " trial"]
-    dev_kl: Float[Tensor, " trial"]
-    test: Float[Tensor, "trial example"]
-    groups: tuple[Any, ...]
-    unsteered: Float[Tensor, " example"]
+    dev: Mapping[str, Float[Array, "trial dev_group"]]
+    test: Mapping[str, Float[Array, "outcome test_group"]]
+    groups: tuple[tuple[Any, ...], tuple[Any, ...]]
     kl_limit: float
     seed: int
 
@@ -59,23 +62,21 @@ class Search:
     ) -> "Search":
         """From evaluations of the same trials on dev and on test.
 
+        Args:
+            unsteered: The model without steering, on test.
+
         Raises:
-            ValueError: If there are none, or not as many on either.
+            ValueError: If there are none, not as many on either, or of different examples.
         """
         if not dev or len(dev) != len(test):
             raise ValueError(f"{len(dev)} trials on dev, {len(test)} on test: expected as many")
-        return cls(
-            method,
-            torch.tensor([trial.share for trial in dev]),
-            torch.tensor([trial.kl for trial in dev]),
-            torch.stack([trial.behaviour for trial in test]),
-            *(unsteered.groups, unsteered.behaviour, float(kl_limit), seed),
-        )
+        (chosen_on, known), (shown_on, told) = sums_on_dev(dev), sums_on_test([*test, unsteered])
+        return cls(method, known, told, (chosen_on, shown_on), float(kl_limit), seed)
 
     @property
-    def allowed(self) -> Bool[Tensor, " trial"]:
-        """Trials that cost no more on dev than the limit."""
-        return self.dev_kl <= self.kl_limit
+    def trials(self) -> int:
+        """How many there are."""
+        return len(self.dev["shown"])
 
     def expected(self, n: int) -> Interval:
         """Behaviour on test of the best on dev of n trials drawn from all, on average.
@@ -83,55 +84,103 @@ class Search:
         Raises:
             ValueError: If there are fewer trials.
         """
-        if not 1 <= n <= len(self.dev):
-            raise ValueError(f"the best of {n} of {len(self.dev)} trials: expected fewer")
-        chance = torch.from_numpy(self._chances(n)).float()
-        none = 1 - chance.sum()
-        values = chance @ self.test + none * self.unsteered
-        return interval(values, self.groups, seed=self.seed)
+        self._check(n)
+        return self._interval(lambda dev, test: self._taken(n, dev, test), self._influence(n))
 
-    def _chances(self, n: int) -> np.ndarray:
-        """That each trial is the best of a random n; equals are taken in order."""
-        total, ok = len(self.dev), self.allowed.numpy()
-        order = np.lexsort((np.arange(total), -self.dev.numpy(), ~ok))  # best first
-        found = np.zeros(total)
-        for rank, trial in enumerate(order):
-            if ok[trial]:
-                found[trial] = comb(total - 1 - rank, n - 1) / comb(total, n)
-        return found
+    def minus(self, other: "Search", n: int) -> Interval:
+        """`expected` less another method's, paired: both are chosen and shown on the same draws.
+
+        Raises:
+            ValueError: If either has fewer trials, or the other is of other prompts.
+        """
+        self._check(n)
+        other._check(n)
+        if self.groups != other.groups:
+            raise ValueError(
+                f"{self.method} and {other.method} were searched on different prompts: "
+                "expected the same on dev and on test"
+            )
+        return self._interval(
+            lambda dev, test: self._taken(n, dev, test) - other._taken(n, dev, test),
+            self._influence(n) - other._influence(n),
+        )
 
     @property
-    def gap(self) -> float:
-        """Dev minus test share of the best on dev of all trials: how much choosing flatters."""
-        best = int(self._chances(len(self.dev)).argmax())
-        return float(self.dev[best] - self.test[best].mean())
+    def gap(self) -> Interval:
+        """Dev less test share of the best on dev of all trials: how much choosing flatters."""
+        n = self.trials
 
-    def table(self) -> "pd.DataFrame":
-        """One row per number of trials."""
+        def apart(dev: Array, test: Array) -> Array:
+            share, _ = self._on_dev(dev)
+            chance = self._chances(n, dev)
+            return (chance * share).sum(1) - (chance * self._on_test(test)[:, :-1]).sum(1)
+
+        return self._interval(apart, -self._influence(n))
+
+    def table(self, against: "Search | None" = None) -> "pd.DataFrame":
+        """One row per number of trials; with what `minus` gives, in columns `less_NAME`.
+
+        Raises:
+            ValueError: As `minus`.
+        """
         import pandas as pd
 
-        found = [(n, self.expected(n)) for n in range(1, len(self.dev) + 1)]
-        rows = [
-            {"method": self.method, "n": n, "behaviour": i.mean, "low": i.low, "high": i.high}
-            for n, i in found
-        ]
+        rows = []
+        for n in range(1, self.trials + 1):
+            found = self.expected(n)
+            row = {"method": self.method, "n": n, "behaviour": found.mean}
+            row |= {"low": found.low, "high": found.high}
+            if against is not None:
+                row |= self.minus(against, n).columns(f"less_{against.method}")
+            rows.append(row)
         return pd.DataFrame(rows)
 
+    def _check(self, n: int) -> None:
+        if not 1 <= n <= self.trials:
+            raise ValueError(f"the best of {n} of {self.trials} trials: expected fewer")
 
-def search_figure(searches: Sequence[Search], behaviour_name: str) -> "Figure":
-    """Behaviour on test of the best of n on dev, against n, for each method."""
-    from textwrap import fill
+    def _interval(self, statistic: Any, influence: Float[Array, " group"]) -> Interval:
+        """Both kinds of prompts are drawn again; levels are widened as few test groups ask."""
+        dev, test = (len(groups) for groups in self.groups)
+        drawn_test, drawn_dev = Resampling.of((test, dev), seed=self.seed).counts
+        low, high = Resampling((drawn_test,)).levels(influence, statistic(drawn_dev, drawn_test))
+        return Interval(float(statistic(_once(self.dev), _once(self.test))[0]), low, high)
 
-    from lens_steer.figures import canvas
+    def _taken(self, n: int, dev: Array, test: Array) -> Float[Array, " resample"]:
+        """`expected` of groups drawn so often."""
+        return (_or_none(self._chances(n, dev)) * self._on_test(test)).sum(1)
 
-    with canvas() as (figure, axes):
-        for i, search in enumerate(searches):
-            table = search.table()
-            axes.plot(table["n"], table["behaviour"], "-", color=f"C{i}", label=search.method)
-            axes.fill_between(table["n"], table["low"], table["high"], color=f"C{i}", alpha=0.2)
-        first = searches[0]
-        axes.axhline(float(first.unsteered.mean()), color="C7", ls="--", label="unsteered")
-        axes.set(xlabel="trials of random search", ylim=(0, 1.02))
-        axes.set(ylabel=fill(f"{behaviour_name}, on test, of the best on dev", 34))
-        axes.legend(title=f"at most {first.kl_limit:g} nats per token on dev; 95 %", loc="best")
-    return figure
+    def _influence(self, n: int) -> Float[Array, " group"]:
+        """What each test group adds to the deviation of `expected`, the choice being what it is."""
+        weights = _or_none(self._chances(n, _once(self.dev)))[0]
+        shown, examples = weights @ self.test["shown"], self.test["examples"][-1]
+        return (shown - shown.sum() / examples.sum() * examples) / examples.sum()
+
+    def _chances(self, n: int, dev: Array) -> Float[Array, "resample trial"]:
+        """That each trial is the best on dev of a random n; equals are taken in order."""
+        share, cost = self._on_dev(dev)
+        ok = cost <= self.kl_limit
+        best_first = np.argsort(np.where(ok, -share, np.inf), axis=1, kind="stable")
+        total = self.trials
+        by_rank = np.array([comb(total - 1 - r, n - 1) / comb(total, n) for r in range(total)])
+        found = np.empty_like(share)
+        np.put_along_axis(found, best_first, np.broadcast_to(by_rank, share.shape), axis=1)
+        return found * ok
+
+    def _on_dev(self, counts: Array) -> tuple[Array, Array]:
+        """`[resample trial]`: share and nats per token."""
+        sums = {name: counts @ x.T for name, x in self.dev.items()}
+        return sums["shown"] / sums["examples"], sums["nats"] / sums["draws"]
+
+    def _on_test(self, counts: Array) -> Float[Array, "resample outcome"]:
+        return (counts @ self.test["shown"].T) / (counts @ self.test["examples"].T)
+
+
+def _once(sums: Mapping[str, Array]) -> Float[Array, "1 group"]:
+    """Every group as it is."""
+    return np.ones((1, sums["shown"].shape[1]))
+
+
+def _or_none(chances: Float[Array, "resample trial"]) -> Float[Array, "resample outcome"]:
+    """With the chance that no trial is allowed, last."""
+    return np.concatenate([chances, 1 - chances.sum(1, keepdims=True)], axis=1)
