@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from lens_steer.intervals import Interval, interval
+from lens_steer.intervals import Interval, interval, ratio_interval
 
 OBSERVED, NOT_OBSERVED, UNTESTED = "observed here", "not observed here", "cannot be tested here"
 NOT_RUN = "not run yet"
@@ -68,6 +69,12 @@ def over_behaviours(values: Iterable[float]) -> Interval:
     return interval(torch.tensor(list(values), dtype=torch.float64), seed=0)
 
 
+def over_models(values: Any) -> Interval:
+    """The mean of a table of models by behaviours: either, where there are several, drawn again."""
+    cells = values.to_numpy(float)
+    return ratio_interval(cells, np.ones_like(cells), seed=0)
+
+
 def ahead(  # noqa: PLR0913 - which table, and how it names things
     name: str,
     method: str,
@@ -76,37 +83,54 @@ def ahead(  # noqa: PLR0913 - which table, and how it names things
     column: str = "method",
     by: str = "behaviour_set",
     share: str = "behaviour",
-    without: str = "",
+    only: str = "",
 ) -> Rule:
     """A method's share less that of others, behaviour by behaviour, at the cost they share.
 
-    The claim is taken as observed if its interval over behaviours is above 0 for each of the
-    others; of fewer than four behaviours nothing is concluded yet.
+    The claim is taken as observed if its interval over behaviours, and over models where the table
+    has several, is above 0 for each of the others; of fewer than four behaviours nothing is
+    concluded yet.
 
     Args:
-        name: Of the table.
+        name: Of the table; its column `model` says which model a row is of.
         column: Where methods are named.
         by: Where behaviours are named.
         share: Where the shares are.
-        without: Behaviours to leave out.
+        only: A condition on rows, as `DataFrame.query` takes it.
     """
 
     def rule(results: Results) -> Evidence:
         table = results.table(name)
-        if without:
-            table = table[~table[by].str.contains(without)]
-        shares = table.pivot_table(index=by, columns=column, values=share)
-        shares = shares[[method, *others]].dropna()
-        gains = {o: over_behaviours(shares[method] - shares[o]) for o in others}
+        table = table.query(only) if only else table
+        own, *those = _side_by_side(table, [method, *others], column, by, share)
+        models, behaviours = own.shape
+        gains = {o: over_models(own - other) for o, other in zip(others, those, strict=True)}
+        if behaviours < FEWEST:
+            means = [f"less {o}: {100 * gain.mean:+.0f} points" for o, gain in gains.items()]
+            text = f"so far {'; '.join(means)} on {behaviours} behaviours"
+            return Evidence(text, models, NOT_RUN)
         parts = [f"less {o}: {shown(gain, 'points', 100)}" for o, gain in gains.items()]
         held = all(gain.low > 0 for gain in gains.values())
-        text = f"{'; '.join(parts)}, over {len(shares)} behaviours"
-        if len(shares) < FEWEST:
-            means = [f"less {o}: {100 * gain.mean:+.0f} points" for o, gain in gains.items()]
-            return Evidence(f"so far {'; '.join(means)} on {len(shares)} behaviours", 1, NOT_RUN)
-        return Evidence(text, 1, OBSERVED if held else NOT_OBSERVED)
+        text = f"{'; '.join(parts)}, over {behaviours} behaviours"
+        return Evidence(text, models, OBSERVED if held else NOT_OBSERVED)
 
     return rule
+
+
+def _side_by_side(
+    table: Any, methods: Sequence[str], column: str, by: str, share: str
+) -> list[Any]:
+    """Of each method by model and behaviour: behaviours that all models and methods have."""
+    table = table if "model" in table else table.assign(model="one")
+    models = list(dict.fromkeys(table["model"]))
+    wide = [
+        table[table[column] == method]
+        .pivot_table(index="model", columns=by, values=share)
+        .reindex(models)
+        for method in methods
+    ]
+    kept = [name for name in wide[0] if all(name in each.dropna(axis=1) for each in wide)]
+    return [each[kept] for each in wide]
 
 
 def in_most(name: str, column: str, what: str, cells: str, only: str = "") -> Rule:

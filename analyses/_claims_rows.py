@@ -19,8 +19,8 @@ from analyses._claims_evidence import (
 )
 
 SADI, ALQR, ODE = "SADI", "A-LQR", "ODESteer"
-_MEAN_DIRECTION = "polarity"  # the one behaviour that no difference of means steers
-_OTHERS = ("ITI", "RepE", "LinearAcT", "MiMiC")
+_NO_POLARITY = "~behaviour_set.str.contains('polarity')"  # no difference of means steers it
+_OTHERS = ("CAA", "ITI", "RepE", "LinearAcT", "MiMiC")
 _BUDGET = "at_0.1"  # the share where 0.1 nats per token are realised on test
 
 
@@ -95,7 +95,7 @@ def dial(results: Results) -> Evidence:
 
 def _compared(method: str, others: Sequence[str]) -> Rule:
     """In the comparison of all methods."""
-    name = "method_comparison/table"
+    name = "method_comparison/by_model"
     return ahead(name, method, others, by="behaviour_name", share=_BUDGET)
 
 
@@ -162,6 +162,12 @@ CLAIMS = (
         ),
         _SADI,
     ),
+    Claim(
+        SADI,
+        "scaling heads steers better than scaling neurons or hidden dimensions",
+        ahead("sadi/ways", "head", ["neuron", "mlp_out"], column="kind", only="way == 'mask'"),
+        _SADI,
+    ),
     Claim(SADI, "150 pairs suffice to choose elements", stable_halves, _SADI),
     Claim(
         SADI,
@@ -196,8 +202,14 @@ CLAIMS = (
     Claim(
         ALQR,
         "the regulator steers better than P control, PID and a fixed vector at equal cost",
-        ahead("lqr/matched", "published", ["scalar gain", "PID", "CAA"], without=_MEAN_DIRECTION),
+        ahead("lqr/matched", "published", ["scalar gain", "PID", "CAA"], only=_NO_POLARITY),
         _LQR,
+    ),
+    Claim(
+        ALQR,
+        "it steers better than a fixed vector, over models",
+        _compared("LQR", ["CAA", "RepE", "MeanAcT"]),
+        _ALL,
     ),
     Claim(ALQR, "the closed loop contracts", contraction, _LQR),
     Claim(
@@ -217,10 +229,10 @@ CLAIMS = (
     Claim(ODE, "many steps steer better than one along the same barrier", one_step, _ODE),
     Claim(ODE, "a nonlinear barrier steers better than a linear one", nonlinear, _ODE),
     Claim(ODE, "the field of the barrier is not a line", curved, _ODE),
-    Claim(ODE, "it steers better than CAA at equal cost", against_caa, _ODE),
+    Claim(ODE, "it steers better than CAA at equal cost, paired", against_caa, _ODE),
     Claim(
         ODE,
-        "it steers better than ITI, RepE, Linear-AcT and MiMiC at equal cost",
+        "it steers better than CAA, ITI, RepE, Linear-AcT and MiMiC at equal cost",
         _compared("ODESteer", _OTHERS),
         _ALL,
     ),

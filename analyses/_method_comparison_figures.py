@@ -129,7 +129,7 @@ def _plain(place: Any, table: Any, name: str) -> None:
 
 def _why(own: Any, row: int) -> str:
     here = own.iloc[row]
-    return "not run" if np.isnan(here["behaviour"]) else f"only {here['kl']:.2g} nats tried"
+    return "left out" if np.isnan(here["behaviour"]) else f"only {here['kl']:.2g} nats tried"
 
 
 def _rows(place: Any, methods: list[str]) -> None:

@@ -15,9 +15,12 @@ _ROWS = ("model", "behaviour_name", "method")
 
 
 def of_unit(found: Comparison, unit: Unit) -> Any:
-    """A row per method, of one model; p-values are for the whole and not here."""
-    table = found.table().drop(columns=["seconds", "p", "p_holm"], errors="ignore")
-    return table.assign(model=unit.model).set_index([*_ROWS]).reset_index()
+    """A row per method, of one model: what it does and costs; p-values are for the whole."""
+    table = found.table()
+    budgets = (f"at_{budget:g}" for budget in found.terms.budgets)
+    kept = ("behaviour", "kl", "efficiency", "failed", *budgets)
+    columns = [f"{name}{end}" for name in kept for end in ("", "_low", "_high")]
+    return table.assign(model=unit.model)[[*_ROWS, *columns]]
 
 
 def shared(parts: Sequence[Comparison]) -> Comparison:

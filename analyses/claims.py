@@ -28,8 +28,9 @@ an exact judge, six behaviours). A verdict is one of
 - **not run yet**: the table is still to be made, by the command given.
 
 Intervals over behaviours draw behaviours again (six, or five without `polarity`, which no
-difference of means steers), not models: they say how far a row depends on the behaviours, of one
-model. The source tables have intervals over prompts.
+difference of means steers): they say how far a row depends on the behaviours. Rows of several
+models, trained alike from other seeds, draw models again too. The source tables have intervals
+over prompts.
 
 """
 _OUTRO = """

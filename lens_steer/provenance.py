@@ -40,3 +40,11 @@ class Provenance:
                 "it on this model, or, if a method's transfer is meant, drop its record with "
                 ".without_provenance()"
             )
+
+
+def check_one_model(ours: Provenance | None, theirs: Provenance | None, what: str) -> None:
+    """Raise a ValueError that begins with `what` if two records are of two models."""
+    if ours is not None and theirs is not None:
+        differences = ours.fingerprint.differences(theirs.fingerprint)
+        if differences:
+            raise ValueError(f"{what} ({'; '.join(differences)})")

@@ -66,8 +66,25 @@ def test_of_few_behaviours_nothing_is_concluded(tmp_path: Path) -> None:
 def test_behaviours_can_be_left_out(tmp_path: Path) -> None:
     odd = [{**row, "behaviour_set": "odd", "behaviour": 0.1} for row in shares(0.0)[:1]]
     found = results(tmp_path, all__matched=shares(0.1) + odd)
-    text = ahead("all/matched", "ours", ["other"], without="odd")(found).measured
+    text = ahead("all/matched", "ours", ["other"], only="behaviour_set != 'odd'")(found).measured
     assert "over 6 behaviours" in text
+
+
+@pytest.mark.parametrize(("apart", "verdict"), [(0.02, OBSERVED), (0.3, NOT_OBSERVED)])
+def test_models_are_drawn_again(tmp_path: Path, apart: float, verdict: str) -> None:
+    """A gain of .1 on average is one of models too only where models agree."""
+    rows = [
+        {**row, "model": f"m{i}", "behaviour": row["behaviour"] + shift}
+        for i, shift in enumerate((-apart, 0.0, apart, apart, -apart))
+        for row in shares(0.1)
+        if row["method"] == "ours"
+    ]
+    rows += [{**row, "model": f"m{i}"} for i in range(5) for row in shares(0.1)[1::2]]
+    found = ahead("all/matched", "ours", ["other"])(results(tmp_path, all__matched=rows))
+    assert (found.models, found.verdict) == (5, verdict)
+    assert "less other: +10 points" in found.measured
+    lacking = results(tmp_path, all__matched=rows[1:])
+    assert "over 5 behaviours" in ahead("all/matched", "ours", ["other"])(lacking).measured
 
 
 @pytest.mark.parametrize(("good", "verdict"), [(4, OBSERVED), (3, NOT_OBSERVED)])

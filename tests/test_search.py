@@ -13,7 +13,9 @@ from lens_steer.intervals import interval
 GROUPS = ("a", "a", "b", "c", "c", "c", "d", "e")
 
 
-def trial(behaviour: list[float], nats: float = 0.05, groups: tuple[str, ...] = GROUPS):
+def trial(
+    behaviour: list[float], nats: float = 0.05, groups: tuple[str, ...] = GROUPS
+) -> Evaluation:
     """Every text has ten draws at so many nats each."""
     draws = torch.full((len(behaviour),), 10.0, dtype=torch.float64)
     paths = Paths(draws * nats, draws, draws, draws)
@@ -36,19 +38,19 @@ def searched(dev: list[Evaluation], test: list[Evaluation], name: str = "one") -
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_expected_is_the_mean_over_all_subsets(seed):
+def test_expected_is_the_mean_over_all_subsets(seed: int) -> None:
     dev, test = drawn(seed, 5), drawn(seed + 100, 5)
     found = searched(dev, test)
     for n in range(1, 6):
         values = []
         for some in combinations(range(5), n):
-            ok = [i for i in some if float(dev[i].paths.kl.sum() / dev[i].paths.draws.sum()) <= 0.1]
+            ok = [i for i in some if dev[i].kl <= 0.1]
             best = max(ok, key=lambda i: (float(dev[i].behaviour.mean()), -i), default=None)
             values.append(0.5 if best is None else float(test[best].behaviour.mean()))
         assert found.expected(n).mean == pytest.approx(np.mean(values))
 
 
-def test_where_dev_leaves_no_doubt_the_interval_is_of_the_best():
+def test_where_dev_leaves_no_doubt_the_interval_is_of_the_best() -> None:
     dev = [trial([1.0] * 8), trial([0.0] * 8), trial([1.0] * 8, nats=0.2)]
     test = drawn(3, 3)
     found = searched(dev, test).expected(3)
@@ -56,7 +58,7 @@ def test_where_dev_leaves_no_doubt_the_interval_is_of_the_best():
     assert (found.mean, found.low, found.high) == pytest.approx((alone.mean, alone.low, alone.high))
 
 
-def test_the_choice_is_made_again_in_every_resample():
+def test_the_choice_is_made_again_in_every_resample() -> None:
     # On dev one example decides; on test the one shows the behaviour three times of four, the
     # other hardly ever. A choice taken as given would hide that.
     dev = [trial([1, 0, 1, 0, 0, 1, 1, 1]), trial([0, 1, 0, 1, 1, 1, 0, 0])]
@@ -67,20 +69,17 @@ def test_the_choice_is_made_again_in_every_resample():
     assert found.low == 0 < alone.low
 
 
-def test_statistics_of_a_resample_by_hand():
+def test_statistics_of_a_resample_by_hand() -> None:
     dev, test = drawn(7, 4), drawn(8, 4)
     found = searched(dev, test)
     source = np.random.default_rng(5)
     counts = source.multinomial(5, [0.2] * 5, size=6).astype(float)
     names = list(dict.fromkeys(GROUPS))
-    got = found._taken(2, counts, counts[::-1])
+    got = found._taken(2, counts, counts[::-1])  # pyright: ignore[reportPrivateUsage]
     for r in range(6):
         weight = np.array([counts[r][names.index(g)] for g in GROUPS])
         share = [float((t.behaviour.numpy() * weight).sum() / weight.sum()) for t in dev]
-        cost = [
-            float((t.paths.kl.numpy() * weight).sum() / (t.paths.draws.numpy() * weight).sum())
-            for t in dev
-        ]
+        cost = [t.kl for t in dev]  # each text of a trial costs the same
         own = np.array([counts[::-1][r][names.index(g)] for g in GROUPS])
         told = [float((t.behaviour.numpy() * own).sum() / own.sum()) for t in test]
         plain = float((np.array([0.0, 1.0] * 4) * own).sum() / own.sum())
@@ -92,7 +91,7 @@ def test_statistics_of_a_resample_by_hand():
         assert got[r] == pytest.approx(np.mean(values))
 
 
-def test_a_difference_is_paired():
+def test_a_difference_is_paired() -> None:
     dev, test = drawn(11, 4), drawn(12, 4)
     one, same = searched(dev, test), searched(dev, test, "other")
     nothing = one.minus(same, 3)
@@ -107,7 +106,7 @@ def test_a_difference_is_paired():
     assert table["less_other"].iloc[-1] == pytest.approx(found.mean)
 
 
-def test_the_gap_is_dev_less_test_of_the_best():
+def test_the_gap_is_dev_less_test_of_the_best() -> None:
     dev, test = [trial([1.0] * 8), trial([0.0] * 8)], [trial([1, 0] * 4), trial([0.0] * 8)]
     found = searched(dev, test).gap
     assert found.mean == pytest.approx(0.5)
@@ -115,7 +114,7 @@ def test_the_gap_is_dev_less_test_of_the_best():
 
 
 @pytest.mark.parametrize("shares", [(0.3, 0.45, 0.6), (0.6, 0.6, 0.6)])
-def test_intervals_cover_what_choosing_is_worth(shares):
+def test_intervals_cover_what_choosing_is_worth(shares: tuple[float, ...]) -> None:
     """Of what the chosen are worth on average; as if nothing had been chosen, too few do."""
     groups, runs = tuple(f"g{i}" for i in range(6) for _ in range(2)), 200
     found, alone, truth = [], [], []
@@ -134,13 +133,13 @@ def test_intervals_cover_what_choosing_is_worth(shares):
         assert covered[1] < 0.87
 
 
-def test_table_has_a_row_for_each_number_of_trials():
+def test_table_has_a_row_for_each_number_of_trials() -> None:
     found = searched(drawn(1, 5), drawn(2, 5)).table()
     assert list(found["n"]) == [1, 2, 3, 4, 5]
     assert list(found.columns) == ["method", "n", "behaviour", "low", "high"]
 
 
-def test_what_cannot_be_searched():
+def test_what_cannot_be_searched() -> None:
     dev, test = drawn(1, 3), drawn(2, 3)
     with pytest.raises(ValueError, match="3 trials on dev, 2 on test"):
         searched(dev, test[:2])

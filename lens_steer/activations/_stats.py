@@ -12,7 +12,7 @@ from lens_steer.activations._batching import ReadPosition, read_rows
 from lens_steer.activations._types import Activations
 from lens_steer.models import SteerableModel, attach
 from lens_steer.pairs import ContrastivePairs, Example
-from lens_steer.provenance import Provenance
+from lens_steer.provenance import Provenance, check_one_model
 from lens_steer.sites import Kind, Site, sites_of
 from lens_steer.tokens import encode
 
@@ -135,10 +135,7 @@ class ContrastStats:
             raise ValueError(
                 f"cannot merge statistics of {ours} with {theirs} (kind, layers, unpaired, shape)"
             )
-        if self.provenance is not None and other.provenance is not None:
-            apart = self.provenance.fingerprint.differences(other.provenance.fingerprint)
-            if apart:
-                raise ValueError(f"cannot merge statistics of two models ({'; '.join(apart)})")
+        check_one_model(self.provenance, other.provenance, "cannot merge statistics of two models")
         difference = positive = negative = None
         if self.difference is not None and other.difference is not None:
             difference = self.difference.merge(other.difference)

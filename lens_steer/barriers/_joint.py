@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers._barrier import Barrier, Values, Vectors
+from lens_steer.provenance import check_one_model
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,9 +39,7 @@ class JointBarrier(Barrier):
         object.__setattr__(self, "kind", first.kind)
         sources = [b.provenance for b in self.barriers if b.provenance is not None]
         for other in sources[1:]:
-            differences = sources[0].fingerprint.differences(other.fingerprint)
-            if differences:
-                raise ValueError(f"cannot join barriers of two models ({'; '.join(differences)})")
+            check_one_model(sources[0], other, "cannot join barriers of two models")
         super().__post_init__()
 
     @classmethod
@@ -84,10 +83,8 @@ class JointBarrier(Barrier):
         return (self._weights(x) * slopes).sum(dim=0)
 
     def _bend(self, x: Vectors, v: Vectors) -> Vectors:
-        weights, slopes = (
-            self._weights(x),
-            torch.stack([b.unchecked_grad(x) for b in self.barriers]),
-        )
+        weights = self._weights(x)
+        slopes = torch.stack([b.unchecked_grad(x) for b in self.barriers])
         bends = torch.stack([b.hessian_vector(x, v) for b in self.barriers])
         rises = (slopes * v).sum(dim=-1, keepdim=True)
         mean, rise = (weights * slopes).sum(dim=0), (weights * rises).sum(dim=0)

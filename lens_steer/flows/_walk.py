@@ -69,11 +69,10 @@ def flow(
     Raises:
         ValueError: If there is no step, or the lengths are not one per row.
     """
-    if x.device.type != "cpu":  # elsewhere to ask which rows they are means to wait
+    # Elsewhere to ask which rows they are means to wait; of one activation there is none to choose.
+    if x.device.type != "cpu" or length.ndim == 0:
         return _with_care(slope, x, length, steps, integrator)
     points, astray = _whole(slope, x, length, steps, integrator)
-    if astray.ndim == 0:  # one activation: there is no row to choose
-        return _with_care(slope, x, length, steps, integrator)
     where = astray.nonzero(as_tuple=True)
     if not len(where[0]):
         return Flowed(points, astray)

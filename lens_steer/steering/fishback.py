@@ -17,6 +17,7 @@ from torch import Tensor
 from lens_steer.activations import LayerActivations, ReadPosition
 from lens_steer.jacobians import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel
+from lens_steer.provenance import check_one_model
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base import Shift
 
@@ -116,7 +117,8 @@ class FishBack(Shift):
             ValueError: As `fit`, or if the metric is of another layer or another model.
         """
         _check(activations, metric.rows.shape[1])
-        _check_one_model(metric, activations)
+        what = "the metric and the activations are of two models"
+        check_one_model(metric.provenance, activations.provenance, what)
         if metric.layer != activations.layer:
             raise ValueError(
                 f"a metric behind block {metric.layer} and activations of layer "
@@ -159,12 +161,3 @@ def _check(activations: LayerActivations, width: int) -> None:
             f"got activations of kind {activations.kind.value!r}, shape {shape}: expected the "
             f"residual stream of this model, ({width},)"
         )
-
-
-def _check_one_model(metric: PullbackFisher, activations: LayerActivations) -> None:
-    ours, theirs = metric.provenance, activations.provenance
-    if ours is not None and theirs is not None:
-        differences = ours.fingerprint.differences(theirs.fingerprint)
-        if differences:
-            found = "; ".join(differences)
-            raise ValueError(f"the metric and the activations are of two models ({found})")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.provenance import check_one_model
 from lens_steer.sites import Site
 from lens_steer.steering.base import Displacement, Push
 
@@ -73,10 +74,7 @@ class Additive(Displacement):
     def __add__(self, other: "Additive") -> "Additive":
         if not isinstance(other, Additive):
             return NotImplemented
-        if self.provenance and other.provenance:
-            differences = self.provenance.fingerprint.differences(other.provenance.fingerprint)
-            if differences:
-                raise ValueError(f"cannot add vectors of two models ({'; '.join(differences)})")
+        check_one_model(self.provenance, other.provenance, "cannot add vectors of two models")
         total = {site: self.strength * vector for site, vector in self.items()}
         for site, vector in other.items():
             if site in total and total[site].shape != vector.shape:

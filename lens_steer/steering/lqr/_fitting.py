@@ -10,6 +10,7 @@ from torch import Tensor
 from lens_steer.activations import Activations
 from lens_steer.features import Features
 from lens_steer.jacobians import LayerJacobians
+from lens_steer.provenance import check_one_model
 from lens_steer.steering.lqr._costs import Costs
 from lens_steer.steering.lqr._riccati import Step, factored_steps
 
@@ -99,7 +100,8 @@ class Problem:
             ValueError: If jacobians and activations are of different models.
         """
         for each in concepts(activations):
-            _check_one_model(jacobians, each)
+            what = "jacobians and activations are of two models"
+            check_one_model(jacobians.provenance, each.provenance, what)
         ours, theirs = tuple(targets.directions.shape[:2]), tuple(jacobians.nominal.shape)
         if ours != theirs:
             raise ValueError(f"features and states have shapes {ours} and {theirs}: expected one")
@@ -156,12 +158,3 @@ def covariance_effort(
         return (1 - shrinkage) * empirical / variance + shrinkage * columns.double()
 
     return product
-
-
-def _check_one_model(jacobians: LayerJacobians, activations: Activations) -> None:
-    ours, theirs = jacobians.provenance, activations.provenance
-    if ours is not None and theirs is not None:
-        differences = ours.fingerprint.differences(theirs.fingerprint)
-        if differences:
-            found = "; ".join(differences)
-            raise ValueError(f"jacobians and activations are of two models ({found})")
