@@ -105,6 +105,37 @@ def search_figure(table: Any) -> Figure:
     return figure
 
 
+def searched_figure(table: Any) -> Figure:
+    """The best on dev of all trials of random search, less CAA's; a mark for each model."""
+    names, methods = _names(table), [m for m in dict.fromkeys(table["method"]) if m != "CAA"]
+    column, models = "less_CAA", list(dict.fromkeys(table["model"]))
+    last = table[table["n"] == table.groupby("method")["n"].transform("max")]
+    with canvas(1, len(names), sharey=True, **_size(len(names), len(methods))) as (figure, grid):
+        for place, name in zip(grid[0], names, strict=True):
+            for i, model in enumerate(models):
+                own = last[(last["behaviour_name"] == name) & (last["model"] == model)]
+                own = own.set_index("method").reindex(methods)
+                y = np.arange(len(methods)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
+                ends = (100 * own[f"{column}{e}"].to_numpy() for e in ("", "_low", "_high"))
+                x, low, high = ends
+                bars = np.nan_to_num(np.maximum([x - low, high - x], 0))
+                style: dict[str, Any] = {"ms": 3.5, "lw": 0.9, "color": f"C{i % 10}"}
+                mark = _MARKS[i % len(_MARKS)]
+                place.errorbar(x, y, xerr=bars, fmt=mark, label=_short(model), **style)
+            place.axvline(0, color="k", lw=0.8, ls=":")
+            place.set(title=_short(name))
+        _rows(grid[0, 0], methods)
+        n = int(last["n"].max())
+        figure.supxlabel(
+            f"share of texts on test, points, less CAA: the best on dev of\n{n} trials of random "
+            "search each; 95 %, choice redrawn"
+        )
+        if len(models) > 1:
+            lines = grid[0, 0].get_legend_handles_labels()
+            figure.legend(*lines, loc="outside upper center", ncols=4, title="models")
+    return figure
+
+
 def _size(columns: int, rows: int) -> dict[str, Any]:
     """Of panels side by side, with one list of methods."""
     return {"width": 2.2 + 1.9 * columns, "height": 1.7 + 0.23 * rows, "squeeze": False}

@@ -4,7 +4,9 @@ Every method may try as many settings (`--settings`), each calibrated to 0.1 nat
 the one that does most there is taken, and shown on test at four strengths: behaviour at 0.03, 0.1
 and 0.3 nats realised, beside random directions, a persona in the prompt (embedded models), best of
 n and a learned vector. Each method less CAA, paired; p after Holm over all. Where a behaviour is
-measured on several models, intervals draw models, then groups of prompts.
+measured on several models, intervals draw models, then groups of prompts. With `--budget`, each
+method also tries as many settings and strengths, drawn from its prior; the best on dev is shown on
+test, less CAA's, and chosen again in every resample.
 
 Models are separated by commas; one that has pairs of its own is MODEL=SET. A unit is one behaviour
 of one model: it is kept when it is done, and a run that was stopped goes on with the next.
@@ -27,6 +29,7 @@ from analyses._method_comparison_figures import (
     cost_figure,
     forest_figure,
     search_figure,
+    searched_figure,
     strip_figure,
 )
 from analyses._method_comparison_specificity import specificity
@@ -37,11 +40,12 @@ from lens_steer.contenders import contenders
 from lens_steer.evaluation import Comparison, Frontier, Terms
 from lens_steer.figures import make_folder, save_figure
 
-_FIGURES: dict[str, tuple[str, Any]] = {
-    "forest": ("table", forest_figure),
-    "costs": ("table", cost_figure),
-    "models": ("by_model", strip_figure),
-    "search": ("search", search_figure),
+_FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which it is not drawn
+    "forest": ("table", "method", forest_figure),
+    "costs": ("table", "method", cost_figure),
+    "models": ("by_model", "method", strip_figure),
+    "search": ("search", "n", search_figure),
+    "searched": ("search", "less_CAA", searched_figure),
 }
 
 
@@ -72,8 +76,8 @@ class Found:
         tables.write(whole, plan.out)
         about: dict[str, Any] = {"methods": plan.methods, "settings": plan.tried, "fits": plan.fits}
         about |= {"budget": plan.budget, "units": whole["units"].to_dict("records")}
-        for name, (of, draw) in _FIGURES.items():
-            if len(whole[of]):
+        for name, (of, needed, draw) in _FIGURES.items():
+            if needed in whole[of]:
                 save_figure(draw(whole[of]), plan.out / f"{name}.png", whole[of], about)
         for parts in self._parts.values():
             found = tables.shared(parts)
