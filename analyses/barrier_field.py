@@ -21,7 +21,8 @@ import typer
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from lens_steer import field, organism
+from analyses._studies import names_of
+from lens_steer import field
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.cli import run_command
@@ -161,7 +162,7 @@ def main(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Is the field linear, does the ODE matter, is h a log-ratio?"""
     loaded = ls.load_model(model)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
+    names = names_of(pairs)
     make_folder(out)
     origin = {"model": model, "seed": seed, "angle": angle, "split": SHARES}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import lens_steer as ls
+from analyses._studies import names_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import KL, SHARES, Inputs, calibrated_best, contenders
@@ -57,7 +58,7 @@ def main(
     """Settings and strengths of every method at the same nats per token, for the demo."""
     model = ls.load_model("organism")
     terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
+    names = names_of(pairs)
     out.mkdir(parents=True, exist_ok=True)
     settings, text = known(out / "calibrated.json", terms), ""
     for name in names:

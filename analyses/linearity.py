@@ -29,6 +29,7 @@ from analyses._linearity_measures import (
     skill_radius,
     text_sets,
 )
+from analyses._studies import names_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import judge_of
@@ -109,7 +110,7 @@ def main(  # noqa: PLR0913 - a command's options
 ) -> None:
     """How linear layers are, how far, and whether it matters."""
     loaded = ls.load_model(model)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
+    names = names_of(pairs)
     make_folder(out)
     origin = {"model": model, "pairs": most, "seed": seed}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses._lqr_laws import LAWS
 from analyses._lqr_measures import Case, Matched, by_lambda
 from analyses._lqr_tracking import followed
+from analyses._studies import Tables, names_of, one_by_one, show
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms
@@ -98,6 +98,14 @@ def study(case: Case, out: Path, origin: dict[str, Any]) -> dict[str, Any]:
     return {name: table.assign(behaviour_set=case.name) for name, table in tables.items()}
 
 
+def report(tables: Tables, out: Path, origin: dict[str, Any]) -> None:
+    """Tables and figures of all behaviours so far."""
+    for key, table in tables.items():
+        table.to_csv(out / f"{key}.csv", index=False)
+    for key, draw in (("matched", matched_figure), ("lambda", lambda_figure)):
+        save_figure(draw(tables[key]), out / f"{key}.png", tables[key], origin)
+
+
 def main(  # noqa: PLR0913 - a command's options
     model: Annotated[str, typer.Option(help="`organism`, hub name or directory.")] = "organism",
     pairs: Annotated[str, typer.Option(help="Sets, with commas; empty: all organism:*.")] = "",
@@ -108,25 +116,19 @@ def main(  # noqa: PLR0913 - a command's options
 ) -> None:
     """What regulators do at equal cost, and how far their set-points and bounds hold."""
     loaded = ls.load_model(model)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
     terms = Terms(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
     origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)
-    kept: dict[str, list[Any]] = {}
-    for name in tqdm(names, desc="lqr"):
-        case = Case.of(loaded, name, tuple(reads.split(",")), terms)
-        for key, table in study(case, out, origin).items():
-            kept.setdefault(key, []).append(table)
-        whole = {key: pd.concat(parts, ignore_index=True) for key, parts in kept.items()}
-        for key, table in whole.items():
-            table.to_csv(out / f"{key}.csv", index=False)
-        save_figure(matched_figure(whole["matched"]), out / "matched.png", whole["matched"], origin)
-        save_figure(lambda_figure(whole["lambda"]), out / "lambda.png", whole["lambda"], origin)
-    columns = ["method", "behaviour", "probe", "kl", "efficiency", "behaviour_set"]
-    shown: Any = pd.concat(kept["matched"])[columns]
-    typer.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    positions = tuple(reads.split(","))
+    found = one_by_one(
+        names_of(pairs),
+        "lqr",
+        lambda name: study(Case.of(loaded, name, positions, terms), out, origin),
+        lambda tables: report(tables, out, origin),
+    )
+    show(found["matched"], ["method", "behaviour", "probe", "kl", "efficiency", "behaviour_set"])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from analyses._method_comparison_figures import (
 )
 from analyses._method_comparison_specificity import specificity
 from analyses._method_comparison_units import Plan, Unit
+from analyses._studies import names_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import contenders
@@ -92,7 +93,7 @@ def units_of(models: str, pairs: str) -> list[Unit]:
     Raises:
         ValueError: If there is no model, or one is named twice.
     """
-    behaviours = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
+    behaviours = names_of(pairs)
     found = []
     for each in filter(None, (part.strip() for part in models.split(","))):
         model, _, own = each.partition("=")

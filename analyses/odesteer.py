@@ -16,7 +16,6 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses._lqr_measures import Case
@@ -28,6 +27,7 @@ from analyses._odesteer_figures import (
 )
 from analyses._odesteer_measures import AGAINST, Matched, by_angle, of_fields
 from analyses._odesteer_methods import ways
+from analyses._studies import names_of, one_by_one, show
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms, holm
@@ -80,21 +80,20 @@ def main(  # noqa: PLR0913 - a command's options
 ) -> None:
     """What flows along barriers do at equal cost and at equal angle."""
     loaded = ls.load_model(model)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
     terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
     origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads, "layers": layers}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)
-    kept: dict[str, list[Any]] = {}
-    for name in tqdm(names, desc="odesteer"):
-        case = Case.of(loaded, name, tuple(reads.split(",")), terms)
-        for key, table in study(case, tuple(map(int, layers.split(",")))).items():
-            kept.setdefault(key, []).append(table)
-        report({k: pd.concat(parts, ignore_index=True) for k, parts in kept.items()}, out, origin)
+    blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
+    found = one_by_one(
+        names_of(pairs),
+        "odesteer",
+        lambda name: study(Case.of(loaded, name, positions, terms), blocks),
+        lambda tables: report(tables, out, origin),
+    )
     columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
-    shown: Any = pd.concat(kept["matched"])[columns]
-    typer.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    show(found["matched"], columns)
 
 
 if __name__ == "__main__":

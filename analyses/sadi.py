@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses._sadi_measures import STEERED, Case, Findings, findings
+from analyses._studies import names_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import SHARES
@@ -105,7 +106,7 @@ def main(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Which elements carry a behaviour, and what scaling them does."""
     loaded = ls.load_model(model)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
+    names = names_of(pairs)
     make_folder(out)
     origin = {
         "model": model,

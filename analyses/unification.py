@@ -16,12 +16,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 from torch.nn.functional import cosine_similarity
-from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses._lqr_measures import Case
 from analyses._odesteer_measures import Matched
 from analyses._odesteer_methods import Way
+from analyses._studies import names_of, one_by_one, show
 from analyses._unification_figures import differences_figure
 from analyses._unification_methods import AGAINST, BASE, MEMBERS, PUSHES
 from lens_steer import organism
@@ -82,21 +82,20 @@ def main(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Which assumption of a steering method buys its gain."""
     loaded = ls.load_model(model)
-    names = pairs.split(",") if pairs else [f"organism:{b}" for b in organism.behaviours()]
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
     terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
     origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads, "layers": layers}
     origin["fingerprint"] = asdict(attach(loaded).fingerprint)
-    kept: dict[str, list[Any]] = {}
-    for name in tqdm(names, desc="unification"):
-        case = Case.of(loaded, name, tuple(reads.split(",")), terms)
-        for key, table in study(case, tuple(map(int, layers.split(",")))).items():
-            kept.setdefault(key, []).append(table)
-        report({k: pd.concat(parts, ignore_index=True) for k, parts in kept.items()}, out, origin)
+    blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
+    found = one_by_one(
+        names_of(pairs),
+        "unification",
+        lambda name: study(Case.of(loaded, name, positions, terms), blocks),
+        lambda tables: report(tables, out, origin),
+    )
     columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
-    shown: Any = pd.concat(kept["matched"])[columns]
-    typer.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    show(found["matched"], columns)
 
 
 if __name__ == "__main__":

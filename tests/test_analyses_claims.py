@@ -15,7 +15,8 @@ from analyses._claims_evidence import (
     ahead,
     in_most,
 )
-from analyses._claims_rows import CLAIMS, Claim, contraction, dial, one_step
+from analyses._claims_rows import CLAIMS, Claim
+from analyses._claims_rules import contraction, dial, one_step
 from analyses.claims import evidence, main, page, table
 
 ROOT = Path(__file__).parents[1]
