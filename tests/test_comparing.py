@@ -18,7 +18,7 @@ from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
 from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
 from lens_steer.contenders._elements import CAAContender
-from lens_steer.contenders._layer import spaced
+from lens_steer.contenders._layer import LayerContender, spaced
 from lens_steer.evaluation import Comparison, OutOfReach, Terms, Trial
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
@@ -195,6 +195,17 @@ def test_a_larger_budget_adds_to_the_trials_there_are(first: Run, tmp_path: Path
 
 
 # Contenders.
+
+
+def test_the_documentation_states_every_prior() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+    _, _, part = text.partition("## What each method may try")
+    rows = {row.split("`")[1]: row for row in part.splitlines() if row.startswith("| `")}
+    assert set(rows) == set(CONTENDERS)
+    for name, each in CONTENDERS.items():
+        if isinstance(each, LayerContender):
+            low, high = each.strengths
+            assert f"{low:g} to {high:g}" in rows[name]
 
 
 def test_every_contender_makes_what_it_draws_and_what_its_grid_says(load: Any, pairs: Any) -> None:
