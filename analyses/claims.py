@@ -36,10 +36,12 @@ over prompts.
 _OUTRO = """
 ## The same rows on a public model
 
-The commands above take `--model` (a hub name or a directory) and `--pairs` (named sets or files),
-for example
+The commands above take `--model` (a hub name or a directory; the comparison of all methods takes
+`--models`, several with commas) and `--pairs` (named sets or files), for example
 
     python -m analyses.odesteer --model gpt2 --pairs my_pairs.jsonl --out out/odesteer
+    python -m analyses.method_comparison --models gpt2,facebook/opt-125m \\
+        --pairs my_pairs.jsonl --out out/method_comparison
     python -m analyses.claims --results out --out out/claims
 
 where the folders in `out` carry the names of the analyses. "Does not hold" should not be said
