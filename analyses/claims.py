@@ -40,7 +40,7 @@ The commands above take `--model` (a hub name or a directory; the comparison of 
 `--models`, several with commas) and `--pairs` (named sets or files), for example
 
     python -m analyses.odesteer --model gpt2 --pairs my_pairs.jsonl --out out/odesteer
-    python -m analyses.method_comparison --models gpt2,facebook/opt-125m \\
+    python -m analyses.method_comparison --models gpt2,EleutherAI/pythia-70m \\
         --pairs my_pairs.jsonl --out out/method_comparison
     python -m analyses.claims --results out --out out/claims
 
