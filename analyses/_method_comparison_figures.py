@@ -1,5 +1,6 @@
 """Figures of `analyses.method_comparison`, each made of one table."""
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def strip_figure(table: Any, budget: float = _BUDGET) -> Figure:
                 style: dict[str, Any] = {"color": f"C{i % 10}", "ms": 4, "alpha": 0.9}
                 mark = _MARKS[i % len(_MARKS)]
                 place.plot(100 * x.to_numpy(), y, mark, label=_short(model), **style)
-            mean = own.groupby("method")[column].agg(lambda x: x.mean(skipna=False))
-            mean = mean.reindex(methods)
+            wide = own.pivot_table(index="method", columns="model", values=column, dropna=False)
+            mean = wide.mean(axis=1, skipna=False).reindex(methods)
             place.plot(100 * mean.to_numpy(), range(len(methods)), "|", color="k", ms=11)
             place.set(title=_short(name), xlim=(0, 100))
         _rows(grid[0, 0], methods)
@@ -87,7 +88,8 @@ def cost_figure(table: Any) -> Figure:
 def search_figure(table: Any) -> Figure:
     """Behaviour on test of the best on dev of n trials of random search; mean over models."""
     names, methods = _names(table), list(dict.fromkeys(table["method"]))
-    size: dict[str, Any] = {"width": 1.2 + 2.3 * len(names), "height": 4.2, "squeeze": False}
+    width = max(5.0, 1.2 + 2.3 * len(names))
+    size: dict[str, Any] = {"width": width, "height": 4.2, "squeeze": False}
     with canvas(1, len(names), sharey=True, **size) as (figure, grid):
         for place, name in zip(grid[0], names, strict=True):
             own = table[table["behaviour_name"] == name]
@@ -100,8 +102,9 @@ def search_figure(table: Any) -> Figure:
             place.xaxis.get_major_locator().set_params(integer=True)
         grid[0, 0].set(ylabel="share on test of the best on dev, %")
         title = "random search from each method's prior; at most 0.1 nats per token on dev"
-        lines = grid[0, 0].get_legend_handles_labels()
-        figure.legend(*lines, loc="outside lower center", ncols=5, title=title)
+        lines, title = grid[0, 0].get_legend_handles_labels(), fill(title, int(12 * width))
+        columns = min(7, int(width / 1.6))
+        figure.legend(*lines, loc="outside lower center", ncols=columns, title=title)
     return figure
 
 

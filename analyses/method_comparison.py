@@ -59,16 +59,18 @@ class Found:
         self._by_model: list[Any] = []
 
     def add(self, unit: Unit, found: Comparison) -> None:
-        """One unit more: tables of its behaviour are made anew."""
-        parts = self._parts.setdefault(unit.pairs, [])
-        parts.append(found)
-        self._tables[unit.pairs] = tables.of_behaviour(parts)
+        """One unit more; tables of its behaviour are made anew when they are next asked for."""
+        self._parts.setdefault(unit.pairs, []).append(found)
+        self._tables.pop(unit.pairs, None)
         self._by_model.append(tables.of_unit(found, unit))
 
     def report(self, units: Sequence[Unit], plan: Plan) -> None:
         """Tables and figures of all that there is."""
+        for pairs in self._parts.keys() - self._tables.keys():
+            self._tables[pairs] = tables.of_behaviour(self._parts[pairs])
+        each = [self._tables[pairs] for pairs in self._parts]
         whole = {
-            name: pd.concat([each[name] for each in self._tables.values()], ignore_index=True)
+            name: pd.concat([own[name] for own in each], ignore_index=True)
             for name in ("table", "differences")
         }
         whole = tables.corrected(whole) | tables.of_choices(units, plan)
@@ -130,10 +132,13 @@ def main(  # noqa: PLR0913 - a command's options
     for name in dict.fromkeys(unit.model for unit in units):
         model, own = ls.load_model(name), [unit for unit in units if unit.model == name]
         for unit in tqdm(own, desc=f"units of {name}"):
+            known = unit.about(plan) is not None
             found.add(unit, unit.measure(model, plan, typer.echo))
-            found.report(units, plan)
+            if not known:
+                found.report(units, plan)
         for kind in kinds:
             specificity(model, own, kind, plan, typer.echo)
+    found.report(units, plan)
     shown: Any = pd.read_csv(out / "table.csv")
     columns = ["behaviour_name", "method", "models", "behaviour", "kl", "at_0.1", "p_holm"]
     typer.echo(shown[columns].to_string(index=False, float_format="{:.3f}".format))
