@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lens_steer.figures import canvas
+from lens_steer.searching import AGAINST
 
 _MARKS = "osv^D<>pPX*h"
 _LINES = ("-", "--", ":")
@@ -21,8 +22,7 @@ def forest_figure(table: Any, budget: float = _BUDGET) -> Figure:
         for place, name in zip(grid[0], names, strict=True):
             own = table[table["behaviour_name"] == name].set_index("method").reindex(methods)
             _plain(place, table, name)
-            x, low, high = (100 * own[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high"))
-            bars = np.nan_to_num(np.maximum([x - low, high - x], 0))
+            x, bars = _with_bars(own, column, 100)
             place.errorbar(x, range(len(methods)), xerr=bars, fmt="o", ms=3.5, lw=0.9, color="C0")
             for row in np.flatnonzero(np.isnan(x)):
                 place.text(2, row, _why(own, int(row)), va="center", fontsize=6.5, color="0.5")
@@ -70,8 +70,7 @@ def cost_figure(table: Any) -> Figure:
             for i, name in enumerate(names):
                 own = table[table["behaviour_name"] == name].set_index("method").reindex(methods)
                 y = np.arange(len(methods)) + 0.1 * (i - (len(names) - 1) / 2)
-                x, low, high = (own[f"{score}{e}"].to_numpy() for e in ("", "_low", "_high"))
-                bars = np.nan_to_num(np.maximum([x - low, high - x], 0))
+                x, bars = _with_bars(own, score)
                 style: dict[str, Any] = {"fmt": "o", "ms": 3, "lw": 0.7, "color": f"C{i}"}
                 place.errorbar(x, y, xerr=bars, label=_short(name), **style)
             place.set(xlabel=label)
@@ -111,8 +110,8 @@ def search_figure(table: Any) -> Figure:
 
 def searched_figure(table: Any) -> Figure:
     """The best on dev of all trials of random search, less CAA's; a mark for each model."""
-    names, methods = _names(table), [m for m in dict.fromkeys(table["method"]) if m != "CAA"]
-    column, models = "less_CAA", list(dict.fromkeys(table["model"]))
+    names, methods = _names(table), [m for m in dict.fromkeys(table["method"]) if m != AGAINST]
+    column, models = f"less_{AGAINST}", list(dict.fromkeys(table["model"]))
     last = table[table["n"] == table.groupby("method")["n"].transform("max")]
     with canvas(1, len(names), sharey=True, **_size(len(names), len(methods))) as (figure, grid):
         for place, name in zip(grid[0], names, strict=True):
@@ -120,9 +119,7 @@ def searched_figure(table: Any) -> Figure:
                 own = last[(last["behaviour_name"] == name) & (last["model"] == model)]
                 own = own.set_index("method").reindex(methods)
                 y = np.arange(len(methods)) + 0.5 * ((i + 0.5) / len(models) - 0.5)
-                ends = (100 * own[f"{column}{e}"].to_numpy() for e in ("", "_low", "_high"))
-                x, low, high = ends
-                bars = np.nan_to_num(np.maximum([x - low, high - x], 0))
+                x, bars = _with_bars(own, column, 100)
                 style: dict[str, Any] = {"ms": 3.5, "lw": 0.9, "color": f"C{i % 10}"}
                 mark = _MARKS[i % len(_MARKS)]
                 place.errorbar(x, y, xerr=bars, fmt=mark, label=_short(model), **style)
@@ -131,13 +128,19 @@ def searched_figure(table: Any) -> Figure:
         _rows(grid[0, 0], methods)
         n = int(last["n"].max())
         figure.supxlabel(
-            f"share of texts on test, points, less CAA: the best on dev of\n{n} trials of random "
-            "search each; 95 %, choice redrawn"
+            f"share of texts on test, points, less {AGAINST}: the best on dev of\n"
+            f"{n} trials of random search each; 95 %, choice redrawn"
         )
         if len(models) > 1:
             lines = grid[0, 0].get_legend_handles_labels()
             figure.legend(*lines, loc="outside upper center", ncols=4, title="models")
     return figure
+
+
+def _with_bars(own: Any, column: str, scale: float | int = 1) -> tuple[Any, Any]:
+    """Means, and how far their intervals reach down and up; none where there is no interval."""
+    x, low, high = (scale * own[f"{column}{end}"].to_numpy() for end in ("", "_low", "_high"))
+    return x, np.nan_to_num(np.maximum([x - low, high - x], 0))
 
 
 def _size(columns: int, rows: int) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pandas as pd
 from analyses._method_comparison_units import Plan, Unit
 from lens_steer.evaluation import Comparison, holm
 from lens_steer.figures import write_whole
+from lens_steer.searching import AGAINST
 
-AGAINST = "CAA"
 _ROWS = ("model", "behaviour_name", "method")
 
 

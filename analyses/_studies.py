@@ -1,13 +1,16 @@
 """What analyses of several behaviours share: their names, and tables that grow with each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 import typer
 from tqdm.auto import tqdm
 
+import lens_steer as ls
 from lens_steer import organism
+from lens_steer.models import attach
 
 Tables = dict[str, Any]
 
@@ -15,6 +18,11 @@ Tables = dict[str, Any]
 def names_of(pairs: str) -> list[str]:
     """Sets of pairs, separated by commas; empty: all of the embedded model."""
     return pairs.split(",") if pairs else [f"organism:{name}" for name in organism.behaviours()]
+
+
+def origin_of(loaded: ls.SteerableModel, /, **settings: Any) -> dict[str, Any]:
+    """Where figures come from: the settings of the command, and which model it was."""
+    return settings | {"fingerprint": asdict(attach(loaded).fingerprint)}
 
 
 def one_by_one(

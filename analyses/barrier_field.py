@@ -11,7 +11,7 @@ train gamma and C are cross-validated by rows, which do not know their group: `h
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +21,13 @@ import typer
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from analyses._studies import names_of
+from analyses._studies import names_of, origin_of
 from lens_steer import field
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.cli import run_command
 from lens_steer.contenders import SHARES
 from lens_steer.figures import make_folder, save_figure
-from lens_steer.models import attach
 
 KINDS: dict[str, Callable[[LayerActivations, int], Barrier]] = {
     "exact kernel": lambda train, seed: PolynomialBarrier.fit(train, seed=seed),
@@ -164,8 +163,7 @@ def main(  # noqa: PLR0913 - a command's options
     loaded = ls.load_model(model)
     names = names_of(pairs)
     make_folder(out)
-    origin = {"model": model, "seed": seed, "angle": angle, "split": SHARES}
-    origin["fingerprint"] = asdict(attach(loaded).fingerprint)
+    origin = origin_of(loaded, model=model, seed=seed, angle=angle, split=SHARES)
     layers: list[Any] = []
     rows: list[Any] = []
     hashes: list[Any] = []

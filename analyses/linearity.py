@@ -10,7 +10,6 @@ paper's spectra and subspaces: texts alike, mixed, and with their words in disor
     python -m analyses.linearity --model ../shared/models/stories260k --pairs stories:sad
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +28,12 @@ from analyses._linearity_measures import (
     skill_radius,
     text_sets,
 )
-from analyses._studies import names_of
+from analyses._studies import names_of, origin_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import judge_of
 from lens_steer.figures import canvas, make_folder, save_figure
 from lens_steer.linearity import LinearityReport
-from lens_steer.models import attach
 
 
 def by_layer(name: str, report: LinearityReport) -> Any:
@@ -112,8 +110,7 @@ def main(  # noqa: PLR0913 - a command's options
     loaded = ls.load_model(model)
     names = names_of(pairs)
     make_folder(out)
-    origin = {"model": model, "pairs": most, "seed": seed}
-    origin["fingerprint"] = asdict(attach(loaded).fingerprint)
+    origin = origin_of(loaded, model=model, pairs=most, seed=seed)
     cases = [Case.of(loaded, name, most, seed) for name in names]
     tables: list[Any] = []
     collapsed: list[Any] = []

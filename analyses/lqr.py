@@ -9,7 +9,6 @@ wide bounds on feature errors are; what last-token Jacobians leave out where all
     python -m analyses.lqr --model ../shared/models/stories260k --pairs stories:sad --tokens 40
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +20,11 @@ import lens_steer as ls
 from analyses._lqr_laws import LAWS
 from analyses._lqr_measures import Case, Matched, by_lambda
 from analyses._lqr_tracking import followed
-from analyses._studies import Tables, names_of, one_by_one, show
+from analyses._studies import Tables, names_of, one_by_one, origin_of, show
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms
 from lens_steer.figures import canvas, make_folder, save_figure
-from lens_steer.models import attach
 
 ORDER = ("unsteered", "random", "CAA", *LAWS)
 MULTIPLES = (0.5, 1.0, 1.4)
@@ -119,8 +117,7 @@ def main(  # noqa: PLR0913 - a command's options
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
     terms = Terms(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
-    origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads}
-    origin["fingerprint"] = asdict(attach(loaded).fingerprint)
+    origin = origin_of(loaded, model=model, seed=seed, reads=reads)
     positions = tuple(reads.split(","))
     found = one_by_one(
         names_of(pairs),

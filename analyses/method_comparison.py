@@ -40,13 +40,14 @@ from lens_steer.cli import run_command
 from lens_steer.contenders import contenders
 from lens_steer.evaluation import Comparison, Frontier, Terms
 from lens_steer.figures import make_folder, save_figure
+from lens_steer.searching import AGAINST
 
 _FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which it is not drawn
     "forest": ("table", "method", forest_figure),
     "costs": ("table", "method", cost_figure),
     "models": ("by_model", "method", strip_figure),
     "search": ("search", "n", search_figure),
-    "searched": ("search", "less_CAA", searched_figure),
+    "searched": ("search", f"less_{AGAINST}", searched_figure),
 }
 
 

@@ -10,7 +10,6 @@ chosen on dev from one grid, at 0.1 nats per token, and shown on test; the grid 
     python -m analyses.odesteer --model ../shared/models/stories260k --pairs stories:sad --tokens 40
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,12 +26,11 @@ from analyses._odesteer_figures import (
 )
 from analyses._odesteer_measures import AGAINST, Matched, by_angle, of_fields
 from analyses._odesteer_methods import ways
-from analyses._studies import names_of, one_by_one, show
+from analyses._studies import names_of, one_by_one, origin_of, show
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms, holm
 from lens_steer.figures import make_folder, save_figure
-from lens_steer.models import attach
 
 MULTIPLES = (1.0, 1.4)
 _FIGURES = {
@@ -83,8 +81,7 @@ def main(  # noqa: PLR0913 - a command's options
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
     terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
-    origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads, "layers": layers}
-    origin["fingerprint"] = asdict(attach(loaded).fingerprint)
+    origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
     blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
     found = one_by_one(
         names_of(pairs),

@@ -10,7 +10,6 @@ equal nats per token (on test).
     python -m analyses.sadi --model ../shared/models/stories260k --pairs stories:sad --read last
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,13 +20,12 @@ from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses._sadi_measures import STEERED, Case, Findings, findings
-from analyses._studies import names_of
+from analyses._studies import names_of, origin_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import SHARES
 from lens_steer.evaluation import judge_of
 from lens_steer.figures import canvas, make_folder, save_figure
-from lens_steer.models import attach
 
 COLOURS = {"mask": "C0", "signed mask": "C2", "random mask": "C7", "fixed vector": "C1"}
 
@@ -108,12 +106,7 @@ def main(  # noqa: PLR0913 - a command's options
     loaded = ls.load_model(model)
     names = names_of(pairs)
     make_folder(out)
-    origin = {
-        "model": model,
-        "read": read,
-        "seed": seed,
-        "fingerprint": asdict(attach(loaded).fingerprint),
-    }
+    origin = origin_of(loaded, model=model, read=read, seed=seed)
     rows: list[dict[str, Any]] = []
     tables: list[pd.DataFrame] = []
     for name, kind in tqdm([(n, k) for n in names for k in kinds.split(",")], desc="sadi"):

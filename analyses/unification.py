@@ -9,7 +9,6 @@ of each are chosen on dev from one grid at 0.1 nats per token, and shown on test
     python -m analyses.unification --pairs organism:sentiment,organism:toxicity
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ import lens_steer as ls
 from analyses._lqr_measures import Case
 from analyses._odesteer_measures import Matched
 from analyses._odesteer_methods import Way
-from analyses._studies import names_of, one_by_one, show
+from analyses._studies import names_of, one_by_one, origin_of, show
 from analyses._unification_figures import differences_figure
 from analyses._unification_methods import AGAINST, BASE, MEMBERS, PUSHES
 from lens_steer import organism
@@ -29,7 +28,6 @@ from lens_steer.cli import run_command
 from lens_steer.contenders import Inputs
 from lens_steer.evaluation import Terms, holm
 from lens_steer.figures import make_folder, save_figure
-from lens_steer.models import attach
 
 MULTIPLES = (1.0, 1.4)
 
@@ -85,8 +83,7 @@ def main(  # noqa: PLR0913 - a command's options
     make_folder(out)
     texts = {"temperature": 0.7, "max_new_tokens": tokens}
     terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
-    origin: dict[str, Any] = {"model": model, "seed": seed, "reads": reads, "layers": layers}
-    origin["fingerprint"] = asdict(attach(loaded).fingerprint)
+    origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
     blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
     found = one_by_one(
         names_of(pairs),

@@ -78,10 +78,11 @@ def _sums(trial: Trial, groups: Sequence[Any]) -> dict[str, Array]:
         texts |= dict(zip(FIXED, values, strict=True))
     else:
         texts |= {name: found.paths.kl * np.nan for name in FIXED}
-    summed = {name: _by_group(x, found.groups, index) for name, x in examples.items()}
-    return summed | {name: _by_group(x, found.text_groups, index) for name, x in texts.items()}
+    summed = {name: group_sums(x, found.groups, index) for name, x in examples.items()}
+    return summed | {name: group_sums(x, found.text_groups, index) for name, x in texts.items()}
 
 
-def _by_group(x: Tensor, groups: Sequence[Any], index: dict[Any, int]) -> Array:
+def group_sums(x: Tensor, groups: Sequence[Any], index: dict[Any, int]) -> Array:
+    """Sums over the examples of each group, by the group's index."""
     member = [index[group] for group in groups]
     return np.bincount(member, weights=x.double().numpy(), minlength=len(index))

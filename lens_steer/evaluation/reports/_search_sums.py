@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from lens_steer.evaluation._evaluation import Evaluation
+from lens_steer.evaluation.comparison._cells import group_sums
 
 Array = np.ndarray
 Sums = tuple[tuple[Any, ...], dict[str, Array]]
@@ -36,20 +35,17 @@ def sums_on_test(trials: Sequence[Evaluation]) -> Sums:
     if any(trial.groups != keys for trial in trials):
         raise ValueError("trials are of different examples: evaluate the same pairs in each")
     groups = tuple(dict.fromkeys(keys))
-    shown = np.stack([_by_group(trial.behaviour, keys, groups) for trial in trials])
-    examples = np.stack([_by_group(trial.behaviour * 0 + 1, keys, groups) for trial in trials])
+    index = _index(groups)
+    shown = np.stack([group_sums(trial.behaviour, keys, index) for trial in trials])
+    examples = np.stack([group_sums(trial.behaviour * 0 + 1, keys, index) for trial in trials])
     return groups, {"shown": shown, "examples": examples}
 
 
 def _of_texts(trial: Evaluation, name: str, groups: Sequence[Any]) -> Float[Array, " group"]:
     if trial.paths is None:
         raise ValueError("a trial on dev was made by hand, without `paths`: use evaluate")
-    return _by_group(getattr(trial.paths, name), trial.text_groups, groups)
+    return group_sums(getattr(trial.paths, name), trial.text_groups, _index(groups))
 
 
-def _by_group(
-    x: Float[Tensor, " example"], keys: Sequence[Any], groups: Sequence[Any]
-) -> Float[Array, " group"]:
-    index = {group: i for i, group in enumerate(groups)}
-    member = [index[key] for key in keys]
-    return np.bincount(member, weights=x.to(torch.float64).numpy(), minlength=len(index))
+def _index(groups: Sequence[Any]) -> dict[Any, int]:
+    return {group: i for i, group in enumerate(groups)}

@@ -12,7 +12,7 @@ from lens_steer._axes import Activation
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site
 from lens_steer.steering.base._intervention import Edit, Intervention
-from lens_steer.steering.base._site_map import check_shape, check_site, rows_of
+from lens_steer.steering.base._site_map import OneSite, check_shape, check_site, rows_of
 
 Push = Callable[[Activation], Tensor]
 
@@ -93,19 +93,8 @@ class Displacement(Intervention):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SiteDisplacement(Displacement):
-    """A push at one site.
-
-    Attributes:
-        at: Where.
-    """
-
-    at: Site
-
-    @property
-    def sites(self) -> tuple[Site, ...]:
-        """The one site."""
-        return (self.at,)
+class SiteDisplacement(OneSite, Displacement):
+    """A push at one site."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,10 +14,8 @@ from lens_steer.steering.base._intervention import AnyIntervention, Edit, Interv
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SiteMap(Intervention):
-    """Moves each activation at one site by a function of that activation alone.
-
-    `transform` needs no model: it is what the hook does.
+class OneSite(Intervention):
+    """A method of one site.
 
     Attributes:
         at: Where.
@@ -29,6 +27,14 @@ class SiteMap(Intervention):
     def sites(self) -> tuple[Site, ...]:
         """The one site."""
         return (self.at,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SiteMap(OneSite):
+    """Moves each activation at one site by a function of that activation alone.
+
+    `transform` needs no model: it is what the hook does.
+    """
 
     @property
     @abstractmethod
