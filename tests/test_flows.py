@@ -251,16 +251,13 @@ def test_whole_steps_and_steps_with_care_lead_to_the_same_ends(way: Integrator) 
             path = trajectory(slope, start, length, steps=9, integrator=way)
             assert torch.equal(ends.arrived, path.arrived)
             assert 0 < int(ends.arrived.sum()) < 30
-            on = ~ends.arrived
-            assert gap(ends.points[on], path.states[-1][on]) < FLOAT64
             # On a ridge that is narrower than a step it is rounding that says where a row stops,
-            # and rounding depends on the rows of the batch: so the height is compared.
-            rise = (barrier.h(ends.points) - barrier.h(x)).abs()
+            # and rounding depends on the rows of the batch: there the height is compared.
+            settled = ends.arrived if slope == barrier.grad else torch.zeros_like(ends.arrived)
+            assert gap(ends.points[~settled], path.states[-1][~settled]) < FLOAT64
             if slope == barrier.grad:
-                height = barrier.h(path.states[-1])
-                assert bool(((barrier.h(ends.points) - height).abs() < 1e-3 * rise)[~on].all())
-            else:
-                assert gap(ends.points[~on], path.states[-1][~on]) < FLOAT64
+                bottom, top, again = map(barrier.h, (x, ends.points, path.states[-1]))
+                assert bool(((top - again).abs() <= 1e-3 * (top - bottom).abs()).all())
 
 
 @each
