@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 from tqdm.auto import tqdm
 
-from lens_steer.models import Decoder, SteerableModel, attach, decode_budget, hooked
+from lens_steer.models import Decoder, SteerableModel, attach, decode_budget, hooked, open_blocks
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
 from lens_steer.tokens import Encoded, encode, pad
@@ -56,7 +56,7 @@ def answers_at(
     """
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
-    if attach(model).sessions:
+    if open_blocks(model):
         raise ValueError("the model is being steered: compare answers outside the block")
     budget = token_budget or min(_TOKENS, decode_budget(model))
     tasks = [_Task.of(model, pairs, i) for i in range(len(pairs.desired))]
@@ -121,7 +121,8 @@ def _measured(
     owner = [i for i, task in enumerate(tasks) for _ in task.rows]
     tokens, mask = pad(model, [row for task in tasks for row in task.rows])
     copies = torch.tensor(owner * n, device=tokens.device)
-    with attach(model).lock, torch.no_grad():
+    attach(model)
+    with torch.no_grad():
         decoder = Decoder(model, *pad(model, [task.prompt[:-1] for task in tasks], left=True))
         decoder.start()
         decoder.keep(copies)

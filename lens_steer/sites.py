@@ -1,6 +1,6 @@
 """Kinds of activation and where they are read and edited: the only file with hook names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -162,13 +162,51 @@ _NAMING = ("compatibility_mode", "_weights_processed")  # what changes a bridge'
 _points: WeakKeyDictionary[Any, tuple[Any, Mapping[str, Any]]] = WeakKeyDictionary()
 
 
-def add_hook(point: Any, fn: Any) -> Any:
-    """Hook a point directly, past the model's bookkeeping; returns what removes it again."""
-    point.add_hook(fn, is_permanent=True)  # model.reset_hooks() is the user's, for their hooks
-    handle = point.fwd_hooks[-1]  # TransformerLens 3.9 returns nothing from add_hook
+@dataclass(frozen=True, eq=False)
+class PointHook:
+    """A hook on one hook point.
 
-    def remove() -> None:
-        handle.hook.remove()
-        point.fwd_hooks[:] = [other for other in point.fwd_hooks if other is not handle]
+    Attributes:
+        name: The name of the hook point.
+    """
 
-    return remove
+    name: str
+    _point: Any
+    _handle: Any
+
+    @property
+    def present(self) -> bool:
+        """Whether it is still there: `reset_hooks(including_permanent=True)` removes it."""
+        return self._handle.hook.id in self._point._forward_hooks
+
+    def remove(self) -> None:
+        """Remove it, and TransformerLens' record of it."""
+        self._handle.hook.remove()
+        others = [other for other in self._point.fwd_hooks if other is not self._handle]
+        self._point.fwd_hooks[:] = others
+
+
+def add_hook(point: Any, fn: Callable[[Any], Any], acts: Callable[[], bool]) -> PointHook:
+    """Hook a point directly, past the model's bookkeeping.
+
+    Args:
+        point: The hook point.
+        fn: Maps the activation, or returns None to look only.
+        acts: Asked at every pass; where it says no, the pass goes by as if there were no hook.
+    """
+
+    def with_name(x: Any, hook: Any) -> Any:
+        del hook
+        return fn(x) if acts() else None
+
+    point.add_hook(with_name, is_permanent=True)  # model.reset_hooks() is the user's
+    # TransformerLens 3.9 returns nothing from add_hook
+    handle = next(h for h in reversed(point.fwd_hooks) if h.user_hook is with_name)
+    whole = point._forward_hooks[handle.hook.id]
+
+    def only_here(module: Any, args: Any, output: Any) -> Any:
+        # A deep copy of the model has these hooks too, on modules that are not this one.
+        return whole(module, args, output) if module is point else None
+
+    point._forward_hooks[handle.hook.id] = only_here
+    return PointHook(str(point.name), point, handle)

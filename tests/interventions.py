@@ -23,7 +23,7 @@ Rows = list[list[int]]
 
 # The longest is longer than Gemma's window of 16.
 PROMPTS = ("The cat", "A dog sat in the sun and", "One day, the dog and the cat met.", "Hi!")
-SCOPES = ("last", "prompt", "generated", "all", (0, 3), (2,), (5, 30, 31))
+SCOPES = ("last", "prompt", "generated", "all", (0, 3), (2,), (1, 30, 31))
 PADDINGS = ("left", "right", "none")
 STEERED_LAYER = 1
 
@@ -296,7 +296,8 @@ def traces(model: Any) -> dict[str, Any]:
 
 
 def _generators(model: Any) -> Iterator[str]:
-    return (n for n in ("generate", "generate_stream", "hf_generate") if hasattr(model, n))
+    names = ("generate", "generate_stream", "hf_generate", "forward")
+    return (name for name in names if hasattr(model, name))
 
 
 def all_kinds() -> list[Kind]:

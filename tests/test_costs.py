@@ -29,7 +29,7 @@ from lens_steer.evaluation import (
 from lens_steer.evaluation.costs._edits import edit_sizes, positions_of
 from lens_steer.evaluation.costs._paths import Written, along, even_batches, sampled, written
 from lens_steer.evaluation.costs._wording import distinct_without
-from lens_steer.models import attach, decode_budget
+from lens_steer.models import decode_budget, open_blocks
 from lens_steer.organism._genres import genres
 from lens_steer.organism._pattern import words_in
 from lens_steer.pairs import ContrastivePairs
@@ -670,7 +670,7 @@ def test_methods_side_by_side_inside_a_steered_block_are_each_as_if_alone_there(
         together = evaluate_each(model, pairs, methods, **how)
         alone = [evaluate(model, pairs, *([] if m is None else [m]), **how) for m in methods]
     assert [t.texts for t in together] == [a.texts for a in alone]
-    assert attach(model).sessions == []
+    assert open_blocks(model) == ()
 
 
 @pytest.mark.usefixtures("untyped")

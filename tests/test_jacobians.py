@@ -11,7 +11,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.jacobians import BlockMaps
-from lens_steer.models import Replay, attach, forward, hooked
+from lens_steer.models import Replay, forward, hooked, open_blocks
 from lens_steer.sites import Kind, Site
 from lens_steer.tokens import encode_prompt, pad
 from tests.conftest import LAYERS, WIDTH, Loader, each_model
@@ -271,7 +271,7 @@ def test_what_cannot_be_linearised_is_refused(llama: Any, pairs: ls.ContrastiveP
         ls.linearize(llama, ["a " * 200])
     with ls.steered(llama, push(llama)), pytest.raises(ValueError, match="being steered"):
         ls.linearize(llama, TEXTS, progress=False)
-    assert not attach(llama).sessions
+    assert open_blocks(llama) == ()
     dense = ls.linearize(llama, TEXTS[:1], progress=False)
     with pytest.raises(ValueError, match="dense=False"):
         dense.vjp(0, torch.eye(WIDTH), at="head")

@@ -217,12 +217,6 @@ def test_attach_remembers_a_model(model: Any) -> None:
     assert attach(model) is attach(model)
 
 
-def test_attach_gives_models_locks_of_their_own(llama: Any, gpt2: Any) -> None:
-    assert attach(llama).lock is not attach(gpt2).lock
-    with attach(llama).lock, attach(llama).lock:  # nested blocks on one thread do not deadlock
-        pass
-
-
 def test_attach_leaves_no_hook_behind(fresh_model: Loader) -> None:
     for backend in BACKENDS:
         found = fresh_model("llama", backend)
@@ -300,7 +294,6 @@ def test_attach_sees_that_a_bridge_was_processed_since(
     assert is_processed(found)
     folded = attach(found)
     assert folded.fingerprint.processed
-    assert folded.lock is raw.lock
     differences = raw.fingerprint.differences(folded.fingerprint)
     assert differences == ["processed False against True"]
 

@@ -100,35 +100,41 @@ def test_add_hook_returns_what_removes_that_hook_and_no_other(model: Any) -> Non
     tokens = torch.tensor([[5, 6, 7]])
 
     def called(name: str) -> Any:
-        def fn(x: Tensor, hook: Any) -> None:
+        def fn(x: Tensor) -> None:
             calls.append(name)
 
         return fn
 
-    first, second = add_hook(point, called("first")), add_hook(point, called("second"))
+    first, second = (add_hook(point, called(n), lambda: True) for n in ("first", "second"))
+    assert first.present
     with torch.no_grad():
         model(tokens)
-        first()
+        first.remove()
         model(tokens)
-        second()
+        second.remove()
         model(tokens)
     assert calls == ["first", "second", "second"]
+    assert not first.present
     assert not point.fwd_hooks
 
 
 def test_add_hook_replaces_the_activation_by_what_the_hook_returns(model: Any) -> None:
-    def shift(x: Tensor, hook: Any) -> Tensor:
+    def shift(x: Tensor) -> Tensor:
         return x + torch.linspace(-1, 1, x.shape[-1])  # not a constant: LayerNorm takes that out
 
     tokens = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         before = model(tokens)
-        remove = add_hook(hook_point(model, Site(1)), shift)
+        acts = True
+        hook = add_hook(hook_point(model, Site(1)), shift, lambda: acts)
         during = model(tokens)
-        remove()
+        acts = False
+        inactive = model(tokens)
+        hook.remove()
         after = model(tokens)
     assert not torch.allclose(before, during, atol=1e-2)
     assert torch.equal(before, after)
+    assert torch.equal(before, inactive)
 
 
 def test_hook_points_are_remembered_for_a_model_and_let_it_go(fresh_model: Any) -> None:

@@ -1,6 +1,5 @@
 """Steered blocks: where they steer, what that does, how they compose, that nothing is left."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
@@ -603,52 +602,6 @@ def test_a_generate_that_the_user_put_on_the_model_comes_back(llama: Any) -> Non
         assert vars(llama)["generate"] is users
     finally:
         del vars(llama)["generate"]
-
-
-# ---- threads ----
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_two_threads_that_steer_one_model_do_not_mix(load: Loader, backend: str) -> None:
-    model = load("llama", backend)
-    tokens = padded(model, rows_of(model), "none").tokens
-    methods = [push(model, seed=seed, size=2.0) for seed in range(2)]
-    alone = []
-    with torch.no_grad():
-        for method in methods:
-            with ls.steered(model, method):
-                alone.append(run(model, tokens, None))
-    wrong: list[int] = []
-    ready = threading.Barrier(2)
-
-    def work(i: int) -> None:
-        ready.wait()
-        for _ in range(15):
-            with torch.no_grad(), ls.steered(model, methods[i]):
-                if not torch.equal(run(model, tokens, None), alone[i]):
-                    wrong.append(i)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
-def test_another_thread_waits_until_the_block_is_over(llama: Any) -> None:
-    entered = threading.Event()
-
-    def work() -> None:
-        with ls.steered(llama, push(llama)):
-            entered.set()
-
-    thread = threading.Thread(target=work)
-    with ls.steered(llama, push(llama)):
-        thread.start()
-        assert not entered.wait(timeout=0.1)
-    thread.join(timeout=30)
-    assert entered.is_set()
 
 
 # ---- made ready for each prompt ----

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations._sharing import by_prompt
-from lens_steer.models import Decoder, SteerableModel, attach, read, reading
+from lens_steer.models import Decoder, SteerableModel, attach, open_blocks, read, reading
 from lens_steer.sites import Kind, Site
 from lens_steer.tokens import Encoded, batches, pad
 
@@ -69,13 +69,11 @@ def read_rows(
     a steered block is open: its edits are to see whole rows.
     """
     spans = [span(row, position) for row in rows]
-    attachment, activation = attach(model), _activation_function(model, sites[0].kind)
-    common = position in ("last", "mean") and not attachment.sessions
+    attach(model)
+    activation = _activation_function(model, sites[0].kind)
+    common = position in ("last", "mean") and not open_blocks(model)
     for batch, run in _runs(rows, by_prompt(rows, token_budget) if common else [], token_budget):
-        with (
-            attachment.lock,
-            torch.no_grad(),
-        ):  # never across the yield: the caller's thread and grad mode are its own
+        with torch.no_grad():  # never across the yield: the caller's grad mode is its own
             found = run(
                 model, [rows[i] for i in batch], [spans[i] for i in batch], sites, activation
             )

@@ -109,7 +109,8 @@ def _of_batch(
 
     start = Site(0, Kind.RESID_PRE)
     hooks: dict[Site, Callable[[Tensor], Tensor | None]] = {site: keeper(site) for site in sites}
-    with attach(model).lock, torch.enable_grad():
+    attach(model)
+    with torch.enable_grad():
         with hooked(model, {start: lambda x: x.detach().requires_grad_(), **hooks}):  # noqa: FBT003
             logits = forward(model, tokens, mask)
         score = _log_probability(logits, tokens, rows).sum()

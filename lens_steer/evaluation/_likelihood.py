@@ -30,7 +30,8 @@ def log_probabilities(
         tokens, mask = pad(model, [rows[i].ids for i in batch])
         lengths = [rows[i].prompt_length for i in batch]
         steering = steered(model, *methods, scope=scope, prompt_lengths=lengths)
-        with attach(model).lock, torch.no_grad(), steering if methods else nullcontext():
+        attach(model)
+        with torch.no_grad(), steering if methods else nullcontext():
             logits = forward(model, tokens, mask)
         scores = logits[:, :-1].float().log_softmax(dim=-1)
         taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.jacobians._rows import Texts, batched, default_budget, row_bytes, token_rows
-from lens_steer.models import Replay, SteerableModel, attach
+from lens_steer.models import Replay, SteerableModel, attach, open_blocks
 from lens_steer.sites import Kind
 from lens_steer.tokens import pad
 
@@ -179,18 +179,18 @@ class BlockMaps:
         if not 0 <= layer < self.n_layers + behind:
             raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
         found = []
-        with attach(self.model).lock:
-            _refuse_steered(self.model)
-            for texts, replay, size in self._parts:
-                own = x[:, list(texts)].to(replay.states)
-                copies = max(1, self.memory_budget // size)
-                parts = [_plain(run(replay, some)) for some in own.split(copies)]
-                found.append((texts, torch.cat(parts)))
+        attach(self.model)
+        _refuse_steered(self.model)
+        for texts, replay, size in self._parts:
+            own = x[:, list(texts)].to(replay.states)
+            copies = max(1, self.memory_budget // size)
+            parts = [_plain(run(replay, some)) for some in own.split(copies)]
+            found.append((texts, torch.cat(parts)))
         return _gathered(found, dim=1)
 
 
 def _refuse_steered(model: SteerableModel) -> None:
-    if any(session.active for session in attach(model).sessions):
+    if any(block.active for block in open_blocks(model)):
         raise ValueError("the model is being steered: linearise it outside the block")
 
 

@@ -4,6 +4,7 @@ from lens_steer.models._attach import Attachment as Attachment
 from lens_steer.models._attach import attach as attach
 from lens_steer.models._attach import is_processed as is_processed
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
+from lens_steer.models._fork_safe_lock import ForkSafeLock as ForkSafeLock
 from lens_steer.models._forward import Decoder as Decoder
 from lens_steer.models._forward import Recomputer as Recomputer
 from lens_steer.models._forward import Resumed as Resumed
@@ -16,6 +17,11 @@ from lens_steer.models._forward import read as read
 from lens_steer.models._forward import reading as reading
 from lens_steer.models._load import available_device as available_device
 from lens_steer.models._load import load_model as load_model
+from lens_steer.models._open_blocks import OpenBlock as OpenBlock
+from lens_steer.models._open_blocks import open_blocks as open_blocks
+from lens_steer.models._open_blocks import opened as opened
+from lens_steer.models._placed_hooks import PlacedHooks as PlacedHooks
+from lens_steer.models._placed_hooks import placed_hooks as placed_hooks
 from lens_steer.models._protocol import SteerableModel as SteerableModel
 from lens_steer.models._protocol import is_bridge as is_bridge
 from lens_steer.models._protocol import working_place as working_place

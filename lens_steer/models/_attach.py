@@ -1,7 +1,6 @@
-"""Looking a model over before it is used: sites, residual arithmetic, fingerprint, lock."""
+"""Looking a model over before it is used: sites, residual arithmetic, fingerprint."""
 
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.models._fingerprint import Fingerprint
+from lens_steer.models._fork_safe_lock import ForkSafeLock
 from lens_steer.models._forward import input_device, read
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.sites import Kind, Site, hook_points
@@ -25,18 +25,14 @@ class Attachment:
     Attributes:
         fingerprint: Of the model as it was then.
         state: What folding would change, cheap to look at again.
-        lock: Held while its hooks are in use: hooks live on the model, so two threads would mix.
-        sessions: Of the steered blocks that are open, the outermost first.
     """
 
     fingerprint: Fingerprint
     state: tuple[Any, ...] = field(repr=False)
-    lock: Any = field(repr=False, default_factory=RLock)
-    sessions: list[Any] = field(repr=False, default_factory=list)
 
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
-_first_look = RLock()  # two threads that meet a new model would hook it at the same time
+_first_look = ForkSafeLock()  # two threads that meet a new model need to look only once
 
 
 def attach(model: SteerableModel) -> Attachment:
@@ -54,10 +50,9 @@ def attach(model: SteerableModel) -> Attachment:
             known = _attached[model] = Attachment(found, _state(model))
         elif known.state != _state(model):
             processed, found = is_processed(model), known.fingerprint
-            if processed != found.processed:  # folded since: keep the lock
+            if processed != found.processed:  # folded since
                 found = _check(model, processed)
-            again = Attachment(found, _state(model), known.lock, known.sessions)
-            known = _attached[model] = again
+            known = _attached[model] = Attachment(found, _state(model))
         return known
 
 

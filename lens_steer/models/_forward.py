@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
+from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel, is_bridge
-from lens_steer.sites import Site, add_hook, hook_points
+from lens_steer.sites import Site, hook_points
 
 
 def input_device(model: Any) -> torch.device:
@@ -36,10 +37,36 @@ def decode_budget(model: SteerableModel) -> int:
 
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
     """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
-    uncached = {"use_cache": False} if is_bridge(model) else {}
     # no mask at all where nothing is padded: attention may be faster
-    given = None if mask is None or bool(mask.all()) else mask.long()
-    return model(tokens, attention_mask=given, **uncached)
+    padding = None if mask is None or bool(mask.all()) else mask
+    if is_bridge(model):
+        return _wrapped_logits(model, tokens, padding, use_cache=False)
+    return model(tokens, attention_mask=None if padding is None else padding.long())
+
+
+def _wrapped_logits(
+    model: Any, tokens: Tokens, mask: Bool[Tensor, "batch total"] | None, **options: Any
+) -> Float[Tensor, "batch _ vocab"]:
+    """Logits of the model that a bridge wraps.
+
+    The bridge's own `forward` notes the size of the batch on the model, where the forward pass of
+    another thread reads it.
+
+    Args:
+        model: The bridge.
+        tokens: The tokens of this pass.
+        mask: False at padding, over what the cache holds and these tokens; None without padding.
+        options: Further arguments of the wrapped model.
+    """
+    if mask is not None:
+        options["attention_mask"] = mask.long()
+        if model._accepts_derived_position_ids():  # else it takes them from the mask by itself
+            positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+            options["position_ids"] = positions[:, -tokens.shape[1] :]
+    output = model.original_model(tokens, **options)
+    if hasattr(output, "logits"):
+        return output.logits
+    return output[0] if isinstance(output, tuple) else output
 
 
 class _Enough(Exception):  # noqa: N818 - control flow, not an error
@@ -50,16 +77,15 @@ class _Enough(Exception):  # noqa: N818 - control flow, not an error
 def hooked(
     model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]
 ) -> Iterator[None]:
-    """Hook `fns` at their sites: each maps the whole activation, or returns None to look only."""
+    """Hook `fns` at their sites: each maps the whole activation, or returns None to look only.
+
+    They act in this thread or task alone.
+    """
     points = hook_points(model, fns)
-    removers: list[Callable[[], None]] = []
-    try:
+    with placed_hooks() as hooks:
         for site, fn in fns.items():
-            removers.append(add_hook(points[site], lambda x, hook, fn=fn: fn(x)))  # noqa: ARG005
+            hooks.at_point(points[site], fn)
         yield
-    finally:
-        for remove in reversed(removers):
-            remove()
 
 
 @contextmanager
@@ -82,6 +108,10 @@ def reading(
 
     with hooked(model, {site: keeper(site) for site in select}), suppress(_Enough):
         yield found
+        raise ValueError(
+            f"the forward pass came by {len(found)} of {len(select)} sites: hooks were removed "
+            "while it ran, or the model left blocks out"
+        )
 
 
 def read(
@@ -164,11 +194,9 @@ class Decoder:
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
             return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
-        options: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
-        if self._padded:
-            positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
-            options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}
-        return self._model(tokens, logits_to_keep=last, **options)
+        padding = self._mask if self._padded else None
+        options = {"past_key_values": self._cache, "use_cache": True, "logits_to_keep": last}
+        return _wrapped_logits(self._model, tokens, padding, **options)
 
 
 class Resumed:

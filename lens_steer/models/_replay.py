@@ -14,6 +14,7 @@ from torch import Tensor
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models._attach import attach
 from lens_steer.models._forward import Decoder, hooked
+from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel
 from lens_steer.sites import Kind, Site
 
@@ -35,7 +36,8 @@ class Replay:
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
-        with attach(model).lock, torch.no_grad():
+        attach(model)
+        with torch.no_grad():
             self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
             if tokens.shape[1] > 1:
                 self._decoder.start()
@@ -48,17 +50,11 @@ class Replay:
         calls: list[_Call] = []
         final: list[Tensor] = []
 
-        def keep(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-            calls.append((args, options))
-
         blocks = self._model.blocks
-        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
-        try:
-            with hooked(self._model, {Site(len(blocks) - 1): final.append}):
-                self._decoder.advance(self._last)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with placed_hooks() as hooks, hooked(self._model, {Site(len(blocks) - 1): final.append}):
+            for block in blocks:
+                hooks.before(block, lambda args, options: calls.append((args, options)))
+            self._decoder.advance(self._last)
         return calls, final[0][:, -1]
 
     def block(self, layer: int, x: Vectors) -> Vectors:

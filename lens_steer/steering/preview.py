@@ -61,8 +61,8 @@ def preview(
     sites = tuple(sorted({site for method in methods for site in method.sites}))
     before: dict[Site, Tensor] = {}
     after: dict[Site, Tensor] = {}
+    attach(model)
     with (  # hooks run in the order they were set: look, steer, look again
-        attach(model).lock,
         torch.no_grad(),
         hooked(model, {site: _keep(before, site) for site in sites}),
         steered(model, *methods, scope=scope, prompt_lengths=length),

@@ -135,10 +135,10 @@ def position_gap(  # noqa: PLR0913 - each is a knob of its own
     """
     check_features(model, features)
     parts: list[tuple[list[int], Tensor]] = []
-    with attach(model).lock:
-        rows = Rows.of(model, texts, read)
-        for batch, part in in_batches(model, rows.encoded):
-            parts.append((batch, _changes(part, method, scope, features)))
+    attach(model)
+    rows = Rows.of(model, texts, read)
+    for batch, part in in_batches(model, rows.encoded):
+        parts.append((batch, _changes(part, method, scope, features)))
     every, replayed, alone = in_order(parts).unbind(dim=1)
     return PositionGap(every, replayed, alone, rows.groups, str(scope), seed)
 

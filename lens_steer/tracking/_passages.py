@@ -9,7 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
-from lens_steer.models import SteerableModel, attach, forward, hooked, read, residual_edit
+from lens_steer.models import (
+    SteerableModel,
+    forward,
+    hooked,
+    open_blocks,
+    read,
+    residual_edit,
+)
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base import Intervention, Scope, steered
 from lens_steer.tokens import Encoded, batches, pad
@@ -137,7 +144,7 @@ def in_batches(model: SteerableModel, rows: Sequence[Encoded]) -> Iterator[tuple
     Raises:
         ValueError: If the model is being steered.
     """
-    if attach(model).sessions:
+    if open_blocks(model):
         raise ValueError("the model is being steered: track it outside the block")
     offsets = max(len(row.ids) - row.prompt_length + 1 for row in rows)
     for batch in batches([len(row.ids) for row in rows], _TOKENS):

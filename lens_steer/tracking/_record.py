@@ -50,12 +50,12 @@ def record(  # noqa: PLR0913 - each is a knob of its own
     check_features(model, features)
     sampling = Sampling(temperature, seed=seed)
     parts = []
-    with attach(model).lock:
-        rows = Rows.of(model, texts, read).continued(model, max_new_tokens, sampling)
-        with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
-            for batch, part in in_batches(model, rows.encoded):
-                parts.append((batch, *_reduced(part.passage(method, "last"), features)))
-                bar.update(len(batch))
+    attach(model)
+    rows = Rows.of(model, texts, read).continued(model, max_new_tokens, sampling)
+    with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
+        for batch, part in in_batches(model, rows.encoded):
+            parts.append((batch, *_reduced(part.passage(method, "last"), features)))
+            bar.update(len(batch))
     clean, steered, energy = (in_order([(p[0], p[i]) for p in parts]) for i in (1, 2, 3))
     named = (rows.groups, rows.classes, seed)
     return TrackingReport(clean, steered, energy, features, setpoints, *named)

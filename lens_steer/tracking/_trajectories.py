@@ -59,11 +59,11 @@ class Trajectories:
         """
         rows = Rows.of(model, texts, read)
         states, pushes = [], []
-        with attach(model).lock:
-            for batch, part in in_batches(model, rows.encoded):
-                found = part.passage(method, "last")
-                states.append((batch, found.steered[:, 0]))
-                pushes.append((batch, found.pushes[:, 0]))
+        attach(model)
+        for batch, part in in_batches(model, rows.encoded):
+            found = part.passage(method, "last")
+            states.append((batch, found.steered[:, 0]))
+            pushes.append((batch, found.pushes[:, 0]))
         return cls(in_order(states), in_order(pushes), rows.groups)
 
     def __len__(self) -> int:

@@ -87,7 +87,8 @@ def _nats(
     """Log-probability of each continuation, with gradients to the method's vector."""
     tokens, mask = pad(model, [row.ids for row in rows])
     lengths = [row.prompt_length for row in rows]
-    with attach(model).lock, steered(model, method, scope=scope, prompt_lengths=lengths):
+    attach(model)
+    with steered(model, method, scope=scope, prompt_lengths=lengths):
         scores = forward(model, tokens, mask)[:, :-1].float().log_softmax(dim=-1)
     taken = scores.gather(-1, tokens[:, 1:, None])[..., 0]
     inside = mask[:, 1:].clone()
@@ -102,6 +103,7 @@ def _length(model: SteerableModel, rows: Sequence[Encoded], site: Site) -> float
     tokens, mask = pad(model, [row.ids for row in some])
     last = torch.tensor([max(row.prompt_length, 1) - 1 for row in some], device=tokens.device)
     each = torch.arange(len(some), device=tokens.device)
-    with attach(model).lock, torch.no_grad():
+    attach(model)
+    with torch.no_grad():
         found = read(model, tokens, mask, {site: lambda x: x[each, last].float()})[site]
     return found.norm(dim=-1).median().item()

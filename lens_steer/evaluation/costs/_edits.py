@@ -91,7 +91,8 @@ class Clean:
             tokens, mask = pad(model, [text.ids for text in part])
             where = positions_of(model, part, scope)
             select = dict.fromkeys(sites, partial(_gathered, where))
-            with attach(model).lock, torch.no_grad():
+            attach(model)
+            with torch.no_grad():
                 found = read(model, tokens, mask, select)
             parts.append(torch.stack([found[site] for site in sites], dim=1))
             owners.append(torch.tensor(batch)[where.nonzero()[:, 0]])
@@ -170,8 +171,8 @@ def _around(
     after: dict[Site, Tensor] = {}
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
+    attach(model)
     with (  # hooks run in the order they were set: look, steer, look again
-        attach(model).lock,
         torch.no_grad(),
         hooked(model, {site: _keep(before, site) for site in sites}),
         each_by_its_own(model, [own] * len(texts), lengths, scope),

@@ -170,7 +170,8 @@ def draw_logits(
     """The logits that each token of each text is drawn from, one text after another, and whose."""
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
-    with attach(model).lock, torch.no_grad(), each_by_its_own(model, methods, lengths, scope):
+    attach(model)
+    with torch.no_grad(), each_by_its_own(model, methods, lengths, scope):
         logits = forward(model, tokens, mask)
     of, at = draws_of(texts)
     return logits[of.to(logits.device), at.to(logits.device)].float(), of

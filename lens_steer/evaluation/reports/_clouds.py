@@ -103,8 +103,8 @@ def residuals(
         where, lengths = positions_of(model, part, scope), [text.prompt_length for text in part]
         select = dict.fromkeys(sites, lambda x, at=where: x[at.to(x.device)].float().cpu())
         # hooks run in the order they were set: those that read see what was steered
+        attach(model)
         with (
-            attach(model).lock,
             torch.no_grad(),
             each_by_its_own(model, [own] * len(part), lengths, scope),
         ):

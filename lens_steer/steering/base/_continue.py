@@ -10,7 +10,15 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer._axes import Mask, Tokens
-from lens_steer.models import Decoder, Recomputer, Resumed, SteerableModel, attach, decode_budget
+from lens_steer.models import (
+    Decoder,
+    Recomputer,
+    Resumed,
+    SteerableModel,
+    attach,
+    decode_budget,
+    open_blocks,
+)
 from lens_steer.steering.base._decode import Batch, Look
 from lens_steer.steering.base._intervention import Intervention
 from lens_steer.steering.base._sampling import Sampling
@@ -87,6 +95,7 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
             method k has the number k * len(rows) + i.
     """
     how = Decoding(sampling, max_new_tokens, scope, first_row, use_cache)
+    _check_reached(scope, max(len(row) for row in rows) + max_new_tokens - 1)
     pushing = any(method.strength != 0 for own in methods for method in own)
     beside = look is not None and pushing  # an unsteered row is its own clean copy
     budget = max(1, (token_budget or decode_budget(model)) // (1 + beside))
@@ -106,6 +115,19 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
                     found[k][i] = text
                 bar.update(len(texts))
     return found
+
+
+def _check_reached(scope: Scope, longest: int) -> None:
+    """Check that explicit positions can come to pass; the last token drawn is never read.
+
+    Raises:
+        ValueError: If none can.
+    """
+    if not isinstance(scope, str) and min(scope) >= longest:
+        raise ValueError(
+            f"scope {tuple(scope)} steers nothing: the longest prompt and its continuation have "
+            f"{longest} tokens that are read, at positions 0 to {longest - 1}"
+        )
 
 
 def _numbered(look: Look, of: Int[Tensor, " text"]) -> Look:
@@ -134,17 +156,18 @@ def _side_by_side(  # noqa: PLR0913 - what a batch is
     copies = torch.arange(len(batch)).repeat(len(owner) // len(batch)).to(mask.device)
     generators = [how.sampling.generator(how.first_row + i) for _ in methods for i in batch]
     lengths = mask.sum(dim=1)[copies]
-    with attach(model).lock, torch.no_grad(), ExitStack() as stack:
+    attach(model)
+    with torch.no_grad(), ExitStack() as stack:
         decoder = _decoder(model, tokens, mask, copies, methods, how)
         for k, own in enumerate(methods):
             if own:
                 mine = owner == k
                 block = steered(model, *own, scope=how.scope, prompt_lengths=lengths, rows=mine)
                 stack.enter_context(block)
-        sessions = attach(model).sessions  # this call's, and those around it
-        for session in sessions:
-            stack.enter_context(session.generation())
-        decoding = Batch(decoder, sessions, generators, look)
+        blocks = open_blocks(model)  # this call's, and those around it
+        for block in blocks:
+            stack.enter_context(block.generation())
+        decoding = Batch(decoder, blocks, generators, look)
         return decoding.decode(how.sampling, eos_id(model), how.max_new_tokens)
 
 
@@ -159,12 +182,8 @@ def _decoder(  # noqa: PLR0913 - what a batch is
     """Copies of the rows; where nothing is steered before the last prompt token, read once."""
     if not how.use_cache:
         return Recomputer(model, tokens[copies], mask[copies])
-    clean_first = any(_prepares(method) for own in methods for method in own)
-    alike = how.scope in ("last", "generated") and not clean_first and not attach(model).sessions
+    clean_first = any(method.needs_prompt for own in methods for method in own)
+    alike = how.scope in ("last", "generated") and not clean_first and not open_blocks(model)
     if alike and len(copies) > len(tokens) and int(mask.sum(dim=1).min()) > 1:
         return Resumed(model, tokens, mask, copies)
     return Decoder(model, tokens[copies], mask[copies])
-
-
-def _prepares(method: Intervention) -> bool:
-    return type(method).prepare is not Intervention.prepare

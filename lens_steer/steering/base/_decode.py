@@ -8,9 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits
-from lens_steer.models import Decoder, Recomputer, Resumed
+from lens_steer.models import Decoder, OpenBlock, Recomputer, Resumed
 from lens_steer.steering.base._sampling import Sampling
-from lens_steer.steering.base._session import Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +41,11 @@ class Batch:
     def __init__(
         self,
         decoder: Decoder | Recomputer | Resumed,
-        sessions: Sequence[Session],
+        blocks: Sequence[OpenBlock],
         generators: Sequence[torch.Generator],
         look: Look | None = None,
     ) -> None:
-        self._decoder, self._sessions, self._look = decoder, sessions, look
+        self._decoder, self._blocks, self._look = decoder, blocks, look
         self._generators = list(generators)
         self._new: list[list[int]] = [[] for _ in generators]
         self._of = list(range(len(self._new)))  # the rows that are still there
@@ -91,8 +90,8 @@ class Batch:
         kept = torch.tensor(going, device=device)
         rows = torch.cat([kept + k * len(self._of) for k in range(copies)])
         self._decoder.keep(rows)
-        for session in self._sessions:
-            session.keep(rows)
+        for block in self._blocks:
+            block.keep(rows)
         self._generators = [self._generators[i] for i in going]
         self._of = [self._of[i] for i in going]
         self._ended = [False] * len(going)

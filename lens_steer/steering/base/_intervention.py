@@ -52,6 +52,11 @@ class Intervention(ABC):
         """Largest strength that does more than smaller ones: infinite, but for what wraps round."""
         return inf
 
+    @property
+    def needs_prompt(self) -> bool:
+        """Whether it is to be made ready for each prompt (`prepare`) before it edits."""
+        return type(self).prepare is not Intervention.prepare
+
     @abstractmethod
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         """What it does at each site: pure functions of the steered activations `[n *site]`.

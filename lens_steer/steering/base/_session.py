@@ -1,24 +1,96 @@
-"""What a steered block remembers between a forward pass's start and its edits."""
+"""One steered block: what it knows of the batch at hand, and what its hooks do."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, attach
-from lens_steer.sites import Site
+from lens_steer.models import PlacedHooks, SteerableModel, open_blocks
+from lens_steer.sites import Site, hook_points
 from lens_steer.steering.base._intervention import Edit, Intervention, apply_everywhere
-from lens_steer.steering.base._scope import Scope, absolute_positions, steered_positions
-from lens_steer.steering.base._watch import Pass
+from lens_steer.steering.base._positions import (
+    PassPositions,
+    Prompts,
+    check_lengths,
+    check_scope_within,
+)
+from lens_steer.steering.base._scope import Scope
+from lens_steer.steering.base._watch import ForwardPass, watch
 from lens_steer.tokens import bos_id
 
-_SPECIAL = ("prompt_end_only", "by_prompt")
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """What a steered block knows at one moment, in one thread or task.
+
+    Attributes:
+        methods: Each made ready for the prompts at hand.
+        edits: What each does at its sites.
+        rows: Which rows of the batch are steered; None is all.
+        prompts: Where the prompts of the batch end; None before the first pass of a generation.
+        positions: Which positions of the pass that is running are steered.
+        embedded: Tokens that were embedded since the last pass began.
+        generating: Whether later passes continue the first one.
+        prompt_alone: Whether the first pass of the generation is the prompts and no more.
+        suspended: Whether the clean model is run.
+    """
+
+    methods: tuple[Intervention, ...]
+    edits: tuple[dict[Site, Edit], ...]
+    rows: Bool[Tensor, " batch"] | None
+    prompts: Prompts | None = None
+    positions: PassPositions | None = None
+    embedded: Tensor | None = None
+    generating: bool = False
+    prompt_alone: bool = True
+    suspended: bool = False
+
+    def steered_numbers(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " steered"]:
+        """Rows of the batch as rows of what is steered in it; the others are left out."""
+        if self.rows is None:
+            return rows
+        steered = self.rows.to(rows.device)
+        return (steered.cumsum(dim=0) - 1)[rows][steered[rows]]
+
+    def only_rows(self, model: SteerableModel, kept: Int[Tensor, " kept"]) -> "SessionState":
+        """The same when the batch has only these of its rows left."""
+        numbers = self.steered_numbers(kept)
+        methods = tuple(method.of_rows(numbers) for method in self.methods)
+        edits = tuple(
+            method.active_edits(model) if method.by_prompt else before
+            for method, before in zip(methods, self.edits, strict=True)
+        )
+        return replace(
+            self,
+            methods=methods,
+            edits=edits,
+            rows=None if self.rows is None else self.rows[kept.to(self.rows.device)],
+            prompts=None if self.prompts is None else self.prompts.of_rows(kept),
+        )
+
+    def at(self, model: SteerableModel, positions: PassPositions) -> "SessionState":
+        """The same in a pass that is steered at these positions.
+
+        Methods that edit the end of a prompt alone are told which prompts end in it.
+        """
+        edits = list(self.edits)
+        for i, method in enumerate(self.methods):
+            if method.prompt_end_only:
+                ending = method.of_rows(self.steered_numbers(positions.ending_rows))
+                edits[i] = ending.active_edits(model)
+        return replace(self, edits=tuple(edits), positions=positions)
+
+
+# What is known differs between threads and tasks that run under one block at the same time.
+_states: ContextVar[Mapping["Session", SessionState]] = ContextVar("lens_steer_states", default={})  # noqa: B039
 
 
 class Session:
-    """Decides for each forward pass which of its positions are edited, and edits them."""
+    """A steered block. It does not change; what changes is its `SessionState`."""
 
     def __init__(
         self,
@@ -28,188 +100,183 @@ class Session:
         prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None,
         rows: Sequence[bool] | Bool[Tensor, " batch"] | None = None,
     ) -> None:
-        self._model, self._methods = model, methods
+        self.model, self._methods = model, tuple(methods)
         self._scope: Scope = scope
-        self._ready: list[Intervention] = list(methods)  # for the prompts at hand
-        self._edits: list[dict[Site, Edit]] = [method.active_edits(model) for method in methods]
         self._lengths = _checked(prompt_lengths)
-        self._rows = None if rows is None else torch.as_tensor(rows, dtype=torch.bool)
         self._bos = bos_id(model) if model.tokenizer is not None else None
-        self._embedded: Tensor | None = None
-        self._generating = False
-        self._first: tuple[Tensor, Tensor] | None = None  # lengths and BOS flags of its first pass
-        self._suspended = False
-        self._where: tuple[Tensor, Tensor] | None = None
-        self._ends: tuple[Tensor, Tensor] | None = None  # those that end a prompt
-        self._everywhere = False
+        self._hooks: PlacedHooks | None = None
+        edits = tuple(method.active_edits(model) for method in methods)
+        flags = None if rows is None else torch.as_tensor(rows, dtype=torch.bool)
+        self._initial = SessionState(self._methods, edits, flags)
 
-    def hooks(self) -> list[dict[Site, Callable[[Tensor], Tensor | None]]]:
-        """Per method, what to hook at each site."""
-        return [
-            {site: self._hook(method, site) for site in edits}
-            for method, edits in enumerate(self._edits)
-        ]
+    @property
+    def _state(self) -> SessionState:
+        return _states.get().get(self, self._initial)
 
-    def _hook(self, method: int, site: Site) -> Callable[[Tensor], Tensor | None]:
-        once, by_prompt = (getattr(self._methods[method], n) for n in _SPECIAL)
+    @_state.setter
+    def _state(self, state: SessionState) -> None:
+        _states.set({**_states.get(), self: state})
 
-        def fn(x: Tensor) -> Tensor | None:
-            edit = self._edits[method].get(site)
-            where = self._ends if once else self._where
-            if edit is None or where is None:
-                return None
-            if self._everywhere and not once and not by_prompt:
-                return apply_everywhere(edit, x)
-            rows, columns = (index.to(x.device) for index in where)
-            came = x[rows, columns]
-            left = edit(came, self._numbered(rows)) if by_prompt else edit(came)
-            if left is came:  # it only looks
-                return None
-            steered = x.clone()
-            steered[rows, columns] = left.to(x.dtype)
-            return steered
+    # ---- while it is open ----
 
-        return fn
+    def place(self, hooks: PlacedHooks) -> None:
+        """Place its hooks: the edits of each method in turn, and what sees a pass begin."""
+        for number, edits in enumerate(self._initial.edits):
+            points = hook_points(self.model, edits)
+            for site in edits:
+                hooks.at_point(points[site], self._hook(number, site))
+        watch(self.model, hooks, self.observe, self.remember)
+        self._hooks = hooks
 
-    @contextmanager
-    def generation(self) -> Iterator[None]:
-        """While it lasts, the first forward pass is the prompt, and the later ones continue it."""
-        before = self._generating, self._first, self._rows
-        self._generating, self._first = True, None
-        try:
-            yield
-        finally:
-            self._generating, self._first, self._rows = before
+    def close(self) -> None:
+        """End it, in every thread and task."""
+        self._hooks = None
+        _states.set({s: state for s, state in _states.get().items() if s is not self})
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """From here to the generation's end the batch has only these of its rows."""
-        if self._first is not None:
-            lengths, bos = self._first
-            self._first = lengths[rows], bos[rows]
-        self._ready = [method.of_rows(self._numbered(rows)) for method in self._ready]
-        for i, method in enumerate(self._ready):
-            if method.by_prompt:
-                self._edits[i] = method.active_edits(self._model)
-        if self._rows is not None:
-            self._rows = self._rows[rows.to(self._rows.device)]
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._hooks is None
 
     @property
     def active(self) -> bool:
         """Whether it is not suspended."""
-        return not self._suspended
+        return not self._state.suspended
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """While it lasts, nothing is observed or edited."""
-        before = self._suspended, self._where, self._ends
-        self._suspended, self._where, self._ends = True, None, None
+        before = self._state
+        self._state = replace(before, suspended=True, positions=None)
         try:
             yield
         finally:
-            self._suspended, self._where, self._ends = before
+            self._state = before
+
+    def begin_generation(self, *, prompt_alone: bool = True) -> None:
+        """Take the next forward pass for the prompt, and the later ones to continue it.
+
+        Args:
+            prompt_alone: False where that pass may be a part of the prompt, or more than it.
+
+        Raises:
+            ValueError: If it is, and nobody has said how long the prompts are.
+        """
+        if not prompt_alone and self._lengths is None:
+            raise ValueError(
+                "generate reads the prompt in parts, or together with a draft of what follows it, "
+                "so that its end cannot be seen: give steered(..., prompt_lengths=[...]), the "
+                "tokens of each prompt"
+            )
+        state = self._state
+        self._state = replace(state, generating=True, prompt_alone=prompt_alone, prompts=None)
+
+    @contextmanager
+    def generation(self, *, prompt_alone: bool = True) -> Iterator[None]:
+        """While it lasts, the first forward pass is the prompt; see `begin_generation`."""
+        before = self._state
+        self.begin_generation(prompt_alone=prompt_alone)
+        try:
+            yield
+        finally:
+            self._state = before
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """From here to the end of the generation the batch has only these of its rows."""
+        self._state = self._state.only_rows(self.model, rows)
+
+    # ---- a forward pass ----
 
     def remember(self, tokens: Int[Tensor, "batch chunk"]) -> None:
         """Take note of tokens that are about to be embedded."""
-        if not self._suspended:
-            self._embedded = tokens
+        state = self._state
+        if not state.suspended:
+            self._state = replace(state, embedded=tokens)
 
-    def observe(self, seen: Pass) -> None:
+    def observe(self, seen: ForwardPass) -> None:
         """Take note of a forward pass that is about to start."""
-        if self._suspended:
+        state = self._state
+        if state.suspended:
             return
-        tokens, self._embedded = self._embedded if seen.tokens is None else seen.tokens, None
-        if tokens is not None and tokens.shape[1] != seen.chunk:
-            tokens = None  # HookedTransformer's own loop embeds one token and grows the residual
-        starts = self._generating and self._first is None
-        positions = absolute_positions(seen.real, seen.chunk)
-        if starts or not self._generating:
-            self._first = self._prompts(seen), self._starts_with_bos(tokens, positions)
-        assert self._first is not None  # set by the first pass of a generation
-        lengths, bos = self._first
-        chosen = steered_positions(self._scope, positions, lengths, bos)
-        if self._rows is not None:
-            chosen &= self._of_rows(chosen)
-        uncached = seen.real.shape[1] == seen.chunk
-        if tokens is not None and uncached and (starts or not self._generating):
-            given = seen.real & (positions < lengths[:, None])
-            if self._rows is not None:
-                kept = self._rows.to(tokens.device)
-                tokens, given = tokens[kept], given[kept]
-            if len(tokens):
-                self._prepare(tokens, given)
-        self._aim(chosen, positions == lengths[:, None] - 1)
+        assert self._hooks is not None  # an open block's hooks call this
+        self._hooks.check_present()
+        seen = _with_tokens(seen, state.embedded)
+        begins = state.prompts is None or not state.generating
+        if begins:
+            prompts = Prompts.of(seen, self._lengths, self._bos, state.generating)
+            if state.prompt_alone if state.generating else not seen.has_cache:
+                check_lengths(seen, self._lengths)
+            if not state.generating and not seen.has_cache:
+                check_scope_within(seen, self._scope)
+        else:
+            assert state.prompts is not None  # `begins` says so
+            prompts = state.prompts
+        positions = PassPositions.of(seen, self._scope, prompts, state.rows)
+        state = replace(state, prompts=prompts, embedded=None)
+        if begins and seen.tokens is not None and not seen.continues:
+            state = self._made_ready(state, seen.tokens, positions.prompt)
+        self._state = state.at(self.model, positions)
 
-    def _aim(self, chosen: Bool[Tensor, "batch chunk"], ends: Bool[Tensor, "batch chunk"]) -> None:
-        """Take these positions; methods that edit a prompt's end alone, those that end one."""
-        self._where, self._everywhere = _indices(chosen), bool(chosen.all())
-        self._ends = None
-        for i, method in enumerate(self._ready):
-            if method.prompt_end_only:
-                self._ends = _indices(chosen & ends)
-                rows = (chosen & ends).any(dim=1).nonzero()[:, 0]
-                self._edits[i] = method.of_rows(self._numbered(rows)).active_edits(self._model)
+    def _hook(self, number: int, site: Site) -> Callable[[Tensor], Tensor | None]:
+        """What method `number` does at a site."""
+        at_ends = self._methods[number].prompt_end_only
+        by_prompt = self._methods[number].by_prompt
 
-    def _numbered(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " steered"]:
-        """Rows of the batch as rows of what is steered in it; the others are left out."""
-        if self._rows is None:
-            return rows
-        own = self._rows.to(rows.device)
-        return (own.cumsum(dim=0) - 1)[rows][own[rows]]
+        def fn(x: Tensor) -> Tensor | None:
+            state = self._state
+            edit, positions = state.edits[number].get(site), state.positions
+            if edit is None or positions is None:
+                return None
+            if positions.everywhere and not at_ends and not by_prompt:
+                return apply_everywhere(edit, x)
+            where = positions.prompt_ends if at_ends else positions.steered
+            if where is None:
+                return None
+            rows, columns = (index.to(x.device) for index in where)
+            before = x[rows, columns]
+            after = edit(before, state.steered_numbers(rows)) if by_prompt else edit(before)
+            if after is before:  # it only looks
+                return None
+            steered = x.clone()
+            steered[rows, columns] = after.to(x.dtype)
+            return steered
 
-    def _of_rows(self, chosen: Bool[Tensor, "batch chunk"]) -> Bool[Tensor, "batch 1"]:
-        assert self._rows is not None  # asked only then
-        if len(self._rows) != len(chosen):
-            given = len(self._rows)
-            raise ValueError(f"{given} rows for a batch of {len(chosen)}: expected one flag each")
-        return self._rows.to(chosen.device)[:, None]
+        return fn
 
-    def _prompts(self, seen: Pass) -> Int[Tensor, " batch"]:
-        batch = seen.real.shape[0]
-        if self._lengths is not None:
-            if len(self._lengths) != batch:
-                given = len(self._lengths)
-                raise ValueError(
-                    f"{given} prompt_lengths for a batch of {batch}: expected one each"
-                )
-            return self._lengths.to(seen.real.device)
-        cached = seen.real.shape[1] > seen.chunk
-        of_prompt = seen.real[:, : -seen.chunk] if cached and not self._generating else seen.real
-        return of_prompt.sum(dim=1)
-
-    def _starts_with_bos(
-        self, tokens: Tensor | None, positions: Int[Tensor, "batch chunk"]
-    ) -> Bool[Tensor, " batch"]:
-        if self._bos is None or tokens is None:  # no tokens: a model that has a BOS is given it
-            return torch.full((len(positions),), self._bos is not None, device=positions.device)
-        return ((positions == 0) & (tokens == self._bos)).any(dim=1)
-
-    def _prepare(
-        self, tokens: Int[Tensor, "batch chunk"], mask: Bool[Tensor, "batch chunk"]
-    ) -> None:
-        wanted = [
-            i
-            for i, method in enumerate(self._methods)
-            if type(method).prepare is not Intervention.prepare and method.strength != 0
-        ]
-        if not wanted:
-            return
+    def _made_ready(
+        self,
+        state: SessionState,
+        tokens: Int[Tensor, "batch chunk"],
+        prompt: Bool[Tensor, "batch chunk"],
+    ) -> SessionState:
+        """The state with every method made ready for these prompts, on the clean model."""
+        if state.rows is not None:
+            kept = state.rows.to(tokens.device)
+            tokens, prompt = tokens[kept], prompt[kept]
+        if len(tokens) == 0 or not any(method.needs_prompt for method in self._methods):
+            return state
+        methods, edits = list(state.methods), list(state.edits)
         with ExitStack() as clean:
-            for session in attach(self._model).sessions:
-                clean.enter_context(session.suspended())
-            for i in wanted:
-                self._ready[i] = self._methods[i].prepare(self._model, tokens, mask)
-                self._edits[i] = self._ready[i].active_edits(self._model)
+            for block in open_blocks(self.model):
+                clean.enter_context(block.suspended())
+            for i, method in enumerate(self._methods):
+                if method.needs_prompt and method.strength != 0:
+                    methods[i] = method.prepare(self.model, tokens, prompt)
+                    edits[i] = methods[i].active_edits(self.model)
+        return replace(state, methods=tuple(methods), edits=tuple(edits))
 
 
-def _indices(chosen: Bool[Tensor, "batch chunk"]) -> tuple[Tensor, Tensor] | None:
-    rows, columns = chosen.nonzero(as_tuple=True)
-    return (rows, columns) if len(rows) else None
+def _with_tokens(seen: ForwardPass, embedded: Tensor | None) -> ForwardPass:
+    """The pass with the tokens that were embedded for it, if they were all embedded at once."""
+    if seen.tokens is not None or embedded is None or embedded.shape[1] != seen.chunk:
+        return seen  # HookedTransformer's own loop embeds one token and grows the residual
+    return replace(seen, tokens=embedded)
 
 
 def _checked(lengths: Sequence[int] | Tensor | None) -> Tensor | None:
     if lengths is None:
         return None
-    given = torch.as_tensor(lengths)
-    if given.ndim != 1 or given.dtype.is_floating_point or bool((given < 0).any()):
+    numbers = torch.as_tensor(lengths)
+    if numbers.ndim != 1 or numbers.dtype.is_floating_point or bool((numbers < 0).any()):
         raise ValueError(f"prompt_lengths {lengths!r}: expected one number of tokens per row")
-    return given.long()
+    return numbers.long()

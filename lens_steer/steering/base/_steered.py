@@ -1,17 +1,16 @@
 """Steering a model for the length of a block, at the positions of a scope."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
 
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, attach, hooked
+from lens_steer.models import SteerableModel, attach, opened, placed_hooks
 from lens_steer.steering.base._intervention import Intervention
+from lens_steer.steering.base._own_methods import own_methods_aware
 from lens_steer.steering.base._scope import Scope, check_scope
 from lens_steer.steering.base._session import Session
-from lens_steer.steering.base._watch import watch
 
 
 @contextmanager
@@ -24,10 +23,13 @@ def steered(
 ) -> Iterator[SteerableModel]:
     """Steer every forward pass of the block, and leave no trace after it, exceptions included.
 
-    Several methods act in list order at each site; nested blocks compose, the outer first. The
-    model's lock is held: other threads wait.
+    Several methods act in list order at each site; nested blocks compose, the outer first. Only the
+    thread or asyncio task that opened the block is steered, and tasks that are started inside it:
+    elsewhere the model is as it was, a plain thread started inside included.
 
     Args:
+        model: The model.
+        methods: What steers it.
         scope: `last` (the last prompt token, then every generated one), `prompt` (every prompt
             token but the beginning-of-sequence token), `generated`, `all`, or positions counted
             from the row's first real token.
@@ -38,42 +40,14 @@ def steered(
             give every row its own method.
 
     Raises:
-        ValueError: If a method does not fit the model, or the scope or the lengths make no sense.
+        ValueError: If a method does not fit the model, or the scope or the lengths make no sense;
+            in a forward pass inside, also if they lie beyond its rows.
     """
-    with attach(model).lock, ExitStack() as stack:
-        session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
-        for hooks in session.hooks():
-            stack.enter_context(hooked(model, hooks))
-        for handle in watch(model, session.observe, session.remember):
-            stack.callback(handle.remove)
-        sessions = attach(model).sessions
-        sessions.append(session)
-        stack.callback(sessions.remove, session)
-        for name in ("generate", "generate_stream", "hf_generate"):
-            if hasattr(model, name):
-                stack.enter_context(_told_of(session, model, name))
-        yield model
-
-
-@contextmanager
-def _told_of(session: Session, model: Any, name: str) -> Iterator[None]:
-    """Tell the session while the model's own `generate` runs: prompts keep their lengths."""
-    original = getattr(model, name)
-    before = vars(model).get(name)
-
-    def whole(*args: Any, **kwargs: Any) -> Any:
-        with session.generation():
-            return original(*args, **kwargs)
-
-    def stream(*args: Any, **kwargs: Any) -> Any:
-        with session.generation():
-            yield from original(*args, **kwargs)
-
-    vars(model)[name] = stream if name == "generate_stream" else whole
-    try:
-        yield
-    finally:
-        if before is None:
-            del vars(model)[name]
-        else:
-            vars(model)[name] = before
+    attach(model)
+    session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
+    with placed_hooks() as hooks, opened(session), own_methods_aware(model):
+        session.place(hooks)
+        try:
+            yield model
+        finally:
+            session.close()

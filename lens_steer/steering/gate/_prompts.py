@@ -38,11 +38,11 @@ def prompt_means(
     for prompt, row in zip(prompts, rows, strict=True):
         check_fits(model, len(row), render(model, prompt))
     found, order = [], []
-    with attach(model).lock:
-        for batch in batches([len(row) for row in rows], token_budget):
-            tokens, mask = pad(model, [rows[i] for i in batch])
-            found.append(token_means(model, tokens, mask, layer))
-            order += batch
+    attach(model)
+    for batch in batches([len(row) for row in rows], token_budget):
+        tokens, mask = pad(model, [rows[i] for i in batch])
+        found.append(token_means(model, tokens, mask, layer))
+        order += batch
     return torch.cat(found)[torch.tensor(order).argsort()]
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, attach, forward, input_device
+from lens_steer.models import SteerableModel, forward, input_device, open_blocks
 from lens_steer.sites import Kind, Site
 
 
@@ -22,7 +22,7 @@ def folded(model: SteerableModel, factors: Mapping[Site, Float[Tensor, "*site"]]
         ValueError: If no weights do the same (the residual stream; dimensions behind a norm of the
             output, as in Gemma 2 and 3), or the model is being steered.
     """
-    if attach(model).sessions:
+    if open_blocks(model):
         raise ValueError("the model is being steered: fold outside the block")
     with torch.no_grad():  # a graph that an earlier forward left behind cannot be copied
         forward(model, torch.zeros(1, 1, dtype=torch.long, device=input_device(model)))

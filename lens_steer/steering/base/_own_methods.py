@@ -1,0 +1,155 @@
+"""The model's own `generate` and `forward`, made aware of the steered blocks around them.
+
+`generate` is a row of forward passes, and nothing in them says where the prompt ended. `forward` of
+several texts pads them on the right without a mask, so that nothing says where a text ended. Both
+are replaced on the model while any thread or task steers it; in a thread or task that has no block
+open, the replacement does what the original does.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
+from types import MethodType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from lens_steer.models import ForkSafeLock, SteerableModel, open_blocks
+
+# Settings of Hugging Face's `generate` with which a prompt is read in parts, or with a draft of
+# what follows it.
+_OTHERWISE = (
+    "prefill_chunk_size",
+    "prompt_lookup_num_tokens",
+    "assistant_model",
+    "assistant_early_exit",
+    "custom_generate",
+)
+
+
+class _Replacement:
+    """Stands in for one of the methods of a model."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._original, self._user_method = getattr(model, name), vars(model).get(name)
+        self._model, self._name = model, name
+        vars(model)[name] = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not open_blocks(self._model):
+            return self._original(*args, **kwargs)
+        return _AWARE[self._name](self._model, self._original, *args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """What a deep copy of the model gets in its place: the method of its class."""
+        copied = memo[id(self._model)]
+        return MethodType(getattr(type(copied), self._name), copied)
+
+    def undo(self) -> None:
+        """Put the original back, unless the user has put another method there meanwhile."""
+        if vars(self._model).get(self._name) is self:
+            del vars(self._model)[self._name]
+            if self._user_method is not None:
+                vars(self._model)[self._name] = self._user_method
+
+
+_replaced: WeakKeyDictionary[Any, tuple[int, list[_Replacement]]] = WeakKeyDictionary()
+_lock = (
+    ForkSafeLock()
+)  # of `_replaced`, which counts the blocks that are open in any thread or task
+
+
+@contextmanager
+def own_methods_aware(model: SteerableModel) -> Iterator[None]:
+    """While it lasts, the model's own `generate` and `forward` know of steered blocks."""
+    with _lock:
+        count, replacements = _replaced.get(model, (0, []))
+        if not replacements:
+            replacements = [_Replacement(model, name) for name in _AWARE if hasattr(model, name)]
+        _replaced[model] = count + 1, replacements
+    try:
+        yield
+    finally:
+        with _lock:
+            count, replacements = _replaced[model]
+            _replaced[model] = count - 1, replacements
+            if count == 1:
+                del _replaced[model]
+                for replacement in replacements:
+                    replacement.undo()
+
+
+def _generate(model: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The first forward pass is the prompt."""
+    with ExitStack() as stack:
+        for block in open_blocks(model):
+            stack.enter_context(block.generation(prompt_alone=_reads_prompt_alone(model, kwargs)))
+        return original(*args, **kwargs)
+
+
+def _stream(model: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
+    """The same, token by token.
+
+    It has a context of its own: what is run between two of its tokens is no part of it.
+    """
+    blocks, context = open_blocks(model), copy_context()
+    for block in blocks:
+        context.run(block.begin_generation)
+    tokens = context.run(original, *args, **kwargs)
+
+    def tokens_while_open() -> Iterator[Any]:
+        while True:
+            if any(block.closed for block in blocks):
+                raise ValueError(
+                    "the block that steers this stream has ended: read the whole stream inside it"
+                )
+            try:
+                token = context.run(next, tokens)
+            except StopIteration:
+                return
+            yield token
+
+    return tokens_while_open()
+
+
+def _reads_prompt_alone(model: Any, options: dict[str, Any]) -> bool:
+    """Whether the first pass of Hugging Face's `generate` is the prompt, all of it and no more."""
+    default = getattr(getattr(model, "original_model", None), "generation_config", None)
+    config = options.get("generation_config") or default
+    return all(
+        options.get(name) is None and getattr(config, name, None) is None for name in _OTHERWISE
+    )
+
+
+def _forward(model: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Texts of different lengths get the mask that TransformerLens leaves out."""
+    call = inspect.signature(original).bind(*args, **kwargs)
+    texts = call.arguments.get("input")
+    several = isinstance(texts, list) and len(texts) > 1 and isinstance(texts[0], str)
+    if several and call.arguments.get("attention_mask") is None:
+        options = {
+            n: call.arguments[n] for n in ("prepend_bos", "padding_side") if n in call.arguments
+        }
+        call.arguments["input"] = tokens = model.to_tokens(texts, **options)
+        lengths = [model.to_tokens(text, **options).shape[1] for text in texts]
+        side = options.get("padding_side") or model.tokenizer.padding_side
+        call.arguments["attention_mask"] = _mask(tokens, lengths, left=side == "left")
+    return original(*call.args, **call.kwargs)
+
+
+def _mask(tokens: Tensor, lengths: list[int], *, left: bool) -> Tensor:
+    """1 at the real tokens of each row."""
+    columns = torch.arange(tokens.shape[1], device=tokens.device)
+    columns = columns.flip(0) if left else columns
+    return (columns < torch.tensor(lengths, device=tokens.device)[:, None]).long()
+
+
+_AWARE: dict[str, Callable[..., Any]] = {
+    "generate": _generate,
+    "hf_generate": _generate,
+    "generate_stream": _stream,
+    "forward": _forward,
+}
