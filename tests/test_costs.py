@@ -288,11 +288,28 @@ def test_nats_do_not_depend_on_the_batch_nor_on_the_other_methods(bridge: Any, s
     assert together.kl[1] == 0
 
 
-@pytest.mark.parametrize("scope", ["last", "prompt", "generated", "all", (1, 4)])
-@pytest.mark.parametrize("token_budget", [1, 100, None])
-def test_nats_taken_while_sampling_are_those_along_the_texts(
-    model: Any, scope: Any, token_budget: int | None
+SAMPLED_SCOPES = ("last", "prompt", "generated", "all", (1, 4))
+BUDGETS = (1, 100, None)  # each text by itself, some together, all together
+
+
+@pytest.mark.parametrize("turn", range(len(SAMPLED_SCOPES)))
+def test_nats_taken_while_sampling_are_those_along_the_texts(model: Any, turn: int) -> None:
+    """Every model meets every scope and every budget; the two do not know of each other."""
+    scope, token_budget = SAMPLED_SCOPES[turn], BUDGETS[turn % len(BUDGETS)]
+    check_nats_while_sampling(model, scope, token_budget)
+
+
+@pytest.mark.parametrize(
+    ("scope", "token_budget"),
+    [(s, b) for i, s in enumerate(SAMPLED_SCOPES) for b in BUDGETS if b != BUDGETS[i % 3]],
+)
+def test_nats_taken_while_sampling_are_those_along_the_texts_at_any_budget(
+    llama: Any, scope: Any, token_budget: int | None
 ) -> None:
+    check_nats_while_sampling(llama, scope, token_budget)
+
+
+def check_nats_while_sampling(model: Any, scope: Any, token_budget: int | None) -> None:
     rows = [encode_prompt(model, text) for text in ("The cat sat", "A dog", "The mat on the cat")]
     methods = [(push(model, size=2.0),), (), (push(model, layer=2), Scale())]
     for temperature in (0.0, 3.0):  # hot: some texts end early, and leave the batch

@@ -37,7 +37,7 @@ ROUTES: dict[str, Callable[[Any, Any], Tensor]] = {
 def test_texts_of_different_lengths_are_each_steered_as_alone(
     load: Loader, architecture: str, backend: str, route: str
 ) -> None:
-    model, before = load(architecture, backend), None
+    model = load(architecture, backend)
     method, logits = push(model, size=3.0), ROUTES[route]
     before = traces(model)
     for scope in SCOPES:
@@ -47,8 +47,8 @@ def test_texts_of_different_lengths_are_each_steered_as_alone(
         for row, own in zip(together, alone, strict=True):
             real = row[-own.shape[1] :] if route == "left" else row[: own.shape[1]]
             torch.testing.assert_close(real, own[0], **ROUNDING)
-    with torch.no_grad():
-        assert not torch.allclose(logits(model, [SHORT]), alone[0], atol=1e-2)
+        with torch.no_grad():
+            assert not torch.allclose(logits(model, [LONG]), alone[1], atol=1e-2)
     assert traces(model) == before
 
 

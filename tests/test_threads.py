@@ -159,7 +159,7 @@ def test_tasks_that_take_turns_are_steered_by_their_own_blocks(either: Any) -> N
         return torch.equal(logits(either), clean) and torch.equal(_generated(either), plain)
 
     async def together() -> list[bool]:  # the first block to open is the first to close
-        return await asyncio.gather(steer(0, 2), bare(), steer(1, 4), bare())
+        return list(await asyncio.gather(steer(0, 2), bare(), steer(1, 4), bare()))
 
     plain = _generated(either)
     assert asyncio.run(together()) == [True] * 4

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
+from functools import update_wrapper
 from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -36,6 +37,7 @@ class _Replacement:
     def __init__(self, model: Any, name: str) -> None:
         self._original, self._user_method = getattr(model, name), vars(model).get(name)
         self._model, self._name = model, name
+        update_wrapper(self, self._original)  # it has the signature of the original
         vars(model)[name] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -126,10 +128,11 @@ def _reads_prompt_alone(model: Any, options: dict[str, Any]) -> bool:
 
 def _forward(model: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Texts of different lengths get the mask that TransformerLens leaves out."""
+    texts = args[0] if args else kwargs.get("input")
+    if not (isinstance(texts, list) and len(texts) > 1 and isinstance(texts[0], str)):
+        return original(*args, **kwargs)
     call = inspect.signature(original).bind(*args, **kwargs)
-    texts = call.arguments.get("input")
-    several = isinstance(texts, list) and len(texts) > 1 and isinstance(texts[0], str)
-    if several and call.arguments.get("attention_mask") is None:
+    if call.arguments.get("attention_mask") is None:
         options = {
             n: call.arguments[n] for n in ("prepend_bos", "padding_side") if n in call.arguments
         }
