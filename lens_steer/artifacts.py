@@ -22,7 +22,7 @@ from lens_steer.evaluation import (
     ReadSteerReport,
     SteerabilityReport,
 )
-from lens_steer.figures import write_whole
+from lens_steer.files import json_value, write_whole
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, Midpoint
 from lens_steer.jacobians import LayerJacobians, PullbackFisher
 from lens_steer.models import Fingerprint, SteerableModel
@@ -73,6 +73,7 @@ def save(thing: Any, path: str | Path) -> None:
     Raises:
         ValueError: If it is not something lens_steer saves, or the folder does not exist.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if _TYPES.get(type(thing).__name__) is not type(thing):
@@ -86,7 +87,14 @@ def save(thing: Any, path: str | Path) -> None:
         header |= {"shown": repr(thing), "hook_names": [site.hook_name for site in thing.sites]}
     header["sha256"] = _digest(header, tensors)
     metadata = {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)}
-    write_whole(Path(path), lambda place: save_file(tensors, place, metadata=metadata))
+
+    def write(place: Path) -> None:
+        try:
+            save_file(tensors, place, metadata=metadata)
+        except SafetensorError as error:  # how it says that the disk is full
+            raise OSError(str(error)) from error
+
+    write_whole(Path(path), write)
 
 
 def load(path: str | Path, model: SteerableModel | None = None) -> Any:
@@ -133,8 +141,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         # Copies lie where torch puts them, so that what is computed of them has the same last bit.
         tensors = {name: tensor.clone() for name, tensor in found.items()}
-        header = json.loads(metadata[_KEY])
-    except (SafetensorError, KeyError, ValueError) as error:
+        header = json_value(metadata[_KEY])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} is not a whole file of lens_steer ({error}): save it again"
         ) from error
