@@ -5,11 +5,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from jaxtyping import jaxtyped
 from torch import Tensor
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
 from lens_steer.barriers import FourierBarrier, JointBarrier, LinearBarrier, PolynomialBarrier
@@ -116,12 +119,9 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
             "use the version of lens_steer that wrote it"
         )
     thing = _unpacked(content, tensors, Path(path))
+    _check_usable(thing, header, tensors, Path(path))
     if model is not None:
-        source = getattr(thing, "provenance", None)
-        if source is not None:
-            source.check(model)
-        if isinstance(thing, Intervention):
-            thing.edits(model)  # fits the model's shapes, wherever it comes from
+        _check_fits(thing, model, Path(path))
     return thing
 
 
@@ -203,9 +203,67 @@ def _unpacked(value: Any, tensors: dict[str, Tensor], path: Path) -> Any:
         if "enum" in value:
             return _TYPES[value["enum"]](value["value"])
         inner = {name: _unpacked(item, tensors, path) for name, item in value["fields"].items()}
-        return _TYPES[value["type"]](**inner)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{str(path)!r} holds something this version does not know ({error}): "
-            "use the version of lens_steer that wrote it"
-        ) from error
+        made = _TYPES[value["type"]](**inner)
+        _check_types(made)
+        return made
+    except Exception as error:  # whatever a class makes of values that it was never meant to have
+        raise _unknown(path, error) from error
+
+
+def _check_types(made: Any) -> None:
+    """Raise a TypeError that names the field, if one holds what its annotation does not allow."""
+    hints = get_type_hints(type(made))
+    with jaxtyped("context"):  # one name of an axis is one size
+        for field in fields(made):
+            value = getattr(made, field.name)
+            check_type(
+                value,
+                hints[field.name],
+                typecheck_fail_callback=partial(_wrong_type, field.name),
+                collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS,
+            )
+
+
+def _wrong_type(name: str, error: TypeCheckError, memo: Any) -> None:
+    del memo
+    raise TypeError(f"{name}: {error}") from error
+
+
+def _check_usable(
+    thing: Any, header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Raise a ValueError unless it can be shown, and would be saved as it was."""
+    again: dict[str, Tensor] = {}
+    try:
+        content = _packed(thing, "", again)
+        shown = repr(thing)
+        if isinstance(thing, Intervention):
+            [site.hook_name for site in thing.sites]
+        same = json.dumps(content, sort_keys=True, allow_nan=False) == json.dumps(
+            header["content"], sort_keys=True
+        )
+    except Exception as error:  # as above
+        raise _unknown(path, error) from error
+    if not same or set(again) != set(tensors):
+        raise _unknown(path, ValueError(f"{shown} would not be saved as it was"))
+
+
+def _check_fits(thing: Any, model: SteerableModel, path: Path) -> None:
+    source = getattr(thing, "provenance", None)
+    try:
+        if source is not None:
+            source.check(model)
+        if isinstance(thing, Intervention):
+            thing.edits(model)  # fits the model's shapes, wherever it comes from
+    except ValueError:
+        raise
+    except Exception as error:  # as above
+        raise _unknown(path, error) from error
+
+
+def _unknown(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(
+        f"{str(path)!r} holds something this version does not know ({reason[:300]}): use the "
+        "version of lens_steer that wrote it"
+    )

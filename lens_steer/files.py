@@ -87,12 +87,12 @@ def writing_in(out: Path) -> Iterator[None]:
         ValueError: If the folder cannot be made or written to, has less than 1 MiB of room, has a
             folder where a file is to be written, or another process is writing in it.
     """
-    made = [path for path in (out, *out.parents) if not path.is_dir()]
+    made = [path for path in (out, *out.parents) if not os.path.isdir(path)]
     make_folder(out)
     try:
+        _check_writable(out)
         lock = _locked(out)
         try:
-            _check_writable(out)
             yield
         finally:
             with suppress(OSError):  # Windows removes no file that is open
@@ -106,9 +106,11 @@ def writing_in(out: Path) -> Iterator[None]:
 
 def check_folder(out: Path) -> None:
     """Raise a ValueError if something else is where the folder, or one it lies in, would be."""
-    blocked = [path for path in (out, *out.parents) if os.path.lexists(path) and not path.is_dir()]
+    # Those of os.path answer False, and raise nothing, for a name that is too long.
+    paths = (out, *out.parents)
+    blocked = [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]
     if blocked:
-        what = "a file" if blocked[0].is_file() else "no folder"
+        what = "a file" if os.path.isfile(blocked[0]) else "no folder"
         raise ValueError(f"cannot make the folder {str(out)!r}: {blocked[0]} is {what}")
 
 
@@ -148,7 +150,9 @@ def _locked(out: Path) -> FileLock:
 def _check_writable(out: Path) -> None:
     blocked = [place for place in out.iterdir() if place.suffix in _WRITTEN and place.is_dir()]
     if blocked:
-        raise ValueError(f"{str(blocked[0])!r} is a folder where a file is to be: choose another")
+        raise ValueError(
+            f"{str(blocked[0])!r} is a folder where a file is to be: choose another --out"
+        )
     try:
         with _unfinished(out) as folder, (folder / "room").open("wb") as file:
             file.write(bytes(_LEAST))

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,23 @@ def content(row: Mapping[str, Any], *besides: str) -> dict[str, Any]:
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What terms differ in, in words; empty where they are equal."""
-    names = sorted(n for n in {*then, *now} if then.get(n) != now.get(n))
-    return "; ".join(f"{n}: {_short(then.get(n))}, now {_short(now.get(n))}" for n in names)
+    old, new = dict(_flat(then)), dict(_flat(now))
+    names = sorted(n for n in {*old, *new} if old.get(n) != new.get(n))
+    return "; ".join(f"{n}: {_short(old.get(n))}, now {_short(new.get(n))}" for n in names)
+
+
+def _flat(terms: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in terms.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _short(value: Any) -> str:
     told = repr(value)
+    if re.fullmatch(r"'[0-9a-f]{64}'", told):
+        return f"SHA-256 {told[1:9]}..."
     return told if len(told) <= 200 else f"{told[:200]}..."
 
 
