@@ -43,11 +43,11 @@ def json_file(path: Path) -> Any:
         ValueError: If it cannot be read, or is not JSON in UTF-8.
     """
     try:
-        return json_value(path.read_bytes())
+        return json_value(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise ValueError(f"cannot read {str(path)!r} ({error.strerror})") from error
+        raise ValueError(f"cannot read {path} ({error.strerror or error})") from error
     except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not JSON ({error}): is it damaged?") from error
+        raise ValueError(f"{path} is not JSON ({error}): is it whole?") from error
 
 
 def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
