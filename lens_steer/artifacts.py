@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -133,7 +134,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"no file {str(path)!r}: expected one that lens_steer.save wrote")
     try:
         with safe_open(path, framework="pt") as opened:

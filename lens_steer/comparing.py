@@ -1,5 +1,6 @@
 """`lens-steer compare`: methods chosen on dev, compared on test, every trial kept as it is made."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +95,7 @@ def read(folder: str | Path) -> Comparison:
         ValueError: If there is none.
     """
     path = Path(folder) / "trials.jsonl"
-    rows = kept_rows(path) if path.is_file() else []
+    rows = kept_rows(path) if os.path.isfile(path) else []
     if not rows:
         raise ValueError(f"no trials in {str(path)!r}: expected what lens-steer compare wrote")
     given: dict[str, Any] = {

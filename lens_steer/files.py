@@ -1,10 +1,12 @@
 """Files and folders that a run writes: one writer, every file whole, nothing left behind."""
 
+import errno
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ _LOCK = ".lens_steer.lock"
 _PREFIX = ".writing-"
 _UNFINISHED = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")  # as tempfile names folders
 _OWNER = ".lock"  # in an unfinished folder: locked as long as the process that writes there lives
+_GRACE = 10.0  # seconds
+_TRIES = 20
 _LEAST = 2**20  # bytes that must fit before a run begins
 _WRITTEN = (".csv", ".json", ".jsonl", ".png", ".safetensors")
 
@@ -60,7 +64,7 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
             (the disk is full, it may not be written to, a folder is in the way): an older file is
             then left as it is.
     """
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise ValueError(
             f"no folder {str(target.parent)!r} to write {target.name!r} in: make it first"
         )
@@ -173,37 +177,53 @@ def _unfinished(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        owner.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, owner)
 
 
 def _begun(parent: Path) -> tuple[Path, FileLock]:
-    while True:
+    """A new folder and its lock, held."""
+    for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         owner = FileLock(folder / _OWNER)
         try:
             owner.acquire(blocking=False)
-        except (Timeout, FileNotFoundError):  # another process took it for abandoned
-            continue
-        except BaseException:
+        except (Timeout, OSError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return folder, owner
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            continue  # another process came between folder and lock, and took it for abandoned
+        if os.path.exists(folder / _OWNER):
+            return folder, owner
+        owner.release()
+    raise OSError(errno.EAGAIN, "temporary folders are removed by something else", str(parent))
 
 
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        if _UNFINISHED.fullmatch(folder.name) and _holds_one_file(folder):
-            owner = FileLock(folder / _OWNER)
-            with suppress(Timeout, OSError):  # its process lives, or it may not be removed
+        # Its process lives, has just removed it, or it may not be removed: it is left alone.
+        with suppress(Timeout, OSError):
+            if _UNFINISHED.fullmatch(folder.name) and _is_ours(folder):
+                owner = FileLock(folder / _OWNER)
                 owner.acquire(blocking=False)
-                owner.release()
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder, owner)
 
 
-def _holds_one_file(folder: Path) -> bool:
-    """Whether it looks like ours: beside the lock at most the file that was being written."""
+def _remove(folder: Path, owner: FileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    owner.release()
+    if os.path.isdir(folder):  # Windows removes no file that is open
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it looks so, and its process has had the time to lock it.
+
+    It holds at most its lock and the file that was being written; the lock was there first.
+    """
     if folder.is_symlink() or not folder.is_dir():
         return False
-    held = [place for place in folder.iterdir() if place.name != _OWNER]
-    return len(held) <= 1 and all(place.is_file() for place in held)
+    held = list(folder.iterdir())
+    if not held:
+        return time.time() - folder.stat().st_mtime > _GRACE
+    files = [place for place in held if place.name != _OWNER]
+    return len(files) <= 1 and all(place.is_file() for place in files)

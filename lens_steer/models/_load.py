@@ -1,5 +1,6 @@
 """Loading a model by hub name or from a local Hugging Face directory, as either model class."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,7 +85,7 @@ def _directory(name: str | Path) -> Path | None:
     if name == "organism":
         return organism.weights()
     path = Path(name).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # False, where Path.is_dir raises: for a name that is too long
         config = path / "config.json"
         if not config.is_file():
             raise ValueError(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _bytes(path: Path) -> bytes:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"no file {str(path)!r}: expected a .jsonl, .csv or .json file of pairs")
     try:
         return path.read_bytes()
