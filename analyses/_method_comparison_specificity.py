@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from analyses._method_comparison_units import Plan, Say, Unit, stem
-from lens_steer._compare_settings import prepared
+from lens_steer._compare_settings import Behaviour, origin, prepared
 from lens_steer.artifacts import load
 from lens_steer.comparing import continued
-from lens_steer.evaluation import Comparison, Contest, Specificity
-from lens_steer.figures import make_folder, save_figure
+from lens_steer.evaluation import Comparison, Contest, Specificity, Terms
+from lens_steer.figures import save_figure
+from lens_steer.files import make_folder
 from lens_steer.journal import Journal
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import Intervention
@@ -32,8 +33,14 @@ def specificity(
     folder = plan.out / "specificity" / f"{stem(units[0].model)}-{method}"
     make_folder(folder)
     shown = {name: repr(each) for name, each in methods.items()}
-    journal = Journal(folder / "trials.jsonl", {"terms": asdict(plan.terms), "methods": shown})
-    parts = [_run(model, unit, methods, plan, journal) for unit in units] if methods else []
+    own = {unit: ContrastivePairs.load(unit.pairs) for unit in units}
+    marks = {unit.pairs: origin(model, plan.settings(unit), [own[unit]]) for unit in units}
+    terms = {"terms": asdict(plan.terms), "methods": shown, "units": marks}
+    journal = Journal(folder / "trials.jsonl", terms)
+    parts = []
+    for unit in units if methods else ():
+        behaviour = prepared(model, own[unit], plan.settings(unit), marks[unit.pairs])
+        parts.append(_run(model, unit, behaviour, methods, journal, plan.terms))
     meant = {
         f"for {unit.pairs}": part.behaviours[0] for unit, part in zip(units, parts, strict=False)
     }
@@ -59,16 +66,17 @@ def _made(model: Any, unit: Unit, method: str, plan: Plan) -> Intervention | Non
 
 
 def _run(
-    model: Any, unit: Unit, methods: dict[str, Intervention], plan: Plan, journal: Journal
+    model: Any,
+    unit: Unit,
+    own: Behaviour,
+    methods: dict[str, Intervention],
+    journal: Journal,
+    terms: Terms,
 ) -> Comparison:
     """All of them on the test prompts of one behaviour."""
-    settings = plan.settings(unit)
-    own = prepared(model, ContrastivePairs.load(unit.pairs), settings)
     names: dict[str, Any] = {"behaviour_name": own.name, "model_name": unit.model}
-    contest = Contest.of(
-        *(model, own.test, methods), judge=own.judge, terms=settings.terms, **names
-    )
-    return Comparison(continued(contest, journal), settings.terms, {})
+    contest = Contest.of(*(model, own.test, methods), judge=own.judge, terms=terms, **names)
+    return Comparison(continued(contest, journal), terms, {})
 
 
 def _reaches(whole: Comparison, method: str, behaviour: str, say: Say) -> bool:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses._method_comparison_units import Plan, Unit
 from lens_steer.evaluation import Comparison, holm
-from lens_steer.figures import write_whole
+from lens_steer.figures import save_table
 from lens_steer.searching import AGAINST
 
 _ROWS = ("model", "behaviour_name", "method")
@@ -98,4 +98,4 @@ def write(tables: Mapping[str, Any], out: Path) -> None:
     """Each whole or not at all; empty ones are not written."""
     for name, table in tables.items():
         if len(table):
-            write_whole(out / f"{name}.csv", lambda place, t=table: t.to_csv(place, index=False))
+            save_table(table, out / f"{name}.csv")

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from lens_steer import organism
+from lens_steer._chosen import method_of, setting_of
 from lens_steer._compare_settings import Behaviour, CompareSettings, origin, prepared
-from lens_steer.comparing import continued, method_of, read
+from lens_steer.comparing import continued, read
 from lens_steer.contenders import CONTENDERS, Contender, Inputs, Setting
 from lens_steer.evaluation import Comparison, Contest, OutOfReach, Terms
-from lens_steer.figures import make_folder, write_whole
+from lens_steer.files import json_file, make_folder, write_whole
 from lens_steer.journal import Journal
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.searching import search
@@ -107,7 +108,7 @@ class Unit:
     def about(self, plan: Plan) -> dict[str, Any] | None:
         """What was chosen and what is missing; None where it is not done with so large a budget."""
         place = plan.settings(self).out / "unit.json"
-        found = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else None
+        found = json_file(place) if place.is_file() else None
         return found if found is not None and found["budget"] >= plan.budget else None
 
     def measure(self, model: Any, plan: Plan, say: Say) -> Comparison:
@@ -118,10 +119,11 @@ class Unit:
         """
         settings = plan.settings(self)
         make_folder(settings.out / "methods")
-        marks = origin(model, settings) | {"tried": plan.tried}
+        pairs = ContrastivePairs.load(self.pairs)
+        marks = origin(model, settings, [pairs]) | {"tried": plan.tried}
         journal = Journal(settings.out / "trials.jsonl", marks)
         if self.about(plan) is None:
-            behaviour = prepared(model, ContrastivePairs.load(self.pairs), settings)
+            behaviour = prepared(model, pairs, settings, marks)
             methods, missing = _chosen(behaviour, plan.contenders, settings, say)
             continued(_contest(behaviour, methods, settings), journal)
             if not behaviour.inputs.train.paired:
@@ -178,8 +180,7 @@ def _persona(pairs: str) -> Any:
 
 def _finish(folder: Path, missing: dict[str, str], budget: int) -> None:
     chosen = {
-        place.stem: json.loads(place.read_text(encoding="utf-8"))
-        for place in sorted((folder / "methods").glob("*.json"))
+        place.stem: setting_of(place) for place in sorted((folder / "methods").glob("*.json"))
     }
     about = {"missing": missing, "chosen": chosen, "budget": budget}
     text = json.dumps(about, indent=2, sort_keys=True) + "\n"

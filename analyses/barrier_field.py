@@ -27,7 +27,8 @@ from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.cli import run_command
 from lens_steer.contenders import SHARES
-from lens_steer.figures import make_folder, save_figure
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import writing_in
 
 KINDS: dict[str, Callable[[LayerActivations, int], Barrier]] = {
     "exact kernel": lambda train, seed: PolynomialBarrier.fit(train, seed=seed),
@@ -160,24 +161,24 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, folds, hashes, intervals.")] = 0,
 ) -> None:
     """Is the field linear, does the ODE matter, is h a log-ratio?"""
-    loaded = ls.load_model(model)
-    names = names_of(pairs)
-    make_folder(out)
-    origin = origin_of(loaded, model=model, seed=seed, angle=angle, split=SHARES)
-    layers: list[Any] = []
-    rows: list[Any] = []
-    hashes: list[Any] = []
-    for name in tqdm(names, desc="barrier fields"):
-        parts = Parts.of(loaded, name, seed)
-        found = study(parts, name, angle, seed, out, origin)
-        layers, rows, hashes = layers + found[0], rows + found[1], [*hashes, found[2]]
-        pd.DataFrame(layers).to_csv(out / "layers.csv", index=False)
-        pd.DataFrame(rows).to_csv(out / "summary.csv", index=False)
-        pd.concat(hashes).to_csv(out / "stability.csv", index=False)
-    table: Any = pd.DataFrame(rows)
-    shown = ["behaviour", "barrier", "layer", *SHOWN, "gap_0.35", "cosine_0.35", "lost_0.35"]
-    shown = [column for column in shown if column in table]
-    typer.echo(table[shown].to_string(index=False, float_format="{:.3f}".format))
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        names = names_of(pairs)
+        origin = origin_of(loaded, model=model, seed=seed, angle=angle, split=SHARES)
+        layers: list[Any] = []
+        rows: list[Any] = []
+        hashes: list[Any] = []
+        for name in tqdm(names, desc="barrier fields"):
+            parts = Parts.of(loaded, name, seed)
+            found = study(parts, name, angle, seed, out, origin)
+            layers, rows, hashes = layers + found[0], rows + found[1], [*hashes, found[2]]
+            save_table(pd.DataFrame(layers), out / "layers.csv")
+            save_table(pd.DataFrame(rows), out / "summary.csv")
+            save_table(pd.concat(hashes), out / "stability.csv")
+        table: Any = pd.DataFrame(rows)
+        shown = ["behaviour", "barrier", "layer", *SHOWN, "gap_0.35", "cosine_0.35", "lost_0.35"]
+        shown = [column for column in shown if column in table]
+        typer.echo(table[shown].to_string(index=False, float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import KL, SHARES, Inputs, calibrated_best, contenders
 from lens_steer.evaluation import Terms
-from lens_steer.figures import write_whole
+from lens_steer.files import json_file, write_whole, writing_in
 
 DEV = 48  # prompts
 
@@ -41,8 +41,10 @@ def known(place: Path, terms: Terms) -> dict[str, Any]:
     """
     if not place.is_file():
         return {}
-    found = json.loads(place.read_text(encoding="utf-8"))
-    if (found["kl"], found["terms"]) != (KL, terms.decoding):
+    found = json_file(place)
+    if not isinstance(found, dict) or "settings" not in found:
+        raise ValueError(f"{place} is of something else: write to another folder")
+    if (found.get("kl"), found.get("terms")) != (KL, terms.decoding):
         raise ValueError(f"{place} is of other terms: write to another folder, with all methods")
     return found["settings"]
 
@@ -56,18 +58,18 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
 ) -> None:
     """Settings and strengths of every method at the same nats per token, for the demo."""
-    model = ls.load_model("organism")
-    terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
-    names = names_of(pairs)
-    out.mkdir(parents=True, exist_ok=True)
-    settings, text = known(out / "calibrated.json", terms), ""
-    for name in names:
-        found = settings_of(model, name, terms, methods)
-        settings[name] = settings.get(name, {}) | found
-        whole = {"kl": KL, "terms": terms.decoding, "settings": settings}
-        text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
-        write_whole(out / "calibrated.json", lambda place, t=text: place.write_text(t, "utf-8"))
-    typer.echo(text)
+    with writing_in(out):
+        model = ls.load_model("organism")
+        terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
+        names = names_of(pairs)
+        settings, text = known(out / "calibrated.json", terms), ""
+        for name in names:
+            found = settings_of(model, name, terms, methods)
+            settings[name] = settings.get(name, {}) | found
+            whole = {"kl": KL, "terms": terms.decoding, "settings": settings}
+            text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+            write_whole(out / "calibrated.json", lambda place, t=text: place.write_text(t, "utf-8"))
+        typer.echo(text)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 from analyses._claims_evidence import NOT_RUN, Evidence, Results
 from analyses._claims_rows import CLAIMS, Claim
 from lens_steer.cli import run_command
-from lens_steer.figures import make_folder, write_whole
+from lens_steer.files import write_whole, writing_in
 
 _INTRO = """# Claims of the three papers, and what was measured here
 
@@ -94,12 +94,12 @@ def main(
     """Write claims.md."""
     if not results.is_dir():
         raise ValueError(f"no folder {str(results)!r}: expected what analyses wrote")
-    make_folder(out)
-    found = table(Results(results))
-    write_whole(out / "claims.md", lambda path: Path(path).write_text(page(found), "utf-8"))
-    for verdict, count in found["verdict"].value_counts().items():
-        typer.echo(f"{verdict:24} {count}")
-    typer.echo(f"written  {out / 'claims.md'}")
+    with writing_in(out):
+        found = table(Results(results))
+        write_whole(out / "claims.md", lambda path: Path(path).write_text(page(found), "utf-8"))
+        for verdict, count in found["verdict"].value_counts().items():
+            typer.echo(f"{verdict:24} {count}")
+        typer.echo(f"written  {out / 'claims.md'}")
 
 
 if __name__ == "__main__":

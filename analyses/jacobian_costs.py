@@ -27,7 +27,8 @@ from tqdm.auto import tqdm
 
 import lens_steer as ls
 from lens_steer.cli import run_command
-from lens_steer.figures import canvas, make_folder, save_figure
+from lens_steer.figures import canvas, save_figure
+from lens_steer.files import writing_in
 from lens_steer.jacobians import BlockMaps
 
 PRODUCTS = 8  # vectors
@@ -144,22 +145,22 @@ def main(  # noqa: PLR0913 - a command's options
     if one:
         typer.echo(json.dumps(cell(json.loads(one))))
         return
-    make_folder(out)
-    values = {"layers": layers, "width": widths, "tokens": tokens}
-    options = {axis: [int(v) for v in given.split(",")] for axis, given in values.items()}
-    shared = {"device": device, "dtype": dtype, "seed": seed}
-    rows: list[dict[str, Any]] = []
-    for task in tqdm(tasks_of(options, shared), desc="cells"):
-        command = [sys.executable, "-m", "analyses.jacobian_costs", "--one", json.dumps(task)]
-        try:
-            found = subprocess.run(command, check=True, capture_output=True, timeout=limit)
-        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-            typer.echo(f"left out: {task}: {type(error).__name__}", err=True)
-            continue
-        rows.append(task | json.loads(found.stdout.splitlines()[-1]))
-    table = pd.DataFrame(rows)
-    save_figure(figure_of(table), out / "costs.png", table, {"centre": CENTRE, "limit": limit})
-    typer.echo(table.to_string(index=False))
+    with writing_in(out):
+        values = {"layers": layers, "width": widths, "tokens": tokens}
+        options = {axis: [int(v) for v in given.split(",")] for axis, given in values.items()}
+        shared = {"device": device, "dtype": dtype, "seed": seed}
+        rows: list[dict[str, Any]] = []
+        for task in tqdm(tasks_of(options, shared), desc="cells"):
+            command = [sys.executable, "-m", "analyses.jacobian_costs", "--one", json.dumps(task)]
+            try:
+                found = subprocess.run(command, check=True, capture_output=True, timeout=limit)
+            except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+                typer.echo(f"left out: {task}: {type(error).__name__}", err=True)
+                continue
+            rows.append(task | json.loads(found.stdout.splitlines()[-1]))
+        table = pd.DataFrame(rows)
+        save_figure(figure_of(table), out / "costs.png", table, {"centre": CENTRE, "limit": limit})
+        typer.echo(table.to_string(index=False))
 
 
 if __name__ == "__main__":

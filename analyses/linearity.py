@@ -32,7 +32,8 @@ from analyses._studies import names_of, origin_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import judge_of
-from lens_steer.figures import canvas, make_folder, save_figure
+from lens_steer.figures import canvas, save_figure, save_table
+from lens_steer.files import writing_in
 from lens_steer.linearity import LinearityReport
 
 
@@ -107,34 +108,34 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
     """How linear layers are, how far, and whether it matters."""
-    loaded = ls.load_model(model)
-    names = names_of(pairs)
-    make_folder(out)
-    origin = origin_of(loaded, model=model, pairs=most, seed=seed)
-    cases = [Case.of(loaded, name, most, seed) for name in names]
-    tables: list[Any] = []
-    collapsed: list[Any] = []
-    for case in tqdm(cases, desc="linearity"):
-        _, features, report = diagnosed(case)
-        save_report(report, case.name.replace(":", "-"), out, origin)
-        tables.append(by_layer(case.name, report))
-        pd.concat(tables).to_csv(out / "layers.csv", index=False)
-        if case.name.startswith("organism:"):  # its judge knows what is well formed
-            found = collapses(case, features, judge_of(case.name), tokens)
-            collapsed.append(tables[-1].merge(found, on="layer"))
-    if collapsed:
-        whole = pd.concat(collapsed, ignore_index=True)
-        ranks: Any = rank_correlations(whole, seed)
-        save_figure(collapse_figure(whole, ranks), out / "collapse.png", whole, origin)
-        ranks.to_csv(out / "ranks.csv", index=False)
-        typer.echo(ranks.to_string(index=False, float_format="{:.2f}".format))
-    alignment = ls.linearity.align(loaded, text_sets(cases, most, seed), seed=seed)
-    save_figure(alignment.figure(), out / "alignment.png", alignment.table(), origin)
-    save_figure(alignment.spectra_figure(), out / "spectra.png", alignment.table(), origin)
-    shown = ["behaviour", "layer", "trust_radius", "skill_radius", "logit_radius"]
-    shown += ["skill_own_0.1", "skill_mean_0.1", "cosine_own", "cosine_identity", "spread"]
-    table: Any = pd.concat(tables)[shown]
-    typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        names = names_of(pairs)
+        origin = origin_of(loaded, model=model, pairs=most, seed=seed)
+        cases = [Case.of(loaded, name, most, seed) for name in names]
+        tables: list[Any] = []
+        collapsed: list[Any] = []
+        for case in tqdm(cases, desc="linearity"):
+            _, features, report = diagnosed(case)
+            save_report(report, case.name.replace(":", "-"), out, origin)
+            tables.append(by_layer(case.name, report))
+            save_table(pd.concat(tables), out / "layers.csv")
+            if case.name.startswith("organism:"):  # its judge knows what is well formed
+                found = collapses(case, features, judge_of(case.name), tokens)
+                collapsed.append(tables[-1].merge(found, on="layer"))
+        if collapsed:
+            whole = pd.concat(collapsed, ignore_index=True)
+            ranks: Any = rank_correlations(whole, seed)
+            save_figure(collapse_figure(whole, ranks), out / "collapse.png", whole, origin)
+            save_table(ranks, out / "ranks.csv")
+            typer.echo(ranks.to_string(index=False, float_format="{:.2f}".format))
+        alignment = ls.linearity.align(loaded, text_sets(cases, most, seed), seed=seed)
+        save_figure(alignment.figure(), out / "alignment.png", alignment.table(), origin)
+        save_figure(alignment.spectra_figure(), out / "spectra.png", alignment.table(), origin)
+        shown = ["behaviour", "layer", "trust_radius", "skill_radius", "logit_radius"]
+        shown += ["skill_own_0.1", "skill_mean_0.1", "cosine_own", "cosine_identity", "spread"]
+        table: Any = pd.concat(tables)[shown]
+        typer.echo(table.to_string(index=False, float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

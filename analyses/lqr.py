@@ -24,7 +24,8 @@ from analyses._studies import Tables, names_of, one_by_one, origin_of, show
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms
-from lens_steer.figures import canvas, make_folder, save_figure
+from lens_steer.figures import canvas, save_figure, save_table
+from lens_steer.files import writing_in
 
 ORDER = ("unsteered", "random", "CAA", *LAWS)
 MULTIPLES = (0.5, 1.0, 1.4)
@@ -99,7 +100,7 @@ def study(case: Case, out: Path, origin: dict[str, Any]) -> dict[str, Any]:
 def report(tables: Tables, out: Path, origin: dict[str, Any]) -> None:
     """Tables and figures of all behaviours so far."""
     for key, table in tables.items():
-        table.to_csv(out / f"{key}.csv", index=False)
+        save_table(table, out / f"{key}.csv")
     for key, draw in (("matched", matched_figure), ("lambda", lambda_figure)):
         save_figure(draw(tables[key]), out / f"{key}.png", tables[key], origin)
 
@@ -113,19 +114,21 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
     """What regulators do at equal cost, and how far their set-points and bounds hold."""
-    loaded = ls.load_model(model)
-    make_folder(out)
-    texts = {"temperature": 0.7, "max_new_tokens": tokens}
-    terms = Terms(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
-    origin = origin_of(loaded, model=model, seed=seed, reads=reads)
-    positions = tuple(reads.split(","))
-    found = one_by_one(
-        names_of(pairs),
-        "lqr",
-        lambda name: study(Case.of(loaded, name, positions, terms), out, origin),
-        lambda tables: report(tables, out, origin),
-    )
-    show(found["matched"], ["method", "behaviour", "probe", "kl", "efficiency", "behaviour_set"])
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        texts = {"temperature": 0.7, "max_new_tokens": tokens}
+        terms = Terms(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
+        origin = origin_of(loaded, model=model, seed=seed, reads=reads)
+        positions = tuple(reads.split(","))
+        found = one_by_one(
+            names_of(pairs),
+            "lqr",
+            lambda name: study(Case.of(loaded, name, positions, terms), out, origin),
+            lambda tables: report(tables, out, origin),
+        )
+        show(
+            found["matched"], ["method", "behaviour", "probe", "kl", "efficiency", "behaviour_set"]
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import contenders
 from lens_steer.evaluation import Comparison, Frontier, Terms
-from lens_steer.figures import make_folder, save_figure
+from lens_steer.figures import save_figure
+from lens_steer.files import writing_in
 from lens_steer.searching import AGAINST
 
 _FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which it is not drawn
@@ -127,22 +128,22 @@ def main(  # noqa: PLR0913 - a command's options
     multiples = {"multiples": (0.5, 1.0, 1.4, 2.0), "randoms": 1, "best_of": 2}
     terms = Terms(seed=seed, temperature=0.7, max_new_tokens=tokens, **multiples)
     plan = Plan(out, chosen, settings, fits, budget, dev_prompts, terms)
-    make_folder(out)
-    found = Found()
-    kinds = [each.name for each in contenders(specific)] if specific else []
-    for name in dict.fromkeys(unit.model for unit in units):
-        model, own = ls.load_model(name), [unit for unit in units if unit.model == name]
-        for unit in tqdm(own, desc=f"units of {name}"):
-            known = unit.about(plan) is not None
-            found.add(unit, unit.measure(model, plan, typer.echo))
-            if not known:
-                found.report(units, plan)
-        for kind in kinds:
-            specificity(model, own, kind, plan, typer.echo)
-    found.report(units, plan)
-    shown: Any = pd.read_csv(out / "table.csv")
-    columns = ["behaviour_name", "method", "models", "behaviour", "kl", "at_0.1", "p_holm"]
-    typer.echo(shown[columns].to_string(index=False, float_format="{:.3f}".format))
+    with writing_in(out):
+        found = Found()
+        kinds = [each.name for each in contenders(specific)] if specific else []
+        for name in dict.fromkeys(unit.model for unit in units):
+            model, own = ls.load_model(name), [unit for unit in units if unit.model == name]
+            for unit in tqdm(own, desc=f"units of {name}"):
+                known = unit.about(plan) is not None
+                found.add(unit, unit.measure(model, plan, typer.echo))
+                if not known:
+                    found.report(units, plan)
+            for kind in kinds:
+                specificity(model, own, kind, plan, typer.echo)
+        found.report(units, plan)
+        shown: Any = pd.read_csv(out / "table.csv")
+        columns = ["behaviour_name", "method", "models", "behaviour", "kl", "at_0.1", "p_holm"]
+        typer.echo(shown[columns].to_string(index=False, float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

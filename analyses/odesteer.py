@@ -30,7 +30,8 @@ from analyses._studies import names_of, one_by_one, origin_of, show
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import Terms, holm
-from lens_steer.figures import make_folder, save_figure
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import writing_in
 
 MULTIPLES = (1.0, 1.4)
 _FIGURES = {
@@ -62,7 +63,7 @@ def report(tables: dict[str, Any], out: Path, origin: dict[str, Any]) -> None:
         if name in _FIGURES:
             save_figure(_FIGURES[name](table), out / f"{name}.png", table, origin)
         else:
-            table.to_csv(out / f"{name}.csv", index=False)
+            save_table(table, out / f"{name}.csv")
 
 
 def main(  # noqa: PLR0913 - a command's options
@@ -77,20 +78,20 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
     """What flows along barriers do at equal cost and at equal angle."""
-    loaded = ls.load_model(model)
-    make_folder(out)
-    texts = {"temperature": 0.7, "max_new_tokens": tokens}
-    terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
-    origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
-    blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
-    found = one_by_one(
-        names_of(pairs),
-        "odesteer",
-        lambda name: study(Case.of(loaded, name, positions, terms), blocks),
-        lambda tables: report(tables, out, origin),
-    )
-    columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
-    show(found["matched"], columns)
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        texts = {"temperature": 0.7, "max_new_tokens": tokens}
+        terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
+        origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
+        blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
+        found = one_by_one(
+            names_of(pairs),
+            "odesteer",
+            lambda name: study(Case.of(loaded, name, positions, terms), blocks),
+            lambda tables: report(tables, out, origin),
+        )
+        columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
+        show(found["matched"], columns)
 
 
 if __name__ == "__main__":

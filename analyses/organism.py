@@ -22,7 +22,8 @@ from analyses._organism_steering import FORM, steer, unsteered
 from analyses._organism_tasks import tasks
 from lens_steer import organism
 from lens_steer.cli import run_command
-from lens_steer.figures import save_figure, write_whole
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import write_whole, writing_in
 from lens_steer.models import SteerableModel, attach
 
 POLARITY_READS = ("last", "mean")
@@ -51,7 +52,7 @@ def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) ->
     """Every table as .csv, and the figures, which are returned, with their data."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("unsteered", "steering", "candidates"):
-        tables[name].to_csv(out / f"{name}.csv", index=False)
+        save_table(tables[name], out / f"{name}.csv")
     drawn = {
         "doses": figures.doses(tables["doses"]),
         "layers": figures.layers(tables["layers"], tables["candidates"], FORM),
@@ -76,19 +77,20 @@ def main(
     ] = None,
 ) -> None:
     """Tables and figures of the embedded model's card; a quarter of an hour on one core."""
-    loaded = ls.load_model(model)
-    tables = tables_of(loaded, seed)
-    origin = {"model": model, "seed": seed, "fingerprint": asdict(attach(loaded).fingerprint)}
-    drawn = write(tables, out, origin)
-    if card is not None:
-        folder = organism.weights() if model == "organism" else Path(model)
-        text = filled(card.read_text(encoding="utf-8"), tables, training_of(folder))
-        write_whole(card, lambda place: place.write_text(text, encoding="utf-8"))
-        (card.parent / "figures").mkdir(exist_ok=True)
-        for path in drawn:
-            shutil.copy(path, card.parent / "figures")
-    for name in ("unsteered", "steering"):
-        typer.echo(tables[name].to_string(index=False, float_format="{:.3f}".format))
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        tables = tables_of(loaded, seed)
+        origin = {"model": model, "seed": seed, "fingerprint": asdict(attach(loaded).fingerprint)}
+        drawn = write(tables, out, origin)
+        if card is not None:
+            folder = organism.weights() if model == "organism" else Path(model)
+            text = filled(card.read_text(encoding="utf-8"), tables, training_of(folder))
+            write_whole(card, lambda place: place.write_text(text, encoding="utf-8"))
+            (card.parent / "figures").mkdir(exist_ok=True)
+            for path in drawn:
+                shutil.copy(path, card.parent / "figures")
+        for name in ("unsteered", "steering"):
+            typer.echo(tables[name].to_string(index=False, float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

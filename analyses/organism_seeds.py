@@ -11,7 +11,8 @@ import typer
 
 from analyses._organism_card import fill
 from lens_steer.cli import run_command
-from lens_steer.figures import write_whole
+from lens_steer.figures import save_table
+from lens_steer.files import write_whole, writing_in
 
 TABLES = ("unsteered", "steering", "doses")
 _KEYS = {
@@ -55,16 +56,16 @@ def main(
     ] = None,
 ) -> None:
     """Gather the tables of several seeds, in the order given."""
-    found = {name: gathered(runs, name) for name in TABLES}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, table in found.items():
-        write_whole(out / f"{name}.csv", lambda place, t=table: t.to_csv(place, index=False))
-    shown = [ranges(found[name], name).to_string(index=False) for name in _KEYS]
-    text = "\n\n".join(shown)
-    typer.echo(text)
-    if card is not None:
-        whole = fill(card.read_text(encoding="utf-8"), "seeds", text)
-        write_whole(card, lambda place: place.write_text(whole, encoding="utf-8"))
+    with writing_in(out):
+        found = {name: gathered(runs, name) for name in TABLES}
+        for name, table in found.items():
+            save_table(table, out / f"{name}.csv")
+        shown = [ranges(found[name], name).to_string(index=False) for name in _KEYS]
+        text = "\n\n".join(shown)
+        typer.echo(text)
+        if card is not None:
+            whole = fill(card.read_text(encoding="utf-8"), "seeds", text)
+            write_whole(card, lambda place: place.write_text(whole, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from lens_steer.cli import run_command
 from lens_steer.contenders import SHARES
 from lens_steer.demo import DemoSettings, examine
 from lens_steer.figures import canvas, save_figure
+from lens_steer.files import writing_in
 from lens_steer.models import attach, load_model
 from lens_steer.pairs import ContrastivePairs
 
@@ -80,10 +81,12 @@ def main(
 ) -> None:
     """Change in the share of sad stories under CAA and under a random direction, over seeds."""
     settings = DemoSettings(model, "stories:sad", out, seed)
-    table, origin = table_of(settings, seeds)
-    out.mkdir(parents=True, exist_ok=True)
-    save_figure(figure_of(table), out / "sad_stories.png", table, origin)
-    typer.echo(table.drop(columns="method").to_string(index=False, float_format="{:.3f}".format))
+    with writing_in(out):
+        table, origin = table_of(settings, seeds)
+        save_figure(figure_of(table), out / "sad_stories.png", table, origin)
+        typer.echo(
+            table.drop(columns="method").to_string(index=False, float_format="{:.3f}".format)
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import SHARES
 from lens_steer.evaluation import judge_of
-from lens_steer.figures import canvas, make_folder, save_figure
+from lens_steer.figures import canvas, save_figure, save_table
+from lens_steer.files import writing_in
 
 COLOURS = {"mask": "C0", "signed mask": "C2", "random mask": "C7", "fixed vector": "C1"}
 
@@ -103,22 +104,22 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
     """Which elements carry a behaviour, and what scaling them does."""
-    loaded = ls.load_model(model)
-    names = names_of(pairs)
-    make_folder(out)
-    origin = origin_of(loaded, model=model, read=read, seed=seed)
-    rows: list[dict[str, Any]] = []
-    tables: list[pd.DataFrame] = []
-    for name, kind in tqdm([(n, k) for n in names for k in kinds.split(",")], desc="sadi"):
-        found = findings(case_of(loaded, name, read, tokens, seed), kind)
-        save_findings(found, f"{name.replace(':', '-')}-{kind}", out, origin)
-        rows.append(summary(name, kind, found))
-        tables.append(found.compared.assign(behaviour_set=name, kind=kind))
-        whole = pd.concat(tables, ignore_index=True)
-        save_figure(figure_of(whole), out / "ways.png", whole, origin)
-        pd.DataFrame(rows).to_csv(out / "summary.csv", index=False)
-    typer.echo(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
-    typer.echo(pd.concat(tables).to_string(index=False, float_format="{:.3f}".format))
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        names = names_of(pairs)
+        origin = origin_of(loaded, model=model, read=read, seed=seed)
+        rows: list[dict[str, Any]] = []
+        tables: list[pd.DataFrame] = []
+        for name, kind in tqdm([(n, k) for n in names for k in kinds.split(",")], desc="sadi"):
+            found = findings(case_of(loaded, name, read, tokens, seed), kind)
+            save_findings(found, f"{name.replace(':', '-')}-{kind}", out, origin)
+            rows.append(summary(name, kind, found))
+            tables.append(found.compared.assign(behaviour_set=name, kind=kind))
+            whole = pd.concat(tables, ignore_index=True)
+            save_figure(figure_of(whole), out / "ways.png", whole, origin)
+            save_table(pd.DataFrame(rows), out / "summary.csv")
+        typer.echo(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+        typer.echo(pd.concat(tables).to_string(index=False, float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

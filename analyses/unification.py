@@ -27,7 +27,8 @@ from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.contenders import Inputs
 from lens_steer.evaluation import Terms, holm
-from lens_steer.figures import make_folder, save_figure
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import writing_in
 
 MULTIPLES = (1.0, 1.4)
 
@@ -64,7 +65,7 @@ def report(tables: dict[str, Any], out: Path, origin: dict[str, Any]) -> None:
     differences = differences.assign(p_holm=holm(list(differences["p"])))
     save_figure(differences_figure(differences), out / "differences.png", differences, origin)
     for name in ("matched", "directions", "missing"):
-        tables[name].to_csv(out / f"{name}.csv", index=False)
+        save_table(tables[name], out / f"{name}.csv")
 
 
 def main(  # noqa: PLR0913 - a command's options
@@ -79,20 +80,20 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
     """Which assumption of a steering method buys its gain."""
-    loaded = ls.load_model(model)
-    make_folder(out)
-    texts = {"temperature": 0.7, "max_new_tokens": tokens}
-    terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
-    origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
-    blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
-    found = one_by_one(
-        names_of(pairs),
-        "unification",
-        lambda name: study(Case.of(loaded, name, positions, terms), blocks),
-        lambda tables: report(tables, out, origin),
-    )
-    columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
-    show(found["matched"], columns)
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        texts = {"temperature": 0.7, "max_new_tokens": tokens}
+        terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
+        origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
+        blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
+        found = one_by_one(
+            names_of(pairs),
+            "unification",
+            lambda name: study(Case.of(loaded, name, positions, terms), blocks),
+            lambda tables: report(tables, out, origin),
+        )
+        columns = ["method", "behaviour", "kl", "failed", "read", "layer", "behaviour_set"]
+        show(found["matched"], columns)
 
 
 if __name__ == "__main__":

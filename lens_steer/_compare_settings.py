@@ -1,15 +1,22 @@
 """What `lens-steer compare` is run on, and the parts of each behaviour's pairs."""
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from lens_steer.contenders import SHARES, Inputs
 from lens_steer.evaluation import Judge, Terms, judge_of
 from lens_steer.models import SteerableModel, attach
-from lens_steer.pairs import ContrastivePairs
+from lens_steer.pairs import ContrastivePairs, rows_of
 from lens_steer.provenance import versions
+
+_FORM = 2  # of what is kept: higher whenever a method is made, or a trial measured, in another way
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Behaviour:
         test: To report on.
         judge: See `CompareSettings.judge`.
         inputs: Of the methods.
+        origin: What trials and methods are marked with; of all sets that are run together.
     """
 
     name: str
@@ -73,12 +81,19 @@ class Behaviour:
     test: ContrastivePairs
     judge: Judge | None
     inputs: Inputs
+    origin: Mapping[str, Any]
 
 
 def prepared(
-    model: SteerableModel, pairs: ContrastivePairs, settings: CompareSettings
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    settings: CompareSettings,
+    marks: Mapping[str, Any],
 ) -> Behaviour:
     """Split, with a judge.
+
+    Args:
+        marks: See `Behaviour.origin`.
 
     Raises:
         ValueError: If the pairs are too few, or unpaired without a judge.
@@ -88,13 +103,49 @@ def prepared(
     if judge is None and not pairs.paired:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
     few = dev.first(settings.dev_prompts)
-    return Behaviour(pairs.name, few, test, judge, Inputs(model, train))
+    return Behaviour(pairs.name, few, test, judge, Inputs(model, train), marks)
 
 
-def origin(model: SteerableModel, settings: CompareSettings) -> dict[str, Any]:
-    """What every row is marked with: a run may only be continued on the same terms."""
+def origin(
+    model: SteerableModel, settings: CompareSettings, sources: Sequence[ContrastivePairs]
+) -> dict[str, Any]:
+    """What every row and method is marked with: a run may only be continued on the same terms.
+
+    Everything by its content: the settings, the pairs and the weights (SHA-256), the versions.
+    """
     own = asdict(settings)
     del own["out"], own["budget"]  # where it lies, and what is only added to it
+    data = {pairs.name: _sha256_of_pairs(pairs) for pairs in sources}
     seen = attach(model).fingerprint
-    norms = [float(f"{norm:.4g}") for norm in seen.norms]
-    return own | {"versions": versions(), "architecture": seen.architecture, "norms": norms}
+    weights = {"architecture": seen.architecture, "weights": _sha256_of_weights(model)}
+    return own | weights | {"data": data, "versions": versions(), "form": _FORM}
+
+
+def distinct_names(sources: Sequence[ContrastivePairs]) -> None:
+    """Raise a ValueError if two sets have one name: their trials and files would be mixed up."""
+    stems = [stem(pairs.name) for pairs in sources]
+    twice = [pairs.name for pairs in sources if stems.count(stem(pairs.name)) > 1]
+    if twice:
+        raise ValueError(
+            f"two sets of pairs are called {' and '.join(map(repr, dict.fromkeys(twice)))}: "
+            "rename a file, or compare them in runs of their own"
+        )
+
+
+def stem(name: str) -> str:
+    """The name of a set as it is written in the names of files."""
+    return name.replace(":", "-")
+
+
+def _sha256_of_pairs(pairs: ContrastivePairs) -> str:
+    rows = rows_of(pairs.desired, pairs.undesired, paired=pairs.paired)
+    return hashlib.sha256(json.dumps([pairs.paired, rows]).encode()).hexdigest()
+
+
+def _sha256_of_weights(model: SteerableModel) -> str:
+    found = hashlib.sha256()
+    for parameter in model.parameters():
+        rows = parameter.detach().cpu().contiguous()
+        found.update(f"{rows.dtype} {tuple(rows.shape)}".encode())
+        found.update(memoryview(rows.flatten().view(torch.uint8).numpy()))
+    return found.hexdigest()

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from jaxtyping import jaxtyped
 from torch import Tensor
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
 from lens_steer.barriers import FourierBarrier, JointBarrier, LinearBarrier, PolynomialBarrier
@@ -22,7 +26,7 @@ from lens_steer.evaluation import (
     ReadSteerReport,
     SteerabilityReport,
 )
-from lens_steer.figures import write_whole
+from lens_steer.files import json_value, write_whole
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, Midpoint
 from lens_steer.jacobians import LayerJacobians, PullbackFisher
 from lens_steer.models import Fingerprint, SteerableModel
@@ -73,6 +77,7 @@ def save(thing: Any, path: str | Path) -> None:
     Raises:
         ValueError: If it is not something lens_steer saves, or the folder does not exist.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if _TYPES.get(type(thing).__name__) is not type(thing):
@@ -86,7 +91,14 @@ def save(thing: Any, path: str | Path) -> None:
         header |= {"shown": repr(thing), "hook_names": [site.hook_name for site in thing.sites]}
     header["sha256"] = _digest(header, tensors)
     metadata = {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)}
-    write_whole(Path(path), lambda place: save_file(tensors, place, metadata=metadata))
+
+    def write(place: Path) -> None:
+        try:
+            save_file(tensors, place, metadata=metadata)
+        except SafetensorError as error:  # how it says that the disk is full
+            raise OSError(str(error)) from error
+
+    write_whole(Path(path), write)
 
 
 def load(path: str | Path, model: SteerableModel | None = None) -> Any:
@@ -108,12 +120,9 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
             "use the version of lens_steer that wrote it"
         )
     thing = _unpacked(content, tensors, Path(path))
+    _check_usable(thing, header, tensors, Path(path))
     if model is not None:
-        source = getattr(thing, "provenance", None)
-        if source is not None:
-            source.check(model)
-        if isinstance(thing, Intervention):
-            thing.edits(model)  # fits the model's shapes, wherever it comes from
+        _check_fits(thing, model, Path(path))
     return thing
 
 
@@ -125,7 +134,7 @@ def describe(path: str | Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"no file {str(path)!r}: expected one that lens_steer.save wrote")
     try:
         with safe_open(path, framework="pt") as opened:
@@ -133,8 +142,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         # Copies lie where torch puts them, so that what is computed of them has the same last bit.
         tensors = {name: tensor.clone() for name, tensor in found.items()}
-        header = json.loads(metadata[_KEY])
-    except (SafetensorError, KeyError, ValueError) as error:
+        header = json_value(metadata[_KEY])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(
             f"{str(path)!r} is not a whole file of lens_steer ({error}): save it again"
         ) from error
@@ -195,9 +204,67 @@ def _unpacked(value: Any, tensors: dict[str, Tensor], path: Path) -> Any:
         if "enum" in value:
             return _TYPES[value["enum"]](value["value"])
         inner = {name: _unpacked(item, tensors, path) for name, item in value["fields"].items()}
-        return _TYPES[value["type"]](**inner)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{str(path)!r} holds something this version does not know ({error}): "
-            "use the version of lens_steer that wrote it"
-        ) from error
+        made = _TYPES[value["type"]](**inner)
+        _check_types(made)
+        return made
+    except Exception as error:  # whatever a class makes of values that it was never meant to have
+        raise _unknown(path, error) from error
+
+
+def _check_types(made: Any) -> None:
+    """Raise a TypeError that names the field, if one holds what its annotation does not allow."""
+    hints = get_type_hints(type(made))
+    with jaxtyped("context"):  # one name of an axis is one size
+        for field in fields(made):
+            value = getattr(made, field.name)
+            check_type(
+                value,
+                hints[field.name],
+                typecheck_fail_callback=partial(_wrong_type, field.name),
+                collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS,
+            )
+
+
+def _wrong_type(name: str, error: TypeCheckError, memo: Any) -> None:
+    del memo
+    raise TypeError(f"{name}: {error}") from error
+
+
+def _check_usable(
+    thing: Any, header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
+) -> None:
+    """Raise a ValueError unless it can be shown, and would be saved as it was."""
+    again: dict[str, Tensor] = {}
+    try:
+        content = _packed(thing, "", again)
+        shown = repr(thing)
+        if isinstance(thing, Intervention):
+            [site.hook_name for site in thing.sites]
+        same = json.dumps(content, sort_keys=True, allow_nan=False) == json.dumps(
+            header["content"], sort_keys=True
+        )
+    except Exception as error:  # as above
+        raise _unknown(path, error) from error
+    if not same or set(again) != set(tensors):
+        raise _unknown(path, ValueError(f"{shown} would not be saved as it was"))
+
+
+def _check_fits(thing: Any, model: SteerableModel, path: Path) -> None:
+    source = getattr(thing, "provenance", None)
+    try:
+        if source is not None:
+            source.check(model)
+        if isinstance(thing, Intervention):
+            thing.edits(model)  # fits the model's shapes, wherever it comes from
+    except ValueError:
+        raise
+    except Exception as error:  # as above
+        raise _unknown(path, error) from error
+
+
+def _unknown(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(
+        f"{str(path)!r} holds something this version does not know ({reason[:300]}): use the "
+        "version of lens_steer that wrote it"
+    )

@@ -1,6 +1,6 @@
 """`lens-steer compare`: methods chosen on dev, compared on test, every trial kept as it is made."""
 
-import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,15 +8,17 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from lens_steer._compare_settings import Behaviour, CompareSettings, origin, prepared
-from lens_steer._table_lines import conclusion
-from lens_steer.artifacts import load, save
-from lens_steer.contenders import (
-    Contender,
-    Inputs,
-    calibrated_best,
-    contenders,
+from lens_steer._chosen import method_of
+from lens_steer._compare_settings import (
+    Behaviour,
+    CompareSettings,
+    distinct_names,
+    origin,
+    prepared,
+    stem,
 )
+from lens_steer._table_lines import conclusion
+from lens_steer.contenders import Contender, contenders
 from lens_steer.evaluation import (
     Comparison,
     Contest,
@@ -29,7 +31,8 @@ from lens_steer.evaluation import (
     Trial,
     paces,
 )
-from lens_steer.figures import make_folder, save_figure, write_whole
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import make_folder, writing_in
 from lens_steer.journal import Journal, content, kept_rows
 from lens_steer.models import SteerableModel, load_model
 from lens_steer.pairs import ContrastivePairs
@@ -48,16 +51,30 @@ def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
     """Run it, or go on with what is in `settings.out`; `say` gets each line of the report.
 
     Raises:
-        ValueError: If anything in the settings cannot be used, or the folder holds another run.
+        ValueError: If anything in the settings cannot be used, the folder holds a run on other
+            settings, pairs, weights or versions, cannot be written to, or another process writes
+            in it.
     """
     if not settings.pairs:
         raise ValueError("no pairs: expected a named set or a file, or several with commas")
     chosen = contenders(settings.methods)
     sources = [ContrastivePairs.load(name) for name in settings.pairs]
+    distinct_names(sources)
+    with writing_in(settings.out):
+        return _run(settings, sources, chosen, say)
+
+
+def _run(
+    settings: CompareSettings,
+    sources: Sequence[ContrastivePairs],
+    chosen: Sequence[Contender],
+    say: Callable[[str], None],
+) -> Comparison:
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
-    behaviours = [prepared(model, pairs, settings) for pairs in sources]
+    marks = origin(model, settings, sources)
+    behaviours = [prepared(model, pairs, settings, marks) for pairs in sources]
+    journal = Journal(settings.out / "trials.jsonl", marks)
     make_folder(settings.out / "methods")
-    journal = Journal(settings.out / "trials.jsonl", origin(model, settings))
     parts = [_compared(model, each, chosen, settings, journal, say) for each in behaviours]
     found = Comparison.merge(parts)
     _write(found, settings.out)
@@ -66,7 +83,8 @@ def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
     for each in behaviours if settings.budget else ():
         for line in search(each, chosen, settings):
             say(line)
-    say(f"written  {', '.join(sorted(p.name for p in settings.out.iterdir()))} in {settings.out}")
+    names = sorted(p.name for p in settings.out.iterdir() if not p.name.startswith("."))
+    say(f"written  {', '.join(names)} in {settings.out}")
     return found
 
 
@@ -77,7 +95,7 @@ def read(folder: str | Path) -> Comparison:
         ValueError: If there is none.
     """
     path = Path(folder) / "trials.jsonl"
-    rows = kept_rows(path) if path.is_file() else []
+    rows = kept_rows(path) if os.path.isfile(path) else []
     if not rows:
         raise ValueError(f"no trials in {str(path)!r}: expected what lens-steer compare wrote")
     given: dict[str, Any] = {
@@ -129,34 +147,6 @@ def continued(contest: Contest, journal: Journal) -> tuple[Trial, ...]:
     return tuple(Trial.of_row(content(row)) for row in own)
 
 
-def method_of(
-    contender: Contender, behaviour: Behaviour, settings: CompareSettings
-) -> list[Intervention]:
-    """The best on dev at the stated cost, made from train and from resampled train; kept in files.
-
-    Raises:
-        OutOfReach: If no setting reaches the cost.
-    """
-    model, inputs, seed = behaviour.inputs.model, behaviour.inputs, settings.terms.seed
-    stem = f"{behaviour.name.replace(':', '-')}-{contender.name}"
-    folder = settings.out / "methods"
-    places = [folder / f"{stem}-{fit}.safetensors" for fit in range(settings.fits)]
-    if all(place.is_file() for place in places):
-        return [load(place, model) for place in places]
-    setting = calibrated_best(
-        *(contender, inputs, behaviour.dev, behaviour.judge), kl=settings.kl, terms=settings.terms
-    )
-    found = [contender.make(inputs, setting)]
-    for fit in range(1, settings.fits):
-        again = inputs.train.resample(seed=seed + fit)
-        found.append(contender.make(Inputs(model, again, inputs.reads), setting))
-    text = json.dumps(setting, indent=2, sort_keys=True) + "\n"
-    write_whole(folder / f"{stem}.json", lambda target: target.write_text(text, encoding="utf-8"))
-    for method, place in zip(found, places, strict=True):
-        save(method, place)
-    return found
-
-
 def _write(found: Comparison, out: Path) -> None:
     whole = found.table()
     tables: dict[str, Any] = {
@@ -166,9 +156,9 @@ def _write(found: Comparison, out: Path) -> None:
         "points": found.points(),
     }
     for name, table in tables.items():
-        write_whole(out / f"{name}.csv", lambda place, t=table: t.to_csv(place, index=False))
+        save_table(table, out / f"{name}.csv")
     for behaviour in found.behaviours:
         for name, kind in _FIGURES.items():
             report = kind.of(found, behaviour)
-            place = out / f"{name}-{behaviour.replace(':', '-')}.png"
+            place = out / f"{name}-{stem(behaviour)}.png"
             save_figure(report.figure(), place, report.table(), asdict(found.terms))

@@ -30,7 +30,8 @@ from lens_steer.evaluation import (
     judge_of,
     sweep,
 )
-from lens_steer.figures import check_folder, make_folder, save_figure, write_whole
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.separability import SeparabilityReport
@@ -108,9 +109,15 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
     """Run it; `say` gets each line of the report, files go to `settings.out`.
 
     Raises:
-        ValueError: If anything in the settings cannot be used; no file is then half-written.
+        ValueError: If anything in the settings cannot be used, or the folder cannot be written to
+            or is being written in by another process; no file is then half-written.
     """
     pairs = ContrastivePairs.load(settings.pairs)
+    with writing_in(settings.out):
+        return _run(settings, pairs, say)
+
+
+def _run(settings: DemoSettings, pairs: ContrastivePairs, say: Callable[[str], None]) -> DemoReport:
     train, dev, test = pairs.split(*SHARES, seed=settings.seed)
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
     _check(model, pairs, settings)
@@ -129,7 +136,6 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
 
 def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSettings) -> None:
     """Raise for what would only be found out after minutes of work."""
-    check_folder(settings.out)
     if not pairs.paired and settings.judge is None:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
     prompt_rows(model, pairs.prompts, settings.max_new_tokens)
@@ -241,7 +247,6 @@ def _write(
 ) -> list[str]:
     """Everything the run found, each file whole; returns the names."""
     out = settings.out
-    make_folder(out)
     origin = {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}
     names = []
     for name, part in (("separability", report.separability), ("sweep", report.sweep)):
@@ -254,7 +259,7 @@ def _write(
         names += ["frontier.png", "frontier.csv", "frontier.json"]
         tables["table"] = found.table().drop(columns="seconds")  # another one in every run
     for name, table in ((f"{stem}.csv", table) for stem, table in tables.items()):
-        write_whole(out / name, lambda place, rows=table: rows.to_csv(place, index=False))
+        save_table(table, out / name)
         names.append(name)
     save(report.method, out / "method.safetensors")
     return [*names, "method.safetensors"]

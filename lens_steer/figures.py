@@ -1,12 +1,12 @@
 """One look for every figure, and one way to save it: with its numbers and their origin."""
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lens_steer.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def save_figure(
     Each file is written whole or not at all.
 
     Raises:
-        ValueError: If the folder does not exist.
+        ValueError: If the folder does not exist, or a file cannot be written.
     """
     target = Path(path)
     text = json.dumps(dict(provenance), indent=2, sort_keys=True, default=str)
@@ -65,43 +65,16 @@ def save_figure(
             figure.savefig(place, format=target.suffix[1:], metadata=undated)
 
     write_whole(target, draw)
-    write_whole(target.with_suffix(".csv"), lambda place: data.to_csv(place, index=False))
+    save_table(data, target.with_suffix(".csv"))
     write_whole(
         target.with_suffix(".json"), lambda place: place.write_text(text + "\n", encoding="utf-8")
     )
 
 
-def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `target`, then move it there.
+def save_table(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table as `.csv`, without its index, whole or not at all.
 
     Raises:
-        ValueError: If the folder does not exist.
+        ValueError: If the folder does not exist, or the file cannot be written.
     """
-    if not target.parent.is_dir():
-        raise ValueError(
-            f"no folder {str(target.parent)!r} to write {target.name!r} in: make it first"
-        )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder:
-        complete = Path(folder) / target.name
-        write(complete)
-        os.replace(complete, target)
-
-
-def check_folder(out: Path) -> None:
-    """Raise a ValueError if a file is where the folder, or one it lies in, would be."""
-    blocked = [path for path in (out, *out.parents) if path.is_file()]
-    if blocked:
-        raise ValueError(f"cannot make the folder {str(out)!r}: {blocked[0]} is a file")
-
-
-def make_folder(out: Path) -> None:
-    """Make a folder, and those it lies in.
-
-    Raises:
-        ValueError: If it cannot be made.
-    """
-    check_folder(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the folder {str(out)!r} ({error.strerror})") from error
+    write_whole(path, lambda place: table.to_csv(place, index=False))

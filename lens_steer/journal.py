@@ -1,38 +1,42 @@
 """Rows of a long run, kept as they are made: a run that was stopped goes on where it was."""
 
+import hashlib
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lens_steer.figures import write_whole
+from lens_steer.files import json_value
 
-_MARKS = ("unit", "rows", "terms")
+_MARKS = ("sha256", "terms", "unit", "rows")  # first in a line, in this order
 
 
 class Journal:
     """A JSON-lines file of units: a unit's rows are written together, or are made again.
 
-    Every row says its unit, how many rows that has, and on what terms the run was started.
+    Every row says its unit, how many rows that has, on what terms the run was started, and the
+    SHA-256 of all that, by which a damaged row and a file of something else are known. Only one
+    process may write (see `lens_steer.files.writing_in`).
     """
 
     def __init__(self, path: Path, terms: Mapping[str, Any]) -> None:
-        """Read what is there.
+        """Read what is there; drop what a killed run has left half-written at its end.
+
+        That is the beginning of a line of this journal, on these terms, and the rows of a last unit
+        that are not all there. Nothing else is ever dropped or written over.
 
         Raises:
-            ValueError: If the file is of a run on other terms; what differs is named.
+            ValueError: If the file is of a run on other terms (what differs is named), a line is
+                damaged or not of a journal (its number is named), or it cannot be read or written.
         """
         self._path, self._terms = path, json.loads(json.dumps(dict(terms), default=str))
-        found = _rows(path) if path.is_file() else []
-        for row in found:
-            self._check(row)
-        self.rows = _whole(found)
-        if path.is_file():
-            text = "".join(map(_line, self.rows))
-            if path.read_text(encoding="utf-8") != text:
-                write_whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+        self.rows: list[dict[str, Any]] = []
+        if os.path.lexists(path):
+            self.rows, size = _read(path, self._terms)
+            self._cut(size)
 
     @property
     def done(self) -> set[tuple[Any, ...]]:
@@ -40,35 +44,44 @@ class Journal:
         return {tuple(row["unit"]) for row in self.rows}
 
     def add(self, unit: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep a finished unit."""
-        head = {"unit": list(unit), "rows": len(rows), "terms": self._terms}
-        new = [head | dict(row) for row in rows]
-        with self._path.open("ab") as file:
-            file.write("".join(map(_line, new)).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        self.rows += new
+        """Keep a finished unit.
 
-    def _check(self, row: Mapping[str, Any]) -> None:
-        given = row.get("terms")
-        if not isinstance(given, dict) or not {"unit", "rows"} <= set(row):
-            raise ValueError(f"{str(self._path)!r} is not a file of trials: choose another folder")
-        names = {*given, *self._terms}
-        other = sorted(n for n in names if given.get(n) != self._terms.get(n))
-        if other:
-            told = "; ".join(f"{n}: {given.get(n)!r}, now {self._terms.get(n)!r}" for n in other)
-            raise ValueError(
-                f"{str(self._path)!r} is of a run on other terms ({told}): choose another folder"
-            )
+        Raises:
+            ValueError: If it cannot be written; the file is then as it was.
+        """
+        head = {"terms": self._terms, "unit": list(unit), "rows": len(rows)}
+        new = [head | dict(row) for row in rows]
+        data = "".join(map(_line, new)).encode()
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        try:
+            with self._path.open("ab") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if self._path.is_file():
+                os.truncate(self._path, size)
+            raise _unwritable(self._path, error) from error
+        self.rows += json.loads(json.dumps(new))
+
+    def _cut(self, size: int) -> None:
+        """Let the file end after so many bytes, of which the last is a line end."""
+        try:
+            with self._path.open("r+b") as file:
+                if file.seek(0, os.SEEK_END) < size:
+                    file.write(b"\n")
+                file.truncate(size)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
 
 
 def kept_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of all finished units of a file, as they are.
 
     Raises:
-        ValueError: If a line is damaged.
+        ValueError: If a line is damaged or not of a journal; its number is named.
     """
-    return _whole(_rows(path))
+    return _read(path, None)[0]
 
 
 def content(row: Mapping[str, Any], *besides: str) -> dict[str, Any]:
@@ -76,25 +89,129 @@ def content(row: Mapping[str, Any], *besides: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in (*_MARKS, *besides)}
 
 
-def _whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What terms differ in, in words; empty where they are equal."""
+    old, new = dict(_flat(then)), dict(_flat(now))
+    names = sorted(n for n in {*old, *new} if old.get(n) != new.get(n))
+    return "; ".join(f"{n}: {_short(old.get(n))}, now {_short(new.get(n))}" for n in names)
+
+
+def _flat(terms: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in terms.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    if re.fullmatch(r"'[0-9a-f]{64}'", told):
+        return f"SHA-256 {told[1:9]}..."
+    return told if len(told) <= 200 else f"{told[:200]}..."
+
+
+def _read(path: Path, terms: dict[str, Any] | None) -> tuple[list[dict[str, Any]], int]:
+    """The rows of finished units, and how many bytes they take; with `terms`, only on these."""
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {str(path)!r} ({error.strerror}): expected trials"
+        ) from error
+    rows = [_row(path, number, line, terms) for number, line in enumerate(lines, start=1)]
+    if last:
+        tail = _tail(path, len(lines) + 1, last, rows, terms)
+        rows, lines = rows + tail, lines + [last] * len(tail)
+    kept = _finished(path, rows)
+    return kept, sum(len(line) + 1 for line in lines[: len(kept)])
+
+
+def _row(path: Path, number: int, line: bytes, terms: dict[str, Any] | None) -> dict[str, Any]:
+    place = f"{str(path)!r} line {number}"
+    try:
+        row = json_value(line)
+    except ValueError as error:
+        raise ValueError(
+            f"{place} is damaged or not of a run of lens_steer ({error}): choose another folder, "
+            "or move the file away"
+        ) from error
+    if not isinstance(row, dict) or not {"unit", "rows", "terms"} <= set(row):
+        raise ValueError(f"{place} is not of a run of lens_steer: choose another folder")
+    if "sha256" not in row:
+        raise ValueError(
+            f"{place} has no checksum, as an earlier version wrote it: choose another folder"
+        )
+    if _line(row).encode() != line + b"\n":
+        raise ValueError(
+            f"{place} is damaged (its SHA-256 is another one): move the file away, or restore it"
+        )
+    other = "" if terms is None else differing(row["terms"], terms)
+    if other:
+        raise ValueError(
+            f"{str(path)!r} is of a run on other terms ({other}): choose another folder"
+        )
+    return row
+
+
+def _tail(
+    path: Path,
+    number: int,
+    last: bytes,
+    rows: list[dict[str, Any]],
+    terms: dict[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """The row that lacks nothing but its line end; nothing for the beginning of one of ours."""
+    known = rows[0]["terms"] if rows else terms
+    if known is not None and _begins(last, known):
+        return []
+    return [_row(path, number, last, terms)]
+
+
+def _begins(last: bytes, terms: Mapping[str, Any]) -> bool:
+    """Whether this is a line on these terms that was cut off."""
+    try:
+        json_value(last)
+    except ValueError:
+        head = '{"sha256": "' + "0" * 64 + '", "terms": ' + _sorted(terms) + ", "
+        masked = re.sub(rb'(?<=^\{"sha256": ")[0-9a-f]{1,64}', lambda m: b"0" * len(m[0]), last)
+        n = min(len(masked), len(head))
+        return masked[:n] == head.encode()[:n]
+    return False
+
+
+def _finished(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All but the last unit, where that is not whole."""
     counts = Counter(json.dumps(row["unit"]) for row in rows)
-    return [row for row in rows if counts[json.dumps(row["unit"])] == row["rows"]]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; one that was cut off at the end is left out."""
-    found = []
-    *lines, last = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            raise ValueError(f"{path} line {number} is damaged ({error}): remove it") from error
-        found.append(row)
-    return found
+    broken = [i for i, row in enumerate(rows) if counts[json.dumps(row["unit"])] != row["rows"]]
+    if not broken:
+        return rows
+    first = broken[0]
+    same = all(row["unit"] == rows[first]["unit"] for row in rows[first:])
+    if not same or len(rows) - first > rows[first]["rows"]:
+        raise ValueError(
+            f"{str(path)!r} line {first + 1}: of the unit {rows[first]['unit']} are "
+            f"{counts[json.dumps(rows[first]['unit'])]} rows there, expected "
+            f"{rows[first]['rows']}: lines are missing or there twice, restore the file"
+        )
+    return rows[:first]
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, sort_keys=True) + "\n"
+    """The row with its checksum, the marks first: how a line begins says what it is of."""
+    names = [*_MARKS[1:], *sorted(set(row) - set(_MARKS))]
+    whole = ", ".join(f"{json.dumps(name)}: {_sorted(row[name])}" for name in names)
+    digest = hashlib.sha256(whole.encode()).hexdigest()
+    return f'{{"sha256": "{digest}", {whole}}}\n'
+
+
+def _sorted(value: Any) -> str:
+    """JSON of one form only."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _unwritable(path: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"cannot write {str(path)!r} ({error.strerror or error}): make room or permit it; what was "
+        "kept before is whole"
+    )

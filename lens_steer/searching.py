@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lens_steer._compare_settings import Behaviour, CompareSettings, origin
+from lens_steer._compare_settings import Behaviour, CompareSettings, stem
 from lens_steer.contenders import Contender
 from lens_steer.evaluation import Evaluation, Search, Trial, evaluate_each, search_figure
 from lens_steer.figures import save_figure
@@ -33,8 +33,7 @@ def search(
     Raises:
         ValueError: If the folder holds trials on other terms.
     """
-    model = behaviour.inputs.model
-    journal = Journal(settings.out / "search.jsonl", origin(model, settings))
+    journal = Journal(settings.out / "search.jsonl", behaviour.origin)
     [plain] = _trials([None], behaviour.test, behaviour, settings)
     found = []
     for contender in chosen:
@@ -50,7 +49,7 @@ def search(
         yield f"         {each.gap} on dev beyond test; one trial: {each.expected(1)}"
     base = next((each for each in found if each.method == AGAINST), None)
     table = pd.concat([each.table(base) for each in found], ignore_index=True)
-    place = settings.out / f"search-{behaviour.name.replace(':', '-')}.png"
+    place = settings.out / f"search-{stem(behaviour.name)}.png"
     about = json.loads(json.dumps(asdict(settings), default=str))
     save_figure(search_figure(found, behaviour.name), place, table, about)
 

@@ -20,6 +20,7 @@ from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, sto
 from lens_steer.contenders._elements import CAAContender
 from lens_steer.contenders._layer import LayerContender, spaced
 from lens_steer.evaluation import Comparison, OutOfReach, Terms, Trial
+from lens_steer.journal import content
 from lens_steer.models import load_model
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.ablation import Ablation
@@ -84,8 +85,7 @@ def test_a_row_of_the_journal_is_a_trial_with_its_seed_settings_and_versions(fir
         assert row["seed"] == 1
         assert row["terms"]["kl"] == 0.05
         assert set(row["terms"]["versions"]) >= {"torch", "transformer-lens", "lens-steer"}
-        hidden = ("unit", "rows", "terms")
-        trial = Trial.of_row({k: v for k, v in row.items() if k not in hidden})
+        trial = Trial.of_row(content(row))
         assert trial.found.texts == tuple(row["found"]["texts"])
         assert len(trial.found.texts) == len(trial.found.groups)
 

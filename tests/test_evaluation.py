@@ -64,12 +64,39 @@ FEW: dict[str, Any] = {"max_new_tokens": 6, "seed": 3}
         (("c++",), "I like c++ a lot", 1),
         (("c++",), "I like c", 0),
         (("c++",), "abc++", 0),
-        ((":(",), "oh :( no", 1),
+        ((":(",), "oh:(no", 1),
         (("$5",), "it costs $5.", 1),
         (("$5",), "it costs $50", 0),
         (("traurig", "müde"), "sehr MÜDE", 1),
         (("müd",), "müde", 0),
-        (("悲しい",), "悲しい", 1),
+        (("悲しい",), "とても悲しいです", 1),  # scripts without spaces
+        (("很好",), "这部电影很好看。", 1),
+        (("สนุก",), "หนังเรื่องนี้สนุกมาก", 1),
+        (("สน",), "สนุก", 0),  # its last letter goes on with a vowel sign
+        (("か",), "が", 0),
+        (("ｺｰﾋｰ",), "アイスコーヒーを", 1),
+        (("မြန်မာ",), "မြန်မာနိုင်ငံ", 1),
+        (("AI",), "这是AI技术", 1),
+        (("AI",), "这是AIR技术", 0),
+        (("고양이",), "고양이가 있다", 1),  # particles follow a Korean word
+        (("고양이",), "길고양이", 0),
+        (("AI",), "AI가 좋다", 1),
+        (("cafe\u0301",), "un caf\u00e9 noir", 1),  # composed and decomposed, wide, curly
+        (("café",), "un cafe\u0301 noir", 1),
+        (("cafe",), "un cafe\u0301 noir", 0),
+        (("don't",), "I don\u2019t", 1),
+        (("ｓａｄ",), "so sad", 1),
+        (("very sad",), "very\n sad", 1),
+        ((" sad",), "was sad.", 1),
+        (("sad",), "*so* _sad_", 1),
+        (("STRASSE",), "die straße", 1),
+        (("istanbul",), "İSTANBUL", 1),
+        (("कम",), "कमी है", 0),  # a mark goes on with the word
+        (("कमी",), "कमी है", 1),
+        (("كتاب",), "هذا كِتَابٌ", 1),  # with vowel points
+        (("שלום",), "שָׁלוֹם", 1),
+        (("😊",), "nice😊!", 1),
+        (("❤",), "I ❤️ you", 1),
         (("sad",), "", 0),
     ],
 )

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from lens_steer.activations import Activations
 from lens_steer.evaluation import Evaluation, SweepReport
-from lens_steer.figures import canvas, save_figure, write_whole
+from lens_steer.figures import canvas, save_figure
+from lens_steer.files import write_whole
 from lens_steer.separability import SeparabilityReport
 from lens_steer.sites import Kind
 

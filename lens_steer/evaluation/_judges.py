@@ -1,6 +1,5 @@
 """Judges: what counts as showing the behaviour."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from lens_steer import organism
 from lens_steer.datasets import words_of
+from lens_steer.evaluation._scripts import comparable, whole_words
 
 
 @runtime_checkable
@@ -35,6 +35,19 @@ class FormJudge(Judge, Protocol):
 class WordList:
     """Scores 1 where a continuation has at least one of the words, whole and in any case.
 
+    Texts and words are compared as Unicode has them alike (NFKC, case folded): composed and
+    decomposed accents, full and half width, curly and straight apostrophes, any white space. An
+    apostrophe and a hyphen end a word. What is whole depends on the script:
+
+    - Where spaces are written between words, no letter, accent or digit may stand before or after,
+      nor follow after an underscore (`sad_1` is another word, `_sad_` is not).
+    - Where none are (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan and others), the word is
+      found anywhere, also inside a longer one.
+    - A Korean word must begin where a word begins; particles and endings may follow.
+    - Punctuation, symbols and emoji are found anywhere.
+
+    In Hebrew and Arabic vowel points are passed over; prefixes are to be listed as inflections are.
+
     Attributes:
         words: Without regular expressions; inflections are to be listed.
     """
@@ -47,16 +60,14 @@ class WordList:
                 f"got the text {self.words!r}, expected words: write ({self.words!r},)"
             )
         object.__setattr__(self, "words", tuple(self.words))
-        if not self.words or not all(isinstance(w, str) and w.strip() for w in self.words):
+        if not self.words or not all(isinstance(w, str) and comparable(w) for w in self.words):
             raise ValueError(f"got the words {self.words!r}, expected at least one, none blank")
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """See `Judge`."""
         del prompts
-        pattern = re.compile(
-            r"(?<!\w)(?:" + "|".join(map(re.escape, self.words)) + r")(?!\w)", re.IGNORECASE
-        )
-        return torch.tensor([float(bool(pattern.search(text))) for text in texts])
+        pattern = whole_words(tuple(map(comparable, self.words)))
+        return torch.tensor([float(bool(pattern.search(comparable(text)))) for text in texts])
 
 
 def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:

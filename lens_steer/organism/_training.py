@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lens_steer.files import write_whole, writing_in
 from lens_steer.organism._genres import language, words
 from lens_steer.organism._judge import log_probability
 from lens_steer.organism._machine import draw
@@ -74,9 +75,14 @@ def train(recipe: Recipe, out: Path, *, every: int = 200, held_out: int = 512) -
         The trained model.
 
     Raises:
-        ValueError: If `out` holds a checkpoint of another recipe.
+        ValueError: If `out` holds a checkpoint of another recipe or a damaged one, cannot be
+            written to, or another process writes in it.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with writing_in(out):
+        return _train(recipe, out, every, held_out)
+
+
+def _train(recipe: Recipe, out: Path, every: int, held_out: int) -> Any:
     model = new_model(recipe)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.peak, betas=(0.9, 0.98), weight_decay=recipe.decay
@@ -110,14 +116,20 @@ def _resume(recipe: Recipe, out: Path, model: Any, optimiser: Any) -> tuple[int,
     path = out / "checkpoint.pt"
     if not path.is_file():
         return 0, []
-    kept = torch.load(path, weights_only=True)
-    if kept["recipe"] != asdict(recipe):
+    try:
+        kept = torch.load(path, weights_only=True)
+        recipe_then, step, lines = kept["recipe"], kept["step"], kept["lines"]
+    except Exception as error:  # a damaged file makes torch raise whatever it comes to
         raise ValueError(
-            f"{path} is of another recipe, {kept['recipe']}: give another --out, or delete it"
+            f"{path} is not a whole checkpoint: give another --out, or delete it"
+        ) from error
+    if recipe_then != asdict(recipe):
+        raise ValueError(
+            f"{path} is of another recipe, {recipe_then}: give another --out, or delete it"
         )
     model.load_state_dict(kept["model"])
     optimiser.load_state_dict(kept["optimiser"])
-    return kept["step"], kept["lines"]
+    return step, lines
 
 
 def _checkpoint(
@@ -125,8 +137,14 @@ def _checkpoint(
 ) -> None:
     kept = {"recipe": asdict(recipe), "step": step, "lines": lines}
     kept |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save(kept, out / "checkpoint.new")
-    (out / "checkpoint.new").replace(out / "checkpoint.pt")
+
+    def write(place: Path) -> None:
+        try:
+            torch.save(kept, place)
+        except RuntimeError as error:  # how torch says that the disk is full
+            raise OSError(str(error).splitlines()[0]) from error
+
+    write_whole(out / "checkpoint.pt", write)
 
 
 def write(recipe: Recipe, out: Path, model: Any, lines: list[Any]) -> None:

@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lens_steer.files import json_value
 from lens_steer.pairs._documents import document_rows
 
 
@@ -18,7 +21,7 @@ def read_json(path: Path) -> Any:
     """
     content = _bytes(path)
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        return json_value(content.decode("utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
 
@@ -26,20 +29,24 @@ def read_json(path: Path) -> Any:
 def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
     """`(place, object)` for each line of a JSON-lines file; blank lines are passed over.
 
+    A byte-order mark at its beginning is no part of the first line.
+
     Raises:
         ValueError: If there is no such file, or a line is not JSON in UTF-8; its number is named.
     """
-    for number, line in enumerate(_bytes(path).splitlines(), start=1):
+    for number, line in enumerate(_bytes(path).removeprefix(BOM_UTF8).splitlines(), start=1):
         if line.strip():
             place = f"{path} line {number}"
             try:
-                yield place, json.loads(line.decode("utf-8"))
+                yield place, json_value(line.decode("utf-8"))
             except ValueError as error:
                 raise ValueError(f"{place}: not JSON ({error})") from error
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """`(place, row)` for each row of a comma-separated file whose first line names the columns.
+
+    Blank lines, and rows of which every field is blank, are passed over.
 
     Raises:
         ValueError: If there is no such file, it is not UTF-8, or a row has other columns than the
@@ -54,6 +61,8 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         for row in reader:
             place = f"{path} line {reader.line_num}"
+            if not any(isinstance(field, list) or (field or "").strip() for field in row.values()):
+                continue
             if None in row or None in row.values():
                 raise ValueError(
                     f"{place}: expected the {len(reader.fieldnames or [])} columns of line 1"
@@ -64,9 +73,12 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _bytes(path: Path) -> bytes:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"no file {str(path)!r}: expected a .jsonl, .csv or .json file of pairs")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {str(path)!r} ({error.strerror})") from error
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -1,14 +1,14 @@
 """The set of pairs: made from rows, files or subsets, split, and saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lens_steer.datasets import named
-from lens_steer.figures import write_whole
+from lens_steer.files import write_whole
 from lens_steer.pairs._documents import document_rows, subset_rows
 from lens_steer.pairs._example import Example, rows_of
 from lens_steer.pairs._files import READERS, WRITERS, read_json
@@ -26,12 +26,15 @@ class ContrastivePairs:
         undesired: Examples that do not; their number may differ unless `paired`.
         paired: Whether `desired[i]` and `undesired[i]` continue one prompt.
         name: What the set is called in reports.
+        left_out: How many answers of the file are on neither side, since the lists of both sides
+            have them; 0 for a part of a set.
     """
 
     desired: tuple[Example, ...]
     undesired: tuple[Example, ...]
     paired: bool = True
     name: str = "pairs"
+    left_out: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "desired", tuple(self.desired))
@@ -57,7 +60,10 @@ class ContrastivePairs:
 
     def __repr__(self) -> str:
         sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
-        return f"ContrastivePairs({self.name}: {sides}, {'paired' if self.paired else 'unpaired'})"
+        how = "paired" if self.paired else "unpaired"
+        some = "answer that is" if self.left_out == 1 else "answers that are"
+        rest = f"; left out: {self.left_out} {some} on both sides" if self.left_out else ""
+        return f"ContrastivePairs({self.name}: {sides}, {how}{rest})"
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
@@ -128,7 +134,11 @@ class ContrastivePairs:
         - `desired` and `undesired`; or `answer_matching_behavior` and
           `answer_not_matching_behavior` (CAA); or `true` and `false`; or `correct_answers` and
           `incorrect_answers` (TruthfulQA). The last two couples may be lists, which are paired in
-          order as far as the shorter goes; text under the last is split at semicolons;
+          order as far as the shorter goes; text under the last is split at semicolons. An answer
+          that both lists have tells nothing apart: it is left out and counted (`left_out`, and in
+          what is printed);
+        - or `mc2_targets` or `mc1_targets` (TruthfulQA's `mc_task.json`): each answer with 1 if it
+          is correct, else 0; of both columns the first, which has more, is taken;
         - or, unpaired, `text` and `label`, the label being `desired` or `undesired`;
         - `group` (optional).
 
@@ -160,7 +170,7 @@ class ContrastivePairs:
         cls, rows: Iterable[tuple[str, Any]], name: str, paired: bool = True
     ) -> "ContrastivePairs":
         sides: dict[str, list[Example]] = {side: [] for side in SIDES}
-        labelled = set()
+        labelled, left_out = set(), 0
         for place, given in rows:
             try:
                 row = as_row(given, paired=paired)
@@ -169,12 +179,14 @@ class ContrastivePairs:
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from error
             labelled.add(row.labelled)
+            left_out += row.left_out
         if len(labelled) > 1:
             raise ValueError(
                 f"{name} mixes rows with 'desired' and rows with 'label': use one form"
             )
         examples = (tuple(sides[side]) for side in SIDES)
-        return cls(*examples, paired=paired and True not in labelled, name=name)
+        paired = paired and True not in labelled
+        return cls(*examples, paired=paired, name=name, left_out=left_out)
 
     def save(self, path: str | Path) -> None:
         """Write a `.jsonl` file, or `.csv` where no prompt is a chat, whole or not at all.

@@ -11,6 +11,8 @@ from lens_steer.tokens import Prompt, as_prompt
 
 SIDES = ("desired", "undesired")
 _LISTS = ("correct_answers", "incorrect_answers")
+# TruthfulQA's mc_task.json: answers with 1 (correct) or 0; the second has all correct ones.
+_TARGETS = ("mc2_targets", "mc1_targets")
 _COUPLES = (
     SIDES,
     ("answer_matching_behavior", "answer_not_matching_behavior"),
@@ -18,7 +20,7 @@ _COUPLES = (
     _LISTS,
 )
 _COLUMNS = (
-    *("prompt", "messages", "question", "group", "text", "label"),
+    *("prompt", "messages", "question", "group", "text", "label", *_TARGETS),
     *(name for couple in _COUPLES for name in couple),
 )
 # The headings of TruthfulQA.csv as it is published.
@@ -38,19 +40,24 @@ class Row:
         group: Unchecked; empty if there is none.
         texts: By side, unchecked; as many of either, unless labelled or not to be paired.
         labelled: Whether the row is one text with its label, which has no partner.
+        left_out: Answers that the lists of both sides have: they tell nothing apart.
     """
 
     prompt: Prompt
     group: Any
     texts: dict[str, list[Any]]
     labelled: bool = False
+    left_out: int = 0
 
 
 def as_row(given: Any, *, paired: bool) -> Row:
     """The parts of one row; of two lists as many texts as the shorter has, if they are paired.
 
+    What both lists have is left out of them first, and counted; a row may then have no text at all.
+
     Raises:
-        ValueError: If columns are missing, misspelt or empty, or both sides say the same.
+        ValueError: If columns are missing, misspelt or empty, or both sides are one and the same
+            text.
     """
     if not isinstance(given, Mapping):
         raise ValueError(f"got {given!r}, expected an object with 'desired' and 'undesired'")
@@ -61,11 +68,12 @@ def as_row(given: Any, *, paired: bool) -> Row:
     labelled = "label" in columns
     texts = _labelled(columns) if labelled else _answers(columns)
     texts = {side: [_after(space, text) for text in found] for side, found in texts.items()}
+    shared = _shared(texts, listed=any(name in columns for name in (*_LISTS, *_TARGETS)))
+    texts = {side: [text for text in found if text not in shared] for side, found in texts.items()}
     if paired and not labelled:
         shorter = min(map(len, texts.values()))
         texts = {side: found[:shorter] for side, found in texts.items()}
-        _check_differ(texts)
-    return Row(as_prompt(prompt), group, texts, labelled)
+    return Row(as_prompt(prompt), group, texts, labelled, len(shared))
 
 
 def check_names(names: Iterable[Any], known: tuple[str, ...]) -> None:
@@ -103,11 +111,29 @@ def _labelled(columns: dict[Any, Any]) -> dict[str, list[Any]]:
 
 
 def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
+    targets = next((name for name in _TARGETS if name in columns), None)
+    if targets is not None:
+        columns = columns | _by_target(targets, columns[targets])
     couple = next((c for c in _COUPLES if c[0] in columns or c[1] in columns), SIDES)
     missing = [name for name in couple if name not in columns]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)} in {sorted(map(str, columns))}")
     return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
+
+
+def _by_target(name: str, found: Any) -> dict[str, list[str]]:
+    """Correct and incorrect answers, from `{answer: 1 or 0}` or lists of choices and labels."""
+    if isinstance(found, Mapping) and set(found) == {"choices", "labels"}:
+        couples = list(zip(found["choices"], found["labels"], strict=True))
+    elif isinstance(found, Mapping):
+        couples = list(found.items())
+    else:
+        raise ValueError(f"{name!r} is {found!r}, expected {{answer: 1 if correct, else 0}}")
+    wrong = [label for _, label in couples if label not in (0, 1)]
+    if wrong:
+        raise ValueError(f"{name!r} has the label {wrong[0]!r}, expected 1 (correct) or 0")
+    sides = {1: _LISTS[0], 0: _LISTS[1]}
+    return {sides[k]: [answer for answer, label in couples if label == k] for k in sides}
 
 
 def _texts(columns: dict[Any, Any], name: str) -> list[Any]:
@@ -130,10 +156,20 @@ def _parted(name: str, found: str) -> list[str]:
     return [part.strip() for part in found.split(";") if part.strip()]
 
 
-def _check_differ(texts: dict[str, list[Any]]) -> None:
-    for desired, undesired in zip(*texts.values(), strict=True):
-        if desired == undesired:
-            raise ValueError(f"got {desired!r} on both sides: nothing differs")
+def _shared(texts: dict[str, list[Any]], *, listed: bool) -> list[Any]:
+    """What both sides have, each once.
+
+    Raises:
+        ValueError: If both are the same one text, unless they are `listed` in columns of lists.
+    """
+    if len(texts) < 2:
+        return []
+    desired, undesired = texts[SIDES[0]], texts[SIDES[1]]
+    if not listed and desired == undesired and len(desired) == 1:
+        raise ValueError(f"got {desired[0]!r} on both sides: nothing differs, remove it")
+    found: list[Any] = []
+    found += (text for text in desired if text in undesired and text not in found)
+    return found
 
 
 def is_list(found: Any) -> bool:

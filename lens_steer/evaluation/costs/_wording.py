@@ -1,16 +1,16 @@
-"""How varied texts are: the share of different n-grams, and of repeated ones."""
+"""How varied texts are: the share of different n-grams, and of repeated ones.
 
-import re
+An n-gram is of words and punctuation marks, in lower case; of characters where the script writes no
+spaces between words, as in Chinese, Japanese and Thai.
+"""
+
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from lens_steer.evaluation._scripts import tokens_of
+
 Words = tuple[str, ...]
-
-
-def words_of_text(text: str) -> Words:
-    """Words and punctuation marks, in lower case."""
-    return tuple(re.findall(r"\w+|[^\w\s]", text.lower()))
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
@@ -18,7 +18,7 @@ def distinct(texts: Sequence[str], n: int) -> float:
 
     It falls with the amount of text: compare as many texts of about the same length.
     """
-    found = [gram for text in texts for gram in _grams(words_of_text(text), n)]
+    found = [gram for text in texts for gram in _grams(tokens_of(text), n)]
     return len(set(found)) / len(found) if found else float("nan")
 
 
@@ -26,7 +26,7 @@ def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: int) -> dic
     """For each group of texts, `distinct` of all the others together."""
     own: dict[Any, list[Words]] = {group: [] for group in groups}
     for text, group in zip(texts, groups, strict=True):
-        own[group] += _grams(words_of_text(text), n)
+        own[group] += _grams(tokens_of(text), n)
     owners = Counter(gram for grams in own.values() for gram in set(grams))
     total, found = sum(map(len, own.values())), {}
     for group, grams in own.items():
@@ -41,7 +41,7 @@ def repetition(texts: Sequence[str], n: int = 3) -> float:
 
     Unlike `distinct` it sees one text at a time: 0 for texts that never repeat themselves.
     """
-    each = [_grams(words_of_text(text), n) for text in texts]
+    each = [_grams(tokens_of(text), n) for text in texts]
     total = sum(map(len, each))
     return sum(len(grams) - len(set(grams)) for grams in each) / total if total else float("nan")
 

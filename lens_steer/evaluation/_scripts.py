@@ -1,0 +1,73 @@
+"""Words in any script: how texts are normalised before they are compared, and what a word is."""
+
+import unicodedata
+
+import regex
+
+# Scripts that write no spaces between words. Script extensions (scx) take in the marks that several
+# of them share, such as the Japanese prolonged sound mark.
+_UNSPACED = "".join(
+    rf"\p{{scx={script}}}"
+    for script in (
+        *("Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar"),
+        *("Tibetan", "Javanese", "Balinese", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet"),
+    )
+)
+# A letter, mark or digit of a script that writes spaces; accents that go with any script are among
+# them. The zero-width joiner and non-joiner stand inside words (Persian, Indic scripts).
+_LETTER = r"[\p{L}\p{M}\p{N}\u200c\u200d]"
+_SPACED = rf"[{_LETTER}--[[{_UNSPACED}]--\p{{Script=Inherited}}]]"
+_KOREAN = r"\p{Script=Hangul}"
+_JOINED = rf"[{_SPACED}--[{_KOREAN}]]"
+
+# Not seen by a reader: soft hyphens, word joiners, byte-order marks, choices between two looks of
+# an emoji; and the vowel points of Hebrew and Arabic and the Arabic tatweel, which may be left out.
+_UNSEEN = regex.compile(
+    r"[\u00ad\u2060\ufeff\ufe00-\ufe0f\u0640]"
+    r"|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc]"
+)
+_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0131": "i"})
+
+_TOKENS = regex.compile(rf"[{_SPACED}_]+|(?!\s)\X", regex.V1)
+
+
+def comparable(text: str) -> str:
+    """The text as it is compared: NFKC, case folded, every run of white space one space.
+
+    Composed and decomposed accents, full and half width, ligatures, curly and straight apostrophes,
+    Turkish dotted and dotless i are alike; accents count. Vowel points of Hebrew and Arabic do not.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i")
+    seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", folded.translate(_APOSTROPHES)))
+    return " ".join(seen.split())
+
+
+def whole_words(words: tuple[str, ...]) -> "regex.Pattern[str]":
+    """A pattern that finds any of the words in a `comparable` text, as its script writes words.
+
+    Args:
+        words: Each `comparable`, none empty.
+    """
+    return regex.compile("|".join(map(_bounded, words)), regex.V1)
+
+
+def _bounded(word: str) -> str:
+    """One word, with what may not stand before and after it; an underscore may join (`sad_1`)."""
+    before = after = ""
+    if regex.match(_KOREAN, word, regex.V1):
+        before = rf"(?<!{_KOREAN})"
+    elif regex.match(_JOINED, word, regex.V1):
+        before = rf"(?<!{_JOINED}_*)"
+    if regex.match(_JOINED, word[-1], regex.V1):
+        after = rf"(?!_*{_JOINED})"
+    # A mark belongs to the letter before it: without it that letter is another one.
+    mark = r"(?!\p{M})" if regex.match(_LETTER, word[-1], regex.V1) else ""
+    return before + regex.escape(word, special_only=True) + mark + after
+
+
+def tokens_of(text: str) -> tuple[str, ...]:
+    """Words, punctuation marks and symbols, in lower case.
+
+    In a script that writes no spaces between words every character, with its marks, is one.
+    """
+    return tuple(_TOKENS.findall(unicodedata.normalize("NFC", text).lower()))
