@@ -8,6 +8,9 @@ import torch
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models import SteerableModel, context_length, input_device
+from lens_steer.special_tokens import beginning_ids, tokenizer_of
+from lens_steer.special_tokens import bos_id as bos_id
+from lens_steer.special_tokens import eos_ids as eos_ids
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Message:
 
 
 Prompt = str | tuple[Message, ...]
+
+_OWN_ROLES = ("assistant", "model")  # a last message of theirs is continued, not answered
 
 
 def as_prompt(prompt: Any) -> Prompt:
@@ -50,40 +55,50 @@ def as_prompt(prompt: Any) -> Prompt:
 
 
 def render(model: SteerableModel, prompt: Prompt) -> str:
-    """The text of a prompt; a chat goes through the template once, up to the assistant's turn.
+    """The text of a prompt; a chat goes through the template once.
+
+    It ends where the assistant begins to speak or, if the last message is the assistant's own, with
+    that message, which is then continued (`continue_final_message` of Hugging Face): whatever the
+    template writes after it, such as the end of the turn, is left out.
 
     Raises:
-        ValueError: If the prompt is a chat and the tokenizer has no template.
+        ValueError: If the prompt is a chat and the tokenizer has no template, or the template
+            refuses the chat.
     """
     if isinstance(prompt, str):
         return prompt
-    tokenizer = _tokenizer(model)
+    tokenizer = tokenizer_of(model)
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
             "got a chat, but this model's tokenizer has no chat template: set "
             "tokenizer.chat_template, "
             "or write the prompt as text"
         )
+    from jinja2 import TemplateError  # what a template raises to refuse a chat
+
     messages = [{"role": message.role, "content": message.content} for message in prompt]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-
-
-def bos_id(model: SteerableModel) -> int | None:
-    """The token that this model's prompts begin with, or None (Qwen and NeoX have none)."""
-    if not getattr(model.cfg, "default_prepend_bos", True):
-        return None
-    return _tokenizer(model).bos_token_id
-
-
-def eos_id(model: SteerableModel) -> int | None:
-    """The token that ends a text, or None."""
-    return _tokenizer(model).eos_token_id
+    continued = prompt[-1].role in _OWN_ROLES
+    how = {"add_generation_prompt": not continued, "continue_final_message": continued}
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, **how)
+    except (ValueError, TemplateError) as error:
+        reason = str(error).splitlines()[0]
+        roles = ", ".join(message.role for message in prompt)
+        raise ValueError(
+            f"the model's chat template refuses a chat of the roles {roles} ({reason}): "
+            "change the messages, or write the prompt as text"
+        ) from error
 
 
 def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:
-    """The tokens of a prompt, with one beginning-of-sequence token where the model has any."""
+    """The tokens of a prompt, with one beginning-of-sequence token where the model has any.
+
+    Which one, and whether the model's own tokenizer writes it, is said by
+    `lens_steer.special_tokens.beginning`. No end-of-sequence token is added, even by a tokenizer
+    that would end every text with one.
+    """
     return _with_bos(
-        model, _tokenizer(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
+        model, tokenizer_of(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
     )
 
 
@@ -107,7 +122,7 @@ def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:
             context, or the tokenizer gives no offsets and merges across the boundary.
     """
     text = render(model, prompt)
-    ids, boundary = _tokenise(_tokenizer(model), text, continuation)
+    ids, boundary = _tokenise(tokenizer_of(model), text, continuation)
     row = _with_bos(model, ids)
     prompt_length = boundary + len(row) - len(ids)
     if prompt_length >= len(row):
@@ -134,7 +149,7 @@ def pad(
 ) -> tuple[Tokens, Mask]:
     """Rows of different lengths as one batch on the model's device, with its mask."""
     width = max(len(row) for row in rows)
-    filler = _tokenizer(model).pad_token_id or 0
+    filler = tokenizer_of(model).pad_token_id or 0
     tokens = torch.full((len(rows), width), filler, dtype=torch.long)
     mask = torch.zeros((len(rows), width), dtype=torch.bool)
     for i, row in enumerate(rows):
@@ -161,10 +176,25 @@ def batches(lengths: Sequence[int], token_budget: int) -> Iterable[list[int]]:
 
 
 def decode_continuation(
+    model: SteerableModel,
+    prompt: Sequence[int],
+    continuation: Sequence[int],
+    stop: Sequence[str] = (),
+) -> str:
+    """The text that follows a prompt, a leading space kept, special tokens left out.
+
+    Args:
+        stop: The text ends before the first of these strings.
+    """
+    text = _decoded_after(model, prompt, continuation)
+    places = [text.find(string) for string in stop if string in text]
+    return text[: min(places)] if places else text
+
+
+def _decoded_after(
     model: SteerableModel, prompt: Sequence[int], continuation: Sequence[int]
 ) -> str:
-    """The text that follows a prompt, a leading space kept, special tokens left out."""
-    tokenizer = _tokenizer(model)
+    tokenizer = tokenizer_of(model)
     start = tokenizer.decode(
         list(prompt), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -180,7 +210,7 @@ def decode_continuation(
 
 def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
     """Each token as the text it adds to what precedes it, for display."""
-    tokenizer = _tokenizer(model)
+    tokenizer = tokenizer_of(model)
     found, before = [], ""
     for end in range(1, len(ids) + 1):
         text = tokenizer.decode(list(ids[:end]), clean_up_tokenization_spaces=False)
@@ -189,17 +219,9 @@ def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
     return found
 
 
-def _tokenizer(model: SteerableModel) -> Any:
-    if model.tokenizer is None:
-        raise ValueError(
-            "this model has no tokenizer, and text needs one: give the model a tokenizer"
-        )
-    return model.tokenizer
-
-
 def _with_bos(model: SteerableModel, ids: list[int]) -> list[int]:
-    first = bos_id(model)
-    return list(ids) if first is None or ids[:1] == [first] else [first, *ids]
+    first = list(beginning_ids(model))
+    return list(ids) if ids[: len(first)] == first else [*first, *ids]
 
 
 def _tokenise(tokenizer: Any, prompt: str, continuation: str) -> tuple[list[int], int]:

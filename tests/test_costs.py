@@ -36,7 +36,7 @@ from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import CAA, Additive
 from lens_steer.steering.base import Sampling, continuations, steered
-from lens_steer.tokens import encode_prompt, eos_id
+from lens_steer.tokens import encode_prompt, eos_ids
 from tests.interventions import PROMPTS, Prepared, Scale, drawn, manual_hook, push, watched
 from tests.oracles_evaluation import (
     Conditioned,
@@ -399,7 +399,7 @@ def test_the_sum_of_nats_is_the_divergence_of_whole_sequences(llama: Any) -> Non
     where = torch.zeros(1, len(row) + 1, dtype=torch.bool)
     where[0, len(row) - 1 :] = True
     hook = (method.sites[0].hook_name, manual_hook(method.vectors[0], where))
-    end = eos_id(llama)
+    end = eos_ids(llama)[0]
     assert end is not None
 
     def after(ids: list[int], **hooks: Any) -> Any:

@@ -27,7 +27,7 @@ from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import Additive, Random
 from lens_steer.steering.base import Sampling, continuations_of_each, generate, prompt_rows
-from lens_steer.tokens import Encoded, encode, encode_prompt, eos_id
+from lens_steer.tokens import Encoded, encode, encode_prompt, eos_ids
 from tests.interventions import manual_hook, push
 from tests.oracles_evaluation import all_resample_means, raw_logits, token_log_probabilities
 
@@ -442,7 +442,7 @@ def test_a_method_that_ends_every_text_at_once_has_no_perplexity(
     temperature: float, seed: int, llama: Any, pairs: ContrastivePairs
 ) -> None:
     last = llama.cfg.n_layers - 1
-    towards_end = 1e3 * llama.W_U.detach()[:, eos_id(llama)]
+    towards_end = 1e3 * llama.W_U.detach()[:, eos_ids(llama)[0]]
     method = Additive((Site(last),), (towards_end,))
     decoding: dict[str, Any] = {"temperature": temperature, "seed": seed, "max_new_tokens": 6}
     judge = WordList(("a", "the", "e"))

@@ -13,7 +13,7 @@ from lens_steer.models import context_length, is_bridge
 from lens_steer.sites import Site
 from lens_steer.steering.additive import Additive
 from lens_steer.steering.base import Sampling, continuations
-from lens_steer.tokens import bos_id, eos_id
+from lens_steer.tokens import bos_id, eos_ids
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import (
     PROMPTS,
@@ -116,7 +116,7 @@ def test_every_scope_generates_the_same_with_and_without_a_cache(model: Any, sco
 
 @pytest.mark.parametrize("scope", ["last", "prompt", "generated"])
 def test_greedy_tokens_equal_those_of_a_loop_written_by_hand(model: Any, scope: Any) -> None:
-    vector, eos = drawn((model.cfg.d_model,), size=2.0), eos_id(model)
+    vector, eos = drawn((model.cfg.d_model,), size=2.0), eos_ids(model)[0]
     for row in rows_of(model, PROMPTS[:1]):
         tokens = list(row)
         has_bos = model.tokenizer.bos_token_id == row[0] and model.cfg.default_prepend_bos
@@ -355,7 +355,7 @@ def test_the_prompts_are_not_changed(either: Any) -> None:
 
 def ending(model: Any, rows: dict[int, int]) -> Callable[..., Tensor]:
     """A hook on the logits: row i of the batch ends at step `rows[i]`, and may then have left."""
-    eos, steps, there = eos_id(model), [0], list[int]()
+    eos, steps, there = eos_ids(model)[0], [0], list[int]()
     assert eos is not None
 
     def end(x: Tensor, hook: Any) -> Tensor:

@@ -12,7 +12,7 @@ import lens_steer as ls
 from lens_steer.attribution import contrast, contrast_norm, contrast_written
 from lens_steer.sites import Kind, Site, site_shape
 from lens_steer.steering.base import Intervention
-from lens_steer.tokens import decode_continuation, encode, encode_prompt, eos_id
+from lens_steer.tokens import decode_continuation, encode, encode_prompt, eos_ids
 from tests.conftest import ARCHITECTURES, BACKENDS, HEADS, LAYERS, WIDTH, Loader
 from tests.interventions import Recorder, padded, push, rows_of, run, watched
 from tests.numpy_models import Array, NumpyModel, read_model
@@ -201,10 +201,12 @@ def test_generated_text_is_the_oracles(
     for prompt in prompts:
         row = encode_prompt(model, prompt)
         new: list[int] = []
-        while len(new) < 6 and eos_id(model) not in new:
+        while len(new) < 6 and not set(eos_ids(model)) & set(new):
             logits = oracle(twins.oracle, [*row, *new], len(row), "head", gain)
             new.append(int(logits[-1].argmax()))
-        expected.append(decode_continuation(model, row, [t for t in new if t != eos_id(model)]))
+        expected.append(
+            decode_continuation(model, row, [t for t in new if t not in eos_ids(model)])
+        )
     how: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": 6, "use_cache": use_cache}
     assert ls.generate(model, prompts, cls(mask, 4.0), **how) == expected
 
@@ -276,7 +278,7 @@ def test_frozen_sadi_gives_the_same_text_uncached_when_rows_end_at_different_tim
 ) -> None:
     model, prompts = load("gpt2", backend), list(pairs.prompts)
     frozen = ls.FrozenSADI(drawn_mask(model, "neuron"), 3.0)
-    end = 16 * model.unembed.W_U[:, eos_id(model)].detach()
+    end = 16 * model.unembed.W_U[:, eos_ids(model)[0]].detach()
     methods = (frozen, ls.Additive((Site(LAYERS - 1),), (end,)))
     how: dict[str, Any] = {"seed": 0, "temperature": 1.0, "max_new_tokens": 30}
     cached = ls.generate(model, prompts, *methods, **how)

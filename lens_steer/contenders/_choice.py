@@ -95,4 +95,7 @@ def calibrated_best(
     if not ready:
         raise OutOfReach(f"{contender.name} cannot be calibrated on {dev!r}: {refused}")
     trials = evaluate_each(inputs.model, dev, ready, judge=judge, **how)
-    return settings[max(range(len(ready)), key=lambda i: trials[i].share)]
+    usable = [i for i, trial in enumerate(trials) if not trial.failure]
+    if not usable:
+        raise OutOfReach(f"{contender.name} cannot be used on {dev!r}: {trials[0].failure}")
+    return settings[max(usable, key=lambda i: trials[i].share)]

@@ -34,6 +34,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     temperature: float | int = 1.0,
     max_new_tokens: int = 40,
     scope: Scope = "last",
+    stop: Sequence[str] = (),
     progress: bool = True,
 ) -> AnyIntervention:
     """The method at the strength where it costs, or does, what is asked; `report` has the curve.
@@ -51,9 +52,11 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
         strengths: To look at first. None: up to 8 times the method's own (4 for behaviour), or to
             the largest that does more than smaller ones, `method.furthest`.
         temperature: Of the texts and of the distributions compared.
+        stop: As `generate`.
 
     Raises:
-        OutOfReach: If the target is not reached; the message has the range that is.
+        OutOfReach: If the target is not reached; the message has the range that is, and the
+            strengths at which the model's logits become NaN or infinite.
         ValueError: If not exactly one target is given, or as `evaluate`.
     """
     targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}
@@ -63,6 +66,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     decoding: dict[str, Any] = {
         **{"seed": seed, "temperature": temperature, "max_new_tokens": max_new_tokens},
         "scope": scope,
+        "stop": stop,
     }
     if quantity == "behaviour":
         check_scorable(pairs, judge)

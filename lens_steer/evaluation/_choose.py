@@ -51,6 +51,8 @@ class Choice:
         columns = {"method": names, "behaviour": behaviour, "perplexity": surprise, "taken": taken}
         if self.unsteered.well_formed is not None:
             columns["well_formed"] = [share_of_form(trial) for trial in trials]
+        if any(trial.failure for trial in trials):
+            columns["failure"] = [trial.failure for trial in trials]
         return pd.DataFrame(columns)
 
 
@@ -66,7 +68,8 @@ def choose(
 ) -> Choice:
     """Evaluate every candidate and take the one with the most behaviour at a bearable perplexity.
 
-    Report the choice on other prompts: the best of many looks better than it is.
+    Report the choice on other prompts: the best of many looks better than it is. A candidate that
+    makes the model's logits NaN or infinite is not taken.
 
     Args:
         perplexity_limit: Times the unsteered model's perplexity.
@@ -83,15 +86,17 @@ def choose(
     bearable = [
         i
         for i, trial in enumerate(trials)
-        if trial.perplexity <= perplexity_limit * unsteered.perplexity
+        if not trial.failure
+        and trial.perplexity <= perplexity_limit * unsteered.perplexity
         and share_of_form(trial) >= form_limit
     ]
     if not bearable:
-        least = min(trial.perplexity for trial in trials)
+        failure = next((f"; {trial.failure}" for trial in trials if trial.failure), "")
+        least = min([t.perplexity for t in trials if not t.failure], default=float("nan"))
         raise ValueError(
             f"no candidate stays below {perplexity_limit:g} x the unsteered perplexity of "
             f"{unsteered.perplexity:.3g} (the least is {least:.3g}) with {form_limit:.0%} of the "
-            "texts well formed, where that is known: try weaker ones"
+            f"texts well formed, where that is known{failure}: try weaker ones"
         )
     best = max(bearable, key=lambda i: (trials[i].behaviour.mean().item(), -trials[i].perplexity))
     return Choice(tuple(candidates), tuple(trials), unsteered, perplexity_limit, form_limit, best)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class CalibrationReport:
         quantity: `kl`, `relative_norm` or `behaviour`.
         target: What it was to be.
         strengths: All that were tried, in order.
-        values: At each.
+        values: At each; NaN where the model's logits become NaN or infinite.
         crossings: Strengths at which the curve crosses the target, from 0 outwards.
         strength: The one that was taken, the first crossing.
         realised: What the quantity is there, measured.
@@ -97,9 +97,13 @@ def search(
         if abs(known[taken] - target) <= _CLOSE * target:
             break
         crossings = _crossings(known, target)
+        if not crossings:  # steering broke the model between two strengths
+            _refuse(known, quantity, target)
         taken = crossings[0]
     if taken not in known:  # what is reported is measured, not read off a straight line
         known[taken] = measure([taken])[0]
+    if np.isnan(known[taken]):
+        _refuse(known, quantity, target)
     if refine and abs(known[taken] - target) > _NEAR * target:
         raise OutOfReach(
             f"{quantity} jumps over {target:g} at strength {taken:g}, where it is "
@@ -131,6 +135,7 @@ def _around(known: dict[float, float], strength: float) -> tuple[float, float]:
 def shape_of(values: Sequence[float]) -> str:
     """What the curve looks like from 0 outwards; a dip below 2 % of its height is not one."""
     x = np.asarray(values, dtype=float)
+    x = x[np.isfinite(x)]
     height = float(x.max() - x.min())
     if bool((np.diff(x) < -0.02 * height).any()):
         return "not monotone"
@@ -138,10 +143,15 @@ def shape_of(values: Sequence[float]) -> str:
     return "saturating" if last[-1] - last[0] < 0.02 * height else "rising"
 
 
-def _refuse(known: dict[float, float], quantity: str, target: float) -> None:
-    order, values = sorted(known, key=abs), list(known.values())
+def _refuse(known: dict[float, float], quantity: str, target: float) -> NoReturn:
+    order = [s for s in sorted(known, key=abs) if not np.isnan(known[s])]
+    broken = ", ".join(f"{s:.3g}" for s in sorted(known, key=abs) if np.isnan(known[s]))
+    lost = f"; the logits are NaN or infinite at strength {broken}" if broken else ""
+    if not order:
+        raise OutOfReach(f"{quantity} {target:g} is not reached{lost}: pass smaller strengths=")
+    values = [known[s] for s in order]
     raise OutOfReach(
         f"{quantity} {target:g} is not reached: between strength {order[0]:g} and {order[-1]:g} it "
-        f"goes from {min(values):.3g} to {max(values):.3g} and is "
-        f"{shape_of([known[s] for s in order])}: ask for a value inside, or pass other strengths="
+        f"goes from {min(values):.3g} to {max(values):.3g} and is {shape_of(values)}{lost}: ask "
+        "for a value inside, or pass other strengths="
     )

@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from lens_steer.evaluation._evaluation import Evaluation
 from lens_steer.evaluation._judges import FormJudge, Judge, scores_of
 from lens_steer.evaluation._likelihood import preference
@@ -11,6 +15,7 @@ from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import (
     Intervention,
     Methods,
+    NotFinite,
     Sampling,
     Scope,
     prompt_rows,
@@ -28,6 +33,7 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     max_new_tokens: int = 40,
     scope: Scope = "last",
     token_budget: int | None = None,
+    stop: Sequence[str] = (),
 ) -> Evaluation:
     """Continue the prompts of `pairs`, steered, and score what comes.
 
@@ -37,14 +43,20 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
         seed: The same seed gives every method the same random draws, so that differences are
             paired.
         token_budget: As `generate`.
+        stop: As `generate`.
+
+    Returns:
+        The scores. A text whose logits become NaN or infinite because of steering has failed: its
+        behaviour is NaN, and `failure` says why.
 
     Raises:
-        ValueError: As `generate`; without a judge, if the pairs are unpaired.
+        ValueError: As `generate` (NaN or infinite logits, if the model has them without steering
+            too); without a judge, if the pairs are unpaired.
     """
     [found] = _evaluated(
         *(model, pairs, [methods]),
         judge=judge,
-        sampling=Sampling(temperature, seed=seed),
+        sampling=Sampling(temperature, seed=seed, stop=stop),
         max_new_tokens=max_new_tokens,
         scope=scope,
         token_budget=token_budget,
@@ -63,6 +75,7 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     max_new_tokens: int = 40,
     scope: Scope = "last",
     token_budget: int | None = None,
+    stop: Sequence[str] = (),
     progress: bool = False,
 ) -> list[Evaluation]:
     """What `evaluate` gives for each method alone (None: unsteered), many to a batch.
@@ -78,7 +91,7 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     return _evaluated(
         *(model, pairs, each),
         judge=judge,
-        sampling=Sampling(temperature, seed=seed),
+        sampling=Sampling(temperature, seed=seed, stop=stop),
         max_new_tokens=max_new_tokens,
         scope=scope,
         token_budget=token_budget,
@@ -100,6 +113,7 @@ def _evaluated(  # noqa: PLR0913 - as evaluate
 ) -> list[Evaluation]:
     check_scorable(pairs, judge)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
+    failures: dict[int, str] = {}
     texts, paths = sampled(
         *(model, rows, methods),
         sampling=sampling,
@@ -107,12 +121,23 @@ def _evaluated(  # noqa: PLR0913 - as evaluate
         scope=scope,
         token_budget=token_budget,
         progress=progress,
+        failures=failures,
     )
     parts = [slice(len(rows) * i, len(rows) * (i + 1)) for i in range(len(methods))]
-    return [
-        evaluation_of(model, pairs, own, texts[part], paths[part], judge=judge, scope=scope)
+    found = [
+        evaluation_of(
+            *(model, pairs, own, texts[part], paths[part]),
+            judge=judge,
+            scope=scope,
+            stop=sampling.stop,
+        )
         for own, part in zip(methods, parts, strict=True)
     ]
+    for k in sorted({number // len(rows) for number in failures}):
+        own = [number for number in failures if number // len(rows) == k]
+        texts_of_k = [number % len(rows) for number in own]
+        found[k] = found[k].without(texts_of_k, failures[own[0]], judged=judge is not None)
+    return found
 
 
 def check_pairs(pairs: ContrastivePairs) -> None:
@@ -141,22 +166,25 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
     *,
     judge: Judge | None,
     scope: Scope,
+    stop: Sequence[str] = (),
 ) -> Evaluation:
     """Score what was written, one text for each prompt of the pairs.
+
+    Without a judge, a method that makes the logits of the pairs NaN or infinite has behaviour NaN.
 
     Raises:
         ValueError: If the judge's scores cannot be used, see `scores_of`.
     """
-    well_formed = None
+    well_formed, failure = None, ""
     found = [
-        decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :])
+        decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :], stop)
         for t in texts
     ]
     examples = (*pairs.undesired, *pairs.desired)
     group_of = {e.prompt: e.group or render(model, e.prompt) for e in examples}
     clusters = tuple(group_of[prompt] for prompt in pairs.prompts)
     if judge is None:
-        behaviour = (preference(model, pairs, *methods, scope=scope) > 0).float()
+        behaviour, failure = _preferred(model, pairs, methods, scope)
         groups = tuple(e.group or render(model, e.prompt) or i for i, e in enumerate(pairs.desired))
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
@@ -167,4 +195,17 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
         *(behaviour, groups, paths.perplexity, tuple(found), well_formed),
         paths=paths,
         text_groups=clusters,
+        failure=failure,
     )
+
+
+def _preferred(
+    model: SteerableModel, pairs: ContrastivePairs, methods: Methods, scope: Scope
+) -> tuple[Float[Tensor, " pair"], str]:
+    """Whether each desired continuation is preferred; NaN, and why, if steering breaks logits."""
+    try:
+        return (preference(model, pairs, *methods, scope=scope) > 0).float(), ""
+    except NotFinite as error:
+        if not any(method.strength != 0 for method in methods) or error.anyway:
+            raise
+        return torch.full((len(pairs.desired),), torch.nan), str(error)

@@ -1,6 +1,7 @@
 """One method on one set of prompts: what came of it, text by text."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ class Evaluation:
         well_formed: Whether each text is; None if the judge cannot tell.
         paths: Nats of each text; None if made by hand.
         text_groups: Of each text, for intervals of what is counted by text.
+        failure: Why texts have failed, if steering makes their logits NaN or infinite: the trial is
+            then not one to choose. Empty where none has.
     """
 
     behaviour: Float[Tensor, " example"]
@@ -34,6 +37,7 @@ class Evaluation:
     well_formed: Bool[Tensor, " prompt"] | None = None
     paths: Paths | None = None
     text_groups: tuple[Any, ...] = ()
+    failure: str = ""
 
     def interval(self, *, seed: int) -> Interval:
         """Mean behaviour with its interval."""
@@ -54,7 +58,7 @@ class Evaluation:
 
     @property
     def share(self) -> float:
-        """Mean behaviour."""
+        """Mean behaviour; NaN if a text has failed because its logits are NaN or infinite."""
         return self.behaviour.double().mean().item()
 
     @property
@@ -75,9 +79,27 @@ class Evaluation:
 
     @property
     def failed(self) -> Bool[Tensor, " text"]:
-        """Texts that are empty or, where the judge knows, not well formed; they are scored too."""
-        empty = torch.tensor([not text.strip() for text in self.texts])
-        return empty if self.well_formed is None else empty | ~self.well_formed
+        """Texts that are empty, not well formed (where the judge knows), or broken off.
+
+        They are scored too, but those whose logits became NaN or infinite: their behaviour is NaN.
+        """
+        found = torch.tensor([not text.strip() for text in self.texts])
+        if self.paths is not None:
+            found = found | self.paths.surprise.isnan()
+        return found if self.well_formed is None else found | ~self.well_formed
+
+    def without(self, texts: Sequence[int], reason: str, *, judged: bool) -> "Evaluation":
+        """The same with texts failed, whose logits became NaN or infinite.
+
+        Args:
+            texts: Their numbers.
+            reason: Why.
+            judged: Whether behaviour is of these texts; else it is of pairs, and all of it is NaN.
+        """
+        behaviour = self.behaviour.clone()
+        behaviour[list(texts) if judged else slice(None)] = torch.nan
+        counted = f"{len(texts)} of {len(self.texts)} texts failed, such as {reason}"
+        return replace(self, behaviour=behaviour, failure=counted)
 
     def efficiency(self, unsteered: "Evaluation") -> float:
         """What the change from the unsteered share costs at least, over what was paid."""

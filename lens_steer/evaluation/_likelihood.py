@@ -1,15 +1,16 @@
 """How likely a model finds given continuations, steered or not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer._axes import Mask, Tokens
 from lens_steer.models import SteerableModel, attach, forward
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import Intervention, Scope, steered
+from lens_steer.steering.base import Intervention, NotFinite, Scope, not_finite, steered
 from lens_steer.tokens import Encoded, batches, encode, pad
 
 
@@ -24,21 +25,55 @@ def log_probabilities(
 
     Raises:
         ValueError: If a method does not fit the model.
+        NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
     """
+    attach(model)
     found: dict[int, Tensor] = {}
     for batch in batches([len(row.ids) for row in rows], token_budget):
         tokens, mask = pad(model, [rows[i].ids for i in batch])
         lengths = [rows[i].prompt_length for i in batch]
-        steering = steered(model, *methods, scope=scope, prompt_lengths=lengths)
-        attach(model)
-        with torch.no_grad(), steering if methods else nullcontext():
-            logits = forward(model, tokens, mask)
-        scores = logits[:, :-1].float().log_softmax(dim=-1)
+        run = _logits_of(model, tokens, mask, methods, lengths, scope)
+        scores = run(True)[:, :-1].float().log_softmax(dim=-1)
         taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
-        for i, row in zip(batch, taken, strict=True):
+        for k, i in enumerate(batch):
             start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
-            found[i] = row[start - 1 : len(rows[i].ids) - 1]
+            found[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
+            if bool(found[i].isnan().any()):
+                raise _broken(model, run, k, mask[k], methods, f"text {i}")
     return [found[i] for i in range(len(rows))]
+
+
+def _logits_of(  # noqa: PLR0913 - what a forward pass depends on
+    model: SteerableModel,
+    tokens: Tokens,
+    mask: Mask,
+    methods: Sequence[Intervention],
+    lengths: Sequence[int],
+    scope: Scope,
+) -> Callable[[bool], Float[Tensor, "batch pos vocab"]]:
+    """A forward pass, with the methods or without."""
+
+    def run(with_steering: bool) -> Float[Tensor, "batch pos vocab"]:
+        own = methods if with_steering else ()
+        steering = steered(model, *own, scope=scope, prompt_lengths=lengths)
+        with torch.no_grad(), steering if own else nullcontext():
+            return forward(model, tokens, mask)
+
+    return run
+
+
+def _broken(  # noqa: PLR0913 - what failed
+    model: SteerableModel,
+    run: Callable[[bool], Float[Tensor, "batch pos vocab"]],
+    row: int,
+    real: Bool[Tensor, " pos"],
+    methods: Sequence[Intervention],
+    text: str,
+) -> NotFinite:
+    def again(with_steering: bool) -> Float[Tensor, "real vocab"]:
+        return run(with_steering)[row][real]
+
+    return not_finite(model, again, lambda x: x[row][real], methods, text)
 
 
 def preference(

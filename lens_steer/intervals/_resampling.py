@@ -103,6 +103,8 @@ def ratio_interval(
         below: Of the same shape; counts, for a mean.
     """
     mean = float(above.sum() / below.sum())
+    if not np.isfinite(mean):
+        return Interval(mean, float("nan"), float("nan"))
     drawn = Resampling.of(above.shape, seed=seed, resamples=resamples)
     means = drawn.sums(above) / drawn.sums(below)
     low, high = drawn.levels((above - mean * below) / below.sum(), means)

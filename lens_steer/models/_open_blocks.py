@@ -19,6 +19,11 @@ class OpenBlock(Protocol):
         ...
 
     @property
+    def methods(self) -> tuple[Any, ...]:
+        """What steers it."""
+        ...
+
+    @property
     def closed(self) -> bool:
         """Whether it has ended, wherever that was."""
         ...

@@ -69,7 +69,7 @@ def _keys(models: list[str], fits: list[int], seeds: list[int]) -> list[tuple[st
 def _sums(trial: Trial, groups: Sequence[Any]) -> dict[str, Array]:
     found, index = trial.found, {group: i for i, group in enumerate(groups)}
     assert found.paths is not None  # every trial is measured
-    examples = {"behaviour": found.behaviour, "examples": found.behaviour * 0 + 1}
+    examples = {"behaviour": found.behaviour, "examples": torch.ones_like(found.behaviour)}
     texts: dict[str, Any] = {name: getattr(found.paths, name) for name in OF_PATHS}
     counted = torch.ones_like(found.paths.kl)
     texts |= {"texts": counted, "failed": found.failed}

@@ -14,7 +14,7 @@ from lens_steer.evaluation.comparison._references import Rewrite
 from lens_steer.evaluation.comparison._terms import Terms
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import Intervention, generate
+from lens_steer.steering.base import Intervention, NotFinite, generate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,7 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     | `relative_norm` | |edit| / |residual stream| |
     | `mahalanobis` | length of the edit in standard deviations of the clean residual stream |
     | `failed` | texts that are empty or known to be ill-formed; they are scored too |
+    | `failure` | why behaviour is NaN, if steering makes logits NaN or infinite; else left out |
     | `at_0.1` ... | behaviour where the realised `kl` is 0.1; NaN if no strength tried reaches it |
     | `area` | mean behaviour over budgets up to the largest |
     | `change`, `p`, `p_holm` | against `unsteered`: paired; signs of groups flipped; Holm |
@@ -70,7 +71,7 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
         train: For `learned`.
         instruction: Put before each prompt (a system message of a chat), or a function of a prompt.
         terms: Fields of `Terms`: `seeds temperature max_new_tokens scope multiples budgets randoms
-            best_of`.
+            best_of stop`.
 
     Raises:
         ValueError: As `evaluate`, or if the methods or terms cannot be used.
@@ -129,7 +130,10 @@ def paces(contest: Contest) -> dict[tuple[str, str], float]:
     plain()
     found = {"unsteered": 1.0}
     for name, way in ways.items():
-        found[name] = median(_seconds(way) / _seconds(plain) for _ in range(_ROUNDS))
+        try:
+            found[name] = median(_seconds(way) / _seconds(plain) for _ in range(_ROUNDS))
+        except NotFinite:  # its trials have failed, and say why
+            found[name] = float("nan")
     return {(contest.behaviour_name, name): pace for name, pace in found.items()}
 
 
@@ -143,6 +147,7 @@ def _writer(contest: Contest, prompts: list[Any], *methods: Intervention) -> Cal
             temperature=terms.temperature,
             seed=terms.seed,
             scope=terms.scope,
+            stop=terms.stop,
         )
 
     return write

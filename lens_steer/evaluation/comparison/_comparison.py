@@ -130,6 +130,8 @@ class Comparison:
         nats = np.concatenate([t.found.paths.kl.numpy() for t in here.trials if t.found.paths])
         row |= {"kl_median": float(np.median(nats)), "kl_95": float(np.quantile(nats, 0.95))}
         repeats = [trial.found.repetition for trial in here.trials]
+        failure = next((t.found.failure for t in here.trials if t.found.failure), "")
+        row |= {"failure": failure} if failure else {}
         row |= {"repetition": float(np.mean(repeats)), "fits": len({t.fit for t in here.trials})}
         return row | {"seconds": self.seconds.get((behaviour, method), float("nan"))}
 

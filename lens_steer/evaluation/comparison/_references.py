@@ -17,7 +17,13 @@ from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
 from lens_steer.steering.additive import Additive, Random
-from lens_steer.steering.base import Intervention, Sampling, continuations, prompt_rows
+from lens_steer.steering.base import (
+    Ending,
+    Intervention,
+    Sampling,
+    continuations,
+    prompt_rows,
+)
 from lens_steer.tokens import Message, Prompt, decode_continuation, render
 
 Rewrite = Callable[[Prompt], Prompt]
@@ -49,6 +55,7 @@ def prompted(  # noqa: PLR0913 - as evaluate
     seed: int,
     temperature: float | int,
     max_new_tokens: int,
+    stop: Sequence[str] = (),
 ) -> Evaluation:
     """The unsteered model after other prompts, its texts judged as if after the prompts themselves.
 
@@ -62,15 +69,16 @@ def prompted(  # noqa: PLR0913 - as evaluate
     rows, plain = (
         prompt_rows(model, prompts, max_new_tokens) for prompts in (asked, pairs.prompts)
     )
-    sampling = Sampling(temperature, seed=seed)
+    sampling, ending = Sampling(temperature, seed=seed, stop=stop), Ending.of(model, stop)
     found = continuations(model, rows, sampling=sampling, max_new_tokens=max_new_tokens)
-    texts, beside = (written(each, found, max_new_tokens) for each in (rows, plain))
+    texts, beside = (written(each, found, max_new_tokens, ending) for each in (rows, plain))
     own = [()] * len(texts)
     paths = along(model, texts, own, temperature=temperature, beside=beside)
     if judge is not None:
-        return evaluation_of(model, pairs, (), beside, paths, judge=judge, scope="last")
-    preferring = evaluation_of(model, other, (), beside, paths, judge=None, scope="last")
-    plainly = evaluation_of(model, pairs, (), beside, paths, judge=None, scope="last")
+        how = {"judge": judge, "stop": stop}
+        return evaluation_of(model, pairs, (), beside, paths, scope="last", **how)
+    preferring = evaluation_of(model, other, (), beside, paths, judge=None, scope="last", stop=stop)
+    plainly = evaluation_of(model, pairs, (), beside, paths, judge=None, scope="last", stop=stop)
     return replace(plainly, behaviour=preferring.behaviour)
 
 
@@ -91,6 +99,7 @@ def best_of_n(  # noqa: PLR0913 - as evaluate
     seed: int,
     temperature: float | int,
     max_new_tokens: int,
+    stop: Sequence[str] = (),
 ) -> Evaluation:
     """For each prompt the text that the judge scores highest of n unsteered ones.
 
@@ -101,26 +110,30 @@ def best_of_n(  # noqa: PLR0913 - as evaluate
     """
     most = best_of_n_kl(n)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-    sampling = Sampling(temperature, seed=seed)
+    sampling, ending = Sampling(temperature, seed=seed, stop=stop), Ending.of(model, stop)
     found = continuations(*(model, [*rows] * n), sampling=sampling, max_new_tokens=max_new_tokens)
-    texts = written([*rows] * n, found, max_new_tokens)
-    scores = _scores(model, pairs, texts, judge, n)
+    texts = written([*rows] * n, found, max_new_tokens, ending)
+    scores = _scores(model, pairs, texts, judge, stop).reshape(n, len(rows))
     best = scores.argmax(dim=0).tolist()  # the first of equals
     taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]
     paths = along(model, taken, [()] * len(taken), temperature=temperature)
     paths = replace(paths, kl=torch.full_like(paths.kl, most))
-    return evaluation_of(model, pairs, (), taken, paths, judge=judge, scope="last")
+    return evaluation_of(model, pairs, (), taken, paths, judge=judge, scope="last", stop=stop)
 
 
 def _scores(
-    model: SteerableModel, pairs: ContrastivePairs, texts: Sequence[Written], judge: Judge, n: int
-) -> Float[Tensor, "n prompt"]:
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    texts: Sequence[Written],
+    judge: Judge,
+    stop: Sequence[str],
+) -> Float[Tensor, " text"]:
     asked = [render(model, prompt) for prompt in pairs.prompts]
     words = [
-        decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :])
+        decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :], stop)
         for t in texts
     ]
-    return scores_of(judge, asked * n, words).reshape(n, len(asked))
+    return scores_of(judge, asked * (len(texts) // len(asked)), words)
 
 
 def random_like(
@@ -135,6 +148,8 @@ def random_like(
         return [Random.like(method, seed=seed) for seed in seeds]
     [sizes] = texts.sizes(model, [(method,)])
     lengths = sizes.norm.mean(dim=0)
+    if not bool(lengths.isfinite().all()):
+        raise ValueError(f"the edits of {method!r} are NaN or infinite: no size to compare with")
     if not bool(lengths.any()):
         raise ValueError(f"{method!r} edits nothing along these texts: no size to compare with")
     edited = [i for i, length in enumerate(lengths.tolist()) if length > 0]

@@ -37,6 +37,8 @@ def statistic_interval(
         resampled = np.asarray(statistic(*(drawn.sums(x) for x in cells)))
     influence = np.zeros(cells[0].shape)
     for i, x in enumerate(cells):
+        if not np.isfinite(totals[i]):  # a strength that broke the model, and was passed over
+            continue
         influence += _slope(statistic, totals, i) * x
     low, high = drawn.levels(influence - influence.mean(), resampled)
     return Interval(value, low, high)
@@ -130,11 +132,13 @@ def sign_flip(differences: Array, *, seed: int, resamples: int = 9999) -> float:
     patterns are counted where there are at most `resamples`.
 
     Args:
-        differences: One for each independent group.
+        differences: One for each independent group; NaN in one makes p NaN.
     """
     from scipy.stats import permutation_test
 
     x = np.asarray(differences, dtype=float)
+    if np.isnan(x).any():
+        return float("nan")
     if len(x) < 2 or not x.any():
         return 1.0
     found = permutation_test(
@@ -152,11 +156,13 @@ def sign_flip(differences: Array, *, seed: int, resamples: int = 9999) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted so that no true null hypothesis of all is rejected in more than the stated share.
 
+    A test that could not be made (NaN) counts as none.
+
     Holm 1979: the smallest p times the number of tests, the next times one less, never falling.
     """
     p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN is sorted last
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1))
+    adjusted = np.full_like(p, np.nan)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted.tolist()

@@ -1,5 +1,6 @@
 """The terms on which methods are compared: what is sampled, and at which strengths."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -23,6 +24,7 @@ class Terms:
         best_of: Texts of which the best is taken.
         budgets: Nats per token at which behaviour is read off, in rising order; the area under the
             frontier goes up to the largest.
+        stop: A text ends before the first of these strings.
     """
 
     seed: int = 0
@@ -34,9 +36,11 @@ class Terms:
     randoms: int = 3
     best_of: int = 4
     budgets: tuple[float | int, ...] = (0.03, 0.1, 0.3)
+    stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        Sampling(self.temperature, seed=self.seed)
+        how = Sampling(self.temperature, seed=self.seed, stop=self.stop)
+        object.__setattr__(self, "stop", how.stop)
         check_scope(self.scope)
         if self.temperature == 0:
             raise ValueError("temperature 0: greedy texts have no finite divergence to compare at")
@@ -58,7 +62,8 @@ class Terms:
     @property
     def texts(self) -> dict[str, Any]:
         """What every way of writing texts is told, but for the seed."""
-        return {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
+        how = {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
+        return how | ({"stop": self.stop} if self.stop else {})
 
     @property
     def decoding(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lens_steer.evaluation.costs._edits import EditSizes, edit_sizes
 from lens_steer.evaluation.costs._paths import Written, draw_logits, even_batches, written
 from lens_steer.models import SteerableModel
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import Methods, Sampling, Scope, continuations, prompt_rows
+from lens_steer.steering.base import Ending, Methods, Sampling, Scope, continuations, prompt_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class FixedTexts:
     scope: Scope = "last"
 
     @classmethod
-    def sample(
+    def sample(  # noqa: PLR0913 - as evaluate
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
@@ -40,6 +40,7 @@ class FixedTexts:
         temperature: float | int = 1.0,
         max_new_tokens: int = 40,
         scope: Scope = "last",
+        stop: Sequence[str] = (),
     ) -> "FixedTexts":
         """One unsteered continuation of every prompt, the one `evaluate` has for this seed.
 
@@ -52,9 +53,9 @@ class FixedTexts:
                 "positive temperature"
             )
         rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-        sampling = Sampling(temperature, seed=seed)
+        sampling, ending = Sampling(temperature, seed=seed, stop=stop), Ending.of(model, stop)
         found = continuations(model, rows, sampling=sampling, max_new_tokens=max_new_tokens)
-        return cls(tuple(written(rows, found, max_new_tokens)), temperature, scope)
+        return cls(tuple(written(rows, found, max_new_tokens, ending)), temperature, scope)
 
     @property
     def draws(self) -> Float[Tensor, " text"]:
@@ -66,10 +67,12 @@ class FixedTexts:
     ) -> Float[Tensor, "method text"]:
         """KL(steered || unsteered) summed over each text's draws, many methods to a batch; float64.
 
-        Divided by `draws` it is `kl_fixed`, nats per token.
+        Divided by `draws` it is `kl_fixed`, nats per token. NaN where a method makes the logits NaN
+        or infinite.
 
         Raises:
             ValueError: If a method does not fit the model.
+            NotFinite: If the unsteered logits are NaN or infinite.
         """
         found = torch.zeros(len(each), len(self.texts)).double()
         rows = [(i, k) for i in range(len(self.texts)) for k in range(len(each))]
@@ -84,7 +87,7 @@ class FixedTexts:
     def kl(
         self, model: SteerableModel, each: Sequence[Methods], *, progress: bool = False
     ) -> list[float]:
-        """`kl_fixed` of every method: nats per token, over all texts.
+        """`kl_fixed` of every method: nats per token, over all texts; NaN as `nats`.
 
         Raises:
             ValueError: If a method does not fit the model.
@@ -106,7 +109,7 @@ class FixedTexts:
         once = sorted({i for i, _ in part})  # the clean model sees a text once for all methods
         clean, of = draw_logits(model, [self.texts[i] for i in once], [()] * len(once), self.scope)
         texts, own = [self.texts[i] for i, _ in part], [each[k] for _, k in part]
-        steered, rows = draw_logits(model, texts, own, self.scope)
+        steered, rows = draw_logits(model, texts, own, self.scope, strict=False)
         again = torch.cat([(of == once.index(i)).nonzero()[:, 0] for i, _ in part])
         nats = kl_divergence(steered, clean[again.to(clean.device)], temperature=self.temperature)
         places = torch.tensor([[k, i] for i, k in part])[rows]

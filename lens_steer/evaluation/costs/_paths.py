@@ -12,14 +12,18 @@ from lens_steer.evaluation.costs._divergence import kl_divergence
 from lens_steer.models import SteerableModel, attach, forward
 from lens_steer.steering.base import (
     Draws,
+    Ending,
     Methods,
     Sampling,
     Scope,
     continuations_of_each,
+    is_distribution,
+    not_finite,
     steered,
 )
-from lens_steer.tokens import Encoded, batches, eos_id, pad
+from lens_steer.tokens import Encoded, batches, pad
 
+_END = -1  # stands for any token that ends a text
 _LOGITS_AT_ONCE = 2**27  # float32 numbers of one batch: half a gigabyte
 _TOKENS_AT_ONCE, _LONGER, _FEW = 2**12, 1.2, 8  # of a batch: little padding, but not one by one
 
@@ -29,7 +33,8 @@ class Written(Encoded):
     """A text as it was sampled.
 
     Attributes:
-        ended: The end-of-sequence token was drawn after `ids`; else the text was cut off.
+        ended: A token that ends a text was drawn after `ids`; else the text was cut off, or stopped
+            by a string, whose tokens are among `ids`.
     """
 
     ended: bool = False
@@ -47,9 +52,10 @@ class Paths:
     Attributes:
         kl: Sum over a text's draws of KL(steered || unsteered), sampling distribution included:
             without bias the divergence of whole sequences, where the texts are the steered model's.
-            NaN for greedy texts.
+            NaN for greedy texts, and for those whose logits became NaN or infinite.
         draws: Tokens drawn, the end included.
-        surprise: Minus the log-probability of the text's tokens under the unsteered model.
+        surprise: Minus the log-probability of the text's tokens under the unsteered model; NaN
+            where the steered logits became NaN or infinite.
         tokens: How many they are; the end is not counted.
     """
 
@@ -74,11 +80,22 @@ class Paths:
 
 
 def written(
-    rows: Sequence[Sequence[int]], found: Sequence[Sequence[int]], max_new_tokens: int
+    rows: Sequence[Sequence[int]],
+    found: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    ending: Ending | None = None,
 ) -> list[Written]:
-    """Prompts with what was generated after them."""
+    """Prompts with what was generated after them.
+
+    Args:
+        ending: What ended the texts; None where no string could stop one.
+    """
     return [
-        Written((*row, *new), len(row), ended=len(new) < max_new_tokens)
+        Written(
+            (*row, *new),
+            len(row),
+            ended=len(new) < max_new_tokens and not (ending and ending.stops(row, new)),
+        )
         for row, new in zip(rows, found, strict=True)
     ]
 
@@ -93,8 +110,12 @@ def sampled(  # noqa: PLR0913 - as continuations_of_each
     scope: Scope = "last",
     token_budget: int | None = None,
     progress: bool = False,
+    failures: dict[int, str] | None = None,
 ) -> tuple[list[Written], Paths]:
     """Continue each row under each of `methods`, compared with the clean model as it is drawn.
+
+    Args:
+        failures: As `continuations_of_each`: takes the texts whose logits became NaN or infinite.
 
     Returns:
         All texts of the first of `methods`, then those of the second, and so on; what `along` gives
@@ -105,13 +126,15 @@ def sampled(  # noqa: PLR0913 - as continuations_of_each
     """
     n = len(rows) * len(methods)
     kl = torch.full((n,), 0.0 if sampling.temperature > 0 else torch.nan).double()
-    surprise, end = torch.zeros(n).double(), eos_id(model)
+    surprise, ending = torch.zeros(n).double(), Ending.of(model, sampling.stop)
+    ends = torch.tensor(sorted(ending.tokens))
 
     def look(draws: Draws) -> None:
         if sampling.temperature > 0:
             nats = kl_divergence(draws.steered, draws.clean, temperature=sampling.temperature)
             kl[draws.of] += nats.cpu()
-        surprise[draws.of] += surprises(draws.clean, draws.tokens, end).cpu()
+        drawn = draws.tokens.masked_fill(torch.isin(draws.tokens, ends.to(draws.tokens)), _END)
+        surprise[draws.of] += surprises(draws.clean, drawn).cpu()
 
     found = continuations_of_each(
         *(model, rows, methods),
@@ -121,8 +144,11 @@ def sampled(  # noqa: PLR0913 - as continuations_of_each
         token_budget=token_budget,
         progress=progress,
         look=look,
+        failures=failures,
     )
-    texts = [text for new in found for text in written(rows, new, max_new_tokens)]
+    broken = list(failures or ())
+    kl[broken], surprise[broken] = torch.nan, torch.nan
+    texts = [text for new in found for text in written(rows, new, max_new_tokens, ending)]
     return texts, _paths(texts, kl, surprise)
 
 
@@ -145,10 +171,11 @@ def along(  # noqa: PLR0913 - what a path depends on
 
     Raises:
         ValueError: If a method does not fit the model.
+        NotFinite: If logits are NaN or infinite.
     """
     others = texts if beside is None else beside
     kl = torch.full((len(texts),), 0.0 if temperature > 0 else torch.nan).double()
-    surprise, end = torch.zeros(len(texts)).double(), eos_id(model)
+    surprise = torch.zeros(len(texts)).double()
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         ours, theirs = [texts[i] for i in batch], [others[i] for i in batch]
         pushed, steered_at = draw_logits(model, ours, [methods[i] for i in batch], scope)
@@ -156,7 +183,7 @@ def along(  # noqa: PLR0913 - what a path depends on
         if temperature > 0:
             nats = kl_divergence(pushed, clean, temperature=temperature)
             kl[batch] = _summed(nats, steered_at, len(batch))
-        nats = surprises(clean, _drawn(theirs, end), end)
+        nats = surprises(clean, _drawn(theirs))
         surprise[batch] = _summed(nats, clean_at, len(batch))
     return _paths(texts, kl, surprise)
 
@@ -166,15 +193,39 @@ def draw_logits(
     texts: Sequence[Written],
     methods: Sequence[Methods],
     scope: Scope,
+    *,
+    strict: bool = True,
 ) -> tuple[Float[Tensor, "draw vocab"], Int[Tensor, " draw"]]:
-    """The logits that each token of each text is drawn from, one text after another, and whose."""
+    """The logits that each token of each text is drawn from, one text after another, and whose.
+
+    Args:
+        strict: False leaves logits that are NaN or infinite as they are.
+
+    Raises:
+        NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
+    """
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
-    attach(model)
-    with torch.no_grad(), each_by_its_own(model, methods, lengths, scope):
-        logits = forward(model, tokens, mask)
     of, at = draws_of(texts)
-    return logits[of.to(logits.device), at.to(logits.device)].float(), of
+
+    attach(model)
+
+    def run(with_steering: bool = True) -> Float[Tensor, "draw vocab"]:
+        own = methods if with_steering else [()] * len(methods)
+        with torch.no_grad(), each_by_its_own(model, own, lengths, scope):
+            logits = forward(model, tokens, mask)
+        return logits[of.to(logits.device), at.to(logits.device)].float()
+
+    found = run()
+    finite = is_distribution(found)
+    if strict and not bool(finite.all()):
+        row = int(of[int((~finite).nonzero()[0])])
+        mine = (of == row).nonzero()[:, 0].to(found.device)
+        raise not_finite(
+            *(model, lambda with_steering: run(with_steering)[mine], lambda x: x[row][mask[row]]),
+            *(methods[row], f"text {row}"),
+        )
+    return found, of
 
 
 def draws_of(texts: Sequence[Written]) -> tuple[Int[Tensor, " draw"], Int[Tensor, " draw"]]:
@@ -213,16 +264,16 @@ def even_batches(model: SteerableModel, lengths: Sequence[int]) -> Iterator[list
 
 
 def surprises(
-    logits: Float[Tensor, "draw vocab"], tokens: Int[Tensor, " draw"], end: int | None
+    logits: Float[Tensor, "draw vocab"], tokens: Int[Tensor, " draw"]
 ) -> Float[Tensor, " draw"]:
-    """Minus the log-probability of each token drawn, 0 for the end."""
+    """Minus the log-probability of each token drawn, 0 for the end (-1)."""
     drawn = tokens.to(logits.device)[:, None]
-    scores = -logits.double().log_softmax(dim=-1).gather(-1, drawn)[:, 0]
-    return scores.masked_fill(drawn[:, 0] == (-1 if end is None else end), 0.0)
+    scores = -logits.double().log_softmax(dim=-1).gather(-1, drawn.clamp(min=0))[:, 0]
+    return scores.masked_fill(drawn[:, 0] == _END, 0.0)
 
 
-def _drawn(texts: Sequence[Written], end: int | None) -> Int[Tensor, " draw"]:
-    each = [(*t.ids[t.prompt_length :], *[end] * t.ended) for t in texts]
+def _drawn(texts: Sequence[Written]) -> Int[Tensor, " draw"]:
+    each = [(*t.ids[t.prompt_length :], *[_END] * t.ended) for t in texts]
     return torch.tensor(sum(each, ()), dtype=torch.long)
 
 

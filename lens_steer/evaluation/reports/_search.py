@@ -113,7 +113,8 @@ class Search:
         def apart(dev: Array, test: Array) -> Array:
             share, _ = self._on_dev(dev)
             chance = self._chances(n, dev)
-            return (chance * share).sum(1) - (chance * self._on_test(test)[:, :-1]).sum(1)
+            shown = self._on_test(test)[:, :-1]
+            return _expected(chance, share) - _expected(chance, shown)
 
         return self._interval(apart, -self._influence(n))
 
@@ -148,18 +149,19 @@ class Search:
 
     def _taken(self, n: int, dev: Array, test: Array) -> Float[Array, " resample"]:
         """`expected` of groups drawn so often."""
-        return (_or_none(self._chances(n, dev)) * self._on_test(test)).sum(1)
+        return _expected(_or_none(self._chances(n, dev)), self._on_test(test))
 
     def _influence(self, n: int) -> Float[Array, " group"]:
         """What each test group adds to the deviation of `expected`, the choice being what it is."""
         weights = _or_none(self._chances(n, _once(self.dev)))[0]
-        shown, examples = weights @ self.test["shown"], self.test["examples"][-1]
+        taken = np.where(weights[:, None] > 0, self.test["shown"], 0.0)  # else it may be NaN
+        shown, examples = weights @ taken, self.test["examples"][-1]
         return (shown - shown.sum() / examples.sum() * examples) / examples.sum()
 
     def _chances(self, n: int, dev: Array) -> Float[Array, "resample trial"]:
         """That each trial is the best on dev of a random n; equals are taken in order."""
         share, cost = self._on_dev(dev)
-        ok = cost <= self.kl_limit
+        ok = (cost <= self.kl_limit) & np.isfinite(share)  # NaN: the trial broke the model
         best_first = np.argsort(np.where(ok, -share, np.inf), axis=1, kind="stable")
         total = self.trials
         by_rank = np.array([comb(total - 1 - r, n - 1) / comb(total, n) for r in range(total)])
@@ -174,6 +176,13 @@ class Search:
 
     def _on_test(self, counts: Array) -> Float[Array, "resample outcome"]:
         return (counts @ self.test["shown"].T) / (counts @ self.test["examples"].T)
+
+
+def _expected(
+    chance: Float[Array, "resample outcome"], value: Float[Array, "resample outcome"]
+) -> Float[Array, " resample"]:
+    """What is not taken may be NaN."""
+    return np.where(chance > 0, chance * value, 0.0).sum(1)
 
 
 def _once(sums: Mapping[str, Array]) -> Float[Array, "1 group"]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from lens_steer.evaluation._evaluation import Evaluation
@@ -37,7 +38,9 @@ def sums_on_test(trials: Sequence[Evaluation]) -> Sums:
     groups = tuple(dict.fromkeys(keys))
     index = _index(groups)
     shown = np.stack([group_sums(trial.behaviour, keys, index) for trial in trials])
-    examples = np.stack([group_sums(trial.behaviour * 0 + 1, keys, index) for trial in trials])
+    examples = np.stack(
+        [group_sums(torch.ones_like(trial.behaviour), keys, index) for trial in trials]
+    )
     return groups, {"shown": shown, "examples": examples}
 
 

@@ -57,6 +57,8 @@ class SweepReport:
                 row |= {"perplexity": trial.perplexity}
                 if trial.well_formed is not None:
                     row |= {"well_formed": trial.well_formed.float().mean().item()}
+                if trial.failure:
+                    row |= {"failure": trial.failure}
                 rows.append(row)
         return pd.DataFrame(rows)
 

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models import (
     Decoder,
+    OpenBlock,
     Recomputer,
     Resumed,
     SteerableModel,
@@ -20,11 +22,13 @@ from lens_steer.models import (
     open_blocks,
 )
 from lens_steer.steering.base._decode import Batch, Look
+from lens_steer.steering.base._ending import Ending
+from lens_steer.steering.base._finite import NotFinite, not_finite
 from lens_steer.steering.base._intervention import Intervention
 from lens_steer.steering.base._sampling import Sampling
 from lens_steer.steering.base._scope import Scope
 from lens_steer.steering.base._steered import steered
-from lens_steer.tokens import batches, eos_id, pad
+from lens_steer.tokens import batches, pad
 
 Methods = tuple[Intervention, ...]  # what steers one text together; none: the model as it is
 
@@ -56,7 +60,13 @@ def continuations(  # noqa: PLR0913 - as generate
     use_cache: bool = True,
     progress: bool = False,
 ) -> list[list[int]]:
-    """The tokens that follow each row, end-of-sequence left out; arguments as `generate`."""
+    """The tokens that follow each row, end-of-sequence left out; arguments as `generate`.
+
+    Those of a stop string are among them: they were drawn. `decode_continuation` leaves it out.
+
+    Raises:
+        NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
+    """
     [found] = continuations_of_each(
         *(model, rows, [methods]),
         sampling=sampling,
@@ -83,6 +93,7 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
     use_cache: bool = True,
     progress: bool = False,
     look: Look | None = None,
+    failures: dict[int, str] | None = None,
 ) -> list[list[list[int]]]:
     """For each of `methods` what `continuations` gives, many to a batch.
 
@@ -93,6 +104,12 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
         token_budget: Tokens of a batch, of all copies together.
         look: Shown every draw, beside what the clean model says after the same text; text i of
             method k has the number k * len(rows) + i.
+        failures: Is given, by their numbers, the texts that break off because steering makes their
+            logits NaN or infinite, and why. None: that is an error.
+
+    Raises:
+        NotFinite: If logits are NaN or infinite, and `failures` is None or the model is so without
+            steering too.
     """
     how = Decoding(sampling, max_new_tokens, scope, first_row, use_cache)
     _check_reached(scope, max(len(row) for row in rows) + max_new_tokens - 1)
@@ -107,10 +124,13 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
             sizes = [(len(row) + how.max_new_tokens) * len(part) for row in rows]
             for batch in batches(sizes, budget):
                 texts = [(k, i) for k in part for i in batch]
-                of = torch.tensor([k * len(rows) + i for k, i in texts])
-                seen = None if look is None else _numbered(look, of)
+                of = [k * len(rows) + i for k, i in texts]
+                seen = None if look is None else _numbered(look, torch.tensor(of))
                 own = [methods[k] for k in part]
-                new = _side_by_side(model, rows, batch, own, how, beside=beside, look=seen)
+                side = _SideBySide(model, rows, batch, own, how, beside)
+                new, broken = side.decode(seen, strict=failures is None)
+                if failures is not None:
+                    failures |= {of[row]: reason for row, reason in broken.items()}
                 for (k, i), text in zip(texts, new, strict=True):
                     found[k][i] = text
                 bar.update(len(texts))
@@ -134,41 +154,102 @@ def _numbered(look: Look, of: Int[Tensor, " text"]) -> Look:
     return lambda draws: look(replace(draws, of=of[draws.of]))
 
 
-def _side_by_side(  # noqa: PLR0913 - what a batch is
-    model: SteerableModel,
-    rows: Sequence[Sequence[int]],
-    batch: Sequence[int],
-    methods: Sequence[Methods],
-    how: Decoding,
-    *,
-    beside: bool,
-    look: Look | None,
-) -> list[list[int]]:
+@dataclass(frozen=True, eq=False)
+class _SideBySide:
     """Some rows under the first of the methods, then under the second, and so on.
 
-    Args:
+    Attributes:
+        batch: Which of the rows.
         beside: Whether each text has a second row that nothing steers.
     """
-    tokens, mask = pad(model, [rows[i] for i in batch], left=True)
-    owner = torch.arange(len(methods)).repeat_interleave(len(batch))
-    if beside:
-        owner = torch.cat([owner, torch.full_like(owner, -1)])
-    copies = torch.arange(len(batch)).repeat(len(owner) // len(batch)).to(mask.device)
-    generators = [how.sampling.generator(how.first_row + i) for _ in methods for i in batch]
-    lengths = mask.sum(dim=1)[copies]
-    attach(model)
-    with torch.no_grad(), ExitStack() as stack:
-        decoder = _decoder(model, tokens, mask, copies, methods, how)
-        for k, own in enumerate(methods):
+
+    model: SteerableModel
+    rows: Sequence[Sequence[int]]
+    batch: Sequence[int]
+    methods: Sequence[Methods]
+    how: Decoding
+    beside: bool
+
+    def decode(self, look: Look | None, *, strict: bool) -> tuple[list[list[int]], dict[int, str]]:
+        """The new tokens of every text, and why some break off: steering breaks their logits.
+
+        Raises:
+            NotFinite: If logits break and `strict`, or without steering too.
+        """
+        model, how = self.model, self.how
+        tokens, mask, copies = self._padded
+        generators = [how.sampling.generator(how.first_row + i) for _, i in self._texts]
+        prompts = [self.rows[i] for _, i in self._texts]
+        ending = Ending.of(model, how.sampling.stop)
+        attach(model)
+        with torch.no_grad(), ExitStack() as stack:
+            decoder = _decoder(model, tokens, mask, copies, self.methods, how)
+            blocks = self._steer(stack)
+            decoding = Batch(decoder, blocks, generators, look, strict=strict)
+            new = decoding.decode(how.sampling, ending, prompts, how.max_new_tokens)
+        reasons: dict[int, str] = {}  # of each method: one text is looked into
+        for row in decoding.broken:
+            k, _ = self._texts[row]
+            if k not in reasons:
+                error = self._explained(row, new[row])
+                if strict or error.anyway:
+                    raise error
+                reasons[k] = str(error)
+        return new, {row: reasons[self._texts[row][0]] for row in decoding.broken}
+
+    @property
+    def _texts(self) -> list[tuple[int, int]]:
+        """Method and row of each."""
+        return [(k, i) for k in range(len(self.methods)) for i in self.batch]
+
+    @cached_property
+    def _padded(self) -> tuple[Tokens, Mask, Int[Tensor, " copy"]]:
+        """The rows, and which of them each row of the batch is a copy of."""
+        tokens, mask = pad(self.model, [self.rows[i] for i in self.batch], left=True)
+        copies = torch.arange(len(self.batch)).repeat(len(self.methods) * (1 + self.beside))
+        return tokens, mask, copies.to(mask.device)
+
+    def _steer(self, stack: ExitStack) -> tuple[OpenBlock, ...]:
+        """Steer each copy by its own; all that steers now, blocks around this call included."""
+        _, mask, copies = self._padded
+        owner = torch.arange(len(self.methods)).repeat_interleave(len(self.batch))
+        if self.beside:
+            owner = torch.cat([owner, torch.full_like(owner, -1)])
+        lengths = mask.sum(dim=1)[copies]
+        for k, own in enumerate(self.methods):
             if own:
-                mine = owner == k
-                block = steered(model, *own, scope=how.scope, prompt_lengths=lengths, rows=mine)
+                mine, scope = owner == k, self.how.scope
+                block = steered(self.model, *own, scope=scope, prompt_lengths=lengths, rows=mine)
                 stack.enter_context(block)
-        blocks = open_blocks(model)  # this call's, and those around it
+        blocks = open_blocks(self.model)
         for block in blocks:
             stack.enter_context(block.generation())
-        decoding = Batch(decoder, blocks, generators, look)
-        return decoding.decode(how.sampling, eos_id(model), how.max_new_tokens)
+        return blocks
+
+    def _explained(self, row: int, new: Sequence[int]) -> NotFinite:
+        """Why a text's logits break after these tokens; every row is given them."""
+        model, (tokens, mask, copies) = self.model, self._padded
+        k, i = self._texts[row]
+        length = len(self.rows[i])
+
+        def run(with_steering: bool) -> Float[Tensor, " vocab"]:
+            kind = Decoder if self.how.use_cache else Recomputer
+            with ExitStack() as stack:
+                decoder = kind(model, tokens[copies], mask[copies])
+                if with_steering:
+                    self._steer(stack)
+                logits = decoder.start()
+                if new:
+                    given = torch.tensor([new], device=tokens.device)
+                    logits = decoder.advance(given.repeat(len(copies), 1))
+            return logits[row]
+
+        def look(x: Float[Tensor, "batch chunk d"]) -> Float[Tensor, "real d"]:
+            width = tokens.shape[1]
+            return x[row, width - length if x.shape[1] >= width else 0 :]
+
+        text = f"prompt {self.how.first_row + i}, {len(new)} tokens after it"
+        return not_finite(model, run, look, self.methods[k], text)
 
 
 def _decoder(  # noqa: PLR0913 - what a batch is

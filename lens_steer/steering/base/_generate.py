@@ -30,6 +30,7 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
     token_budget: int | None = None,
     first_row: int = 0,
     use_cache: bool = True,
+    stop: Sequence[str] = (),
     progress: bool = False,
 ) -> list[str]:
     """Continue prompts, steered by `methods` if any are given.
@@ -37,8 +38,10 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
     Prompts of different lengths are batched; a row's text does not depend on its batch.
 
     Args:
-        prompts: Texts, or chats (lists of messages).
-        max_new_tokens: At most; a row ends earlier at the end-of-sequence token.
+        prompts: Texts, or chats (lists of messages); a chat whose last message is the assistant's
+            is continued, any other answered.
+        max_new_tokens: At most; a text ends earlier at any end token that the tokenizer or the
+            model's generation config names.
         temperature: 0 is greedy, 1 samples the model as it is.
         top_p: Share of the probability that is sampled from.
         seed: Needed unless greedy; row i draws from a generator seeded by (seed, i).
@@ -47,15 +50,17 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
             depend on it. None: as many as have their keys and values in a gigabyte.
         first_row: Number of the first row, to continue a list in parts.
         use_cache: False recomputes everything for each token: slow, the same text.
+        stop: A text ends before the first of these strings, however it is tokenised.
 
     Returns:
         The continuations only, a leading space kept.
 
     Raises:
         ValueError: If there are no prompts, one has no tokens or does not fit the context with what
-            is to be generated, sampling has no seed, or a method does not fit the model.
+            is to be generated, sampling has no seed, a method does not fit the model, or logits
+            become NaN or infinite (the layer, the dtype and the methods are named).
     """
-    sampling = Sampling(temperature, top_p, seed)
+    sampling = Sampling(temperature, top_p, seed, stop)
     rows = prompt_rows(model, prompts, max_new_tokens)
     found = continuations(
         model,
@@ -69,7 +74,10 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
         use_cache=use_cache,
         progress=progress,
     )
-    return [decode_continuation(model, row, new) for row, new in zip(rows, found, strict=True)]
+    return [
+        decode_continuation(model, row, new, sampling.stop)
+        for row, new in zip(rows, found, strict=True)
+    ]
 
 
 def prompt_rows(

@@ -20,11 +20,13 @@ class Sampling:
         top_p: Share of the probability that is sampled from, the likeliest tokens first; 1 is all
             of it.
         seed: Row i of a call draws from a generator seeded by (seed, i), whatever batch it is in.
+        stop: A text ends before the first of these strings.
     """
 
     temperature: float | int = 1.0
     top_p: float | int = 1.0
     seed: int | None = None
+    stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
@@ -35,6 +37,7 @@ class Sampling:
             raise ValueError(f"top_p {self.top_p}: expected a share above 0, at most 1")
         if self.temperature > 0 and self.seed is None:
             raise ValueError("no seed: sampling needs one (seed=0), or temperature=0.0 for greedy")
+        object.__setattr__(self, "stop", _strings(self.stop))
 
     def generator(self, row: int) -> torch.Generator:
         """The generator of one row."""
@@ -54,6 +57,14 @@ class Sampling:
             [torch.empty(scores.shape[1]).exponential_(generator=g) for g in generators]
         )
         return (scores - noise.log()).argmax(dim=-1)
+
+
+def _strings(stop: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(stop, str) or not all(isinstance(text, str) and text for text in stop):
+        raise ValueError(
+            f"got stop={stop!r}, expected a list of strings, none empty: write stop=['\\n']"
+        )
+    return tuple(stop)
 
 
 def nucleus(logits: Float[Tensor, "batch vocab"], top_p: float) -> Float[Tensor, "batch vocab"]:

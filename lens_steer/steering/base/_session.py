@@ -100,14 +100,14 @@ class Session:
         prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None,
         rows: Sequence[bool] | Bool[Tensor, " batch"] | None = None,
     ) -> None:
-        self.model, self._methods = model, tuple(methods)
+        self.model, self.methods = model, tuple(methods)
         self._scope: Scope = scope
         self._lengths = _checked(prompt_lengths)
         self._bos = bos_id(model) if model.tokenizer is not None else None
         self._hooks: PlacedHooks | None = None
         edits = tuple(method.active_edits(model) for method in methods)
         flags = None if rows is None else torch.as_tensor(rows, dtype=torch.bool)
-        self._initial = SessionState(self._methods, edits, flags)
+        self._initial = SessionState(self.methods, edits, flags)
 
     @property
     def _state(self) -> SessionState:
@@ -219,8 +219,8 @@ class Session:
 
     def _hook(self, number: int, site: Site) -> Callable[[Tensor], Tensor | None]:
         """What method `number` does at a site."""
-        at_ends = self._methods[number].prompt_end_only
-        by_prompt = self._methods[number].by_prompt
+        at_ends = self.methods[number].prompt_end_only
+        by_prompt = self.methods[number].by_prompt
 
         def fn(x: Tensor) -> Tensor | None:
             state = self._state
@@ -253,13 +253,13 @@ class Session:
         if state.rows is not None:
             kept = state.rows.to(tokens.device)
             tokens, prompt = tokens[kept], prompt[kept]
-        if len(tokens) == 0 or not any(method.needs_prompt for method in self._methods):
+        if len(tokens) == 0 or not any(method.needs_prompt for method in self.methods):
             return state
         methods, edits = list(state.methods), list(state.edits)
         with ExitStack() as clean:
             for block in open_blocks(self.model):
                 clean.enter_context(block.suspended())
-            for i, method in enumerate(self._methods):
+            for i, method in enumerate(self.methods):
                 if method.needs_prompt and method.strength != 0:
                     methods[i] = method.prepare(self.model, tokens, prompt)
                     edits[i] = methods[i].active_edits(self.model)

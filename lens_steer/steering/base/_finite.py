@@ -1,0 +1,109 @@
+"""Logits that are no numbers: noticed as they come, and explained by the layer they come from."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.models import SteerableModel, hooked, open_blocks
+from lens_steer.sites import Kind, Site
+from lens_steer.steering.base._intervention import Intervention
+
+
+class NotFinite(ValueError):
+    """A model, steered or not, whose logits are NaN or infinite.
+
+    Attributes:
+        anyway: Whether they are so without steering too.
+    """
+
+    def __init__(self, message: str, *, anyway: bool) -> None:
+        super().__init__(message)
+        self.anyway = anyway
+
+
+def is_distribution(logits: Float[Tensor, "*draw vocab"]) -> Bool[Tensor, "*draw"]:
+    """Whether a softmax of the logits exists.
+
+    A model may rule tokens out with -inf; NaN, +inf or nothing but -inf are failures.
+    """
+    return logits.amax(dim=-1).isfinite()
+
+
+def not_finite(
+    model: SteerableModel,
+    run: Callable[[bool], Float[Tensor, "*draw vocab"]],
+    look: Callable[[Tensor], Tensor],
+    methods: Sequence[Intervention],
+    text: str,
+) -> NotFinite:
+    """The error to raise, after running again what failed.
+
+    Args:
+        run: Gives the logits that failed, or what they are without steering if it is given False.
+        look: What of an activation `[batch pos d]` belongs to the text that failed.
+        methods: That steered it, besides those of blocks around this call.
+        text: What failed, in words.
+    """
+    around = [method for block in open_blocks(model) for method in block.methods]
+    acting = [method for method in (*around, *methods) if method.strength != 0]
+    with torch.no_grad():
+        with _first_overflow(model, look) as first:
+            again = run(True)
+        with ExitStack() as clean:
+            for block in open_blocks(model):
+                clean.enter_context(block.suspended())
+            fails = not acting or not bool(is_distribution(run(False)).all())
+    if first:
+        place = f"the residual stream is NaN or infinite from {first[0].hook_name} on"
+    elif bool(is_distribution(again).all()):
+        place = "they were finite when the text was run once more"
+    else:
+        place = "the residual stream is finite; the final norm or the unembedding overflows"
+    dtype, steering = _dtype(model), ", ".join(map(repr, acting)) or "nothing"
+    also = " (and without steering too)" if acting and fails else ""
+    return NotFinite(
+        f"{text}: the logits are NaN or infinite: {place}; the model runs in {dtype}, steered by "
+        f"{steering}{also}: {_advice(model, fails)}",
+        anyway=fails,
+    )
+
+
+@contextmanager
+def _first_overflow(
+    model: SteerableModel, look: Callable[[Tensor], Tensor]
+) -> Iterator[list[Site]]:
+    """The first site where the residual stream is not finite, in the forwards run inside."""
+    found: list[Site] = []
+
+    def keeper(site: Site) -> Callable[[Tensor], None]:
+        def keep(x: Tensor) -> None:
+            if not found and not bool(look(x).isfinite().all()):
+                found.append(site)
+
+        return keep
+
+    sites = [Site(0, Kind.RESID_PRE), *(Site(layer) for layer in range(int(model.cfg.n_layers)))]
+    with hooked(model, {site: keeper(site) for site in sites}):
+        yield found
+
+
+def _dtype(model: SteerableModel) -> str:
+    parameter = next(iter(model.blocks[0].parameters()))
+    name = str(parameter.dtype).removeprefix("torch.")
+    place = parameter.device.type
+    if not torch.is_autocast_enabled(place):
+        return name
+    return f"{name} under autocast to {str(torch.get_autocast_dtype(place)).removeprefix('torch.')}"
+
+
+def _advice(model: SteerableModel, fails: bool) -> str:
+    dtype = _dtype(model)
+    if "autocast" in dtype:
+        return "leave torch.autocast out (it breaks left padding) and load the model in that dtype"
+    coarse = "load the model in float32 or bfloat16" if dtype == "float16" else ""
+    if fails:
+        return coarse or "check its weights, and the attention mask"
+    return " or ".join(filter(None, ["use a smaller strength", coarse]))
