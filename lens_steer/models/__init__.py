@@ -3,6 +3,7 @@
 from lens_steer.models._attach import Attachment as Attachment
 from lens_steer.models._attach import attach as attach
 from lens_steer.models._attach import is_processed as is_processed
+from lens_steer.models._attach import probe_tokens as probe_tokens
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
 from lens_steer.models._forward import Decoder as Decoder
 from lens_steer.models._forward import Recomputer as Recomputer
@@ -20,4 +21,5 @@ from lens_steer.models._protocol import SteerableModel as SteerableModel
 from lens_steer.models._protocol import is_bridge as is_bridge
 from lens_steer.models._protocol import working_place as working_place
 from lens_steer.models._replay import Replay as Replay
+from lens_steer.models._residual import output_weight as output_weight
 from lens_steer.models._residual import residual_edit as residual_edit

@@ -1,16 +1,20 @@
 """Looking a model over before it is used: sites, residual arithmetic, fingerprint, lock."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._forward import input_device, read
 from lens_steer.models._protocol import SteerableModel, is_bridge
+from lens_steer.models._weights import weights_state
 from lens_steer.sites import Kind, Site, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
@@ -20,11 +24,11 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, tor
 
 @dataclass(frozen=True)
 class Attachment:
-    """What was found when a model was first used.
+    """What was found when a model was first used, or first used after its weights had changed.
 
     Attributes:
         fingerprint: Of the model as it was then.
-        state: What folding would change, cheap to look at again.
+        state: What changes with the weights, cheap to look at again.
         lock: Held while its hooks are in use: hooks live on the model, so two threads would mix.
         sessions: Of the steered blocks that are open, the outermost first.
     """
@@ -42,6 +46,10 @@ _first_look = RLock()  # two threads that meet a new model would hook it at the 
 def attach(model: SteerableModel) -> Attachment:
     """Check a model the first time it is seen (8 tokens, one forward) and remember the result.
 
+    A model whose weights were changed since (trained, folded, loaded, converted, moved, adapted) is
+    checked again and gets a new fingerprint; its lock and its open blocks stay. See `weights_state`
+    for what a look notices and what it cannot; it takes milliseconds.
+
     Raises:
         ValueError: If it is not a steerable model, a hook point is missing, or
             `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
@@ -52,21 +60,45 @@ def attach(model: SteerableModel) -> Attachment:
             _check_class(model)
             found = _check(model, is_processed(model))
             known = _attached[model] = Attachment(found, _state(model))
-        elif known.state != _state(model):
-            processed, found = is_processed(model), known.fingerprint
-            if processed != found.processed:  # folded since: keep the lock
-                found = _check(model, processed)
-            again = Attachment(found, _state(model), known.lock, known.sessions)
-            known = _attached[model] = again
-        return known
+            return known
+    return known if known.state == _state(model) else _seen_again(model, known)
+
+
+def last_seen(model: Any) -> Attachment:
+    """What `attach` found last, without another look: for loops that began with one."""
+    return _attached.get(model) or attach(model)
+
+
+@contextmanager
+def unsteered(attachment: Attachment) -> Iterator[None]:
+    """Hold the model's lock, its open blocks suspended: it runs as it is."""
+    with attachment.lock, ExitStack() as suspended:
+        for session in attachment.sessions:
+            suspended.enter_context(session.suspended())
+        yield
+
+
+def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:
+    """The tokens that every model is looked over with."""
+    return (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
+
+
+def _seen_again(model: Any, known: Attachment) -> Attachment:
+    """Looked over as it is now.
+
+    Not under the lock of the first look: another thread may have the model's own and be waiting.
+    """
+    with unsteered(known):
+        found = _check(model, is_processed(model))
+        again = Attachment(found, _state(model), known.lock, known.sessions)
+        _attached[model] = again
+        return again
 
 
 def _state(model: Any) -> tuple[Any, ...]:
-    """What differs after weights were folded or centred; `is_processed` may take milliseconds."""
-    if is_bridge(model):
-        return (getattr(model, "_weights_processed", False),)
-    embedding = model.W_E
-    return str(model.cfg.normalization_type), embedding.data_ptr(), embedding._version
+    """What differs after weights changed or were folded; `is_processed` may take milliseconds."""
+    kind = getattr(model, "_weights_processed", False) if is_bridge(model) else None
+    return kind, str(getattr(model.cfg, "normalization_type", None)), weights_state(model)
 
 
 def _check_class(model: Any) -> None:
@@ -95,10 +127,9 @@ def _check(model: SteerableModel, processed: bool) -> Fingerprint:
     layers = range(model.cfg.n_layers)
     needed = (*_SUMMED, Kind.HEAD, Kind.NEURON)
     hook_points(model, [Site(layer, kind) for layer in layers for kind in needed])
-    tokens = (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
     select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
     with torch.no_grad():
-        found = read(model, tokens, None, select)
+        found = read(model, probe_tokens(model), None, select)
     _check_sums(found, len(layers))
     residuals = torch.stack([found[Site(layer)].float().cpu() for layer in layers])
     return Fingerprint.of(model, residuals, processed)

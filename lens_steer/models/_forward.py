@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
+from lens_steer.models._modules import evaluating, model_modules
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.sites import Site, add_hook, hook_points
 
@@ -35,11 +36,15 @@ def decode_budget(model: SteerableModel) -> int:
 
 
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
-    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
+    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any.
+
+    Without dropout, whatever mode the model is in.
+    """
     uncached = {"use_cache": False} if is_bridge(model) else {}
     # no mask at all where nothing is padded: attention may be faster
     given = None if mask is None or bool(mask.all()) else mask.long()
-    return model(tokens, attention_mask=given, **uncached)
+    with evaluating(model_modules(model)):
+        return model(tokens, attention_mask=given, **uncached)
 
 
 class _Enough(Exception):  # noqa: N818 - control flow, not an error
@@ -99,7 +104,8 @@ def read(
 class Decoder:
     """A batch of left-padded rows being continued over a key-value cache.
 
-    The cache is made here and passed in, so that both model classes run their public forward.
+    The cache is made here and passed in, so that both model classes run their public forward,
+    without dropout, whatever mode the model is in.
     """
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
@@ -163,12 +169,16 @@ class Decoder:
         chunk = tokens.shape[1]
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
-            return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
+            return self._call(tokens, attention_mask=mask, past_kv_cache=self._cache)
         options: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
         if self._padded:
             positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}
-        return self._model(tokens, logits_to_keep=last, **options)
+        return self._call(tokens, logits_to_keep=last, **options)
+
+    def _call(self, tokens: Tokens, **options: Any) -> Float[Tensor, "batch _ vocab"]:
+        with evaluating(model_modules(self._model)):
+            return self._model(tokens, **options)
 
 
 class Resumed:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models._attach import attach
 from lens_steer.models._forward import Decoder, hooked
+from lens_steer.models._modules import all_modules, evaluating
 from lens_steer.models._protocol import SteerableModel
 from lens_steer.sites import Kind, Site
 
@@ -64,11 +65,12 @@ class Replay:
     def block(self, layer: int, x: Vectors) -> Vectors:
         """What block `layer` makes of other vectors, one for each text; differentiable."""
         args, options = self._calls[layer]
-        given = x[:, None].to(self.states.dtype)
-        if _is_first(args):
-            out = self._model.blocks[layer](given, *args[1:], **options)
-        else:
-            out = self._model.blocks[layer](*args, **{**options, "hidden_states": given})
+        given, block = x[:, None].to(self.states.dtype), self._model.blocks[layer]
+        with evaluating(all_modules(block)):
+            if _is_first(args):
+                out = block(given, *args[1:], **options)
+            else:
+                out = block(*args, **{**options, "hidden_states": given})
         return (out[0] if isinstance(out, tuple) else out)[:, -1]
 
     def through(self, layer: int, kind: Kind, x: Vectors) -> tuple[Tensor, Vectors]:
