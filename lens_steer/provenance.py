@@ -1,16 +1,18 @@
 """Where a fitted object comes from: the model, the data and the versions it was made with."""
 
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
+from lens_steer._versions import version_of
 from lens_steer.models import Fingerprint, SteerableModel, attach
 
 _PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
+# What was imported, and not what is installed by the time that a long run ends.
+_VERSIONS = {package: version_of(package) for package in sorted(_PACKAGES)}
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that results depend on."""
-    return {package: version(package) for package in sorted(_PACKAGES)}
+    """Of the packages that results depend on, as they were when lens_steer was imported."""
+    return dict(_VERSIONS)
 
 
 @dataclass(frozen=True)

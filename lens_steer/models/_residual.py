@@ -99,9 +99,7 @@ def _fault(
     error = float((expected - out.float()).norm() / out.float().norm().clamp(min=1e-30))
     if error <= _TOLERANCE[out.dtype]:
         return None
-    return (
-        f"what it adds to the residual stream is not its {name} times its input ({error:.1e} off)"
-    )
+    return f"what it adds to the residual stream is not {name} times its input ({error:.1e} off)"
 
 
 def _weight(model: Any, site: Site) -> Float[Tensor, "*site d"]:
