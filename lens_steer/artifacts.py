@@ -25,7 +25,7 @@ from lens_steer.evaluation import (
 from lens_steer.figures import write_whole
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, Midpoint
 from lens_steer.jacobians import LayerJacobians, PullbackFisher
-from lens_steer.models import Fingerprint, SteerableModel
+from lens_steer.models import Fingerprint, SteerableModel, attach
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.ablation import Ablation
@@ -111,6 +111,7 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
     if model is not None:
         source = getattr(thing, "provenance", None)
         if source is not None:
+            attach(model)  # in a steered block as well, whose look may be old
             source.check(model)
         if isinstance(thing, Intervention):
             thing.edits(model)  # fits the model's shapes, wherever it comes from

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from lens_steer._versions import version_of
-from lens_steer.models import Fingerprint, SteerableModel, attach
+from lens_steer.models import Fingerprint, SteerableModel, attach, last_seen
 
 _PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
 # What was imported, and not what is installed by the time that a long run ends.
@@ -34,8 +34,14 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=versions)
 
     def check(self, model: SteerableModel) -> None:
-        """Raise a ValueError that names what differs, if this is not the model that was read."""
-        differences = self.fingerprint.differences(attach(model).fingerprint)
+        """Raise a ValueError that names what differs, if this is not the model that was read.
+
+        A steered block looked at the model when it was opened; within one, methods are checked at
+        every token, and that look is taken.
+        """
+        seen = last_seen(model)
+        seen = seen if seen.sessions else attach(model)
+        differences = self.fingerprint.differences(seen.fingerprint)
         if differences:
             raise ValueError(
                 f"made on another model ({'; '.join(differences)}, made on against this one): fit "

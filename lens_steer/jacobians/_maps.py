@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.jacobians._rows import Texts, batched, default_budget, row_bytes, token_rows
-from lens_steer.models import Replay, SteerableModel, attach
+from lens_steer.models import Attachment, Replay, SteerableModel, attach
 from lens_steer.sites import Kind
 from lens_steer.tokens import pad
 
@@ -67,7 +67,7 @@ class BlockMaps:
         memory_budget: int | None = None,
     ) -> "BlockMaps":
         """The same from tokens, the last of each row being the one that varies."""
-        _refuse_steered(model)
+        _refuse_steered(attach(model))
         budget, parts = memory_budget or default_budget(model), []
         for batch in batched(model, rows, budget):
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
@@ -179,9 +179,11 @@ class BlockMaps:
         if not 0 <= layer < self.n_layers + behind:
             raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
         found = []
-        with attach(self.model).lock:
-            _refuse_steered(self.model)
+        seen = attach(self.model)
+        with seen.lock:
+            _refuse_steered(seen)
             for texts, replay, size in self._parts:
+                _refuse_changed(seen, replay)
                 own = x[:, list(texts)].to(replay.states)
                 copies = max(1, self.memory_budget // size)
                 parts = [_plain(run(replay, some)) for some in own.split(copies)]
@@ -189,9 +191,17 @@ class BlockMaps:
         return _gathered(found, dim=1)
 
 
-def _refuse_steered(model: SteerableModel) -> None:
-    if any(session.active for session in attach(model).sessions):
+def _refuse_steered(seen: Attachment) -> None:
+    if any(session.active for session in seen.sessions):
         raise ValueError("the model is being steered: linearise it outside the block")
+
+
+def _refuse_changed(seen: Attachment, replay: Replay) -> None:
+    """What is kept of the texts is of the weights as they were: the two would be mixed."""
+    if replay.fingerprint != seen.fingerprint:
+        raise ValueError(
+            "the model's weights changed since its texts were run for these maps: make them again"
+        )
 
 
 def _plain(x: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ def attach(model: SteerableModel) -> Attachment:
 
 def last_seen(model: Any) -> Attachment:
     """What `attach` found last, without another look: for loops that began with one."""
-    return _attached.get(model) or attach(model)
+    known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
+    return attach(model) if known is None else known
 
 
 @contextmanager

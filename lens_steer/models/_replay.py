@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models._attach import attach
+from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._forward import Decoder, hooked
 from lens_steer.models._modules import all_modules, evaluating
 from lens_steer.models._protocol import SteerableModel
@@ -30,13 +31,17 @@ class Replay:
 
     Attributes:
         states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
+        fingerprint: Of the model as it was.
     """
 
     states: Float[Tensor, "layer text d"]
+    fingerprint: Fingerprint
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
-        with attach(model).lock, torch.no_grad():
+        seen = attach(model)
+        self.fingerprint = seen.fingerprint
+        with seen.lock, torch.no_grad():
             self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
             if tokens.shape[1] > 1:
                 self._decoder.start()

@@ -13,7 +13,7 @@ from lens_steer.models._protocol import SteerableModel
 from lens_steer.sites import Kind, Site
 
 # Of the length of what is written: rounding of one product, and of a norm behind it.
-_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+ROUNDING = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 _OUTPUTS = {Kind.HEAD: Kind.ATTN_OUT, Kind.NEURON: Kind.MLP_OUT}
 _checked: WeakKeyDictionary[Any, tuple[Attachment, dict[Site, str | None]]] = WeakKeyDictionary()
 
@@ -97,7 +97,7 @@ def _fault(
     expected = expected if bias is None else expected + bias.float()
     expected = _behind_norm(model, site, expected)
     error = float((expected - out.float()).norm() / out.float().norm().clamp(min=1e-30))
-    if error <= _TOLERANCE[out.dtype]:
+    if error <= ROUNDING[out.dtype]:
         return None
     return f"what it adds to the residual stream is not {name} times its input ({error:.1e} off)"
 
