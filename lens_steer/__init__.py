@@ -14,6 +14,8 @@ from lens_steer import field as field
 from lens_steer import linearity as linearity
 from lens_steer import organism as organism
 from lens_steer import tracking as tracking
+from lens_steer._versions import Versions as Versions
+from lens_steer._versions import versions as versions
 from lens_steer.activations import Activations as Activations
 from lens_steer.activations import ContrastStats as ContrastStats
 from lens_steer.activations import LayerActivations as LayerActivations

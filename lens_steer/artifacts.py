@@ -29,7 +29,7 @@ from lens_steer.evaluation import (
 from lens_steer.files import json_value, write_whole
 from lens_steer.flows import RK4, Euler, GeodesicEuler, GeodesicMidpoint, Midpoint
 from lens_steer.jacobians import LayerJacobians, PullbackFisher
-from lens_steer.models import Fingerprint, SteerableModel
+from lens_steer.models import Fingerprint, SteerableModel, attach
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.ablation import Ablation
@@ -253,6 +253,7 @@ def _check_fits(thing: Any, model: SteerableModel, path: Path) -> None:
     source = getattr(thing, "provenance", None)
     try:
         if source is not None:
+            attach(model)  # in a steered block as well, whose look may be old
             source.check(model)
         if isinstance(thing, Intervention):
             thing.edits(model)  # fits the model's shapes, wherever it comes from

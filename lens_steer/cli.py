@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +23,7 @@ from lens_steer._cli_options import (
     numbers_of,
     words_of,
 )
+from lens_steer._versions import version_of
 
 # Typer 0.29 brings its own click, earlier ones import it: either way this is what misuse raises.
 _UsageError: Any = typer.BadParameter.__base__
@@ -38,7 +38,9 @@ app = typer.Typer(
 
 def _version(shown: bool) -> bool:
     if shown:
-        found = (f"{name} {version(name)}" for name in ("lens-steer", "transformer-lens", "torch"))
+        found = (
+            f"{name} {version_of(name)}" for name in ("lens-steer", "transformer-lens", "torch")
+        )
         typer.echo(", ".join(found))
         raise typer.Exit
     return shown

@@ -1,16 +1,18 @@
 """Where a fitted object comes from: the model, the data and the versions it was made with."""
 
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
-from lens_steer.models import Fingerprint, SteerableModel, attach
+from lens_steer._versions import version_of
+from lens_steer.models import Fingerprint, SteerableModel, attach, last_seen, open_blocks
 
 _PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
+# What was imported, and not what is installed by the time that a long run ends.
+_VERSIONS = {package: version_of(package) for package in sorted(_PACKAGES)}
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that results depend on."""
-    return {package: version(package) for package in sorted(_PACKAGES)}
+    """Of the packages that results depend on, as they were when lens_steer was imported."""
+    return dict(_VERSIONS)
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,13 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=versions)
 
     def check(self, model: SteerableModel) -> None:
-        """Raise a ValueError that names what differs, if this is not the model that was read."""
-        differences = self.fingerprint.differences(attach(model).fingerprint)
+        """Raise a ValueError that names what differs, if this is not the model that was read.
+
+        A steered block looked at the model when it was opened; within one, methods are checked at
+        every token, and that look is taken.
+        """
+        seen = last_seen(model) if open_blocks(model) else attach(model)
+        differences = self.fingerprint.differences(seen.fingerprint)
         if differences:
             raise ValueError(
                 f"made on another model ({'; '.join(differences)}, made on against this one): fit "

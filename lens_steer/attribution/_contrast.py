@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, Moments
 from lens_steer.elements import ElementScores
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, attach, output_weight
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site
 
@@ -62,9 +62,11 @@ def contrast_written(
     is. Norms behind them are left out.
 
     Raises:
-        ValueError: If the activations are of another model, or of kind `gate`.
+        ValueError: If the activations are of another model, or of kind `gate`, or the weights are
+            not what the model computes with (adapters, quantized layers).
     """
     a = activations
+    attach(model)
     if a.provenance is not None:
         a.provenance.check(model)
     values = torch.stack(
@@ -80,15 +82,14 @@ def contrast_written(
 def _written(
     model: SteerableModel, site: Site, direction: Float[Tensor, "*site"]
 ) -> Float[Tensor, " element"]:
-    block = model.blocks[site.layer]
     match site.kind:
         case Kind.HEAD:
-            through = block.attn.W_O.detach().float().cpu()
+            through = output_weight(model, site).detach().float().cpu()
             return torch.einsum("he,hed->hd", direction, through).norm(dim=-1)
         case Kind.GATE:
             raise ValueError("kind 'gate' is not what a neuron writes: capture 'neuron'")
         case Kind.NEURON:
-            return direction.abs() * block.mlp.W_out.detach().float().cpu().norm(dim=-1)
+            return direction.abs() * output_weight(model, site).detach().float().cpu().norm(dim=-1)
         case _:
             return direction.abs()
 

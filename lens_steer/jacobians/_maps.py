@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.jacobians._rows import Texts, batched, default_budget, row_bytes, token_rows
-from lens_steer.models import Replay, SteerableModel, attach, open_blocks
+from lens_steer.models import Attachment, Replay, SteerableModel, attach, open_blocks
 from lens_steer.sites import Kind
 from lens_steer.tokens import pad
 
@@ -67,6 +67,7 @@ class BlockMaps:
         memory_budget: int | None = None,
     ) -> "BlockMaps":
         """The same from tokens, the last of each row being the one that varies."""
+        attach(model)
         _refuse_steered(model)
         budget, parts = memory_budget or default_budget(model), []
         for batch in batched(model, rows, budget):
@@ -179,9 +180,10 @@ class BlockMaps:
         if not 0 <= layer < self.n_layers + behind:
             raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
         found = []
-        attach(self.model)
+        seen = attach(self.model)
         _refuse_steered(self.model)
         for texts, replay, size in self._parts:
+            _refuse_changed(seen, replay)
             own = x[:, list(texts)].to(replay.states)
             copies = max(1, self.memory_budget // size)
             parts = [_plain(run(replay, some)) for some in own.split(copies)]
@@ -192,6 +194,14 @@ class BlockMaps:
 def _refuse_steered(model: SteerableModel) -> None:
     if any(block.active for block in open_blocks(model)):
         raise ValueError("the model is being steered: linearise it outside the block")
+
+
+def _refuse_changed(seen: Attachment, replay: Replay) -> None:
+    """What is kept of the texts is of the weights as they were: the two would be mixed."""
+    if replay.fingerprint != seen.fingerprint:
+        raise ValueError(
+            "the model's weights changed since its texts were run for these maps: make them again"
+        )
 
 
 def _plain(x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from lens_steer.models._attach import Attachment as Attachment
 from lens_steer.models._attach import attach as attach
 from lens_steer.models._attach import is_processed as is_processed
+from lens_steer.models._attach import last_seen as last_seen
+from lens_steer.models._attach import probe_tokens as probe_tokens
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
 from lens_steer.models._fork_safe_lock import ForkSafeLock as ForkSafeLock
 from lens_steer.models._forward import Decoder as Decoder
@@ -26,4 +28,6 @@ from lens_steer.models._protocol import SteerableModel as SteerableModel
 from lens_steer.models._protocol import is_bridge as is_bridge
 from lens_steer.models._protocol import working_place as working_place
 from lens_steer.models._replay import Replay as Replay
+from lens_steer.models._residual import output_weight as output_weight
 from lens_steer.models._residual import residual_edit as residual_edit
+from lens_steer.models._vocabulary import embedding_matrices as embedding_matrices

@@ -5,12 +5,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._fork_safe_lock import ForkSafeLock
 from lens_steer.models._forward import input_device, read
+from lens_steer.models._open_blocks import unsteered
 from lens_steer.models._protocol import SteerableModel, is_bridge
+from lens_steer.models._weights import weights_state
 from lens_steer.sites import Kind, Site, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
@@ -20,11 +23,11 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, tor
 
 @dataclass(frozen=True)
 class Attachment:
-    """What was found when a model was first used.
+    """What was found when a model was first used, or first used after its weights had changed.
 
     Attributes:
         fingerprint: Of the model as it was then.
-        state: What folding would change, cheap to look at again.
+        state: What changes with the weights, cheap to look at again.
     """
 
     fingerprint: Fingerprint
@@ -38,6 +41,10 @@ _first_look = ForkSafeLock()  # two threads that meet a new model need to look o
 def attach(model: SteerableModel) -> Attachment:
     """Check a model the first time it is seen (8 tokens, one forward) and remember the result.
 
+    A model whose weights were changed since (trained, folded, loaded, converted, moved, adapted) is
+    checked again and gets a new fingerprint; its open blocks stay. See `weights_state`
+    for what a look notices and what it cannot; it takes milliseconds.
+
     Raises:
         ValueError: If it is not a steerable model, a hook point is missing, or
             `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
@@ -48,20 +55,33 @@ def attach(model: SteerableModel) -> Attachment:
             _check_class(model)
             found = _check(model, is_processed(model))
             known = _attached[model] = Attachment(found, _state(model))
-        elif known.state != _state(model):
-            processed, found = is_processed(model), known.fingerprint
-            if processed != found.processed:  # folded since
-                found = _check(model, processed)
-            known = _attached[model] = Attachment(found, _state(model))
-        return known
+            return known
+    return known if known.state == _state(model) else _seen_again(model)
+
+
+def last_seen(model: Any) -> Attachment:
+    """What `attach` found last, without another look: for loops that began with one."""
+    known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
+    return attach(model) if known is None else known
+
+
+def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:
+    """The tokens that every model is looked over with."""
+    return (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
+
+
+def _seen_again(model: Any) -> Attachment:
+    """Looked over as it is now."""
+    with unsteered(model):
+        found = _check(model, is_processed(model))
+    again = _attached[model] = Attachment(found, _state(model))
+    return again
 
 
 def _state(model: Any) -> tuple[Any, ...]:
-    """What differs after weights were folded or centred; `is_processed` may take milliseconds."""
-    if is_bridge(model):
-        return (getattr(model, "_weights_processed", False),)
-    embedding = model.W_E
-    return str(model.cfg.normalization_type), embedding.data_ptr(), embedding._version
+    """What differs after weights changed or were folded; `is_processed` may take milliseconds."""
+    kind = getattr(model, "_weights_processed", False) if is_bridge(model) else None
+    return kind, str(getattr(model.cfg, "normalization_type", None)), weights_state(model)
 
 
 def _check_class(model: Any) -> None:
@@ -90,10 +110,9 @@ def _check(model: SteerableModel, processed: bool) -> Fingerprint:
     layers = range(model.cfg.n_layers)
     needed = (*_SUMMED, Kind.HEAD, Kind.NEURON)
     hook_points(model, [Site(layer, kind) for layer in layers for kind in needed])
-    tokens = (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
     select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
     with torch.no_grad():
-        found = read(model, tokens, None, select)
+        found = read(model, probe_tokens(model), None, select)
     _check_sums(found, len(layers))
     residuals = torch.stack([found[Site(layer)].float().cpu() for layer in layers])
     return Fingerprint.of(model, residuals, processed)

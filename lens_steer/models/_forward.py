@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
+from lens_steer.models._modules import evaluating, model_modules
 from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.sites import Site, hook_points
@@ -36,12 +37,16 @@ def decode_budget(model: SteerableModel) -> int:
 
 
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
-    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any."""
+    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any.
+
+    Without dropout, whatever mode the model is in.
+    """
     # no mask at all where nothing is padded: attention may be faster
     padding = None if mask is None or bool(mask.all()) else mask
     if is_bridge(model):
         return _wrapped_logits(model, tokens, padding, use_cache=False)
-    return model(tokens, attention_mask=None if padding is None else padding.long())
+    with evaluating(model_modules(model)):
+        return model(tokens, attention_mask=None if padding is None else padding.long())
 
 
 def _wrapped_logits(
@@ -63,7 +68,8 @@ def _wrapped_logits(
         if model._accepts_derived_position_ids():  # else it takes them from the mask by itself
             positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options["position_ids"] = positions[:, -tokens.shape[1] :]
-    output = model.original_model(tokens, **options)
+    with evaluating(model_modules(model)):
+        output = model.original_model(tokens, **options)
     if hasattr(output, "logits"):
         return output.logits
     return output[0] if isinstance(output, tuple) else output
@@ -129,7 +135,8 @@ def read(
 class Decoder:
     """A batch of left-padded rows being continued over a key-value cache.
 
-    The cache is made here and passed in, so that both model classes run their public forward.
+    The cache is made here and passed in, so that both model classes run their public forward,
+    without dropout, whatever mode the model is in.
     """
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
@@ -193,7 +200,8 @@ class Decoder:
         chunk = tokens.shape[1]
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
-            return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
+            with evaluating(model_modules(self._model)):
+                return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
         padding = self._mask if self._padded else None
         options = {"past_key_values": self._cache, "use_cache": True, "logits_to_keep": last}
         return _wrapped_logits(self._model, tokens, padding, **options)

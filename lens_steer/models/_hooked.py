@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from lens_steer._versions import version_of
 from lens_steer.models._forward import forward, input_device
 
 # Rounding of two implementations of one model, relative to the largest logit.
@@ -49,17 +50,13 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
 
 
 def _hooked_transformer() -> Any:
-    from importlib.metadata import version
-
-    installed = version("transformer-lens")
-    if int(installed.split(".")[0]) >= 4:
+    try:
+        from transformer_lens import HookedTransformer
+    except ImportError as error:
         raise ValueError(
-            f"backend 'hooked' needs TransformerLens 3.9, got {installed}, which removed "
-            "HookedTransformer: "
-            "use backend='bridge'"
-        )
-    from transformer_lens import HookedTransformer
-
+            f"backend 'hooked' needs TransformerLens 3.9, got {version_of('transformer-lens')}, "
+            "which removed HookedTransformer: use backend='bridge'"
+        ) from error
     return HookedTransformer
 
 

@@ -1,7 +1,7 @@
 """Which blocks are steering a model in this thread or task."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
@@ -66,3 +66,12 @@ def opened(block: OpenBlock) -> Iterator[None]:
         yield
     finally:
         _blocks.set(tuple(other for other in _blocks.get() if other is not block))
+
+
+@contextmanager
+def unsteered(model: Any) -> Iterator[None]:
+    """While it lasts, the model runs as it is: its open blocks are suspended."""
+    with ExitStack() as suspended:
+        for block in open_blocks(model):
+            suspended.enter_context(block.suspended())
+        yield

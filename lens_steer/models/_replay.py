@@ -13,7 +13,9 @@ from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models._attach import attach
+from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._forward import Decoder, hooked
+from lens_steer.models._modules import all_modules, evaluating
 from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel
 from lens_steer.sites import Kind, Site
@@ -30,13 +32,15 @@ class Replay:
 
     Attributes:
         states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
+        fingerprint: Of the model as it was.
     """
 
     states: Float[Tensor, "layer text d"]
+    fingerprint: Fingerprint
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
-        attach(model)
+        self.fingerprint = attach(model).fingerprint
         with torch.no_grad():
             self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
             if tokens.shape[1] > 1:
@@ -60,11 +64,12 @@ class Replay:
     def block(self, layer: int, x: Vectors) -> Vectors:
         """What block `layer` makes of other vectors, one for each text; differentiable."""
         args, options = self._calls[layer]
-        given = x[:, None].to(self.states.dtype)
-        if _is_first(args):
-            out = self._model.blocks[layer](given, *args[1:], **options)
-        else:
-            out = self._model.blocks[layer](*args, **{**options, "hidden_states": given})
+        given, block = x[:, None].to(self.states.dtype), self._model.blocks[layer]
+        with evaluating(all_modules(block)):
+            if _is_first(args):
+                out = block(given, *args[1:], **options)
+            else:
+                out = block(*args, **{**options, "hidden_states": given})
         return (out[0] if isinstance(out, tuple) else out)[:, -1]
 
     def through(self, layer: int, kind: Kind, x: Vectors) -> tuple[Tensor, Vectors]:

@@ -17,7 +17,7 @@ from lens_steer.evaluation._judges import Judge
 from lens_steer.evaluation._likelihood import preference
 from lens_steer.evaluation.costs._fixed import FixedTexts
 from lens_steer.intervals import Interval, interval
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, embedding_matrices
 from lens_steer.pairs import ContrastivePairs, Example
 from lens_steer.steering.additive import CAA
 from lens_steer.tokens import encode
@@ -161,7 +161,8 @@ def label_differences(
     }
     different = {token: share for token, share in shares.items() if share != 0}
     ids, weights = list(different), torch.tensor(list(different.values())).double()
-    rows = (model.W_E[ids], model.W_U[:, ids].T)
+    embedded, unembedded = embedding_matrices(model)
+    rows = (embedded[ids], unembedded[:, ids].T)
     embedding, unembedding = (weights @ x.detach().double().cpu() for x in rows)
     return embedding, unembedding
 

@@ -1,72 +1,150 @@
 """Factors of activations written into the weights: no hook, the same logits."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, forward, input_device, open_blocks
+from lens_steer.models import (
+    SteerableModel,
+    forward,
+    hooked,
+    open_blocks,
+    output_weight,
+    probe_tokens,
+    read,
+)
 from lens_steer.sites import Kind, Site
+
+_WRITERS = (("attn", "W_O"), ("attn", "b_O"), ("mlp", "W_out"), ("mlp", "b_out"))
+_Name = tuple[int, str]  # the layer, and one of the above
+_INPUTS = {Kind.MLP_OUT: Kind.NEURON, Kind.ATTN_OUT: Kind.HEAD}
+# Of the residual stream's length: scaled weights are rounded, and later blocks carry that on.
+_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def folded(model: SteerableModel, factors: Mapping[Site, Float[Tensor, "*site"]]) -> SteerableModel:
     """A copy of the model whose activations at these sites are multiplied, at every position.
+
+    The copy is run beside the model with hooks on a few tokens, and its weights are read again.
 
     Args:
         factors: Of each element; of heads as `[head 1]`.
 
     Raises:
         ValueError: If no weights do the same (the residual stream; dimensions behind a norm of the
-            output, as in Gemma 2 and 3), or the model is being steered.
+            output, as in Gemma 2 and 3), the layers compute with something else than their weights
+            (adapters, quantized layers), the copy does not do what the hooks do (weights that
+            layers share or that are computed from others), or the model is being steered.
     """
     if open_blocks(model):
         raise ValueError("the model is being steered: fold outside the block")
     with torch.no_grad():  # a graph that an earlier forward left behind cannot be copied
-        forward(model, torch.zeros(1, 1, dtype=torch.long, device=input_device(model)))
-        found = copy.deepcopy(model)
+        forward(model, probe_tokens(model))
+        _check_foldable(model, factors)
+        found, expected = copy.deepcopy(model), _writers(model)
         for site, factor in factors.items():
-            for weight, by in _scaled(found, site, factor):
-                weight.copy_((weight * by).to(weight.dtype))
+            for name, (weight, by) in _scaled(found, site, factor).items():
+                expected[name] = (weight * by).to(weight.dtype)
+                weight.copy_(expected[name])
+        _check_streams(model, factors, found)  # runs it: weights may be computed at each forward
+        _check_writers(_writers(found), expected)
+        _check_foldable(found, factors)
     return found
 
 
-def _scaled(model: Any, site: Site, factor: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _scaled(model: Any, site: Site, factor: Tensor) -> dict[_Name, tuple[Tensor, Tensor]]:
     """Weights of the block, views of the model's own, each with what multiplies it."""
-    block = model.blocks[site.layer]
+    block, layer = model.blocks[site.layer], site.layer
     match site.kind:
         case Kind.HEAD:
-            return [(block.attn.W_O, factor[..., None])]
+            return {(layer, "W_O"): (block.attn.W_O, factor[..., None])}
         case Kind.NEURON:
-            return [(weight, factor[:, None]) for weight in _out(block)]
+            return {name: (weight, factor[:, None]) for name, weight in _out(block, layer).items()}
         case Kind.MLP_OUT:
-            _refuse_norm(block, "ln2_post", site)
-            return [
-                *((weight, factor) for weight in _out(block)),
-                *([] if block.mlp.b_out is None else [(block.mlp.b_out, factor)]),
-            ]
-        case Kind.ATTN_OUT:
-            _refuse_norm(block, "ln1_post", site)
-            bias = block.attn.b_O
-            return [(block.attn.W_O, factor), *([] if bias is None else [(bias, factor)])]
+            found, bias = _out(block, layer), (layer, "b_out")
         case _:
+            found, bias = {(layer, "W_O"): block.attn.W_O}, (layer, "b_O")
+    biased = getattr(block.attn if bias[1] == "b_O" else block.mlp, bias[1])
+    found |= {} if biased is None else {bias: biased}
+    return {name: (weight, factor) for name, weight in found.items()}
+
+
+def _out(block: Any, layer: int) -> dict[_Name, Tensor]:
+    """W_out, and the copy that a gated TransformerBridge 3.9 computes with once it is processed."""
+    found = {(layer, "W_out"): block.mlp.W_out}
+    copied = getattr(block.mlp, "_processed_W_out", None)
+    return found if copied is None else found | {(layer, "processed W_out"): copied.T}
+
+
+def _check_foldable(model: Any, sites: Iterable[Site]) -> None:
+    """Raise a ValueError if no weights scale a site alone, or its layer uses more than weights."""
+    attach(model)
+    for site in sites:
+        if site.kind not in (*_INPUTS, *_INPUTS.values()):
             raise ValueError(
                 f"{site.hook_name} is the sum of all that is written: no weights scale it alone; "
                 "choose heads, neurons, mlp_out or attn_out"
             )
+        norm = {Kind.MLP_OUT: "ln2_post", Kind.ATTN_OUT: "ln1_post"}.get(site.kind)
+        if norm is not None and getattr(model.blocks[site.layer], norm, None) is not None:
+            raise ValueError(
+                f"{site.hook_name} lies behind a norm, which undoes a scaling of the weights before"
+                " it: fold heads or neurons"
+            )
+        output_weight(model, Site(site.layer, _INPUTS.get(site.kind, site.kind)))
 
 
-def _out(block: Any) -> list[Tensor]:
-    """W_out, and the copy that a gated TransformerBridge 3.9 computes with once it is processed."""
-    copied = getattr(block.mlp, "_processed_W_out", None)
-    return [block.mlp.W_out, *([] if copied is None else [copied.T])]
+def _writers(model: Any) -> dict[_Name, Tensor]:
+    """What every block writes with, where it can be read."""
+    found = {}
+    for layer, block in enumerate(model.blocks):
+        for part, name in _WRITERS:
+            try:
+                weight = getattr(getattr(block, part), name)
+            except Exception:  # noqa: BLE001, S112 - another kind of layer, which is not folded
+                continue
+            if isinstance(weight, Tensor):
+                found[layer, name] = weight.detach()
+    return found
 
 
-def _refuse_norm(block: Any, name: str, site: Site) -> None:
-    if getattr(block, name, None) is not None:
+def _check_writers(found: Mapping[_Name, Tensor], expected: Mapping[_Name, Tensor]) -> None:
+    wrong = [
+        f"{name} of layer {layer}"
+        for (layer, name), weight in found.items()
+        if not torch.equal(weight, expected[layer, name])
+    ]
+    if wrong:
         raise ValueError(
-            f"{site.hook_name} lies behind a norm, which undoes a scaling of the weights before it:"
-            " fold heads or neurons"
+            f"cannot fold: {', '.join(wrong)} did not become what was written, as weights that are "
+            "shared between layers or computed from others (parametrizations) do not: make them "
+            "plain weights of their own first, or steer with hooks"
         )
+
+
+def _check_streams(model: Any, factors: Mapping[Site, Tensor], found: Any) -> None:
+    """Raise a ValueError if the copy's residual stream is not the hooked model's."""
+
+    def scaling(factor: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda x: (x * factor).to(x.dtype)
+
+    select = {Site(layer): _stream for layer in range(model.cfg.n_layers)}
+    with hooked(model, {s: scaling(f) for s, f in factors.items()}):
+        hooks = read(model, probe_tokens(model), None, select)
+    weights = read(found, probe_tokens(found), None, select)
+    for site, x in hooks.items():
+        error = float((weights[site].float() - x.float()).norm() / x.float().norm())
+        if not error <= _TOLERANCE[x.dtype]:
+            raise ValueError(
+                f"cannot fold: from layer {site.layer} on the copy differs from the model with "
+                f"hooks by {error:.1e} of the residual stream; is there an adapter, a quantized or "
+                "wrapped layer? Merge it into the weights first, or steer with hooks"
+            )
+
+
+def _stream(x: Tensor) -> Tensor:
+    return x.detach().clone()

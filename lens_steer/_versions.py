@@ -1,0 +1,77 @@
+"""Which versions of what are at work, looked up without importing any of it."""
+
+import platform
+import sys
+import tomllib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).parents[1] / "pyproject.toml"
+_REPORTED = (
+    *("torch", "transformers", "transformer-lens", "jaxtyping", "numpy", "scikit-learn"),
+    *("safetensors", "pandas"),
+)
+
+
+def version_of(package: str) -> str:
+    """The version of an installed package, `unknown` where its metadata is missing.
+
+    lens-steer's own is that of the checkout it runs from, where it runs from one.
+    """
+    if package == "lens-steer":
+        found = _of_checkout(_CHECKOUT)
+        if found is not None:
+            return found
+    try:
+        return str(version(package))
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _of_checkout(path: Path) -> str | None:
+    try:
+        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):  # no checkout, or one that is being edited
+        return None
+    return str(project["version"]) if project.get("name") == "lens-steer" else None
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What a report of a fault begins with; print it.
+
+    Attributes:
+        packages: Versions by name, lens-steer's and Python's first; `unknown` where a package's
+            metadata is missing.
+        platform: The operating system and processor.
+        device: What `load_model` takes by default, and the other kinds there are.
+    """
+
+    packages: tuple[tuple[str, str], ...]
+    platform: str
+    device: str
+
+    def __str__(self) -> str:
+        rows = (*self.packages, ("platform", self.platform), ("device", self.device))
+        return "\n".join(f"{name:17} {value}" for name, value in rows)
+
+
+def versions() -> Versions:
+    """Versions of lens_steer, Python and what it builds on, the platform and the devices."""
+    python = ("python", sys.version.split()[0])
+    packages = (("lens-steer", version_of("lens-steer")), python)
+    packages += tuple((name, version_of(name)) for name in _REPORTED)
+    return Versions(packages, platform.platform(), _devices())
+
+
+def _devices() -> str:
+    import torch
+
+    found = [
+        f"cuda:{i} ({torch.cuda.get_device_name(i)}, CUDA {torch.version.cuda})"
+        for i in range(torch.cuda.device_count())
+    ]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return ", ".join([*found, "cpu"])
