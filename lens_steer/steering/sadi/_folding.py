@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lens_steer.models import (
     SteerableModel,
+    attach,
     forward,
     hooked,
     open_blocks,
