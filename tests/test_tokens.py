@@ -23,6 +23,7 @@ from lens_steer.tokens import (
     render,
     token_texts,
 )
+from lens_steer.steering.preview import preview
 from tests.conftest import (
     ARCHITECTURES,
     BACKENDS,
@@ -32,6 +33,7 @@ from tests.conftest import (
     tokenizer_of,
     write_model,
 )
+from tests.interventions import push
 
 CHAT = (Message("user", "The cat?"), Message("assistant", "Yes."), Message("user", "A dog?"))
 TEMPLATE = (
@@ -149,6 +151,8 @@ def test_a_bos_that_the_tokenizer_writes_is_kept_where_transformer_lens_leaves_i
     assert encode_prompt(found, "The cat") == published
     assert bos_id(found) == (BOS if writes else None)
     assert beginning(found).by_tokenizer is True
+    touched = preview(found, "The cat", push(found), scope="prompt").relative[0]
+    assert (touched == 0).tolist() == [writes, *[False] * (len(touched) - 1)]
 
 
 def test_a_bos_of_transformer_lens_is_told_from_the_tokenizers_own(load: Loader) -> None:
