@@ -51,8 +51,9 @@ def answers_at(
         token_budget: Tokens of a batch, prompts counted for every row; speed and memory only.
 
     Raises:
-        ValueError: If the pairs are unpaired, a prompt has a single token, or the model is being
-            steered.
+        ValueError: If the pairs are unpaired, a prompt has a single token, the model is being
+            steered, or its logits are NaN or infinite as it is. (Those of a point that makes them
+            so are NaN.)
     """
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
@@ -129,6 +130,11 @@ def _measured(
         with hooked(model, _scalings(model, points, len(owner))):
             logits = decoder.score(tokens.repeat(n, 1), mask.repeat(n, 1))
         scores = logits.float().log_softmax(dim=-1)
+    if bool(scores[: len(owner)].isnan().any(dim=-1)[mask.to(scores.device)].any()):
+        dtype = str(logits.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"the model's logits are NaN or infinite in {dtype}: load it in float32 or bfloat16"
+        )
     return _compared(scores.unflatten(0, (n, len(owner))), tasks)
 
 

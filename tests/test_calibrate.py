@@ -15,7 +15,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.activations import capture
-from lens_steer.evaluation import CalibrationReport, FixedTexts, calibrate, evaluate
+from lens_steer.evaluation import CalibrationReport, FixedTexts, OutOfReach, calibrate, evaluate
 from lens_steer.evaluation._crossing import search, shape_of
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Site
@@ -133,6 +133,21 @@ def test_a_curve_that_jumps_over_the_target_is_refused() -> None:
         found_on(lambda s: float(s > 0.7), 0.5)
 
 
+def test_strengths_that_break_the_model_are_passed_over_and_named_where_they_matter() -> None:
+    def curve(s: float) -> float:
+        return s**2 if s < 3 else math.nan
+
+    assert found_on(curve, 1.5).strength == pytest.approx(math.sqrt(1.5), rel=CLOSE)
+    assert found_on(curve, 1.5).shape == "rising"
+    with pytest.raises(OutOfReach, match="0 to 4 and is rising.*NaN or infinite at strength 4"):
+        found_on(curve, 5.0)
+    for refine in (True, False):
+        with pytest.raises(OutOfReach, match="not reached"):
+            found_on(lambda s: s**2 if s in GRID else math.nan, 0.5, refine=refine)
+    with pytest.raises(OutOfReach, match="pass smaller strengths"):
+        found_on(lambda _: math.nan, 0.5)
+
+
 def test_a_target_at_a_strength_of_the_grid_is_taken_there() -> None:
     assert found_on(lambda s: s, 0.5).strength == 0.5
     assert found_on(lambda s: s, 4.0).strength == 4.0
@@ -245,6 +260,18 @@ def test_what_wraps_round_is_not_looked_at_beyond_its_end(llama: Any) -> None:
         assert found.strengths[-1] == pytest.approx(end) or found.strengths[0] == end
         assert max(map(abs, found.strengths)) <= method.furthest
     assert Angular.fit(*sides, angle=0.0).furthest == math.inf
+
+
+def test_a_method_is_calibrated_below_the_strength_that_breaks_the_model(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    method, how = push(llama), HOW | {"strengths": (0, 1, 3, 1e39)}
+    for target in ({"kl": 0.05}, {"relative_norm": 0.05}):
+        found = calibrate(llama, method, pairs, **target, **how)
+        assert 0 < found.strength < 3
+        assert not math.isfinite(found.report.values[-1])
+    with pytest.raises(OutOfReach, match="NaN or infinite at strength 1e\\+39"):
+        calibrate(llama, method, pairs, kl=1e6, **how)
 
 
 def test_the_same_seed_gives_the_same_strength(llama: Any, pairs: ContrastivePairs) -> None:

@@ -670,6 +670,37 @@ def test_strength_zero_is_no_change_in_any_column(llama: Any) -> None:
     assert off["p"] == 1
 
 
+def test_a_method_that_breaks_the_model_is_named_and_changes_no_other_row(llama: Any) -> None:
+    how: dict[str, Any] = {"max_new_tokens": 4, "multiples": (1, 2), "randoms": 1, "judge": JUDGE}
+    how |= {"progress": False, "stop": ["q"]}
+    good, bad = push(llama), push(llama, seed=1).with_strength(1e39)
+    table, without = (
+        compare(llama, SMALL, each, **how) for each in ({"good": good, "bad": bad}, {"good": good})
+    )
+    lost = row_of(table, "bad")
+    for name in ("behaviour", "kl", "perplexity", "change", "p", "p_holm", "at_0.1", "seconds"):
+        assert math.isnan(lost[name]), name
+    assert lost["failed"] == 1
+    assert "2 of 2 texts failed, such as prompt" in lost["failure"]
+    left = table[table["method"] != "bad"].drop(columns=["seconds", "failure"])
+    assert left.reset_index(drop=True).equals(without.drop(columns="seconds"))
+
+
+def test_a_strength_that_breaks_the_model_is_left_out_of_the_curve() -> None:
+    plain = trial("unsteered", [0, 0, 1, 0], multiple=0.0)
+    half = trial("m", [0, 1, 1, 0], nats=0.1, multiple=0.5)
+    whole = trial("m", [1, 1, 1, 0], nats=0.2)
+    lost = trial("m", [math.nan] * 4, nats=math.nan, multiple=2.0)
+    broken = replace(lost, found=replace(lost.found, failure="broken"), fixed=None)
+    again = Trial.of_row(json.loads(json.dumps(broken.row())))
+    assert again.found.failure == "broken"
+    assert bool(again.found.behaviour.isnan().all())
+    tables = [compared(plain, half, whole, *more).table() for more in ((), (again,))]
+    for name in ("behaviour", "kl", "at_0.1", "at_0.1_low", "at_0.1_high", "area", "p", "p_holm"):
+        one, other = (row_of(table, "m")[name] for table in tables)
+        assert one == other, name
+
+
 def test_units_that_are_done_are_not_run_again(llama: Any, pairs: ContrastivePairs) -> None:
     contest = Contest.of(llama, pairs, [push(llama)], terms=terms())
     keys = list(contest.units())

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,18 @@ from lens_steer.evaluation import (
     preference,
     sweep,
 )
+from lens_steer.models import read
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.additive import Additive, Random
-from lens_steer.steering.base import Sampling, continuations_of_each, generate, prompt_rows
+from lens_steer.steering.base import (
+    Edit,
+    Intervention,
+    Sampling,
+    continuations_of_each,
+    generate,
+    prompt_rows,
+)
 from lens_steer.tokens import Encoded, encode, encode_prompt, eos_ids
 from tests.interventions import manual_hook, push
 from tests.oracles_evaluation import all_resample_means, raw_logits, token_log_probabilities
@@ -450,6 +458,146 @@ def test_a_method_that_ends_every_text_at_once_has_no_perplexity(
     assert set(found.texts) == {""}
     assert found.behaviour.tolist() == [0] * len(pairs)
     assert not found.perplexity <= 1e9  # not a number, or infinite: never below a limit
+
+
+# Methods that break the model.
+
+
+def broken(model: Any) -> Additive:
+    """Beyond float32, once it is added."""
+    return push(model, size=2.0).with_strength(1e39)
+
+
+@pytest.mark.parametrize("judge", [None, WordList(("a", "the"))])
+def test_a_method_that_breaks_the_logits_fails_and_leaves_the_others_alone(
+    judge: Any, llama: Any, pairs: ContrastivePairs
+) -> None:
+    good = push(llama)
+    bad, found = evaluate_each(llama, pairs, [broken(llama), good], judge=judge, **FEW)
+    assert math.isnan(bad.share)
+    assert math.isnan(bad.interval(seed=0).mean)
+    assert math.isnan(bad.perplexity)
+    assert math.isnan(bad.kl)
+    assert bad.failed.all()
+    assert "of 6 texts failed" in bad.failure
+    assert "blocks.1.hook_resid_post" in bad.failure
+    assert "Additive(strength=1e+39" in bad.failure
+    alone = evaluate(llama, pairs, good, judge=judge, **FEW)
+    assert found.failure == ""
+    assert found.texts == alone.texts
+    assert torch.equal(found.behaviour, alone.behaviour)
+    assert found.kl == pytest.approx(alone.kl, rel=1e-5)
+
+
+def test_texts_that_break_off_are_no_behaviour_and_the_others_are_scored(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    """Of a judge that rewards the empty text."""
+
+    def empty(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+        return [float(not text) for text in texts]
+
+    prompt_end = brittle(llama, pairs.prompts[:2])
+    found = evaluate(llama, pairs, prompt_end, judge=empty, **FEW)
+    assert found.behaviour.isnan().tolist() == [True, True, False, False, False, False]
+    assert found.behaviour[2:].tolist() == [0.0] * 4
+    assert found.failed.tolist()[:2] == [True, True]
+    assert found.failure.startswith("2 of 6 texts failed, such as prompt ")
+
+
+def brittle(model: Any, prompts: Sequence[Any]) -> Intervention:
+    """Breaks exactly where the clean residual stream is that of the ends of these prompts."""
+    site = Site(1)
+    ends = []
+    for prompt in prompts:
+        row = torch.tensor([encode_prompt(model, prompt)])
+        ends.append(read(model, row, None, {site: lambda x: x[0, -1].detach()})[site])
+    return Brittle(site, torch.stack(ends))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Brittle(Intervention):
+    at: Site
+    ends: Tensor
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return (self.at,)
+
+    def edits(self, model: Any) -> dict[Site, Edit]:
+        del model
+
+        def edit(x: Tensor) -> Tensor:
+            near = torch.cdist(x, self.ends).amin(dim=1) < 1e-3
+            return torch.where(near[:, None], torch.full_like(x, torch.inf), x)
+
+        return {self.at: edit}
+
+
+def test_a_model_that_is_broken_without_steering_is_an_error(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    def overflow(x: Tensor, hook: Any) -> Tensor:
+        return x * torch.inf
+
+    with (
+        llama.hooks(fwd_hooks=[("blocks.0.hook_resid_post", overflow)]),
+        pytest.raises(ValueError, match="without steering too"),
+    ):
+        evaluate(llama, pairs, push(llama), judge=WordList(("a",)), **FEW)
+
+
+def test_likelihoods_under_a_method_that_breaks_the_logits_are_refused(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    rows = rows_of(llama, pairs)
+    for judged in (
+        lambda: log_probabilities(llama, rows, broken(llama)),
+        lambda: preference(llama, pairs, broken(llama)),
+    ):
+        with pytest.raises(ValueError, match=r"blocks\.1\.hook_resid_post on.*float32, steered"):
+            judged()
+
+
+def test_a_choice_is_never_a_method_that_breaks_the_logits(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    how = {"judge": WordList(("a", "the", "e")), "perplexity_limit": 50.0, "progress": False}
+    candidates = [broken(llama), push(llama, size=0.1)]
+    found = choose(llama, pairs, candidates, **how, **FEW)
+    assert found.best == 1
+    assert "NaN or infinite" in found.table()["failure"][1]
+    with pytest.raises(ValueError, match="no candidate stays below.*NaN or infinite"):
+        choose(llama, pairs, candidates[:1], **how, **FEW)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_evaluation_ends_texts_at_stop_strings_as_generation_does(
+    temperature: float, llama: Any, pairs: ContrastivePairs
+) -> None:
+    seen: list[str] = []
+
+    def judge(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+        seen[:] = texts
+        return [0.0] * len(texts)
+
+    how = FEW | {"temperature": temperature}
+    whole = generate(llama, pairs.prompts, push(llama), **how)
+    stop = [whole[0][1:3], whole[1][3:4]]
+    expected = generate(llama, pairs.prompts, push(llama), stop=stop, **how)
+    assert expected != whole
+    found = evaluate(llama, pairs, push(llama), judge=judge, stop=stop, **how)
+    assert list(found.texts) == seen == expected
+    assert found.paths is not None
+    # What was drawn: whatever the stop string is made of, and no end token after it.
+    rows = prompt_rows(llama, pairs.prompts, FEW["max_new_tokens"])
+    sampling = Sampling(temperature, seed=FEW["seed"], stop=stop)
+    [new] = continuations_of_each(
+        llama, rows, [(push(llama),)], sampling=sampling, max_new_tokens=6
+    )
+    stopped = [a != b for a, b in zip(expected, whole, strict=True)]
+    drawn = [len(ids) + (len(ids) < 6 and not cut) for ids, cut in zip(new, stopped, strict=True)]
+    assert found.paths.draws.tolist() == drawn
 
 
 def test_evaluate_refuses_what_does_not_fit_the_context(

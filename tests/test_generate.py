@@ -429,6 +429,134 @@ def test_a_row_that_ends_at_once_is_an_empty_text(model: Any) -> None:
         assert ls.generate(model, ["The cat"], **GREEDY) == [""]
 
 
+# ---- other ends than the tokenizer's ----
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_text_ends_at_every_end_token_that_the_generation_config_names(
+    fresh_model: Loader, backend: str
+) -> None:
+    model = fresh_model("llama", backend)
+    rows = rows_of(model, PROMPTS[:2])
+    whole = greedy_tokens(model, rows)
+    turn = whole[0][2]
+    model.generation_config.eos_token_id = [turn, 2]
+    assert set(eos_ids(model)) == {2, turn}
+    expected = [new[: new.index(turn)] if turn in new else new for new in whole]
+    assert greedy_tokens(model, rows) == expected
+    model.generation_config.eos_token_id = turn
+    assert greedy_tokens(model, rows) == expected
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_a_text_ends_before_the_first_stop_string_wherever_it_begins(
+    either: Any, use_cache: bool
+) -> None:
+    how = GREEDY | {"use_cache": use_cache}
+    whole = ls.generate(either, PROMPTS, **how)
+    stop = [whole[0][2:4], whole[1][1:], "\nnever"]  # over tokens, and one that ends with the text
+    ends = [min([t.find(s) for s in stop if s in t], default=len(t)) for t in whole]
+    expected = [text[:end] for text, end in zip(whole, ends, strict=True)]
+    assert 0 < len(expected[0]) < len(whole[0])
+    assert ls.generate(either, PROMPTS, stop=stop, **how) == expected
+    alone = [ls.generate(either, [p], stop=stop, **how)[0] for p in PROMPTS]
+    assert alone == expected
+
+
+def test_a_stop_string_may_begin_within_a_token_and_its_row_leaves_the_batch(either: Any) -> None:
+    (space,) = either.tokenizer.encode(" the", add_special_tokens=False)
+    sizes: list[int] = []
+
+    def only_the(x: Tensor, hook: Any) -> Tensor:
+        sizes.append(len(x))
+        return x + 1e4 * torch.nn.functional.one_hot(torch.tensor(space), x.shape[-1])
+
+    with either.hooks(fwd_hooks=[("unembed.hook_out", only_the)]):
+        texts = ls.generate(either, ["The cat", "Hi!"], stop=["e th"], **GREEDY)
+    assert texts == [" th", " th"]
+    assert sizes == [2, 2]
+
+
+def test_a_special_token_among_the_stop_strings_ends_a_text(either: Any) -> None:
+    (row,) = rows_of(either, PROMPTS[:1])
+    pad = either.tokenizer.pad_token_id
+
+    def padding(x: Tensor, hook: Any) -> Tensor:
+        return x + 1e4 * torch.nn.functional.one_hot(torch.tensor(pad), x.shape[-1])
+
+    sampling = Sampling(0.0, stop=["<pad>"])
+    with either.hooks(fwd_hooks=[("unembed.hook_out", padding)]):
+        assert continuations(either, [row], sampling=sampling, max_new_tokens=3) == [[]]
+    with pytest.raises(ValueError, match=r"'\\n<pad>' has the special token '<pad>' in it"):
+        ls.generate(either, PROMPTS[:1], stop=["\n<pad>"], **GREEDY)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("stop", ["\n", [""], ["a", 3], [None]])
+def test_stop_strings_that_are_none_are_refused(llama: Any, stop: Any) -> None:
+    with pytest.raises(ValueError, match="stop=.*expected a list of strings, none empty"):
+        ls.generate(llama, ["The cat"], stop=stop, **GREEDY)
+
+
+# ---- logits that are no numbers ----
+
+
+@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+def test_a_push_that_breaks_the_logits_is_an_error_that_names_layer_dtype_and_method(
+    model: Any, use_cache: bool
+) -> None:
+    broken = strong(model).with_strength(1e39)  # beyond float32
+    before = traces(model)
+    with pytest.raises(ValueError, match="NaN or infinite") as caught:
+        ls.generate(model, PROMPTS, broken, use_cache=use_cache, **GREEDY)
+    text = str(caught.value)
+    assert f"from {SITE.hook_name} on" in text
+    assert "float32, steered by Additive(strength=1e+39" in text
+    assert text.endswith("use a smaller strength")
+    assert traces(model) == before
+
+
+def test_what_breaks_the_logits_later_or_in_a_block_around_is_found_too(either: Any) -> None:
+    broken = strong(either).with_strength(1e39)
+    with (
+        ls.steered(either, broken, scope="generated"),
+        pytest.raises(ValueError, match=rf"1 tokens after it.*{SITE.hook_name} on.*Additive"),
+    ):
+        ls.generate(either, PROMPTS[:2], **GREEDY)
+
+
+def test_logits_that_break_without_steering_blame_no_method(either: Any) -> None:
+    last = either.cfg.n_layers - 1
+
+    def overflow(x: Tensor, hook: Any) -> Tensor:
+        return x * torch.inf
+
+    with (
+        either.hooks(fwd_hooks=[(f"blocks.{last}.hook_resid_post", overflow)]),
+        pytest.raises(ValueError, match=rf"from blocks.{last}.hook_resid_post on.*not steered"),
+    ):
+        ls.generate(either, PROMPTS[:2], **GREEDY)
+
+
+def test_minus_infinity_rules_a_token_out_and_is_no_failure_unless_nothing_is_left(
+    either: Any,
+) -> None:
+    def mask(upto: int) -> Any:
+        def ruled_out(x: Tensor, hook: Any) -> Tensor:
+            return x.masked_fill(torch.arange(x.shape[-1]) < upto, -torch.inf)
+
+        return either.hooks(fwd_hooks=[("unembed.hook_out", ruled_out)])
+
+    with mask(50):
+        new = greedy_tokens(either, rows_of(either, PROMPTS[:2]))
+    assert min(token for row in new for token in row) >= 50
+    with (
+        mask(10**6),
+        pytest.raises(ValueError, match="stream is finite; the final norm or the unembedding"),
+    ):
+        ls.generate(either, PROMPTS[:2], **GREEDY)
+
+
 # ---- what is refused ----
 
 
@@ -492,7 +620,7 @@ def test_a_chat_is_continued_as_its_rendered_text_with_one_bos(
     model = fresh_model("llama", backend)
     model.tokenizer.chat_template = CHAT_TEMPLATE
     chat = [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Yes"}]
-    rendered = "<s>user: Hi!\nassistant: Yes\nassistant:"
+    rendered = "<s>user: Hi!\nassistant: Yes"  # the assistant's own words are continued
     (row,) = rows_of(model, [rendered])
     assert row.count(model.tokenizer.bos_token_id) == 1
     by_chat = ls.generate(model, [chat, "The cat"], strong(model), **SAMPLED)

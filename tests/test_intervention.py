@@ -86,6 +86,12 @@ def test_with_strength_leaves_the_method_it_is_called_on_as_it_was(either: Any) 
     assert method.strength == 1.0
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_a_knob_of_any_method_that_is_not_finite_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="factor .*expected a finite number"):
+        Scale(factor=wrong)
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), True])
 def test_a_strength_that_is_no_finite_number_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="strength .*expected a finite number"):

@@ -1,5 +1,6 @@
 """Regulators against textbook recursions in float64, closed forms, and a dense reference law."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -430,10 +431,16 @@ def test_bad_input_is_refused(llama: Any, gpt2: Any, pairs: ls.ContrastivePairs)
         ("a feature that may be pushed", {"layers": (0,)}),
         ("a reference of shape", {"reference": torch.zeros(2, WIDTH)}),
         ("cap", {"cap": 0.0}),
+        ("cap inf", {"cap": float("inf")}),
+        ("not finite", {"setpoint": float("nan")}),
     ]
     for message, options in refused:
         with pytest.raises(ValueError, match=message):
             ls.LQR.fit(jacobians, resid, **options)
+    for setpoint in (float("nan"), float("inf")):
+        for fit in (ls.OnlineLQR.fit, partial(ls.PID.fit, kp=0.1), ls.PID.scalar_gain):
+            with pytest.raises(ValueError, match="the setpoints are not finite"):
+                fit(resid, setpoint=setpoint)
     free = ls.linearize(llama, pairs, dense=False, progress=False)
     with pytest.raises(ValueError, match="fit_feature"):
         ls.LQR.fit(free, resid)

@@ -467,6 +467,8 @@ def test_deltas_that_are_no_finite_numbers_are_refused(untyped: None) -> None:
                 make(mask, delta)
     with pytest.raises(ValueError, match="expected finite numbers"):
         ls.SADI(mask, torch.full((LAYERS, HEADS), float("nan")))
+    with pytest.raises(ValueError, match="signs are not finite"):
+        ls.SignedSADI(mask, signs * float("nan"), 1.0)
     for odd in (True, torch.ones(LAYERS, HEADS, dtype=torch.bool)):
         with pytest.raises(ValueError, match="expected finite numbers"):
             ls.SADI(mask, odd)

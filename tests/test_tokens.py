@@ -1,10 +1,16 @@
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.processors import ByteLevel, TemplateProcessing
+from transformers import AutoTokenizer
 
+from lens_steer.models import load_model
+from lens_steer.special_tokens import beginning
+from lens_steer.steering.preview import preview
 from lens_steer.tokens import (
     Message,
     as_prompt,
@@ -18,7 +24,16 @@ from lens_steer.tokens import (
     render,
     token_texts,
 )
-from tests.conftest import ARCHITECTURES, BACKENDS, CONTEXT, WITH_BOS, Loader
+from tests.conftest import (
+    ARCHITECTURES,
+    BACKENDS,
+    CONTEXT,
+    WITH_BOS,
+    Loader,
+    tokenizer_of,
+    write_model,
+)
+from tests.interventions import push
 
 CHAT = (Message("user", "The cat?"), Message("assistant", "Yes."), Message("user", "A dog?"))
 TEMPLATE = (
@@ -90,6 +105,82 @@ def test_a_chat_goes_through_the_template_once_and_has_one_bos(
     text = found.tokenizer.decode(ids, skip_special_tokens=True)
     assert text == RENDERED
     assert ids == encode_prompt(found, RENDERED)
+
+
+TRIMMING = (
+    "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, TRIMMING], ids=["plain", "trimming"])
+@pytest.mark.parametrize("role", ["assistant", "model"])
+def test_a_chat_that_ends_in_the_assistants_own_words_is_continued(
+    template: str, role: str, fresh_model: Loader
+) -> None:
+    found = fresh_model("llama")
+    found.tokenizer.chat_template = template
+    chat = (Message("user", "The cat?"), Message(role, "It was"))
+    assert render(found, chat).endswith(f"[{role}] It was")
+    row = encode(found, chat, " sad.")
+    assert list(row.ids[: row.prompt_length]) == encode_prompt(found, chat)
+    assert found.tokenizer.decode(row.ids).endswith(f"[{role}] It was sad.")
+
+
+def test_a_chat_that_its_template_refuses_says_so(fresh_model: Loader) -> None:
+    found = fresh_model("llama")
+    found.tokenizer.chat_template = "{{ raise_exception('no system, please') }}"
+    with pytest.raises(ValueError, match=r"roles user, .* \(no system, please\): change the mes"):
+        render(found, CHAT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("writes", [True, False], ids=["writes-bos", "names-bos"])
+def test_a_bos_that_the_tokenizer_writes_is_kept_where_transformer_lens_leaves_it_out(
+    writes: bool, backend: Any, tmp_path: Path
+) -> None:
+    """R1-Distill-Qwen writes one, Pythia only names one; TransformerLens makes both write it."""
+    tokenizer = tokenizer_of("llama")
+    if not writes:
+        tokenizer._tokenizer.post_processor = ByteLevel(trim_offsets=False)
+    tokenizer.save_pretrained(write_model("qwen2", tmp_path / "m"))
+    found = load_model(tmp_path / "m", backend=backend, device="cpu")
+    assert not found.cfg.default_prepend_bos
+    published = AutoTokenizer.from_pretrained(tmp_path / "m")("The cat")["input_ids"]
+    assert published[:1] == [BOS] or not writes
+    assert encode_prompt(found, "The cat") == published
+    assert bos_id(found) == (BOS if writes else None)
+    assert beginning(found).by_tokenizer is True
+    touched = preview(found, "The cat", push(found), scope="prompt").relative[0]
+    assert (touched == 0).tolist() == [writes, *[False] * (len(touched) - 1)]
+
+
+def test_a_bos_of_transformer_lens_is_told_from_the_tokenizers_own(load: Loader) -> None:
+    assert str(beginning(load("llama"))) == "texts begin with <s> [1], written by the tokenizer"
+    assert "put there by TransformerLens" in str(beginning(load("gpt2")))
+    assert "no special token" in str(beginning(load("qwen2")))
+
+
+def test_an_end_token_that_the_tokenizer_writes_is_not_part_of_a_prompt(
+    fresh_model: Loader, llama: Any
+) -> None:
+    found = fresh_model("llama")
+    found.tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", BOS), ("</s>", EOS)]
+    )
+    assert found.tokenizer("Hi")["input_ids"][-1] == EOS
+    assert encode_prompt(found, "The cat") == encode_prompt(llama, "The cat")
+    assert encode(found, "The cat", " was") == encode(llama, "The cat", " was")
+
+
+def test_every_token_that_the_tokenizer_writes_before_a_text_is_kept(fresh_model: Loader) -> None:
+    found = fresh_model("llama")
+    found.tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<pad> <s> $A", special_tokens=[("<s>", BOS), ("<pad>", 0)]
+    )
+    ids = encode_prompt(found, "The cat")
+    assert ids == found.tokenizer("The cat")["input_ids"]
+    assert encode_prompt(found, found.tokenizer.decode(ids)) == ids
 
 
 def test_render_gives_text_as_it_is(llama: Any) -> None:

@@ -56,7 +56,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
 
     Raises:
         OutOfReach: If the target is not reached; the message has the range that is, and the
-            strengths at which the model's logits become NaN or infinite.
+            strengths that break the model, its logits being NaN or infinite.
         ValueError: If not exactly one target is given, or as `evaluate`.
     """
     targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}

@@ -35,7 +35,7 @@ class CalibrationReport:
         quantity: `kl`, `relative_norm` or `behaviour`.
         target: What it was to be.
         strengths: All that were tried, in order.
-        values: At each; NaN where the model's logits become NaN or infinite.
+        values: At each; NaN or infinite where the strength breaks the model.
         crossings: Strengths at which the curve crosses the target, from 0 outwards.
         strength: The one that was taken, the first crossing.
         realised: What the quantity is there, measured.
@@ -102,7 +102,7 @@ def search(
         taken = crossings[0]
     if taken not in known:  # what is reported is measured, not read off a straight line
         known[taken] = measure([taken])[0]
-    if np.isnan(known[taken]):
+    if not np.isfinite(known[taken]):
         _refuse(known, quantity, target)
     if refine and abs(known[taken] - target) > _NEAR * target:
         raise OutOfReach(
@@ -123,6 +123,8 @@ def _crossings(known: dict[float, float], target: float) -> list[float]:
     found = [order[0]] if known[order[0]] == target else []
     for left, right in zip(order, order[1:], strict=False):
         a, b = known[left] - target, known[right] - target
+        if not np.isfinite([a, b]).all():
+            continue  # one of the two strengths breaks the model
         if (a < 0 <= b) or (b <= 0 < a):
             found.append(right if b == 0 else left + (right - left) * a / (a - b))
     return found
@@ -144,9 +146,9 @@ def shape_of(values: Sequence[float]) -> str:
 
 
 def _refuse(known: dict[float, float], quantity: str, target: float) -> NoReturn:
-    order = [s for s in sorted(known, key=abs) if not np.isnan(known[s])]
-    broken = ", ".join(f"{s:.3g}" for s in sorted(known, key=abs) if np.isnan(known[s]))
-    lost = f"; the logits are NaN or infinite at strength {broken}" if broken else ""
+    order = [s for s in sorted(known, key=abs) if np.isfinite(known[s])]
+    broken = ", ".join(f"{s:.3g}" for s in sorted(known, key=abs) if not np.isfinite(known[s]))
+    lost = f"; it is NaN or infinite at strength {broken}, which breaks the model" if broken else ""
     if not order:
         raise OutOfReach(f"{quantity} {target:g} is not reached{lost}: pass smaller strengths=")
     values = [known[s] for s in order]

@@ -1,7 +1,8 @@
 """How likely a model finds given continuations, steered or not."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +11,7 @@ from torch import Tensor
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models import SteerableModel, attach, forward
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import Intervention, NotFinite, Scope, not_finite, steered
+from lens_steer.steering.base import Intervention, Run, Scope, not_finite, steered
 from lens_steer.tokens import Encoded, batches, encode, pad
 
 
@@ -33,13 +34,17 @@ def log_probabilities(
         tokens, mask = pad(model, [rows[i].ids for i in batch])
         lengths = [rows[i].prompt_length for i in batch]
         run = _logits_of(model, tokens, mask, methods, lengths, scope)
-        scores = run(True)[:, :-1].float().log_softmax(dim=-1)
+        scores = run(True, nullcontext())[:, :-1].float().log_softmax(dim=-1)
         taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
         for k, i in enumerate(batch):
             start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
             found[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
             if bool(found[i].isnan().any()):
-                raise _broken(model, run, k, mask[k], methods, f"text {i}")
+                own = partial(_of_row, k, mask[k])
+                raise not_finite(
+                    *(model, lambda *how: own(run(*how)), own),  # noqa: B023 - called at once
+                    *(methods, f"text {i}"),
+                )
     return [found[i] for i in range(len(rows))]
 
 
@@ -50,30 +55,24 @@ def _logits_of(  # noqa: PLR0913 - what a forward pass depends on
     methods: Sequence[Intervention],
     lengths: Sequence[int],
     scope: Scope,
-) -> Callable[[bool], Float[Tensor, "batch pos vocab"]]:
-    """A forward pass, with the methods or without."""
+) -> Run:
+    """A forward pass, with the methods or without: logits `[batch pos vocab]`."""
 
-    def run(with_steering: bool) -> Float[Tensor, "batch pos vocab"]:
+    def run(
+        with_steering: bool, inside: AbstractContextManager[None]
+    ) -> Float[Tensor, "batch pos vocab"]:
         own = methods if with_steering else ()
         steering = steered(model, *own, scope=scope, prompt_lengths=lengths)
-        with torch.no_grad(), steering if own else nullcontext():
+        with torch.no_grad(), steering if own else nullcontext(), inside:
             return forward(model, tokens, mask)
 
     return run
 
 
-def _broken(  # noqa: PLR0913 - what failed
-    model: SteerableModel,
-    run: Callable[[bool], Float[Tensor, "batch pos vocab"]],
-    row: int,
-    real: Bool[Tensor, " pos"],
-    methods: Sequence[Intervention],
-    text: str,
-) -> NotFinite:
-    def again(with_steering: bool) -> Float[Tensor, "real vocab"]:
-        return run(with_steering)[row][real]
-
-    return not_finite(model, again, lambda x: x[row][real], methods, text)
+def _of_row(
+    row: int, real: Bool[Tensor, " pos"], x: Float[Tensor, "batch pos any"]
+) -> Float[Tensor, "real any"]:
+    return x[row][real]
 
 
 def preference(

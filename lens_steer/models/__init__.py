@@ -22,6 +22,7 @@ from lens_steer.models._load import load_model as load_model
 from lens_steer.models._open_blocks import OpenBlock as OpenBlock
 from lens_steer.models._open_blocks import open_blocks as open_blocks
 from lens_steer.models._open_blocks import opened as opened
+from lens_steer.models._open_blocks import unsteered as unsteered
 from lens_steer.models._placed_hooks import PlacedHooks as PlacedHooks
 from lens_steer.models._placed_hooks import placed_hooks as placed_hooks
 from lens_steer.models._protocol import SteerableModel as SteerableModel

@@ -1,6 +1,7 @@
 """HookedTransformers with raw weights, also from a local directory, which 3.9 itself refuses."""
 
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,12 +17,17 @@ def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     """A HookedTransformer of a model TransformerLens knows by name, weights as they are."""
     load = _hooked_transformer().from_pretrained_no_processing
     try:
-        return load(name, device=str(device), dtype=dtype)
+        model = load(name, device=str(device), dtype=dtype)
     except ValueError as error:  # its message lists all the names it knows
         raise ValueError(
             f"cannot load {name!r} as a HookedTransformer: {str(error)[:80]} ... "
             "(expected a local directory, or a name TransformerLens knows; or use backend='bridge')"
         ) from error
+    from transformers import GenerationConfig
+
+    with suppress(OSError):  # a model may be published without one
+        model.generation_config = GenerationConfig.from_pretrained(model.cfg.tokenizer_name)
+    return model
 
 
 def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -> Any:
@@ -45,6 +51,7 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
         fold_value_biases=False,
     )
     model = model.to(device).eval()
+    model.generation_config = original.generation_config  # names the tokens that end a text
     _check_agreement(model, original, path)
     return model
 

@@ -49,6 +49,9 @@ class PID(Intervention):
         n = len(self.directions)
         if self.setpoints.shape != (n,):
             raise ValueError(f"{tuple(self.setpoints.shape)} set-points for {n} layers")
+        for name in ("directions", "setpoints"):
+            if not bool(getattr(self, name).isfinite().all()):
+                raise ValueError(f"the {name} are not finite: expected finite numbers")
         if not self.layers or self.layers[0] < 0 or self.layers[-1] >= n:
             raise ValueError(f"layers {list(self.layers)}: expected some of 0 to {n - 1}")
         if not all(isfinite(gain) for gain in (self.kp, self.ki, self.kd)):

@@ -18,7 +18,7 @@ class Preview:
     """One text as the steered model reads it.
 
     Attributes:
-        tokens: The text of each token.
+        tokens: The text of each token, as the model is given them: a BOS is the first of them.
         sites: Where something was edited, in the order of the forward pass.
         relative: |edit| / |activation before it|, at each site and token; 0 where nothing was done.
     """

@@ -1,7 +1,7 @@
 """What steering costs along texts: nats between steered and unsteered at every draw."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -207,22 +207,24 @@ def draw_logits(
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
     of, at = draws_of(texts)
-
     attach(model)
 
-    def run(with_steering: bool = True) -> Float[Tensor, "draw vocab"]:
+    def run(
+        with_steering: bool, inside: AbstractContextManager[None]
+    ) -> Float[Tensor, "draw vocab"]:
         own = methods if with_steering else [()] * len(methods)
-        with torch.no_grad(), each_by_its_own(model, own, lengths, scope):
+        steering = each_by_its_own(model, own, lengths, scope)
+        with torch.no_grad(), steering, inside:
             logits = forward(model, tokens, mask)
         return logits[of.to(logits.device), at.to(logits.device)].float()
 
-    found = run()
+    found = run(True, nullcontext())
     finite = is_distribution(found)
     if strict and not bool(finite.all()):
         row = int(of[int((~finite).nonzero()[0])])
         mine = (of == row).nonzero()[:, 0].to(found.device)
         raise not_finite(
-            *(model, lambda with_steering: run(with_steering)[mine], lambda x: x[row][mask[row]]),
+            *(model, lambda *how: run(*how)[mine], lambda x: x[row][mask[row]]),
             *(methods[row], f"text {row}"),
         )
     return found, of

@@ -14,6 +14,7 @@ from lens_steer.steering.base._displacement import Shift as Shift
 from lens_steer.steering.base._displacement import SiteDisplacement as SiteDisplacement
 from lens_steer.steering.base._ending import Ending as Ending
 from lens_steer.steering.base._finite import NotFinite as NotFinite
+from lens_steer.steering.base._finite import Run as Run
 from lens_steer.steering.base._finite import is_distribution as is_distribution
 from lens_steer.steering.base._finite import not_finite as not_finite
 from lens_steer.steering.base._generate import generate as generate

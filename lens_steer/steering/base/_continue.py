@@ -1,7 +1,7 @@
 """Rows of tokens continued under many methods at once, the clean model beside them if asked."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -232,12 +232,15 @@ class _SideBySide:
         k, i = self._texts[row]
         length = len(self.rows[i])
 
-        def run(with_steering: bool) -> Float[Tensor, " vocab"]:
+        def run(
+            with_steering: bool, inside: AbstractContextManager[None]
+        ) -> Float[Tensor, " vocab"]:
             kind = Decoder if self.how.use_cache else Recomputer
             with ExitStack() as stack:
                 decoder = kind(model, tokens[copies], mask[copies])
                 if with_steering:
                     self._steer(stack)
+                stack.enter_context(inside)
                 logits = decoder.start()
                 if new:
                     given = torch.tensor([new], device=tokens.device)

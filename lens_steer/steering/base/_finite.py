@@ -1,15 +1,18 @@
 """Logits that are no numbers: noticed as they come, and explained by the layer they come from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, hooked, open_blocks
+from lens_steer.models import SteerableModel, hooked, open_blocks, unsteered
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base._intervention import Intervention
+
+# Whether to steer, and what to be in while the model runs -> logits.
+Run = Callable[[bool, AbstractContextManager[None]], Float[Tensor, "*draw vocab"]]
 
 
 class NotFinite(ValueError):
@@ -34,7 +37,7 @@ def is_distribution(logits: Float[Tensor, "*draw vocab"]) -> Bool[Tensor, "*draw
 
 def not_finite(
     model: SteerableModel,
-    run: Callable[[bool], Float[Tensor, "*draw vocab"]],
+    run: Run,
     look: Callable[[Tensor], Tensor],
     methods: Sequence[Intervention],
     text: str,
@@ -42,7 +45,8 @@ def not_finite(
     """The error to raise, after running again what failed.
 
     Args:
-        run: Gives the logits that failed, or what they are without steering if it is given False.
+        run: Gives the logits that failed, or what they are without steering if it is given False;
+            its forward passes, but no steering, are to be inside the block that it is also given.
         look: What of an activation `[batch pos d]` belongs to the text that failed.
         methods: That steered it, besides those of blocks around this call.
         text: What failed, in words.
@@ -50,33 +54,30 @@ def not_finite(
     around = [method for block in open_blocks(model) for method in block.methods]
     acting = [method for method in (*around, *methods) if method.strength != 0]
     with torch.no_grad():
-        with _first_overflow(model, look) as first:
-            again = run(True)
-        with ExitStack() as clean:
-            for block in open_blocks(model):
-                clean.enter_context(block.suspended())
-            fails = not acting or not bool(is_distribution(run(False)).all())
+        first: list[Site] = []
+        again = run(True, _overflows(model, look, first))
+        with unsteered(model):
+            fails = not acting or not bool(is_distribution(run(False, nullcontext())).all())
     if first:
         place = f"the residual stream is NaN or infinite from {first[0].hook_name} on"
     elif bool(is_distribution(again).all()):
         place = "they were finite when the text was run once more"
     else:
         place = "the residual stream is finite; the final norm or the unembedding overflows"
-    dtype, steering = _dtype(model), ", ".join(map(repr, acting)) or "nothing"
-    also = " (and without steering too)" if acting and fails else ""
+    steering = f"steered by {', '.join(map(repr, acting))}" if acting else "not steered"
+    also = " (and broken without steering too)" if acting and fails else ""
     return NotFinite(
-        f"{text}: the logits are NaN or infinite: {place}; the model runs in {dtype}, steered by "
-        f"{steering}{also}: {_advice(model, fails)}",
+        f"{text}: the logits are NaN or infinite: {place}; the model runs in "
+        f"{_dtype(model)}, {steering}{also}: {_advice(model, fails)}",
         anyway=fails,
     )
 
 
 @contextmanager
-def _first_overflow(
-    model: SteerableModel, look: Callable[[Tensor], Tensor]
-) -> Iterator[list[Site]]:
-    """The first site where the residual stream is not finite, in the forwards run inside."""
-    found: list[Site] = []
+def _overflows(
+    model: SteerableModel, look: Callable[[Tensor], Tensor], found: list[Site]
+) -> Iterator[None]:
+    """`found` is given the first site where the residual stream is not finite, edits included."""
 
     def keeper(site: Site) -> Callable[[Tensor], None]:
         def keep(x: Tensor) -> None:
@@ -87,7 +88,7 @@ def _first_overflow(
 
     sites = [Site(0, Kind.RESID_PRE), *(Site(layer) for layer in range(int(model.cfg.n_layers)))]
     with hooked(model, {site: keeper(site) for site in sites}):
-        yield found
+        yield
 
 
 def _dtype(model: SteerableModel) -> str:
@@ -102,7 +103,8 @@ def _dtype(model: SteerableModel) -> str:
 def _advice(model: SteerableModel, fails: bool) -> str:
     dtype = _dtype(model)
     if "autocast" in dtype:
-        return "leave torch.autocast out (it breaks left padding) and load the model in that dtype"
+        half = dtype.split()[-1]
+        return f"leave torch.autocast out, which breaks padding, and load the model in {half}"
     coarse = "load the model in float32 or bfloat16" if dtype == "float16" else ""
     if fails:
         return coarse or "check its weights, and the attention mask"

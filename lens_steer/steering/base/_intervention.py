@@ -41,6 +41,10 @@ class Intervention(ABC):
         if isinstance(given, bool) or not isinstance(given, Real) or not isfinite(given):
             raise ValueError(f"strength {given!r}: expected a finite number; 0 is no steering")
         object.__setattr__(self, "strength", float(given))
+        for each in fields(self):  # whatever knob a method has
+            knob = getattr(self, each.name)
+            if isinstance(knob, float) and not isfinite(knob):
+                raise ValueError(f"{each.name} {knob}: expected a finite number")
 
     @property
     @abstractmethod

@@ -1,7 +1,7 @@
 """One steered block: what it knows of the batch at hand, and what its hooks do."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import PlacedHooks, SteerableModel, open_blocks
+from lens_steer.models import PlacedHooks, SteerableModel, unsteered
 from lens_steer.sites import Site, hook_points
 from lens_steer.steering.base._intervention import Edit, Intervention, apply_everywhere
 from lens_steer.steering.base._positions import (
@@ -256,9 +256,7 @@ class Session:
         if len(tokens) == 0 or not any(method.needs_prompt for method in self.methods):
             return state
         methods, edits = list(state.methods), list(state.edits)
-        with ExitStack() as clean:
-            for block in open_blocks(self.model):
-                clean.enter_context(block.suspended())
+        with unsteered(self.model):
             for i, method in enumerate(self.methods):
                 if method.needs_prompt and method.strength != 0:
                     methods[i] = method.prepare(self.model, tokens, prompt)

@@ -16,7 +16,7 @@ from lens_steer.sites import Site
 from lens_steer.steering.base import Edit
 from lens_steer.steering.lqr._costs import Cost, Costs
 from lens_steer.steering.lqr._fitting import Targets
-from lens_steer.steering.lqr._loop import FeatureLaw, absent_layers
+from lens_steer.steering.lqr._loop import FeatureLaw, absent_layers, check_finite
 from lens_steer.steering.lqr._riccati import factored_steps
 
 
@@ -40,6 +40,10 @@ class OnlineLQR(FeatureLaw):
     setpoints: Float[Tensor, " layer_and_last"] = field(repr=False)
     costs: Costs = field(repr=False)
     gains: Float[Tensor, "prompt layer d"] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_finite(directions=self.directions, setpoints=self.setpoints)
 
     @classmethod
     def fit(  # noqa: PLR0913 - the weights of a regulator

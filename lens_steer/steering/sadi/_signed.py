@@ -40,6 +40,8 @@ class SignedSADI(Intervention):
         if self.signs.shape[:2] != self.mask.selected.shape:
             shapes = f"{tuple(self.signs.shape)} for a mask of {tuple(self.mask.selected.shape)}"
             raise ValueError(f"got signs of shape {shapes}: expected (layer, element, ...)")
+        if not bool(self.signs.isfinite().all()):
+            raise ValueError("the signs are not finite: expected -1, 0 or 1")
         if checked_delta(self.delta).ndim:
             raise ValueError(f"delta {self.delta!r}: expected one number")
 
