@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
+from lens_steer.models._cache_names import name_of_cache
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.sites import Site, add_hook, hook_points
 
@@ -164,7 +165,7 @@ class Decoder:
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
             return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
-        options: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
+        options: dict[str, Any] = {name_of_cache(self._model): self._cache, "use_cache": True}
         if self._padded:
             positions = (self._mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options |= {"attention_mask": self._mask.long(), "position_ids": positions[:, -chunk:]}

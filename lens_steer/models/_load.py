@@ -9,6 +9,7 @@ import torch
 from lens_steer import organism
 from lens_steer.models._attach import attach
 from lens_steer.models._hooked import hooked_from_directory, hooked_from_hub
+from lens_steer.models._no_install import check_requirements, no_processes
 from lens_steer.models._protocol import SteerableModel
 
 
@@ -110,8 +111,11 @@ def _directory(name: str | Path) -> Path | None:
 def _or_value_error(name: str | Path, load: Any) -> Any:
     from safetensors import SafetensorError
 
+    import transformer_lens as _  # before processes are refused: what is imported may ask `uname`
+
     try:
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, then overwritten
+        # weights are drawn, then overwritten
+        with no_processes(str(name)), torch.random.fork_rng(devices=[]):
             return load()
     except (OSError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -124,4 +128,5 @@ def _or_value_error(name: str | Path, load: Any) -> Any:
 def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
+    check_requirements(name)
     return TransformerBridge.boot_transformers(name, device=str(device), dtype=dtype)
