@@ -8,9 +8,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from lens_steer.models._agreement import check_cache
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._forward import input_device, read
 from lens_steer.models._protocol import SteerableModel, is_bridge
+from lens_steer.models._reference import check_against_hugging_face, prepare
 from lens_steer.sites import Kind, Site, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
@@ -40,17 +42,24 @@ _first_look = RLock()  # two threads that meet a new model would hook it at the 
 
 
 def attach(model: SteerableModel) -> Attachment:
-    """Check a model the first time it is seen (8 tokens, one forward) and remember the result.
+    """Check a model the first time it is seen (8 tokens, a few forwards) and remember the result.
+
+    Its attention bridges are given the cache under the name that they read (`pass_cache_on`), and
+    what it computes is compared with itself over a cache and with Hugging Face (`_reference`).
 
     Raises:
-        ValueError: If it is not a steerable model, a hook point is missing, or
-            `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
+        ValueError: If it is not a steerable model, a hook point is missing,
+            `resid_pre + attn_out + mlp_out` is not `resid_post`, or its logits differ over a cache
+            or from Hugging Face's; what differs is named.
     """
     with _first_look:
         known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
         if known is None:
             _check_class(model)
+            prepare(model)
             found = _check(model, is_processed(model))
+            check_cache(model)
+            check_against_hugging_face(model)
             known = _attached[model] = Attachment(found, _state(model))
         elif known.state != _state(model):
             processed, found = is_processed(model), known.fingerprint

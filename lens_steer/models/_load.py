@@ -1,6 +1,7 @@
 """Loading a model by hub name or from a local Hugging Face directory, as either model class."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,8 +112,7 @@ def _directory(name: str | Path) -> Path | None:
 def _or_value_error(name: str | Path, load: Any) -> Any:
     from safetensors import SafetensorError
 
-    import transformer_lens as _  # before processes are refused: what is imported may ask `uname`
-
+    import_module("transformer_lens")  # before processes are refused: it may ask for `uname`
     try:
         # weights are drawn, then overwritten
         with no_processes(str(name)), torch.random.fork_rng(devices=[]):

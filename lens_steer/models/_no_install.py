@@ -16,10 +16,10 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-_STARTS = frozenset(
-    "subprocess.Popen os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn os.startfile "
-    "pty.spawn".split()
-)
+_STARTS = {
+    *("subprocess.Popen", "os.system", "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn"),
+    *("os.exec", "os.fork", "os.forkpty"),
+}
 # The commands refused so far in the load that this thread (or task) is in; None outside of one.
 _refused: ContextVar[list[str] | None] = ContextVar("_refused", default=None)
 
@@ -27,7 +27,7 @@ _refused: ContextVar[list[str] | None] = ContextVar("_refused", default=None)
 class ProcessRefusedError(io.UnsupportedOperation):
     """A load asked for a child process.
 
-    It is a ValueError and an OSError, so that code which only asks `uname`, and manages without, goes on.
+    It is a ValueError and an OSError: code that only asks `uname`, and manages without, goes on.
     """
 
 
@@ -79,7 +79,7 @@ def _refuse_in_a_load(event: str, args: tuple[Any, ...]) -> None:
 
 def _command(event: str, args: tuple[Any, ...]) -> str:
     """As a user would type it; the first argument of subprocess.Popen repeats the program."""
-    for given in (args[1:] if event == "subprocess.Popen" else args):
+    for given in args[1:] if event == "subprocess.Popen" else args:
         if isinstance(given, (str, bytes)):
             return os.fsdecode(given)
         if isinstance(given, (list, tuple)):
