@@ -27,36 +27,52 @@ from lens_steer.models._protocol import is_bridge
 from lens_steer.models._shrink import VOCABULARY, shrunken
 
 # Rounding of two implementations of one model, relative to the largest logit.
-_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _LENGTH, _PROMPT, _PADS = 20, 12, 5
-_verdicts: dict[tuple[str, str], str | None] = {}
+_OF_NO_BEARING = ("_name_or_path", "dtype", "transformers_version")  # the copy is in float32
+_verdicts: dict[tuple[str, str], Exception | None] = {}
 
 
-def check_cache(model: Any) -> None:
+class NothingToCompareError(ValueError):
+    """No small copy of a configuration can be made."""
+
+
+def check_cache(model: Any) -> Float[Tensor, "1 pos vocab"]:
     """Compare the model's logits over a cache with those without one, at 8 tokens.
+
+    Returns:
+        Those without a cache.
 
     Raises:
         ValueError: If they differ, naming the versions.
     """
-    vocabulary = model.cfg.d_vocab
-    tokens = (torch.arange(8, device=input_device(model))[None] * 37 + 11) % vocabulary
+    tokens = probe(model)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
     with torch.no_grad():
-        whole = forward(model, tokens)[0, -3:]
-        decoder = Decoder(model, tokens[:, :5], torch.ones_like(tokens[:, :5], dtype=torch.bool))
-        decoder.start()
-        steps = [decoder.advance(tokens[:, [i]])[0] for i in (5, 6, 7)]
-    error = _error(torch.stack(steps), whole)
-    if not error <= _TOLERANCE[whole.dtype]:
-        hooks = any(point.fwd_hooks for point in model.hook_dict.values())
+        whole = forward(model, tokens)
+        decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
+        cached = torch.stack([decoder.start(), decoder.advance(tokens[:, -1:])], dim=1)
+    error = difference(cached, whole[:, -2:])
+    if not error <= TOLERANCE[whole.dtype]:
+        if has_hooks(model):
+            remedy = "hooks of your own are on the model: take them off while it is first looked at"
+        else:
+            remedy = f"use {alternative(is_bridge(model))}"
         raise ValueError(
             f"logits over a key-value cache differ from those without one by {error:.1e} of the "
-            f"largest, with {versions()}: "
-            + (
-                "hooks of your own are on the model; take them off while it is first looked at"
-                if hooks
-                else f"use {_alternative(is_bridge(model))}"
-            )
+            f"largest, with {versions()}: {remedy}"
         )
+    return whole
+
+
+def probe(model: Any) -> Int[Tensor, "1 pos"]:
+    """The 8 tokens at which a model is looked at."""
+    return (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
+
+
+def has_hooks(model: Any) -> bool:
+    """Whether somebody's hooks are on the model."""
+    return any(point.fwd_hooks for point in model.hook_dict.values())
 
 
 def check_configuration(
@@ -73,23 +89,22 @@ def check_configuration(
         bridge: Whether that is a TransformerBridge.
 
     Raises:
-        ValueError: If they differ, saying by how much and with which versions, or if no copy of
-            this configuration can be made to run.
+        ValueError: If they differ, saying by how much and with which versions.
+        NothingToCompareError: If Hugging Face itself runs no small copy of this configuration.
     """
     backend = "TransformerBridge" if bridge else "HookedTransformer"
     attention = getattr(config, "_attn_implementation", None) or "eager"
+    settings = {k: v for k, v in config.to_dict().items() if k not in _OF_NO_BEARING}
     key = (
         f"{backend} {attention} {made_by.__module__}.{made_by.__qualname__}",
-        json.dumps(config.to_dict(), sort_keys=True, default=str),
+        json.dumps(settings, sort_keys=True, default=str),
     )
     if key not in _verdicts:
         _verdicts[key] = _verdict(made_by, config, attention, wrap)
     verdict = _verdicts[key]
     if verdict is not None:
-        raise ValueError(
-            f"{backend} of {made_by.__name__} {verdict}, with {versions()}: use "
-            + _alternative(bridge)
-        )
+        name = f"{backend} of {made_by.__name__}"
+        raise type(verdict)(f"{name} {verdict}, with {versions()}: use {alternative(bridge)}")
 
 
 def wrap_in_bridge(small: Any) -> Any:
@@ -108,7 +123,7 @@ def versions() -> str:
     )
 
 
-def _alternative(bridge: bool) -> str:
+def alternative(bridge: bool) -> str:
     other = "another version of transformers or TransformerLens"
     if not bridge:
         return f"backend='bridge', or {other}"
@@ -118,8 +133,8 @@ def _alternative(bridge: bool) -> str:
 
 def _verdict(
     made_by: type[Any], config: Any, attention: str, wrap: Callable[[Any], Any]
-) -> str | None:
-    """What is wrong with a configuration, if anything is."""
+) -> Exception | None:
+    """What is wrong with a configuration, if anything is: the end of a sentence about it."""
     failures = []
     for narrow in (True, False):
         try:
@@ -128,8 +143,9 @@ def _verdict(
         except Exception as error:  # noqa: BLE001 - configurations fail in ways of their own
             failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
             continue
-        return _difference(ours, wrap, expected)
-    return (
+        wrong = _difference(ours, wrap, expected)
+        return None if wrong is None else ValueError(wrong)
+    return NothingToCompareError(
         "cannot be compared with Hugging Face, for no small copy of its configuration runs "
         f"({failures[-1][:120]})"
     )
@@ -161,7 +177,7 @@ def _tokens() -> Int[Tensor, "row pos"]:
     return torch.randint(3, VOCABULARY - 16, (2, _LENGTH), generator=draw)
 
 
-def _expected(theirs: Any) -> list[Float[Tensor, "pos vocab"]]:
+def _expected(theirs: Any) -> list[Float[Tensor, "_ vocab"]]:
     """Hugging Face's logits of the whole row, and of the other without its padding."""
     tokens = _tokens()
     with torch.no_grad():
@@ -172,7 +188,7 @@ def _expected(theirs: Any) -> list[Float[Tensor, "pos vocab"]]:
 
 
 def _difference(
-    ours: Any, wrap: Callable[[Any], Any], expected: list[Float[Tensor, "pos vocab"]]
+    ours: Any, wrap: Callable[[Any], Any], expected: list[Float[Tensor, "_ vocab"]]
 ) -> str | None:
     """How the wrapped copy's logits differ from the expected ones, if they do."""
     with no_processes("a small copy"), torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -183,9 +199,9 @@ def _difference(
             return f"does not run as a small copy of its configuration ({first[:120]})"
     for how, rows in found.items():
         error = max(
-            _error(row, right[-len(row) :]) for row, right in zip(rows, expected, strict=False)
+            difference(row, right[-len(row) :]) for row, right in zip(rows, expected, strict=False)
         )
-        if not error <= _TOLERANCE[torch.float32]:
+        if not error <= TOLERANCE[torch.float32]:
             return (
                 f"gives other logits than Hugging Face {how}, by {error:.1e} of the largest (a "
                 "small copy of its configuration)"
@@ -193,7 +209,7 @@ def _difference(
     return None
 
 
-def _logits(model: Any) -> dict[str, list[Float[Tensor, "pos vocab"]]]:
+def _logits(model: Any) -> dict[str, list[Float[Tensor, "_ vocab"]]]:
     """Of the two rows, on each of the ways that lens_steer runs a model."""
     from lens_steer.models._cache_names import pass_cache_on
 
@@ -216,7 +232,8 @@ def _logits(model: Any) -> dict[str, list[Float[Tensor, "pos vocab"]]]:
     }
 
 
-def _error(found: Tensor, right: Tensor) -> float:
+def difference(found: Tensor, right: Tensor) -> float:
+    """The largest difference of logits, in units of the largest logit."""
     vocabulary = min(found.shape[-1], right.shape[-1])
     found, right = found[..., :vocabulary].float(), right[..., :vocabulary].float()
     return ((found - right).abs().max() / right.abs().max().clamp(min=1e-6)).item()

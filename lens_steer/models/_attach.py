@@ -58,13 +58,13 @@ def attach(model: SteerableModel) -> Attachment:
             _check_class(model)
             prepare(model)
             found = _check(model, is_processed(model))
-            check_cache(model)
-            check_against_hugging_face(model)
+            check_against_hugging_face(model, check_cache(model))
             known = _attached[model] = Attachment(found, _state(model))
         elif known.state != _state(model):
             processed, found = is_processed(model), known.fingerprint
             if processed != found.processed:  # folded since: keep the lock
                 found = _check(model, processed)
+                check_cache(model)
             again = Attachment(found, _state(model), known.lock, known.sessions)
             known = _attached[model] = again
         return known

@@ -5,11 +5,9 @@ from typing import Any
 
 import torch
 
-from lens_steer.models._agreement import check_configuration, versions
+from lens_steer.models._agreement import TOLERANCE, check_configuration, difference, versions
 from lens_steer.models._forward import forward, input_device
 
-# Rounding of two implementations of one model, relative to the largest logit.
-_AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 # What a configuration says about how to compute, whatever the sizes.
 _SETTINGS = (
     *("act_fn", "eps", "gated_mlp", "parallel_attn_mlp", "positional_embedding_type"),
@@ -155,8 +153,8 @@ def _check_agreement(model: Any, original: Any, path: str) -> None:
     with torch.no_grad():
         ours = forward(model, tokens.to(input_device(model)))[..., :vocab].cpu()
         theirs = original(tokens).logits
-    error = ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1.0)).item()
-    if not error <= _AGREEMENT[theirs.dtype]:
+    error = difference(ours, theirs)
+    if not error <= TOLERANCE[theirs.dtype]:
         raise ValueError(
             f"TransformerLens' conversion of {path} gives other logits than Hugging Face, by "
             f"{error:.1e} of the largest, with {versions()}: this architecture needs "
