@@ -3,6 +3,8 @@
 from lens_steer.models._attach import Attachment as Attachment
 from lens_steer.models._attach import attach as attach
 from lens_steer.models._attach import is_processed as is_processed
+from lens_steer.models._cache_names import cache_of as cache_of
+from lens_steer.models._cache_names import name_of_cache as name_of_cache
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
 from lens_steer.models._forward import Decoder as Decoder
 from lens_steer.models._forward import Recomputer as Recomputer

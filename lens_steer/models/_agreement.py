@@ -191,7 +191,7 @@ def _difference(
     ours: Any, wrap: Callable[[Any], Any], expected: list[Float[Tensor, "_ vocab"]]
 ) -> str | None:
     """How the wrapped copy's logits differ from the expected ones, if they do."""
-    with no_processes("a small copy"), torch.random.fork_rng(devices=[]), torch.no_grad():
+    with no_processes(), torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             found = _logits(wrap(ours))
         except Exception as error:  # noqa: BLE001 - it would fail so on the model itself

@@ -1,6 +1,8 @@
 """The names that the key-value cache goes by: transformers 5.24 renamed it within a model."""
 
 import inspect
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -12,8 +14,17 @@ def name_of_cache(model: Any) -> str:
     `cache` from transformers 5.24 on, `past_key_values` before; the old name works still, with a
     warning.
     """
-    names = inspect.signature(model.original_model.forward).parameters
-    return "cache" if "cache" in names else "past_key_values"
+    return "cache" if _takes_new_name(type(model.original_model)) else "past_key_values"
+
+
+def cache_of(options: Mapping[str, Any]) -> Any | None:
+    """The cache that a Hugging Face model was called with, whichever name it was given under."""
+    return options.get("cache", options.get("past_key_values"))
+
+
+@cache
+def _takes_new_name(module: type[nn.Module]) -> bool:
+    return "cache" in inspect.signature(module.forward).parameters
 
 
 def pass_cache_on(model: nn.Module) -> None:
@@ -56,6 +67,5 @@ def _keep_one_name(
     """One name, for Hugging Face's own attention, where the bridge leaves the work to it."""
     if "cache" not in options or "past_key_values" not in options:
         return None
-    takes_new = "cache" in inspect.signature(module.forward).parameters
-    left_out = "past_key_values" if takes_new else "cache"
+    left_out = "past_key_values" if _takes_new_name(type(module)) else "cache"
     return args, {name: value for name, value in options.items() if name != left_out}

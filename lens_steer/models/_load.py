@@ -10,7 +10,7 @@ import torch
 from lens_steer import organism
 from lens_steer.models._attach import attach
 from lens_steer.models._hooked import hooked_from_directory, hooked_from_hub
-from lens_steer.models._no_install import check_requirements, no_processes
+from lens_steer.models._no_install import check_no_install, check_requirements, no_processes
 from lens_steer.models._protocol import SteerableModel
 
 
@@ -37,9 +37,10 @@ def load_model(
 
     Raises:
         ValueError: If nothing of that name can be loaded, the embedded weights are not as they
-            were shipped, the device is not there, the backend is
-            not to be had with the TransformerLens installed, or the model fails the check
-            (`attach`).
+            were shipped, the device is not there, the backend is not to be had with the
+            TransformerLens installed, loading asks for a process to be started (for text and
+            images: `pip install torchvision`), or the model fails the check (`attach`): its logits
+            are those of Hugging Face, with a cache and without.
     """
     if backend not in ("bridge", "hooked"):
         raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")
@@ -115,14 +116,16 @@ def _or_value_error(name: str | Path, load: Any) -> Any:
     import_module("transformer_lens")  # before processes are refused: it may ask for `uname`
     try:
         # weights are drawn, then overwritten
-        with no_processes(str(name)), torch.random.fork_rng(devices=[]):
-            return load()
+        with no_processes() as refused, torch.random.fork_rng(devices=[]):
+            model = load()
     except (OSError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot load {str(name)!r}: {first} "
             "(expected a local directory in the Hugging Face format, or a hub name and a network)"
         ) from error
+    check_no_install(str(name), refused)
+    return model
 
 
 def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:

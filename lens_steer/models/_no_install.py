@@ -32,28 +32,39 @@ class ProcessRefusedError(io.UnsupportedOperation):
 
 
 @contextmanager
-def no_processes(what: str) -> Iterator[None]:
+def no_processes() -> Iterator[list[str]]:
     """In this thread (or task), and until the block ends, starting a child process is an error.
 
     Python's audit hook sees a start by `subprocess` and `os` and looks at a context variable, so
     that other threads are left alone; also those that a load starts itself, and what starts
     processes past both modules (`multiprocessing` by `spawn`), neither of which TransformerLens
-    does. What was caught on the way, but would have installed something, is raised at the end.
+    does.
+
+    Yields:
+        The commands that were refused, also those whose error was caught on the way.
 
     Raises:
-        ValueError: At the start of a process, naming its command, or at the end of the block.
+        ValueError: At the start of a process, naming its command.
     """
     _listen()
     commands: list[str] = []
     token = _refused.set(commands)
     try:
-        yield
+        yield commands
     finally:
         _refused.reset(token)
+
+
+def check_no_install(name: str, commands: list[str]) -> None:
+    """Refuse a load that asked for something to be installed, and went on when it was refused.
+
+    Raises:
+        ValueError: If one of the commands installs something.
+    """
     installs = [command for command in commands if "install" in command.split()]
     if installs:
         raise ValueError(
-            f"loading {what} asked for {installs[0]!r}, and no load may install anything: install "
+            f"loading {name} asked for {installs[0]!r}, and no load may install anything: install "
             "what it needs yourself, for the torch that you have"
         )
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, is_bridge
+from lens_steer.models import SteerableModel, cache_of, is_bridge
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def _watch_bridge(model: Any, observe: Callable[[Pass], None]) -> Any:
         del module
         tokens = args[0] if args else kwargs.get("input_ids")
         given = tokens if tokens is not None else kwargs["inputs_embeds"]
-        cache = kwargs.get("past_key_values")
+        cache = cache_of(kwargs)
         past = 0 if cache is None else int(cache.get_seq_length())
         observe(_seen(given, tokens, past, kwargs.get("attention_mask")))
 
