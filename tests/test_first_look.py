@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lens_steer.models import Decoder, attach, forward, load_model
-from lens_steer.models._agreement import _verdicts
+from lens_steer.models._agreement import verdicts
 from lens_steer.models._no_install import check_no_install, no_processes
 from lens_steer.models._shrink import shrunken
 from tests.conftest import HAS_HOOKED, config_of, tokenizer_of, write_model
@@ -158,9 +158,9 @@ def test_a_hooked_transformer_that_is_wrong_past_its_window_is_refused(
 
 def test_a_configuration_is_compared_once(made_elsewhere: Any, tmp_path: Path) -> None:
     attach(made_elsewhere())
-    known = len(_verdicts)
+    known = len(verdicts)
     load_model(write_model("llama", tmp_path / "m", seed=3), device="cpu", dtype=torch.bfloat16)
-    assert len(_verdicts) == known
+    assert len(verdicts) == known
 
 
 def test_a_shrunken_configuration_keeps_what_matters() -> None:

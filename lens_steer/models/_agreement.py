@@ -30,7 +30,7 @@ from lens_steer.models._shrink import VOCABULARY, shrunken
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _LENGTH, _PROMPT, _PADS = 20, 12, 5
 _OF_NO_BEARING = ("_name_or_path", "dtype", "transformers_version")  # the copy is in float32
-_verdicts: dict[tuple[str, str], Exception | None] = {}
+verdicts: dict[tuple[str, str], Exception | None] = {}
 
 
 class NothingToCompareError(ValueError):
@@ -99,9 +99,9 @@ def check_configuration(
         f"{backend} {attention} {made_by.__module__}.{made_by.__qualname__}",
         json.dumps(settings, sort_keys=True, default=str),
     )
-    if key not in _verdicts:
-        _verdicts[key] = _verdict(made_by, config, attention, wrap)
-    verdict = _verdicts[key]
+    if key not in verdicts:
+        verdicts[key] = _verdict(made_by, config, attention, wrap)
+    verdict = verdicts[key]
     if verdict is not None:
         name = f"{backend} of {made_by.__name__}"
         raise type(verdict)(f"{name} {verdict}, with {versions()}: use {alternative(bridge)}")

@@ -46,7 +46,7 @@ def pass_cache_on(model: nn.Module) -> None:
                 _hook_once(wrapped, _keep_one_name)
 
 
-def _hook_once(module: nn.Module, hook: Any) -> None:
+def _hook_once(module: Any, hook: Any) -> None:
     if hook not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(hook, with_kwargs=True)
 

@@ -111,7 +111,10 @@ def check_requirements(name: str) -> None:
 
     if importlib.util.find_spec("torchvision") is not None:
         return
-    config = AutoConfig.from_pretrained(name)
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError):  # an alias of TransformerLens', or no model at all
+        return
     if _takes_images(config) and not _has_processor(name):
         raise ValueError(
             f"{name} takes images as well as text, which needs torchvision, and TransformerLens "

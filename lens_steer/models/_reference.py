@@ -138,11 +138,12 @@ def _configuration_of_hooked(model: Any) -> tuple[type[Any], Any] | None:
     """Class and configuration of the Hugging Face model that a HookedTransformer was made from."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    classes: Any = AutoModelForCausalLM
     places = (getattr(model.cfg, "tokenizer_name", None), _origin(model.tokenizer))
     for place in filter(None, places):
         try:
-            config = AutoConfig.from_pretrained(place, local_files_only=True)
-            made_by = AutoModelForCausalLM._model_mapping[type(config)]
+            config: Any = AutoConfig.from_pretrained(place, local_files_only=True)
+            made_by = classes._model_mapping[type(config)]
         except (OSError, ValueError, KeyError):  # not on this machine, or no language model
             continue
         sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads)
