@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lens_steer.models._agreement import check_cache
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._fork_safe_lock import ForkSafeLock
 from lens_steer.models._forward import input_device, read
 from lens_steer.models._open_blocks import unsteered
 from lens_steer.models._protocol import SteerableModel, is_bridge
+from lens_steer.models._reference import check_against_hugging_face, prepare
 from lens_steer.models._weights import weights_state
 from lens_steer.sites import Kind, Site, hook_points
 
@@ -39,21 +41,27 @@ _first_look = ForkSafeLock()  # two threads that meet a new model need to look o
 
 
 def attach(model: SteerableModel) -> Attachment:
-    """Check a model the first time it is seen (8 tokens, one forward) and remember the result.
+    """Check a model the first time it is seen (8 tokens, a few forwards) and remember the result.
+
+    Its attention bridges are given the cache under the name that they read (`pass_cache_on`), and
+    what it computes is compared with itself over a cache and with Hugging Face (`_reference`).
 
     A model whose weights were changed since (trained, folded, loaded, converted, moved, adapted) is
     checked again and gets a new fingerprint; its open blocks stay. See `weights_state`
     for what a look notices and what it cannot; it takes milliseconds.
 
     Raises:
-        ValueError: If it is not a steerable model, a hook point is missing, or
-            `resid_pre + attn_out + mlp_out` is not `resid_post`; what differs is named.
+        ValueError: If it is not a steerable model, a hook point is missing,
+            `resid_pre + attn_out + mlp_out` is not `resid_post`, or its logits differ over a cache
+            or from Hugging Face's; what differs is named.
     """
     with _first_look:
         known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
         if known is None:
             _check_class(model)
+            prepare(model)
             found = _check(model, is_processed(model))
+            check_against_hugging_face(model, check_cache(model))
             known = _attached[model] = Attachment(found, _state(model))
             return known
     return known if known.state == _state(model) else _seen_again(model)
@@ -73,7 +81,9 @@ def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:
 def _seen_again(model: Any) -> Attachment:
     """Looked over as it is now."""
     with unsteered(model):
+        prepare(model)
         found = _check(model, is_processed(model))
+        check_cache(model)
     again = _attached[model] = Attachment(found, _state(model))
     return again
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer._axes import Logits, Mask, Tokens
+from lens_steer.models._cache_names import name_of_cache
 from lens_steer.models._modules import evaluating, model_modules
 from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel, is_bridge
@@ -203,7 +204,11 @@ class Decoder:
             with evaluating(model_modules(self._model)):
                 return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
         padding = self._mask if self._padded else None
-        options = {"past_key_values": self._cache, "use_cache": True, "logits_to_keep": last}
+        options = {
+            name_of_cache(self._model): self._cache,
+            "use_cache": True,
+            "logits_to_keep": last,
+        }
         return _wrapped_logits(self._model, tokens, padding, **options)
 
 

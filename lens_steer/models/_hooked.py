@@ -7,10 +7,16 @@ from typing import Any
 import torch
 
 from lens_steer._versions import version_of
+from lens_steer.models._agreement import TOLERANCE, check_configuration, difference, versions
 from lens_steer.models._forward import forward, input_device
+from lens_steer.models._refused import ModelRefused
 
-# Rounding of two implementations of one model, relative to the largest logit.
-_AGREEMENT = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+# What a configuration says about how to compute, whatever the sizes.
+_SETTINGS = (
+    *("act_fn", "eps", "gated_mlp", "parallel_attn_mlp", "positional_embedding_type"),
+    *("rotary_base", "rotary_adjacent_pairs", "attention_dir", "use_local_attn", "use_attn_scale"),
+    *("attn_scores_soft_cap", "output_logits_soft_cap", "scale_attn_by_inverse_layer_idx"),
+)
 
 
 def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
@@ -19,7 +25,7 @@ def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     try:
         model = load(name, device=str(device), dtype=dtype)
     except ValueError as error:  # its message lists all the names it knows
-        raise ValueError(
+        raise ModelRefused(
             f"cannot load {name!r} as a HookedTransformer: {str(error)[:80]} ... "
             "(expected a local directory, or a name TransformerLens knows; or use backend='bridge')"
         ) from error
@@ -41,8 +47,30 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
+    check_configuration(type(original), original.config, small_hooked, bridge=False)
     config, weights = _converted(original, device, dtype)
-    model = hooked_transformer(config, AutoTokenizer.from_pretrained(path), move_to_device=False)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = _with_weights(hooked_transformer, config, weights, tokenizer).to(device).eval()
+    model.generation_config = original.generation_config  # names the tokens that end a text
+    _check_agreement(model, original, path)
+    return model
+
+
+def small_hooked(original: Any, like: Any | None = None) -> Any:
+    """A HookedTransformer, without a tokenizer, of a small Hugging Face model in float32.
+
+    Args:
+        original: The Hugging Face model.
+        like: The configuration of a HookedTransformer, whose settings other than sizes it takes.
+    """
+    config, weights = _converted(original, torch.device("cpu"), torch.float32)
+    for name in () if like is None else _SETTINGS:
+        setattr(config, name, getattr(like, name))
+    return _with_weights(_hooked_transformer(), config, weights, None).eval()
+
+
+def _with_weights(hooked_transformer: Any, config: Any, weights: Any, tokenizer: Any) -> Any:
+    model = hooked_transformer(config, tokenizer, move_to_device=False)
     model.load_and_process_state_dict(
         weights,
         fold_ln=False,
@@ -50,9 +78,6 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
         center_unembed=False,
         fold_value_biases=False,
     )
-    model = model.to(device).eval()
-    model.generation_config = original.generation_config  # names the tokens that end a text
-    _check_agreement(model, original, path)
     return model
 
 
@@ -60,7 +85,7 @@ def _hooked_transformer() -> Any:
     try:
         from transformer_lens import HookedTransformer
     except ImportError as error:
-        raise ValueError(
+        raise ModelRefused(
             f"backend 'hooked' needs TransformerLens 3.9, got {version_of('transformer-lens')}, "
             "which removed HookedTransformer: use backend='bridge'"
         ) from error
@@ -133,10 +158,10 @@ def _check_agreement(model: Any, original: Any, path: str) -> None:
     with torch.no_grad():
         ours = forward(model, tokens.to(input_device(model)))[..., :vocab].cpu()
         theirs = original(tokens).logits
-    error = ((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1.0)).item()
-    if not error <= _AGREEMENT[theirs.dtype]:
-        raise ValueError(
-            f"TransformerLens' conversion of {path} gives other logits than Hugging Face (by "
-            f"{error:.1e} of the "
-            "largest): this architecture needs backend='bridge'"
+    error = difference(ours, theirs)
+    if not error <= TOLERANCE[theirs.dtype]:
+        raise ModelRefused(
+            f"TransformerLens' conversion of {path} gives other logits than Hugging Face, by "
+            f"{error:.1e} of the largest, with {versions()}: this architecture needs "
+            "backend='bridge'"
         )

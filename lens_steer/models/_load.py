@@ -1,6 +1,7 @@
 """Loading a model by hub name or from a local Hugging Face directory, as either model class."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from lens_steer import organism
 from lens_steer.files import json_file
 from lens_steer.models._attach import attach
 from lens_steer.models._hooked import hooked_from_directory, hooked_from_hub
+from lens_steer.models._no_install import check_no_install, check_requirements, no_processes
 from lens_steer.models._protocol import SteerableModel
+from lens_steer.models._refused import ModelRefused
 
 _CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 
@@ -38,9 +41,10 @@ def load_model(
 
     Raises:
         ValueError: If nothing of that name can be loaded, the embedded weights are not as they
-            were shipped, the device is not there, the backend is
-            not to be had with the TransformerLens installed, or the model fails the check
-            (`attach`).
+            were shipped, the device is not there, the backend is not to be had with the
+            TransformerLens installed, loading asks for a process to be started (for text and
+            images: `pip install torchvision`), or the model fails the check (`attach`): its logits
+            are those of Hugging Face, with a cache and without.
     """
     if backend not in ("bridge", "hooked"):
         raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")
@@ -108,18 +112,25 @@ def _directory(name: str | Path) -> Path | None:
 
 
 def _or_value_error(name: str | Path, load: Any) -> Any:
+    import_module("transformer_lens")  # before processes are refused: it may ask for `uname`
     try:
-        with torch.random.fork_rng(devices=[]):  # weights are drawn, then overwritten
-            return load()
+        # weights are drawn, then overwritten
+        with no_processes() as refused, torch.random.fork_rng(devices=[]):
+            model = load()
+    except ModelRefused:
+        raise
     except Exception as error:  # damaged files raise whatever the libraries that read them do
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot load {str(name)!r}: {first} "
             "(expected a local directory in the Hugging Face format, or a hub name and a network)"
         ) from error
+    check_no_install(str(name), refused)
+    return model
 
 
 def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
+    check_requirements(name)
     return TransformerBridge.boot_transformers(name, device=str(device), dtype=dtype)

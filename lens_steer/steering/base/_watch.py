@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import PlacedHooks, SteerableModel, is_bridge
+from lens_steer.models import PlacedHooks, SteerableModel, cache_of, is_bridge
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def _watch_bridge(model: Any, hooks: PlacedHooks, observe: Callable[[ForwardPass
     def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tokens = args[0] if args else kwargs.get("input_ids")
         entering = tokens if tokens is not None else kwargs["inputs_embeds"]
-        cache = kwargs.get("past_key_values")
+        cache = cache_of(kwargs)
         past = 0 if cache is None else int(cache.get_seq_length())
         observe(_forward_pass(entering, tokens, past, kwargs.get("attention_mask"), cache))
 

@@ -1,0 +1,71 @@
+"""The names that the key-value cache goes by: transformers 5.24 renamed it within a model."""
+
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from torch import nn
+
+
+def name_of_cache(model: Any) -> str:
+    """The keyword by which a bridge's Hugging Face model takes its cache.
+
+    `cache` from transformers 5.24 on, `past_key_values` before; the old name works still, with a
+    warning.
+    """
+    return "cache" if _takes_new_name(type(model.original_model)) else "past_key_values"
+
+
+def cache_of(options: Mapping[str, Any]) -> Any | None:
+    """The cache that a Hugging Face model was called with, whichever name it was given under."""
+    return options.get("cache", options.get("past_key_values"))
+
+
+@cache
+def _takes_new_name(module: type[nn.Module]) -> bool:
+    return "cache" in inspect.signature(module.forward).parameters
+
+
+def pass_cache_on(model: nn.Module) -> None:
+    """Let every attention bridge of a TransformerBridge find the cache under the name it reads.
+
+    From transformers 5.24 on the blocks hand it over as `cache`, while TransformerLens 3.9 and 4.3
+    read `past_key_values`: what they do not find they do without, and each token is then computed
+    as if it were the only one. The hooks are plain PyTorch hooks on the modules, so that they stay
+    through `reset_hooks`, go into a `deepcopy`, and serve TransformerLens' own `generate` as well.
+    Setting them again changes nothing, and nothing changes where the old name is passed.
+    """
+    from transformer_lens.model_bridge.generalized_components import AttentionBridge
+
+    for module in model.modules():
+        if isinstance(module, AttentionBridge):
+            _hook_once(module, _add_old_name)
+            wrapped = module.original_component
+            if isinstance(wrapped, nn.Module):
+                _hook_once(wrapped, _keep_one_name)
+
+
+def _hook_once(module: Any, hook: Any) -> None:
+    if hook not in module._forward_pre_hooks.values():
+        module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _add_old_name(
+    module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Both names, for an attention bridge that reads the old one."""
+    del module
+    if options.get("cache") is None or "past_key_values" in options:
+        return None
+    return args, {**options, "past_key_values": options["cache"]}
+
+
+def _keep_one_name(
+    module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """One name, for Hugging Face's own attention, where the bridge leaves the work to it."""
+    if "cache" not in options or "past_key_values" not in options:
+        return None
+    left_out = "past_key_values" if _takes_new_name(type(module)) else "cache"
+    return args, {name: value for name, value in options.items() if name != left_out}
