@@ -31,8 +31,8 @@ Words = Annotated[
     str,
     typer.Option(
         help="Comma-separated, in any script; a text with one of them shows the behaviour. Left "
-        "out: the named set's own judge (exact for organism:*); for other pairs, the share whose desired "
-        "continuation is the likelier.",
+        "out: the named set's own judge (exact for organism:*); for other pairs, the share whose "
+        "desired continuation is the likelier.",
         show_default=False,
     ),
 ]
