@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,9 +30,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the split, the sampling and t
 Words = Annotated[
     str,
     typer.Option(
-        help="Comma-separated; a text with one of them shows the behaviour. Left out: the named "
-        "set's own judge (exact for organism:*); for other pairs, the share whose desired "
-        "continuation is the likelier.",
+        help="Comma-separated, in any script; a text with one of them shows the behaviour. Left "
+        "out: the named set's own judge (exact for organism:*); for other pairs, the share whose "
+        "desired continuation is the likelier.",
         show_default=False,
     ),
 ]
@@ -75,6 +76,11 @@ DevPrompts = Annotated[int, typer.Option(min=1, help="At most so many to choose 
 def words_of(words: str) -> tuple[str, ...]:
     """Words from a comma-separated list."""
     return tuple(word.strip() for word in words.split(",") if word.strip())
+
+
+def judged_words_of(words: str) -> tuple[str, ...]:
+    """Words to look for in texts, parted by the comma of any script."""
+    return words_of(re.sub("[\uff0c\u3001\u060c]", ",", words))
 
 
 def numbers_of(name: str, text: str) -> tuple[float, ...]:

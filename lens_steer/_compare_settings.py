@@ -142,7 +142,7 @@ def _sha256_of_pairs(pairs: ContrastivePairs) -> str:
     return hashlib.sha256(json.dumps([pairs.paired, rows]).encode()).hexdigest()
 
 
-def _sha256_of_weights(model: SteerableModel) -> str:
+def _sha256_of_weights(model: Any) -> str:
     found = hashlib.sha256()
     for parameter in model.parameters():
         rows = parameter.detach().cpu().contiguous()

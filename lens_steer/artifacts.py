@@ -6,15 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
-from jaxtyping import jaxtyped
 from torch import Tensor
-from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
+from lens_steer._field_types import check_field_types
 from lens_steer.activations import Activations, ContrastStats, LayerActivations, Moments
 from lens_steer.barriers import FourierBarrier, JointBarrier, LinearBarrier, PolynomialBarrier
 from lens_steer.elements import ElementMask, ElementScores
@@ -75,7 +73,8 @@ def save(thing: Any, path: str | Path) -> None:
     (fingerprint, raw or processed weights, dtype), the versions and the seed: see `describe`.
 
     Raises:
-        ValueError: If it is not something lens_steer saves, or the folder does not exist.
+        ValueError: If it is not something lens_steer saves, the folder does not exist, or the file
+            cannot be written (the disk is full, a folder is in the way); nothing is then changed.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -108,8 +107,9 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
         model: The model it is to be used on; None checks nothing.
 
     Raises:
-        ValueError: If the file is missing, damaged or not of lens_steer, or it was made on another
-            model than this one; the message says what differs.
+        ValueError: If the file is missing, damaged or not of lens_steer, holds what could not be
+            used, shown or saved, or was made on another model than this one; the message says what
+            differs.
     """
     header, tensors = _read(Path(path))
     content = header.get("content")
@@ -205,29 +205,10 @@ def _unpacked(value: Any, tensors: dict[str, Tensor], path: Path) -> Any:
             return _TYPES[value["enum"]](value["value"])
         inner = {name: _unpacked(item, tensors, path) for name, item in value["fields"].items()}
         made = _TYPES[value["type"]](**inner)
-        _check_types(made)
+        check_field_types(made)
         return made
     except Exception as error:  # whatever a class makes of values that it was never meant to have
         raise _unknown(path, error) from error
-
-
-def _check_types(made: Any) -> None:
-    """Raise a TypeError that names the field, if one holds what its annotation does not allow."""
-    hints = get_type_hints(type(made))
-    with jaxtyped("context"):  # one name of an axis is one size
-        for field in fields(made):
-            value = getattr(made, field.name)
-            check_type(
-                value,
-                hints[field.name],
-                typecheck_fail_callback=partial(_wrong_type, field.name),
-                collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS,
-            )
-
-
-def _wrong_type(name: str, error: TypeCheckError, memo: Any) -> None:
-    del memo
-    raise TypeError(f"{name}: {error}") from error
 
 
 def _check_usable(

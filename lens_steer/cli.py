@@ -20,6 +20,7 @@ from lens_steer._cli_options import (
     Temperature,
     Where,
     Words,
+    judged_words_of,
     numbers_of,
     words_of,
 )
@@ -94,7 +95,7 @@ def demo(  # noqa: PLR0913 - options of a command
         model=model,
         out=out,
         seed=seed,
-        words=words_of(words),
+        words=judged_words_of(words),
         scope=scope,
         backend=backend,
         device=device,
@@ -170,7 +171,8 @@ def compare(  # noqa: PLR0913 - options of a command
     the figures frontier, doses, energy and tails with their numbers, the methods (for
     lens_steer.load), and with --budget search.jsonl and its figure. A run that was stopped goes on
     where it was when it is started again, and ends with the same bytes; only seconds.csv differs
-    from run to run.
+    from run to run. It goes on only with the same settings, pairs, weights and versions: anything
+    else, a damaged file, or a second process that writes to OUT is refused.
     """
     from lens_steer._compare_settings import CompareSettings
     from lens_steer.comparing import run
@@ -197,7 +199,7 @@ def compare(  # noqa: PLR0913 - options of a command
         kl=kl,
         fits=fits,
         budget=budget,
-        words=words_of(words),
+        words=judged_words_of(words),
         instruction=instruction,
         backend=backend,
         device=device,

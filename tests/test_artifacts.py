@@ -507,6 +507,32 @@ def test_a_setting_that_no_method_can_have_is_refused(saved: Path) -> None:
         load(rewritten(saved, change))
 
 
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("provenance", "x"),
+        ("provenance", {"map": {}}),
+        ("at", None),
+        ("strength", None),
+        ("strength", "1"),
+        ("strength", [1, [2]]),
+        ("strength", {"tensor": "at.0"}),
+    ],
+)
+def test_a_value_of_another_type_is_refused_when_it_is_loaded(
+    field: str, value: Any, saved: Path
+) -> None:
+    def change(header: Any) -> Any:
+        assert field in header["content"]["fields"]
+        header["content"]["fields"][field] = value
+        return header
+
+    with pytest.raises(ValueError, match="use the version of lens_steer that wrote it") as found:
+        load(rewritten(saved, change))
+    assert "\n" not in str(found.value)
+
+
 # Saving that fails.
 
 

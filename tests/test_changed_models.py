@@ -114,7 +114,8 @@ def test_changed_weights_refuse_what_was_fitted_before(
     tmp_path: Path,
 ) -> None:
     model, original = fresh_model("gpt2", backend), fresh_model("gpt2", backend)
-    seen, path, method = attach(model), tmp_path / "v.safetensors", fitted(model, pairs)
+    attach(model)
+    path, method = tmp_path / "v.safetensors", fitted(model, pairs)
     maps = ls.BlockMaps.of(model, pairs)
     ls.save(method, path)
     change(model)

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from lens_steer import demo
+from lens_steer._cli_options import judged_words_of
 from lens_steer.cli import app, main
 from tests.test_demo import FILES, SMALL, write_pairs
 
@@ -92,6 +93,10 @@ def test_misuse_in_a_process_of_its_own_is_one_line_and_code_2(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_words_are_parted_by_the_comma_of_any_script() -> None:
+    assert judged_words_of("很好，好看、 good,,سعيد،x") == ("很好", "好看", "good", "سعيد", "x")
+
+
 # Misuse: one line, exit code 2, nothing written, and found before the work begins.
 
 
@@ -152,6 +157,8 @@ MISUSE: dict[str, tuple[list[str], str]] = {
     "no dev prompts": (["--model", "{}/model", "--dev-prompts", "0"], "dev-prompts"),
     "too long": (["--model", "{}/model", "--max-new-tokens", "127"], "context holds 128"),
     "out is a file": (["--model", "{}/model", "--out", "{}/taken"], "taken"),
+    "out is a device": (["--model", "{}/model", "--out", "/dev/full"], "/dev/full is no folder"),
+    "out has a long name": (["--model", "{}/model", "--out", "a" * 300], "File name too long"),
     "out is in a file": (["--model", "{}/model", "--out", "{}/taken/out"], "taken"),
     "unpaired without words": (
         ["--model", "{}/model", "--pairs", "{}/unpaired.jsonl"],

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,6 +183,42 @@ def test_a_folder_of_another_run_is_refused(first: Run, model_dirs: dict[str, Pa
     with pytest.raises(ValueError, match=r"another run|other terms \(kl: 0.05, now 0.04\)"):
         start(other)
     assert tree(first.settings.out) == before
+
+
+def test_methods_that_were_made_on_other_terms_are_refused(
+    first: Run, tmp_path: Path, model_dirs: dict[str, Path]
+) -> None:
+    """A run that was stopped before its first trial."""
+    own = settings_of(tmp_path, model_dirs["llama"], fits=2)
+    shutil.copytree(first.settings.out / "methods", own.out / "methods")
+    pairs = Path(own.pairs[0])
+    same = replace(own, pairs=first.settings.pairs)
+    shown = pairs.read_text(encoding="utf-8")
+    changes = {
+        r"kl: 0.05, now 0.04": lambda: replace(same, kl=0.04),
+        r"terms.seed: 1, now 2": lambda: replace(same, terms=replace(TERMS, seed=2)),
+        r"data.nouns: SHA-256 \w{8}..., now SHA-256 ": lambda: own,
+        r"weights: SHA-256": lambda: replace(same, model=str(model_dirs["qwen2"])),
+    }
+    pairs.write_text(shown.replace("The", "A", 1), encoding="utf-8")
+    before = tree(own.out)
+    for reason, settings in changes.items():
+        with pytest.raises(ValueError, match=rf"nouns-CAA.json' is of a method made .*{reason}"):
+            start(settings())
+        assert tree(own.out) == before
+    place = own.out / "methods" / "nouns-CAA-1.safetensors"
+    place.write_bytes(place.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is not the method that 'nouns-CAA.json' is of"):
+        start(same)
+
+
+def test_pairs_of_one_name_are_not_mixed_up(tmp_path: Path, model_dirs: dict[str, Path]) -> None:
+    settings = settings_of(tmp_path, model_dirs["llama"])
+    (tmp_path / "other").mkdir()
+    again = str(write_pairs(tmp_path / "other"))
+    with pytest.raises(ValueError, match="two sets of pairs are called 'nouns'"):
+        start(replace(settings, pairs=(*settings.pairs, again)))
+    assert not settings.out.exists()
 
 
 def test_a_larger_budget_adds_to_the_trials_there_are(first: Run, tmp_path: Path) -> None:

@@ -212,6 +212,13 @@ def test_distinct_counts_different_words_of_all_texts_together() -> None:
     assert distinct(texts, 6) == 1
 
 
+def test_distinct_counts_characters_where_a_script_writes_no_spaces() -> None:
+    assert distinct(("很好很好。",), 1) == pytest.approx(3 / 5)
+    assert distinct(("สนุกสนุก",), 1) == pytest.approx(3 / 6)  # a vowel sign goes with its letter
+    assert distinct(("कमी कमी",), 1) == pytest.approx(1 / 2)
+    assert distinct(("cafe\u0301 caf\u00e9",), 1) == pytest.approx(1 / 2)
+
+
 def test_each_group_is_left_out_in_turn() -> None:
     texts, groups = ("a b c", "a b", "c c d", "", "a a"), ("x", "y", "x", "z", "y")
     for n in (1, 2):

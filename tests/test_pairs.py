@@ -189,6 +189,13 @@ def test_load_reads_texts_with_labels(tmp_path: Path) -> None:
     assert pairs.undesired == (Example("", "b", "g"),)
 
 
+@pytest.mark.parametrize("name", ["pairs.json", "pairs.jsonl"])
+def test_load_refuses_what_is_nested_too_deeply(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, "[" * 200_000)
+    with pytest.raises(ValueError, match=rf"{name}.*: not JSON \(nested too deeply\)"):
+        ContrastivePairs.load(path)
+
+
 def test_load_refuses_a_file_of_two_forms(tmp_path: Path) -> None:
     path = jsonl(
         tmp_path, {"text": "a", "label": "desired"}, {"desired": " yes", "undesired": " no"}
@@ -216,6 +223,9 @@ def test_load_reads_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> N
     path = tmp_path / "pairs.csv"
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(CSV).encode())
     assert rows_of(ContrastivePairs.load(path))[0] == (*ROW, "")
+    row = json.dumps(dict(zip(("prompt", "desired", "undesired"), ROW, strict=True))).encode()
+    (tmp_path / "pairs.jsonl").write_bytes(b"\xef\xbb\xbf" + row + b"\r\n\r\n" + row)
+    assert len(ContrastivePairs.load(tmp_path / "pairs.jsonl")) == 2
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x0c", "\x1e"])
@@ -508,6 +518,39 @@ def test_load_reads_truthfulqa_as_it_is_published(tmp_path: Path) -> None:
     pairs = ContrastivePairs.load(path)
     assert rows_of(pairs) == [("Why?", " a, so", " d", ""), ("Why?", " b", " e", "")]
     assert len(ContrastivePairs.load(path, paired=False)) == 5
+
+
+def test_answers_that_both_lists_have_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "TruthfulQA.csv",
+        "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source",
+        "x,y,Why?,a,Yes; Unknown; So,No; Unknown,z",
+        "x,y,Who?,a,Me; Unknown,Unknown; You; He,z",
+        "x,y,Where?,a,Unknown,Unknown,z",
+        ",,,,,,",
+    )
+    pairs = ContrastivePairs.load(path)
+    assert rows_of(pairs) == [("Why?", " Yes", " No", ""), ("Who?", " Me", " You", "")]
+    assert pairs.left_out == 3
+    assert repr(pairs).endswith("; left out: 3 answers that are on both sides)")
+    whole = ContrastivePairs.load(path, paired=False)
+    assert [e.continuation for e in whole.desired] == [" Yes", " So", " Me"]
+    assert [e.continuation for e in whole.undesired] == [" No", " You", " He"]
+    assert whole.left_out == 3
+    assert ContrastivePairs.load([LISTS]).left_out == 0
+
+
+@pytest.mark.parametrize("name", ["mc1_targets", "mc2_targets"])
+def test_load_reads_the_multiple_choices_of_truthfulqa(tmp_path: Path, name: str) -> None:
+    row = {"question": "Why?", "mc1_targets": {"a": 1, "d": 0}} | {name: {"a": 1, "b": 1, "d": 0}}
+    listed = {"question": "Who?", name: {"choices": ["a", "d"], "labels": [0, 1]}}
+    pairs = ContrastivePairs.load(document(tmp_path, [row, listed]), paired=False)
+    assert [e.continuation for e in pairs.desired] == [" a", " b", " d"]
+    assert [e.continuation for e in pairs.undesired] == [" d", " a"]
+    with pytest.raises(ValueError, match=f"row 0: '{name}' has the label 2, expected 1"):
+        ContrastivePairs.load([{"question": "Why?", name: {"a": 1, "d": 2}}])
+    with pytest.raises(ValueError, match="row 0: got no text under 'incorrect_answers'"):
+        ContrastivePairs.load([{"question": "Why?", name: {"a": 1}}])
 
 
 @pytest.mark.usefixtures("untyped")

@@ -1,0 +1,26 @@
+"""Whether the fields of a dataclass hold what their annotations say: for values from a file."""
+
+from dataclasses import fields
+from functools import partial
+from typing import Any, get_type_hints
+
+from jaxtyping import jaxtyped
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+
+def check_field_types(made: Any) -> None:
+    """Raise a TypeError that names the field, if one holds what its annotation does not allow."""
+    hints = get_type_hints(type(made))
+    with jaxtyped("context"):  # one name of an axis is one size
+        for field in fields(made):
+            check_type(
+                getattr(made, field.name),
+                hints[field.name],
+                typecheck_fail_callback=partial(_wrong_type, field.name),
+                collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS,
+            )
+
+
+def _wrong_type(name: str, error: TypeCheckError, memo: Any) -> None:
+    del memo
+    raise TypeError(f"{name}: {error}") from error
