@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from lens_steer.models import load_model
 from lens_steer.special_tokens import beginning
+from lens_steer.steering.preview import preview
 from lens_steer.tokens import (
     Message,
     as_prompt,
@@ -23,7 +24,6 @@ from lens_steer.tokens import (
     render,
     token_texts,
 )
-from lens_steer.steering.preview import preview
 from tests.conftest import (
     ARCHITECTURES,
     BACKENDS,
