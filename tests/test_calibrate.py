@@ -265,7 +265,8 @@ def test_what_wraps_round_is_not_looked_at_beyond_its_end(llama: Any) -> None:
 def test_a_method_is_calibrated_below_the_strength_that_breaks_the_model(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
-    method, how = push(llama), HOW | {"strengths": (0, 1, 3, 1e39)}
+    method = push(llama)
+    how: dict[str, Any] = HOW | {"strengths": (0, 1, 3, 1e39)}
     for target in ({"kl": 0.05}, {"relative_norm": 0.05}):
         found = calibrate(llama, method, pairs, **target, **how)
         assert 0 < found.strength < 3

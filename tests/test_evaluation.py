@@ -494,8 +494,8 @@ def test_texts_that_break_off_are_no_behaviour_and_the_others_are_scored(
 ) -> None:
     """Of a judge that rewards the empty text."""
 
-    def empty(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
-        return [float(not text) for text in texts]
+    def empty(prompts: Sequence[str], texts: Sequence[str]) -> Tensor:
+        return torch.tensor([float(not text) for text in texts])
 
     prompt_end = brittle(llama, pairs.prompts[:2])
     found = evaluate(llama, pairs, prompt_end, judge=empty, **FEW)
@@ -562,7 +562,11 @@ def test_likelihoods_under_a_method_that_breaks_the_logits_are_refused(
 def test_a_choice_is_never_a_method_that_breaks_the_logits(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
-    how = {"judge": WordList(("a", "the", "e")), "perplexity_limit": 50.0, "progress": False}
+    how: dict[str, Any] = {
+        "judge": WordList(("a", "the", "e")),
+        "perplexity_limit": 50.0,
+        "progress": False,
+    }
     candidates = [broken(llama), push(llama, size=0.1)]
     found = choose(llama, pairs, candidates, **how, **FEW)
     assert found.best == 1
@@ -577,11 +581,11 @@ def test_evaluation_ends_texts_at_stop_strings_as_generation_does(
 ) -> None:
     seen: list[str] = []
 
-    def judge(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+    def judge(prompts: Sequence[str], texts: Sequence[str]) -> Tensor:
         seen[:] = texts
-        return [0.0] * len(texts)
+        return torch.zeros(len(texts))
 
-    how = FEW | {"temperature": temperature}
+    how: dict[str, Any] = FEW | {"temperature": temperature}
     whole = generate(llama, pairs.prompts, push(llama), **how)
     stop = [whole[0][1:3], whole[1][3:4]]
     expected = generate(llama, pairs.prompts, push(llama), stop=stop, **how)

@@ -452,7 +452,7 @@ def test_a_text_ends_at_every_end_token_that_the_generation_config_names(
 def test_a_text_ends_before_the_first_stop_string_wherever_it_begins(
     either: Any, use_cache: bool
 ) -> None:
-    how = GREEDY | {"use_cache": use_cache}
+    how: dict[str, Any] = GREEDY | {"use_cache": use_cache}
     whole = ls.generate(either, PROMPTS, **how)
     stop = [whole[0][2:4], whole[1][1:], "\nnever"]  # over tokens, and one that ends with the text
     ends = [min([t.find(s) for s in stop if s in t], default=len(t)) for t in whole]
