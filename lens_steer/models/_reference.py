@@ -83,11 +83,14 @@ def check_weights(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> bool:
     if getattr(model, "_weights_processed", False) or has_hooks(model):
         return False
     original = model.original_model
-    rebuilt = _rebuilt(original)
-    if rebuilt is None:
+    try:
+        rebuilt = _rebuilt(original)
+        if rebuilt is None:
+            return False
+        with torch.no_grad():
+            theirs = rebuilt(input_ids=probe(model), use_cache=False).logits
+    except Exception:  # noqa: BLE001 - a class of its own, not to be made of a configuration
         return False
-    with torch.no_grad():
-        theirs = rebuilt(input_ids=probe(model), use_cache=False).logits
     error = difference(logits, theirs)
     if not error <= TOLERANCE[theirs.dtype]:
         raise ModelRefused(
