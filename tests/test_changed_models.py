@@ -39,7 +39,7 @@ def test_dropout_is_left_out_and_every_module_keeps_its_mode(
     def results() -> list[Tensor]:
         texts = ls.generate(model, pairs.prompts, method, temperature=0.8, max_new_tokens=8, seed=0)
         stats = ls.ContrastStats.fit(model, pairs, "head", progress=False)
-        maps = ls.linearize(model, pairs.prompts[:2], progress=False)
+        maps = ls.linearize(model, pairs.first(2), progress=False)
         assert maps.matrices is not None
         return [
             torch.tensor([ord(c) for c in "\n".join(texts)]),
@@ -95,6 +95,7 @@ def loaded(model: Any) -> None:
 
 
 def replaced(model: Any) -> None:
+    module: Any
     for module in modules(model):
         for name, p in list(module._parameters.items()):
             if p is not None and p.ndim > 1:
@@ -222,6 +223,7 @@ def around(model: Any, name: str, wrap: Callable[[Any], Any], *, outside: bool =
     part = {"o": model.blocks[1].attn, "out": model.blocks[1].mlp}[name]
     inside = getattr(part, name)
     if outside:
+        module: Any
         for module in modules(model):
             for key, child in list(module._modules.items()):
                 if child is inside and not isinstance(module, Lora):

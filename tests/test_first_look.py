@@ -117,9 +117,9 @@ def test_attach_takes_a_native_bridge_which_has_no_cache() -> None:
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
-    sizes = {"d_model": 32, "d_head": 8, "n_layers": 2, "n_ctx": 64, "n_heads": 4, "d_vocab": 50}
+    sizes: dict[str, Any] = {"d_model": 32, "d_head": 8, "n_layers": 2, "n_heads": 4, "d_mlp": 64}
     config = TransformerBridgeConfig(
-        **sizes, d_mlp=64, act_fn="gelu", architecture="TransformerLensNative"
+        **sizes, n_ctx=64, d_vocab=50, act_fn="gelu", architecture="TransformerLensNative"
     )
     assert attach(TransformerBridge.boot_native(config)).fingerprint.n_layers == 2
 

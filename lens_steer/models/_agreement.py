@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lens_steer.models._forward import Decoder, forward, input_device
 from lens_steer.models._no_install import no_processes
+from lens_steer.models._modules import model_modules
 from lens_steer.models._protocol import is_bridge
 from lens_steer.models._refused import ModelRefused
 from lens_steer.models._shrink import VOCABULARY, shrunken
@@ -76,8 +77,15 @@ def probe(model: Any) -> Int[Tensor, "1 pos"]:
 
 
 def has_hooks(model: Any) -> bool:
-    """Whether somebody's hooks are on the model."""
-    return any(point.fwd_hooks for point in model.hook_dict.values())
+    """Whether hooks of the user's own are on the model, on hook points or on its modules."""
+    if any(point.fwd_hooks for point in model.hook_dict.values()):
+        return True
+    module: Any
+    return any(
+        not str(getattr(hook, "__module__", "")).startswith("transformer_lens")
+        for module in model_modules(model)
+        for hook in module._forward_hooks.values()
+    )
 
 
 def check_configuration(

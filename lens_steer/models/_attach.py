@@ -56,7 +56,7 @@ def attach(model: SteerableModel) -> Attachment:
             or from Hugging Face's; what differs is named.
     """
     with _first_look:
-        known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
+        known = _known(model)
         if known is None:
             _check_class(model)
             prepare(model)
@@ -69,8 +69,12 @@ def attach(model: SteerableModel) -> Attachment:
 
 def last_seen(model: Any) -> Attachment:
     """What `attach` found last, without another look: for loops that began with one."""
-    known = _attached.get(model) if isinstance(model, torch.nn.Module) else None
+    known = _known(model)
     return attach(model) if known is None else known
+
+
+def _known(model: Any) -> Attachment | None:
+    return _attached.get(model) if isinstance(model, torch.nn.Module) else None
 
 
 def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:

@@ -8,6 +8,7 @@ import torch
 
 from lens_steer._versions import version_of
 from lens_steer.models._agreement import TOLERANCE, check_configuration, difference, versions
+from lens_steer.models._complete import check_complete
 from lens_steer.models._forward import forward, input_device
 from lens_steer.models._refused import ModelRefused
 
@@ -46,6 +47,7 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
     hooked_transformer = _hooked_transformer()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    check_complete(path)
     original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
     check_configuration(type(original), original.config, small_hooked, bridge=False)
     config, weights = _converted(original, device, dtype)

@@ -10,6 +10,7 @@ import torch
 from lens_steer import organism
 from lens_steer.files import json_file
 from lens_steer.models._attach import attach
+from lens_steer.models._complete import check_complete
 from lens_steer.models._hooked import hooked_from_directory, hooked_from_hub
 from lens_steer.models._no_install import check_no_install, check_requirements, no_processes
 from lens_steer.models._protocol import SteerableModel
@@ -133,4 +134,5 @@ def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
     check_requirements(name)
+    check_complete(name)
     return TransformerBridge.boot_transformers(name, device=str(device), dtype=dtype)

@@ -13,7 +13,7 @@ def all_modules(*roots: Module) -> list[Module]:
     The same as `Module.modules()` at a quarter of the time: it is asked for at every forward pass.
     """
     found: dict[int, Module] = {}
-    waiting: list[Module | None] = list(roots)
+    waiting: list[Any] = list(roots)
     while waiting:
         module = waiting.pop()
         if module is not None and id(module) not in found:

@@ -38,6 +38,7 @@ def _tensors(model: Any) -> list[Tensor]:
     """Parameters and buffers, and what a processed TransformerBridge 3.9 computes with instead."""
     found: dict[int, Tensor] = {}
     processed = bool(getattr(model, "_weights_processed", False))
+    module: Any
     for module in model_modules(model):
         own = [*module._parameters.values(), *module._buffers.values()]
         if processed:
