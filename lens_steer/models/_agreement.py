@@ -22,8 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.models._forward import Decoder, forward, input_device
-from lens_steer.models._no_install import no_processes
 from lens_steer.models._modules import model_modules
+from lens_steer.models._no_install import no_processes
 from lens_steer.models._protocol import is_bridge
 from lens_steer.models._refused import ModelRefused
 from lens_steer.models._shrink import VOCABULARY, shrunken
