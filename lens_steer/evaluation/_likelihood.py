@@ -11,7 +11,14 @@ from torch import Tensor
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models import SteerableModel, attach, forward
 from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import Intervention, Run, Scope, not_finite, steered
+from lens_steer.steering.base import (
+    Intervention,
+    Run,
+    Scope,
+    is_distribution,
+    not_finite,
+    steered,
+)
 from lens_steer.tokens import Encoded, batches, encode, pad
 
 
@@ -34,12 +41,14 @@ def log_probabilities(
         tokens, mask = pad(model, [rows[i].ids for i in batch])
         lengths = [rows[i].prompt_length for i in batch]
         run = _logits_of(model, tokens, mask, methods, lengths, scope)
-        scores = run(True, nullcontext())[:, :-1].float().log_softmax(dim=-1)
+        logits = run(True, nullcontext())[:, :-1].float()
+        whole = is_distribution(logits).cpu()
+        scores = logits.log_softmax(dim=-1)
         taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
         for k, i in enumerate(batch):
             start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
             found[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
-            if bool(found[i].isnan().any()):
+            if not bool(whole[k, start - 1 : len(rows[i].ids) - 1].all()):
                 own = partial(_of_row, k, mask[k])
                 raise not_finite(
                     *(model, lambda *how: own(run(*how)), own),  # noqa: B023 - called at once

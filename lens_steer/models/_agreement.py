@@ -80,12 +80,8 @@ def has_hooks(model: Any) -> bool:
     """Whether hooks of the user's own are on the model, on hook points or on its modules."""
     if any(point.fwd_hooks for point in model.hook_dict.values()):
         return True
-    module: Any
-    return any(
-        not str(getattr(hook, "__module__", "")).startswith("transformer_lens")
-        for module in model_modules(model)
-        for hook in module._forward_hooks.values()
-    )
+    hooks = [hook for module in model_modules(model) for hook in module._forward_hooks.values()]
+    return any(not str(getattr(h, "__module__", "")).startswith("transformer_lens") for h in hooks)
 
 
 def check_configuration(

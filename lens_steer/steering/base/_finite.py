@@ -28,11 +28,13 @@ class NotFinite(ValueError):
 
 
 def is_distribution(logits: Float[Tensor, "*draw vocab"]) -> Bool[Tensor, "*draw"]:
-    """Whether a softmax of the logits exists.
+    """Whether the logits tell tokens apart.
 
-    A model may rule tokens out with -inf; NaN, +inf or nothing but -inf are failures.
+    A model may rule tokens out with -inf; NaN, +inf or nothing but -inf are failures. So are logits
+    that are all equal: a stream so long that its square overflows is scaled to 0 by a norm.
     """
-    return logits.amax(dim=-1).isfinite()
+    largest = logits.amax(dim=-1)
+    return largest.isfinite() & (largest > logits.amin(dim=-1))
 
 
 def not_finite(
@@ -58,8 +60,9 @@ def not_finite(
         again = run(True, _overflows(model, look, first))
         with unsteered(model):
             fails = not acting or not bool(is_distribution(run(False, nullcontext())).all())
+    fault = "all equal" if bool(again.isfinite().all()) else "NaN or infinite"
     if first:
-        place = f"the residual stream is NaN or infinite from {first[0].hook_name} on"
+        place = f"the residual stream or its square is NaN or infinite from {first[0].hook_name} on"
     elif bool(is_distribution(again).all()):
         place = "they were finite when the text was run once more"
     else:
@@ -67,7 +70,7 @@ def not_finite(
     steering = f"steered by {', '.join(map(repr, acting))}" if acting else "not steered"
     also = " (and broken without steering too)" if acting and fails else ""
     return NotFinite(
-        f"{text}: the logits are NaN or infinite: {place}; the model runs in "
+        f"{text}: the logits are {fault}: {place}; the model runs in "
         f"{_dtype(model)}, {steering}{also}: {_advice(model, fails)}",
         anyway=fails,
     )
@@ -77,11 +80,11 @@ def not_finite(
 def _overflows(
     model: SteerableModel, look: Callable[[Tensor], Tensor], found: list[Site]
 ) -> Iterator[None]:
-    """`found` is given the first site where the residual stream is not finite, edits included."""
+    """`found` is given the first site where the stream's length is not finite, edits included."""
 
     def keeper(site: Site) -> Callable[[Tensor], None]:
         def keep(x: Tensor) -> None:
-            if not found and not bool(look(x).isfinite().all()):
+            if not found and not bool(look(x).float().norm(dim=-1).isfinite().all()):
                 found.append(site)
 
         return keep

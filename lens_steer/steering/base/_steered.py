@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, attach, opened, placed_hooks
+from lens_steer.models import SteerableModel, attach, open_blocks, opened, placed_hooks
 from lens_steer.steering.base._intervention import Intervention
 from lens_steer.steering.base._own_methods import own_methods_aware
 from lens_steer.steering.base._scope import Scope, check_scope
@@ -43,7 +43,8 @@ def steered(
         ValueError: If a method does not fit the model, or the scope or the lengths make no sense;
             in a forward pass inside, also if they lie beyond its rows.
     """
-    attach(model)
+    if not open_blocks(model):  # the block around this one has looked
+        attach(model)
     session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
     with placed_hooks() as hooks, opened(session), own_methods_aware(model):
         session.place(hooks)
