@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.models import ForkSafeLock, open_blocks
+from lens_steer.models._modules import evaluating, model_modules
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import PROMPTS, padded, push, rows_of, run, traces
 
@@ -116,6 +117,24 @@ def test_threads_that_steer_and_capture_at_once_each_get_their_own(
         jobs = [pool.submit(work, i) for work in (steer, read) for i in range(2)]
         assert [job.result(timeout=120) for job in jobs] == [True] * 4
     assert traces(either) == before
+
+
+def test_a_pass_that_ends_does_not_turn_dropout_on_for_one_that_still_runs(llama: Any) -> None:
+    modules = model_modules(llama)
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.training = True
+    first, second = ExitStack(), ExitStack()  # as two threads enter and leave them
+    try:
+        first.enter_context(evaluating(modules))
+        second.enter_context(evaluating(modules))
+        first.close()
+        assert not any(module.training for module in modules)
+        second.close()
+        assert all(module.training for module in modules)
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
 
 
 def test_a_plain_thread_that_is_started_inside_a_block_is_not_steered(either: Any) -> None:
