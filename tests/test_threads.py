@@ -137,6 +137,37 @@ def test_a_pass_that_ends_does_not_turn_dropout_on_for_one_that_still_runs(llama
             module.training = mode
 
 
+def test_a_forward_elsewhere_does_not_stumble_over_hooks_that_come_and_go(llama: Any) -> None:
+    clean = logits(llama)
+    with ls.steered(llama, push(llama, size=SIZE)):
+        # For a moment, at either end of the block, PyTorch knows of a hook but not that it takes
+        # keywords.
+        noted = llama.original_model._forward_pre_hooks_with_kwargs
+        before = dict(noted)
+        noted.clear()
+        assert torch.equal(in_a_thread(lambda: logits(llama)), clean)
+        noted.update(before)
+
+
+def test_a_block_that_ends_in_another_thread_says_that_it_steered_nothing_there(
+    llama: Any,
+) -> None:
+    before = traces(llama)
+
+    def steps() -> Iterator[None]:
+        with ls.steered(llama, push(llama)):
+            yield
+
+    stream = steps()
+    next(stream)
+    with pytest.raises(ValueError, match="began in one thread or task and ended in another"):
+        in_a_thread(lambda: next(stream))
+    left_open = steps()
+    in_a_thread(lambda: next(left_open))
+    left_open.close()  # closed half-way, wherever that is: nothing more was to be steered
+    assert traces(llama) == before
+
+
 def test_a_plain_thread_that_is_started_inside_a_block_is_not_steered(either: Any) -> None:
     clean = logits(either)
     with ls.steered(either, push(either, size=SIZE)):
