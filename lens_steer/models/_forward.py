@@ -37,6 +37,19 @@ def decode_budget(model: SteerableModel) -> int:
     return max(1, min(2**18, 2**30 // (numbers * width)))
 
 
+@contextmanager
+def gradients_possible() -> Iterator[None]:
+    """Let gradients be asked for inside, also where the caller is in `torch.inference_mode`.
+
+    HookedTransformer's own `generate` is, and prepares methods there. Nothing else changes.
+    """
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield
+
+
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
     """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any.
 
