@@ -51,7 +51,9 @@ def evaluating(modules: list[Module]) -> Iterator[None]:
     thread runs without dropout as well.
     """
     with _lock:
-        training = [m for m in modules if m.training or (_evaluated and m in _evaluated)]
+        training = [module for module in modules if module.training]
+        if _evaluated:  # another pass has found them in training mode
+            training += [m for m in modules if not m.training and m in _evaluated]
         for module in training:
             module.training = False
             _evaluated[module] = _evaluated.get(module, 0) + 1
