@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -154,7 +154,7 @@ def test_a_block_that_ends_in_another_thread_says_that_it_steered_nothing_there(
 ) -> None:
     before = traces(llama)
 
-    def steps() -> Iterator[None]:
+    def steps() -> Generator[None, None, None]:
         with ls.steered(llama, push(llama)):
             yield
 
