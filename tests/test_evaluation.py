@@ -93,6 +93,7 @@ FEW: dict[str, Any] = {"max_new_tokens": 6, "seed": 3}
         (("café",), "un cafe\u0301 noir", 1),
         (("cafe",), "un cafe\u0301 noir", 0),
         (("don't",), "I don\u2019t", 1),
+        (("co-op",), "the co\u2011op", 1),
         (("ｓａｄ",), "so sad", 1),
         (("very sad",), "very\n sad", 1),
         ((" sad",), "was sad.", 1),

@@ -8,6 +8,7 @@ import torch
 import lens_steer as ls
 from lens_steer.models import forward
 from lens_steer.tokens import encode_prompt, pad
+from tests.conftest import BACKENDS, Loader
 from tests.interventions import PROMPTS
 
 HOW: dict[str, Any] = {"setpoint": 4.0, "control_cost": 0.3}
@@ -98,6 +99,25 @@ def test_one_evaluation_is_that_of_many_beside_each_other(
     assert alone.texts == same.texts
     assert abs(alone.kl - same.kl) < 1e-5
     assert alone.kl > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_and_gradients_work_in_inference_mode(
+    load: Loader, backend: str, pairs: ls.ContrastivePairs
+) -> None:
+    """HookedTransformer's own `generate` is in it, and users are."""
+    model = load("llama", backend)
+    resid = ls.capture(model, pairs, "resid", progress=False)
+    law, tokens = ls.OnlineLQR.fit(resid, **HOW), model.to_tokens(PROMPTS[1])
+    expected = ls.generate(model, [PROMPTS[1]], law, temperature=0, max_new_tokens=4)
+    scores = ls.attribution.scaling(model, pairs, "head", progress=False).values
+    with ls.steered(model, law):
+        own = model.generate(tokens, max_new_tokens=4, do_sample=False, verbose=False)
+    with torch.inference_mode():
+        assert ls.generate(model, [PROMPTS[1]], law, temperature=0, max_new_tokens=4) == expected
+        inside = ls.attribution.scaling(model, pairs, "head", progress=False).values
+    assert [model.tokenizer.decode(own[0, tokens.shape[1] :])] == expected
+    torch.testing.assert_close(inside, scores)
 
 
 def test_it_refuses_to_work_without_prompts(llama: Any, pairs: ls.ContrastivePairs) -> None:

@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.models import ForkSafeLock, open_blocks
+from lens_steer.models._modules import evaluating, model_modules
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import PROMPTS, padded, push, rows_of, run, traces
 
@@ -116,6 +117,55 @@ def test_threads_that_steer_and_capture_at_once_each_get_their_own(
         jobs = [pool.submit(work, i) for work in (steer, read) for i in range(2)]
         assert [job.result(timeout=120) for job in jobs] == [True] * 4
     assert traces(either) == before
+
+
+def test_a_pass_that_ends_does_not_turn_dropout_on_for_one_that_still_runs(llama: Any) -> None:
+    modules = model_modules(llama)
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.training = True
+    first, second = ExitStack(), ExitStack()  # as two threads enter and leave them
+    try:
+        first.enter_context(evaluating(modules))
+        second.enter_context(evaluating(modules))
+        first.close()
+        assert not any(module.training for module in modules)
+        second.close()
+        assert all(module.training for module in modules)
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+def test_a_forward_elsewhere_does_not_stumble_over_hooks_that_come_and_go(llama: Any) -> None:
+    clean = logits(llama)
+    with ls.steered(llama, push(llama, size=SIZE)):
+        # For a moment, at either end of the block, PyTorch knows of a hook but not that it takes
+        # keywords.
+        noted = llama.original_model._forward_pre_hooks_with_kwargs
+        before = dict(noted)
+        noted.clear()
+        assert torch.equal(in_a_thread(lambda: logits(llama)), clean)
+        noted.update(before)
+
+
+def test_a_block_that_ends_in_another_thread_says_that_it_steered_nothing_there(
+    llama: Any,
+) -> None:
+    before = traces(llama)
+
+    def steps() -> Generator[None, None, None]:
+        with ls.steered(llama, push(llama)):
+            yield
+
+    stream = steps()
+    next(stream)
+    with pytest.raises(ValueError, match="began in one thread or task and ended in another"):
+        in_a_thread(lambda: next(stream))
+    left_open = steps()
+    in_a_thread(lambda: next(left_open))
+    left_open.close()  # closed half-way, wherever that is: nothing more was to be steered
+    assert traces(llama) == before
 
 
 def test_a_plain_thread_that_is_started_inside_a_block_is_not_steered(either: Any) -> None:

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations import Activations
 from lens_steer.attribution._contrast import over_pairs, summed
 from lens_steer.elements import ElementScores
-from lens_steer.models import SteerableModel, attach, forward, hooked
+from lens_steer.models import SteerableModel, attach, forward, gradients_possible, hooked
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Kind, Site, site_shape, sites_of
@@ -92,6 +92,7 @@ def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
     return over_pairs(desired - undesired, what, name, source)
 
 
+@gradients_possible()
 def _of_batch(
     model: SteerableModel, rows: list[Encoded], kind: Kind, product: Product
 ) -> Float[Tensor, "row layer element"]:

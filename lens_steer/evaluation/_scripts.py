@@ -26,7 +26,7 @@ _UNSEEN = regex.compile(
     r"[\u00ad\u2060\ufeff\ufe00-\ufe0f\u0640]"
     r"|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc]"
 )
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0131": "i"})
+_ALIKE = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u0131": "i", "\u2010": "-"})
 
 _TOKENS = regex.compile(rf"[{_SPACED}_]+|(?!\s)\X", regex.V1)
 
@@ -35,10 +35,11 @@ def comparable(text: str) -> str:
     """The text as it is compared: NFKC, case folded, every run of white space one space.
 
     Composed and decomposed accents, full and half width, ligatures, curly and straight apostrophes,
-    Turkish dotted and dotless i are alike; accents count. Vowel points of Hebrew and Arabic do not.
+    hyphens whether lines break there or not, Turkish dotted and dotless i are alike; accents count.
+    Vowel points of Hebrew and Arabic do not.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i")
-    seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", folded.translate(_APOSTROPHES)))
+    seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", folded.translate(_ALIKE)))
     return " ".join(seen.split())
 
 

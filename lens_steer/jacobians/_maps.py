@@ -9,7 +9,14 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.jacobians._rows import Texts, batched, default_budget, row_bytes, token_rows
-from lens_steer.models import Attachment, Replay, SteerableModel, attach, open_blocks
+from lens_steer.models import (
+    Attachment,
+    Replay,
+    SteerableModel,
+    attach,
+    gradients_possible,
+    open_blocks,
+)
 from lens_steer.sites import Kind
 from lens_steer.tokens import pad
 
@@ -60,6 +67,7 @@ class BlockMaps:
         return cls.of_rows(model, token_rows(model, texts, read), memory_budget)
 
     @classmethod
+    @gradients_possible()
     def of_rows(
         cls,
         model: SteerableModel,
@@ -175,6 +183,7 @@ class BlockMaps:
 
         return self._each(layer, tangents, products, behind)
 
+    @gradients_possible()
     def _each(self, layer: int, x: Batch, run: _Run, behind: int = 0) -> Tensor:
         """`run` on as many copies at a time as memory allows, texts put back in their order."""
         if not 0 <= layer < self.n_layers + behind:

@@ -15,6 +15,7 @@ from lens_steer.models._forward import Resumed as Resumed
 from lens_steer.models._forward import context_length as context_length
 from lens_steer.models._forward import decode_budget as decode_budget
 from lens_steer.models._forward import forward as forward
+from lens_steer.models._forward import gradients_possible as gradients_possible
 from lens_steer.models._forward import hooked as hooked
 from lens_steer.models._forward import input_device as input_device
 from lens_steer.models._forward import read as read

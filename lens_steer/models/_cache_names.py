@@ -47,25 +47,30 @@ def pass_cache_on(model: nn.Module) -> None:
 
 
 def _hook_once(module: Any, hook: Any) -> None:
+    """Place a hook that takes keywords.
+
+    For a moment PyTorch does not know yet that it does: what runs in another thread calls it
+    without them, so that they have a default.
+    """
     if hook not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 def _add_old_name(
-    module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+    module: nn.Module, args: tuple[Any, ...], options: dict[str, Any] | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Both names, for an attention bridge that reads the old one."""
     del module
-    if options.get("cache") is None or "past_key_values" in options:
+    if options is None or options.get("cache") is None or "past_key_values" in options:
         return None
     return args, {**options, "past_key_values": options["cache"]}
 
 
 def _keep_one_name(
-    module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+    module: nn.Module, args: tuple[Any, ...], options: dict[str, Any] | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """One name, for Hugging Face's own attention, where the bridge leaves the work to it."""
-    if "cache" not in options or "past_key_values" not in options:
+    if options is None or "cache" not in options or "past_key_values" not in options:
         return None
     left_out = "past_key_values" if _takes_new_name(type(module)) else "cache"
     return args, {name: value for name, value in options.items() if name != left_out}

@@ -37,6 +37,19 @@ def decode_budget(model: SteerableModel) -> int:
     return max(1, min(2**18, 2**30 // (numbers * width)))
 
 
+@contextmanager
+def gradients_possible() -> Iterator[None]:
+    """Let gradients be asked for inside, also where the caller is in `torch.inference_mode`.
+
+    HookedTransformer's own `generate` is, and prepares methods there. Nothing else changes.
+    """
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield
+
+
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
     """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any.
 
@@ -44,9 +57,9 @@ def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> 
     """
     # no mask at all where nothing is padded: attention may be faster
     padding = None if mask is None or bool(mask.all()) else mask
-    if is_bridge(model):
-        return _wrapped_logits(model, tokens, padding, use_cache=False)
     with evaluating(model_modules(model)):
+        if is_bridge(model):
+            return _wrapped_logits(model, tokens, padding, use_cache=False)
         return model(tokens, attention_mask=None if padding is None else padding.long())
 
 
@@ -56,7 +69,7 @@ def _wrapped_logits(
     """Logits of the model that a bridge wraps.
 
     The bridge's own `forward` notes the size of the batch on the model, where the forward pass of
-    another thread reads it.
+    another thread reads it. To be called while the modules are `evaluating`.
 
     Args:
         model: The bridge.
@@ -69,8 +82,7 @@ def _wrapped_logits(
         if model._accepts_derived_position_ids():  # else it takes them from the mask by itself
             positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options["position_ids"] = positions[:, -tokens.shape[1] :]
-    with evaluating(model_modules(model)):
-        output = model.original_model(tokens, **options)
+    output = model.original_model(tokens, **options)
     if hasattr(output, "logits"):
         return output.logits
     return output[0] if isinstance(output, tuple) else output
@@ -142,6 +154,7 @@ class Decoder:
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._tokens, self._mask = model, tokens, mask
+        self._modules = model_modules(model)
         self._padded = not bool(mask.all())
         self._cache = _bridge_cache(model) if is_bridge(model) else _hooked_cache(model, tokens)
 
@@ -201,7 +214,7 @@ class Decoder:
         chunk = tokens.shape[1]
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
-            with evaluating(model_modules(self._model)):
+            with evaluating(self._modules):
                 return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
         padding = self._mask if self._padded else None
         options = {
@@ -209,7 +222,8 @@ class Decoder:
             "use_cache": True,
             "logits_to_keep": last,
         }
-        return _wrapped_logits(self._model, tokens, padding, **options)
+        with evaluating(self._modules):
+            return _wrapped_logits(self._model, tokens, padding, **options)
 
 
 class Resumed:

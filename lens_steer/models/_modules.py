@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch.nn import Module
+
+from lens_steer.models._fork_safe_lock import ForkSafeLock
 
 
 def all_modules(*roots: Module) -> list[Module]:
@@ -28,6 +31,11 @@ def model_modules(model: Any) -> list[Module]:
     return all_modules(model, *([original] if isinstance(original, Module) else []))
 
 
+# Modules that were found in training mode, and how many passes now run them without dropout.
+_evaluated: WeakKeyDictionary[Module, int] = WeakKeyDictionary()
+_lock = ForkSafeLock()  # of `_evaluated`
+
+
 @contextmanager
 def evaluating(modules: list[Module]) -> Iterator[None]:
     """Run forward passes of a block as in evaluation mode, then put every module's mode back.
@@ -38,12 +46,23 @@ def evaluating(modules: list[Module]) -> Iterator[None]:
     their own; whereas a model in training mode without any dropout gives right answers. Only the
     flags are set: `eval()` may be overridden to do more, as adapters that merge themselves do.
     Forward passes that users make themselves, in a steered block as well, keep the mode they set.
+    The modes belong to the modules, which all threads share: they are put back when the last pass
+    that needs them as they are has ended, and until then a forward of the user's own in another
+    thread runs without dropout as well.
     """
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.training = False
+    with _lock:
+        training = [module for module in modules if module.training]
+        if _evaluated:  # another pass has found them in training mode
+            training += [m for m in modules if not m.training and m in _evaluated]
+        for module in training:
+            module.training = False
+            _evaluated[module] = _evaluated.get(module, 0) + 1
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _lock:
+            for module in training:
+                _evaluated[module] -= 1
+                if _evaluated[module] == 0:
+                    del _evaluated[module]
+                    module.training = True

@@ -36,8 +36,12 @@ class PlacedHooks:
     ) -> None:
         """Call `fn` with the positional and the keyword arguments of each call of a module."""
 
-        def pre_hook(called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if called is module and self._acts():
+        def pre_hook(
+            called: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+        ) -> None:
+            # PyTorch notes that a hook takes keywords after it has placed it, and forgets that
+            # before a pass of another thread is over: what it then calls without is not for us.
+            if kwargs is not None and called is module and self._acts():
                 fn(args, kwargs)
 
         self._on_modules.append(module.register_forward_pre_hook(pre_hook, with_kwargs=True))

@@ -14,7 +14,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.evaluation._likelihood import log_probabilities
-from lens_steer.models import SteerableModel, attach, forward, input_device, read
+from lens_steer.models import (
+    SteerableModel,
+    attach,
+    forward,
+    gradients_possible,
+    input_device,
+    read,
+)
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.provenance import Provenance
 from lens_steer.sites import Site
@@ -25,6 +32,7 @@ from lens_steer.tokens import Encoded, encode, pad
 _SHARPNESS = 0.1  # of the preference, per nat: the paper's beta
 
 
+@gradients_possible()
 def learn(  # noqa: PLR0913 - each is a knob of learning
     model: SteerableModel,
     pairs: ContrastivePairs,

@@ -1,6 +1,6 @@
 """Drawing the next token of each row from a generator of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,8 @@ class Sampling:
 
 
 def _strings(stop: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(stop, str) or not all(isinstance(text, str) and text for text in stop):
+    iterable = isinstance(stop, Iterable) and not isinstance(stop, str)
+    if not iterable or not all(isinstance(text, str) and text for text in stop):
         raise ValueError(
             f"got stop={stop!r}, expected a list of strings, none empty: write stop=['\\n']"
         )

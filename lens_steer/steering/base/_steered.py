@@ -41,7 +41,9 @@ def steered(
 
     Raises:
         ValueError: If a method does not fit the model, or the scope or the lengths make no sense;
-            in a forward pass inside, also if they lie beyond its rows.
+            in a forward pass inside, also if they lie beyond its rows. At the end of the block, if
+            it is reached in a thread or task that is not steered by it, as in a generator whose
+            steps are run by several threads.
     """
     if not open_blocks(model):  # the block around this one has looked
         attach(model)
@@ -50,5 +52,15 @@ def steered(
         session.place(hooks)
         try:
             yield model
+            _check_still_here(session)
         finally:
             session.close()
+
+
+def _check_still_here(session: Session) -> None:
+    if session not in open_blocks(session.model):
+        raise ValueError(
+            "this steered block began in one thread or task and ended in another, where it steered "
+            "nothing: open and end it in the same one, for example around each step of a generator "
+            "that several threads read"
+        )
