@@ -102,8 +102,9 @@ def test_a_prompt_that_is_not_read_alone_needs_to_be_measured(bridge: Any, way: 
     """Parts of the prompt, or several candidates for what follows it, are read in one pass."""
     tokens = bridge.to_tokens("the cat and the cat and the dog and the cat")
     method, settings = push(bridge, size=1.0), {"max_new_tokens": 12, "do_sample": False}
-    with ls.steered(bridge, method), pytest.raises(ValueError, match="prompt_lengths"):
-        bridge.hf_generate(tokens, **settings, **OTHERWISE[way])
+    for generate in (bridge.hf_generate, bridge.original_model.generate):
+        with ls.steered(bridge, method), pytest.raises(ValueError, match="prompt_lengths"):
+            getattr(generate.__self__, generate.__name__)(tokens, **settings, **OTHERWISE[way])
     for scope in ("last", "prompt", "generated"):
         with ls.steered(bridge, method, scope=scope, prompt_lengths=[tokens.shape[1]]):
             plain = bridge.hf_generate(tokens, **settings)

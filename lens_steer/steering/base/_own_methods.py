@@ -32,13 +32,13 @@ _OTHERWISE = (
 
 
 class _Replacement:
-    """Stands in for one of the methods of a model."""
+    """Stands in for one of the methods of a model, or of the one that a bridge wraps."""
 
-    def __init__(self, model: Any, name: str) -> None:
-        self._original, self._user_method = getattr(model, name), vars(model).get(name)
-        self._model, self._name = model, name
+    def __init__(self, model: Any, holder: Any, name: str) -> None:
+        self._original, self._user_method = getattr(holder, name), vars(holder).get(name)
+        self._model, self._holder, self._name = model, holder, name
         update_wrapper(self, self._original)  # it has the signature of the original
-        vars(model)[name] = self
+        vars(holder)[name] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not open_blocks(self._model):
@@ -47,15 +47,15 @@ class _Replacement:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """What a deep copy of the model gets in its place: the method of its class."""
-        copied = memo[id(self._model)]
+        copied = memo[id(self._holder)]
         return MethodType(getattr(type(copied), self._name), copied)
 
     def undo(self) -> None:
         """Put the original back, unless the user has put another method there meanwhile."""
-        if vars(self._model).get(self._name) is self:
-            del vars(self._model)[self._name]
+        if vars(self._holder).get(self._name) is self:
+            del vars(self._holder)[self._name]
             if self._user_method is not None:
-                vars(self._model)[self._name] = self._user_method
+                vars(self._holder)[self._name] = self._user_method
 
 
 _replaced: WeakKeyDictionary[Any, tuple[int, list[_Replacement]]] = WeakKeyDictionary()
@@ -70,7 +70,7 @@ def own_methods_aware(model: SteerableModel) -> Iterator[None]:
     with _lock:
         count, replacements = _replaced.get(model, (0, []))
         if not replacements:
-            replacements = [_Replacement(model, name) for name in _AWARE if hasattr(model, name)]
+            replacements = [_Replacement(model, *where) for where in _methods_of(model)]
         _replaced[model] = count + 1, replacements
     try:
         yield
@@ -82,6 +82,13 @@ def own_methods_aware(model: SteerableModel) -> Iterator[None]:
                 del _replaced[model]
                 for replacement in replacements:
                     replacement.undo()
+
+
+def _methods_of(model: Any) -> list[tuple[Any, str]]:
+    """What holds each method that is to be replaced, and its name."""
+    methods = [(model, name) for name in _AWARE if hasattr(model, name)]
+    wrapped = getattr(model, "original_model", None)
+    return [*methods, (wrapped, "generate")] if hasattr(wrapped, "generate") else methods
 
 
 def _generate(model: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
