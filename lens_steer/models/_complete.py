@@ -27,6 +27,7 @@ def check_complete(name: str) -> None:
     ]
     if faults:
         raise ModelRefused(
-            f"the files of {name} do not hold {len(faults)} of the model's weights ({faults[0]}), "
-            "which would be random numbers: download it again, or check its config.json"
+            f"cannot load {name!r}: its files do not hold {len(faults)} of the model's weights "
+            f"({faults[0]}), which would be random numbers: download it again, or check its "
+            "config.json"
         )
