@@ -143,7 +143,8 @@ def test_attach_takes_a_native_bridge_which_has_no_cache() -> None:
     config = TransformerBridgeConfig(
         **sizes, n_ctx=64, d_vocab=50, act_fn="gelu", architecture="TransformerLensNative"
     )
-    assert attach(TransformerBridge.boot_native(config)).fingerprint.n_layers == 2
+    native: Any = TransformerBridge.boot_native(config)
+    assert attach(native).fingerprint.n_layers == 2
 
 
 def write_checkpoint(config: Any, directory: Path, auto: Any = None) -> Path:
