@@ -113,7 +113,7 @@ def origin(
 
     Everything by its content: the settings, the pairs and the weights (SHA-256), the versions.
     """
-    own = asdict(settings)
+    own = asdict(settings) | {"pairs": [pairs.name for pairs in sources]}  # not where files lie
     del own["out"], own["budget"]  # where it lies, and what is only added to it
     data = {pairs.name: _sha256_of_pairs(pairs) for pairs in sources}
     seen = attach(model).fingerprint

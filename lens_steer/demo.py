@@ -1,5 +1,6 @@
 """The main job from end to end: read a model, choose layer and strength on dev, report on test."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,10 +111,15 @@ def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
 
     Raises:
         ValueError: If anything in the settings cannot be used, or the folder cannot be written to
-            or is being written in by another process; no file is then half-written.
+            or is being written in by another process, or holds a run of `lens-steer compare`; no
+            file is then half-written.
     """
     pairs = ContrastivePairs.load(settings.pairs)
     with writing_in(settings.out):
+        if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
+            raise ValueError(
+                f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
+            )
         return _run(settings, pairs, say)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from lens_steer import comparing
-from lens_steer._compare_settings import CompareSettings
+from lens_steer._compare_settings import CompareSettings, origin
 from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
 from lens_steer.contenders import CONTENDERS, Contender, Inputs, contenders, stored
@@ -499,3 +499,13 @@ def test_help_lists_every_option_with_a_description(command: Command) -> None:
     assert code == 0
     for word in ("--budget", "--fits", "--kl", "--seed", "--out", "trials.jsonl", "seconds.csv"):
         assert word in out
+
+
+def test_it_does_not_matter_where_a_file_of_pairs_lies(tmp_path: Path, load: Any) -> None:
+    marks = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        settings = settings_of(folder, Path("llama"))
+        sources = [ContrastivePairs.load(name) for name in settings.pairs]
+        marks.append(origin(load("llama"), settings, sources))
+    assert marks[0] == marks[1]

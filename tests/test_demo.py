@@ -254,3 +254,11 @@ def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
     assert table["well_formed"].between(0, 1).all()
     unsteered, steered = (trial.behaviour.mean() for trial in report.sweep.method)
     assert steered > unsteered + 0.1
+
+
+def test_a_folder_of_a_comparison_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "trials.jsonl").write_text("")
+    settings = DemoSettings(model="organism", out=tmp_path, seed=0, **demo.usual("organism"))
+    with pytest.raises(ValueError, match="holds a run of lens-steer compare"):
+        demo.run(settings, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.jsonl"]

@@ -108,8 +108,30 @@ def test_attach_says_when_hooks_are_what_differs_over_a_cache(made_elsewhere: An
 
 def test_attach_compares_real_weights_with_hugging_face(made_elsewhere: Any) -> None:
     model = made_elsewhere()
-    model.unembed.register_forward_hook(lambda module, args, out: out * 1.001)  # noqa: ARG005
+    model(TOKENS)  # transformers then leaves hooks of its own on the model
+
+    def scaled(_module: Any, _args: Any, out: torch.Tensor) -> torch.Tensor:
+        return out * 1.001
+
+    scaled.__module__ = "transformer_lens.model_bridge"  # a fault of its own, no hook of a user's
+    model.unembed.register_forward_hook(scaled)
     with pytest.raises(ValueError, match=r"Llama.* with the same weights, by 1\.0e-03"):
+        attach(model)
+
+
+def test_attach_says_which_model_does_not_run_and_where_it_is_not_finite(
+    made_elsewhere: Any,
+) -> None:
+    model = made_elsewhere()
+    model.original_model.model.layers[1].mlp.to(torch.bfloat16)
+    with pytest.raises(
+        ValueError, match=r"does not run on 8 tokens \(RuntimeError.*transformers 5"
+    ):
+        attach(model)
+    model = made_elsewhere()
+    with torch.no_grad():
+        model.original_model.model.layers[2].mlp.down_proj.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"NaN or infinite from blocks\.2\.hook_mlp_out on"):
         attach(model)
 
 
@@ -121,7 +143,8 @@ def test_attach_takes_a_native_bridge_which_has_no_cache() -> None:
     config = TransformerBridgeConfig(
         **sizes, n_ctx=64, d_vocab=50, act_fn="gelu", architecture="TransformerLensNative"
     )
-    assert attach(TransformerBridge.boot_native(config)).fingerprint.n_layers == 2
+    native: Any = TransformerBridge.boot_native(config)
+    assert attach(native).fingerprint.n_layers == 2
 
 
 def write_checkpoint(config: Any, directory: Path, auto: Any = None) -> Path:

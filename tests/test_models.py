@@ -166,6 +166,20 @@ def test_load_model_refuses_missing_weights(backend: Any, copied: Callable[..., 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_load_model_refuses_files_that_lack_one_weight(
+    backend: Any, copied: Callable[..., Path]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = copied() / "model.safetensors"
+    weights = load_file(path)
+    del weights["model.norm.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"do not hold 1 of .*model\.norm\.weight is missing"):
+        load_model(path.parent, backend=backend, device="cpu")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_load_model_refuses_weights_that_were_cut_short(
     backend: Any, copied: Callable[..., Path]
 ) -> None:

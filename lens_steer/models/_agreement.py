@@ -31,6 +31,7 @@ from lens_steer.models._shrink import VOCABULARY, shrunken
 # Rounding of two implementations of one model, relative to the largest logit.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _LENGTH, _PROMPT, _PADS = 20, 12, 5
+_NOT_THE_USER = ("transformer_lens", "transformers", "lens_steer")  # packages that place hooks
 _OF_NO_BEARING = ("_name_or_path", "dtype", "transformers_version")  # the copy is in float32
 verdicts: dict[tuple[str, str], Exception | None] = {}
 
@@ -54,6 +55,10 @@ def check_cache(model: Any) -> Float[Tensor, "1 pos vocab"]:
     mask = torch.ones_like(tokens, dtype=torch.bool)
     with torch.no_grad():
         whole = forward(model, tokens)
+        if not whole.isfinite().all():
+            raise ModelRefused(
+                f"logits of 8 tokens are NaN or infinite: {out_of_range(whole.dtype)}"
+            )
         if is_bridge(model) and not hasattr(model.original_model, "config"):
             return whole
         decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
@@ -76,12 +81,26 @@ def probe(model: Any) -> Int[Tensor, "1 pos"]:
     return (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
 
 
+def out_of_range(dtype: torch.dtype) -> str:
+    """What to do about NaN or infinite numbers in a forward pass."""
+    narrow = "load it in bfloat16 or float32, for float16 ends at 65504"
+    return narrow if dtype is torch.float16 else "is a weight NaN, or the download damaged?"
+
+
 def has_hooks(model: Any) -> bool:
-    """Whether hooks of the user's own are on the model, on hook points or on its modules."""
+    """Whether hooks of the user's own are on the model, on hook points or on its modules.
+
+    Hooks that TransformerLens and transformers place themselves (which capture outputs, and stay on
+    once a model was run) and those of lens_steer are not the user's.
+    """
     if any(point.fwd_hooks for point in model.hook_dict.values()):
         return True
-    hooks = [hook for module in model_modules(model) for hook in module._forward_hooks.values()]
-    return any(not str(getattr(h, "__module__", "")).startswith("transformer_lens") for h in hooks)
+    modules: list[Any] = list(model_modules(model))
+    return any(
+        str(getattr(hook, "__module__", "")).partition(".")[0] not in _NOT_THE_USER
+        for module in modules
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    )
 
 
 def check_configuration(

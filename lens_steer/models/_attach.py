@@ -1,5 +1,7 @@
 """Looking a model over before it is used: sites, residual arithmetic, fingerprint."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -8,13 +10,20 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lens_steer.models._agreement import check_cache
+from lens_steer.models._agreement import (
+    alternative,
+    check_cache,
+    has_hooks,
+    out_of_range,
+    versions,
+)
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._fork_safe_lock import ForkSafeLock
 from lens_steer.models._forward import input_device, read
 from lens_steer.models._open_blocks import unsteered
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.models._reference import check_against_hugging_face, prepare
+from lens_steer.models._refused import ModelRefused
 from lens_steer.models._weights import weights_state
 from lens_steer.sites import Kind, Site, hook_points
 
@@ -59,9 +68,10 @@ def attach(model: SteerableModel) -> Attachment:
         known = _known(model)
         if known is None:
             _check_class(model)
-            prepare(model)
-            found = _check(model, is_processed(model))
-            check_against_hugging_face(model, check_cache(model))
+            with _running(model):
+                prepare(model)
+                found = _check(model, is_processed(model))
+                check_against_hugging_face(model, check_cache(model))
             known = _attached[model] = Attachment(found, _state(model))
             return known
     return known if known.state == _state(model) else _seen_again(model)
@@ -84,12 +94,30 @@ def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:
 
 def _seen_again(model: Any) -> Attachment:
     """Looked over as it is now."""
-    with unsteered(model):
+    with unsteered(model), _running(model):
         prepare(model)
         found = _check(model, is_processed(model))
         check_cache(model)
     again = _attached[model] = Attachment(found, _state(model))
     return again
+
+
+@contextmanager
+def _running(model: Any) -> Iterator[None]:
+    """Say which model does not run, and with what, where a library raises an error of its own."""
+    try:
+        yield
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever modules raise that do not fit each other
+        if has_hooks(model):  # whose errors they may be
+            raise
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ModelRefused(
+            f"the model does not run on 8 tokens ({type(error).__name__}: {reason[:160]}), with "
+            f"{versions()}: are all its weights on a real device and of one dtype that it takes? "
+            f"Else use {alternative(is_bridge(model))}"
+        ) from error
 
 
 def _state(model: Any) -> tuple[Any, ...]:
@@ -127,7 +155,7 @@ def _check(model: SteerableModel, processed: bool) -> Fingerprint:
     select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
     with torch.no_grad():
         found = read(model, probe_tokens(model), None, select)
-    _check_sums(found, len(layers))
+    _check_sums(model, found, len(layers))
     residuals = torch.stack([found[Site(layer)].float().cpu() for layer in layers])
     return Fingerprint.of(model, residuals, processed)
 
@@ -136,7 +164,7 @@ def _last(x: Tensor) -> Tensor:
     return x[0, -1].detach().clone()
 
 
-def _check_sums(found: dict[Site, Tensor], n_layers: int) -> None:
+def _check_sums(model: Any, found: dict[Site, Tensor], n_layers: int) -> None:
     wrong = []
     for layer in range(n_layers):
         before, attention, mlp, after = (found[Site(layer, kind)] for kind in _SUMMED)
@@ -147,7 +175,15 @@ def _check_sums(found: dict[Site, Tensor], n_layers: int) -> None:
     if wrong:
         raise ValueError(
             "resid_pre + attn_out + mlp_out differs from resid_post (relative to the largest "
-            "activation) at "
-            + ", ".join(wrong)
-            + ": this architecture's hooks do not mean what lens_steer takes them to mean"
+            f"activation) at {', '.join(wrong)}: {_why(model, found)}"
         )
+
+
+def _why(model: Any, found: dict[Site, Tensor]) -> str:
+    """The likeliest reason for which the parts of a block do not add up."""
+    if has_hooks(model):
+        return "hooks of your own are on the model: take them off while it is first looked at"
+    for site, x in found.items():
+        if not x.isfinite().all():
+            return f"NaN or infinite from {site.hook_name} on, {out_of_range(x.dtype)}"
+    return "this architecture's hooks do not mean what lens_steer takes them to mean"

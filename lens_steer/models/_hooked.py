@@ -7,7 +7,13 @@ from typing import Any
 import torch
 
 from lens_steer._versions import version_of
-from lens_steer.models._agreement import TOLERANCE, check_configuration, difference, versions
+from lens_steer.models._agreement import (
+    TOLERANCE,
+    check_configuration,
+    difference,
+    out_of_range,
+    versions,
+)
 from lens_steer.models._complete import check_complete
 from lens_steer.models._forward import forward, input_device
 from lens_steer.models._refused import ModelRefused
@@ -160,6 +166,8 @@ def _check_agreement(model: Any, original: Any, path: str) -> None:
     with torch.no_grad():
         ours = forward(model, tokens.to(input_device(model)))[..., :vocab].cpu()
         theirs = original(tokens).logits
+    if not theirs.isfinite().all():
+        raise ModelRefused(f"logits of {path} are NaN or infinite: {out_of_range(theirs.dtype)}")
     error = difference(ours, theirs)
     if not error <= TOLERANCE[theirs.dtype]:
         raise ModelRefused(
