@@ -7,11 +7,11 @@ from lens_steer.models._attach import last_seen as last_seen
 from lens_steer.models._attach import probe_tokens as probe_tokens
 from lens_steer.models._cache_names import cache_of as cache_of
 from lens_steer.models._cache_names import name_of_cache as name_of_cache
+from lens_steer.models._decoders import Decoder as Decoder
+from lens_steer.models._decoders import Recomputer as Recomputer
+from lens_steer.models._decoders import Resumed as Resumed
 from lens_steer.models._fingerprint import Fingerprint as Fingerprint
 from lens_steer.models._fork_safe_lock import ForkSafeLock as ForkSafeLock
-from lens_steer.models._forward import Decoder as Decoder
-from lens_steer.models._forward import Recomputer as Recomputer
-from lens_steer.models._forward import Resumed as Resumed
 from lens_steer.models._forward import context_length as context_length
 from lens_steer.models._forward import decode_budget as decode_budget
 from lens_steer.models._forward import forward as forward

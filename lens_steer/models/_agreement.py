@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens_steer.models._forward import Decoder, forward, input_device
+from lens_steer.models._decoders import Decoder
+from lens_steer.models._forward import forward, input_device
 from lens_steer.models._modules import model_modules
 from lens_steer.models._no_install import no_processes
 from lens_steer.models._protocol import is_bridge

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
 from lens_steer.models._attach import attach
+from lens_steer.models._decoders import Decoder
 from lens_steer.models._fingerprint import Fingerprint
-from lens_steer.models._forward import Decoder, hooked
+from lens_steer.models._forward import hooked
 from lens_steer.models._modules import all_modules, evaluating
 from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lens_steer.models import PlacedHooks, SteerableModel, unsteered
 from lens_steer.sites import Site, hook_points
-from lens_steer.steering.base._intervention import Edit, Intervention, apply_everywhere
+from lens_steer.steering.base._intervention import Intervention, apply_everywhere
 from lens_steer.steering.base._positions import (
     PassPositions,
     Prompts,
@@ -19,71 +19,9 @@ from lens_steer.steering.base._positions import (
     check_scope_within,
 )
 from lens_steer.steering.base._scope import Scope
+from lens_steer.steering.base._session_state import SessionState
 from lens_steer.steering.base._watch import ForwardPass, watch
 from lens_steer.tokens import bos_id
-
-
-@dataclass(frozen=True, eq=False)
-class SessionState:
-    """What a steered block knows at one moment, in one thread or task.
-
-    Attributes:
-        methods: Each made ready for the prompts at hand.
-        edits: What each does at its sites.
-        rows: Which rows of the batch are steered; None is all.
-        prompts: Where the prompts of the batch end; None before the first pass of a generation.
-        positions: Which positions of the pass that is running are steered.
-        embedded: Tokens that were embedded since the last pass began.
-        generating: Whether later passes continue the first one.
-        prompt_alone: Whether the first pass of the generation is the prompts and no more.
-        suspended: Whether the clean model is run.
-    """
-
-    methods: tuple[Intervention, ...]
-    edits: tuple[dict[Site, Edit], ...]
-    rows: Bool[Tensor, " batch"] | None
-    prompts: Prompts | None = None
-    positions: PassPositions | None = None
-    embedded: Tensor | None = None
-    generating: bool = False
-    prompt_alone: bool = True
-    suspended: bool = False
-
-    def steered_numbers(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " steered"]:
-        """Rows of the batch as rows of what is steered in it; the others are left out."""
-        if self.rows is None:
-            return rows
-        steered = self.rows.to(rows.device)
-        return (steered.cumsum(dim=0) - 1)[rows][steered[rows]]
-
-    def only_rows(self, model: SteerableModel, kept: Int[Tensor, " kept"]) -> "SessionState":
-        """The same when the batch has only these of its rows left."""
-        numbers = self.steered_numbers(kept)
-        methods = tuple(method.of_rows(numbers) for method in self.methods)
-        edits = tuple(
-            method.active_edits(model) if method.by_prompt else before
-            for method, before in zip(methods, self.edits, strict=True)
-        )
-        return replace(
-            self,
-            methods=methods,
-            edits=edits,
-            rows=None if self.rows is None else self.rows[kept.to(self.rows.device)],
-            prompts=None if self.prompts is None else self.prompts.of_rows(kept),
-        )
-
-    def at(self, model: SteerableModel, positions: PassPositions) -> "SessionState":
-        """The same in a pass that is steered at these positions.
-
-        Methods that edit the end of a prompt alone are told which prompts end in it.
-        """
-        edits = list(self.edits)
-        for i, method in enumerate(self.methods):
-            if method.prompt_end_only:
-                ending = method.of_rows(self.steered_numbers(positions.ending_rows))
-                edits[i] = ending.active_edits(model)
-        return replace(self, edits=tuple(edits), positions=positions)
-
 
 # What is known differs between threads and tasks that run under one block at the same time.
 _states: ContextVar[Mapping["Session", SessionState]] = ContextVar("lens_steer_states", default={})  # noqa: B039
