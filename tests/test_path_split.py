@@ -361,7 +361,7 @@ def test_the_same_seed_gives_the_same_report(llama: Any, pairs: ContrastivePairs
         ({"temperature": 0}, "greedy texts have no finite divergence"),
         ({"methods": {}}, "expected a name for each method"),
         ({"methods": {"still": 0}}, "'still' changes no next token"),
-        ({"methods": {"wild": 1e39}}, "under 'wild' are not finite numbers"),
+        ({"methods": {"wild": 1e39}}, "logits are NaN or infinite.*steered by Additive"),
     ],
 )
 def test_what_has_no_meaning_is_refused(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
-from lens_steer.models import SteerableModel, attach, forward
+from lens_steer.models import SteerableModel, forward, looked_at
 from lens_steer.pairs import ContrastivePairs
 from lens_steer.steering.base import (
     Intervention,
@@ -35,7 +35,6 @@ def log_probabilities(
         ValueError: If a method does not fit the model.
         NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
     """
-    attach(model)
     found: dict[int, Tensor] = {}
     for batch in batches([len(row.ids) for row in rows], token_budget):
         tokens, mask = pad(model, [rows[i].ids for i in batch])
@@ -72,7 +71,7 @@ def _logits_of(  # noqa: PLR0913 - what a forward pass depends on
     ) -> Float[Tensor, "batch pos vocab"]:
         own = methods if with_steering else ()
         steering = steered(model, *own, scope=scope, prompt_lengths=lengths)
-        with torch.no_grad(), steering if own else nullcontext(), inside:
+        with looked_at(model), torch.no_grad(), steering if own else nullcontext(), inside:
             return forward(model, tokens, mask)
 
     return run

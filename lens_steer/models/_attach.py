@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -46,6 +47,7 @@ class Attachment:
 
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
+_looked_at: ContextVar[frozenset[int]] = ContextVar("lens_steer_looked_at", default=frozenset())
 _first_look = ForkSafeLock()  # two threads that meet a new model need to look only once
 
 
@@ -64,6 +66,8 @@ def attach(model: SteerableModel) -> Attachment:
             `resid_pre + attn_out + mlp_out` is not `resid_post`, or its logits differ over a cache
             or from Hugging Face's; what differs is named.
     """
+    if id(model) in _looked_at.get():
+        return last_seen(model)
     with _first_look:
         known = _known(model)
         if known is None:
@@ -75,6 +79,21 @@ def attach(model: SteerableModel) -> Attachment:
             known = _attached[model] = Attachment(found, _state(model))
             return known
     return known if known.state == _state(model) else _seen_again(model)
+
+
+@contextmanager
+def looked_at(model: SteerableModel) -> Iterator[Attachment]:
+    """Look at the model once: `attach` does not look again in what this thread or task runs inside.
+
+    For work of ours that calls nothing of the user's which could change the model.
+    """
+    attachment = attach(model)
+    before = _looked_at.get()
+    _looked_at.set(before | {id(model)})
+    try:
+        yield attachment
+    finally:
+        _looked_at.set(before)
 
 
 def last_seen(model: Any) -> Attachment:

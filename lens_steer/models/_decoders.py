@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer._axes import Logits, Mask, Tokens
 from lens_steer.models._cache_names import name_of_cache
 from lens_steer.models._forward import forward, wrapped_logits
-from lens_steer.models._modules import evaluating, model_modules
+from lens_steer.models._modules import evaluating, last_modules
 from lens_steer.models._protocol import SteerableModel, is_bridge
 
 
@@ -24,7 +24,7 @@ class Decoder:
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._tokens, self._mask = model, tokens, mask
-        self._modules = model_modules(model)
+        self._modules = last_modules(model)
         self._padded = not bool(mask.all())
         self._cache = _bridge_cache(model) if is_bridge(model) else _hooked_cache(model, tokens)
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer._axes import Mask, Tokens
-from lens_steer.models._modules import evaluating, model_modules
+from lens_steer.models._modules import evaluating, last_modules
 from lens_steer.models._placed_hooks import placed_hooks
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.sites import Site, hook_points
@@ -54,7 +54,7 @@ def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> 
     """
     # no mask at all where nothing is padded: attention may be faster
     padding = None if mask is None or bool(mask.all()) else mask
-    with evaluating(model_modules(model)):
+    with evaluating(last_modules(model)):
         if is_bridge(model):
             return wrapped_logits(model, tokens, padding, use_cache=False)
         return model(tokens, attention_mask=None if padding is None else padding.long())

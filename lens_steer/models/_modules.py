@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from torch.nn import Module
 
 from lens_steer.models._fork_safe_lock import ForkSafeLock
+
+_last_walk: WeakKeyDictionary[Module, list[ref[Module]]] = WeakKeyDictionary()
 
 
 def all_modules(*roots: Module) -> list[Module]:
@@ -28,7 +30,21 @@ def all_modules(*roots: Module) -> list[Module]:
 def model_modules(model: Any) -> list[Module]:
     """Every module of a model; a TransformerBridge does not register the model that it wraps."""
     original = getattr(model, "original_model", None)
-    return all_modules(model, *([original] if isinstance(original, Module) else []))
+    modules = all_modules(model, *([original] if isinstance(original, Module) else []))
+    if isinstance(model, Module):
+        _last_walk[model] = [ref(module) for module in modules]
+    return modules
+
+
+def last_modules(model: Any) -> list[Module]:
+    """The modules that `model_modules` found last: for forward passes, which follow a look.
+
+    To walk again would take as long as a block of a small model.
+    """
+    references = _last_walk.get(model) if isinstance(model, Module) else None
+    if references is None:
+        return model_modules(model)
+    return [module for reference in references if (module := reference()) is not None]
 
 
 # Modules that were found in training mode, and how many passes now run them without dropout.

@@ -41,6 +41,7 @@ class Replay:
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
+        self._modules = [all_modules(block) for block in model.blocks]
         self.fingerprint = attach(model).fingerprint
         with torch.no_grad():
             self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
@@ -66,7 +67,7 @@ class Replay:
         """What block `layer` makes of other vectors, one for each text; differentiable."""
         args, options = self._calls[layer]
         given, block = x[:, None].to(self.states.dtype), self._model.blocks[layer]
-        with evaluating(all_modules(block)):
+        with evaluating(self._modules[layer]):
             if _is_first(args):
                 out = block(given, *args[1:], **options)
             else:

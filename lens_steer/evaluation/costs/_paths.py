@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.evaluation.costs._divergence import kl_divergence
-from lens_steer.models import SteerableModel, attach, forward
+from lens_steer.models import SteerableModel, forward, looked_at
 from lens_steer.steering.base import (
     Draws,
     Ending,
@@ -207,14 +207,13 @@ def draw_logits(
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
     of, at = draws_of(texts)
-    attach(model)
 
     def run(
         with_steering: bool, inside: AbstractContextManager[None]
     ) -> Float[Tensor, "draw vocab"]:
         own = methods if with_steering else [()] * len(methods)
         steering = each_by_its_own(model, own, lengths, scope)
-        with torch.no_grad(), steering, inside:
+        with looked_at(model), torch.no_grad(), steering, inside:
             logits = forward(model, tokens, mask)
         return logits[of.to(logits.device), at.to(logits.device)].float()
 

@@ -17,8 +17,8 @@ from lens_steer.models import (
     Recomputer,
     Resumed,
     SteerableModel,
-    attach,
     decode_budget,
+    looked_at,
     open_blocks,
 )
 from lens_steer.steering.base._decode import Batch, Look
@@ -181,8 +181,7 @@ class _SideBySide:
         generators = [how.sampling.generator(how.first_row + i) for _, i in self._texts]
         prompts = [self.rows[i] for _, i in self._texts]
         ending = Ending.of(model, how.sampling.stop)
-        attach(model)
-        with torch.no_grad(), ExitStack() as stack:
+        with looked_at(model), torch.no_grad(), ExitStack() as stack:
             decoder = _decoder(model, tokens, mask, copies, self.methods, how)
             blocks = self._steer(stack)
             decoding = Batch(decoder, blocks, generators, look, strict=strict)

@@ -1,12 +1,12 @@
 """Steering a model for the length of a block, at the positions of a scope."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import SteerableModel, attach, open_blocks, opened, placed_hooks
+from lens_steer.models import SteerableModel, looked_at, open_blocks, opened, placed_hooks
 from lens_steer.steering.base._intervention import Intervention
 from lens_steer.steering.base._own_methods import own_methods_aware
 from lens_steer.steering.base._scope import Scope, check_scope
@@ -45,9 +45,8 @@ def steered(
             it is reached in a thread or task that is not steered by it, as in a generator whose
             steps are run by several threads.
     """
-    if not open_blocks(model):  # the block around this one has looked
-        attach(model)
-    session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
+    with nullcontext() if open_blocks(model) else looked_at(model):
+        session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
     with placed_hooks() as hooks, opened(session), own_methods_aware(model):
         session.place(hooks)
         try:
