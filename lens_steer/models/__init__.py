@@ -1,11 +1,11 @@
 """Models: loading them, looking them over once, and running them with or without a cache."""
 
+from lens_steer.models._agreement import probe_tokens as probe_tokens
 from lens_steer.models._attach import Attachment as Attachment
 from lens_steer.models._attach import attach as attach
 from lens_steer.models._attach import is_processed as is_processed
 from lens_steer.models._attach import last_seen as last_seen
 from lens_steer.models._attach import looked_at as looked_at
-from lens_steer.models._attach import probe_tokens as probe_tokens
 from lens_steer.models._cache_names import cache_of as cache_of
 from lens_steer.models._cache_names import name_of_cache as name_of_cache
 from lens_steer.models._decoders import Decoder as Decoder

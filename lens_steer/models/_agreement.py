@@ -52,7 +52,7 @@ def check_cache(model: Any) -> Float[Tensor, "1 pos vocab"]:
     Raises:
         ValueError: If they differ, naming the versions.
     """
-    tokens = probe(model)
+    tokens = probe_tokens(model)
     mask = torch.ones_like(tokens, dtype=torch.bool)
     with torch.no_grad():
         whole = forward(model, tokens)
@@ -77,7 +77,7 @@ def check_cache(model: Any) -> Float[Tensor, "1 pos vocab"]:
     return whole
 
 
-def probe(model: Any) -> Int[Tensor, "1 pos"]:
+def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:
     """The 8 tokens at which a model is looked at."""
     return (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
 

@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from lens_steer.models._agreement import (
@@ -16,11 +15,12 @@ from lens_steer.models._agreement import (
     check_cache,
     has_hooks,
     out_of_range,
+    probe_tokens,
     versions,
 )
 from lens_steer.models._fingerprint import Fingerprint
 from lens_steer.models._fork_safe_lock import ForkSafeLock
-from lens_steer.models._forward import input_device, read
+from lens_steer.models._forward import read
 from lens_steer.models._open_blocks import unsteered
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.models._reference import check_against_hugging_face, prepare
@@ -104,11 +104,6 @@ def last_seen(model: Any) -> Attachment:
 
 def _known(model: Any) -> Attachment | None:
     return _attached.get(model) if isinstance(model, torch.nn.Module) else None
-
-
-def probe_tokens(model: Any) -> Int[Tensor, "1 8"]:
-    """The tokens that every model is looked over with."""
-    return (torch.arange(8, device=input_device(model))[None] * 37 + 11) % model.cfg.d_vocab
 
 
 def _seen_again(model: Any) -> Attachment:

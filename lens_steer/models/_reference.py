@@ -26,7 +26,7 @@ from lens_steer.models._agreement import (
     check_configuration,
     difference,
     has_hooks,
-    probe,
+    probe_tokens,
     versions,
     wrap_in_bridge,
 )
@@ -88,7 +88,7 @@ def check_weights(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> bool:
         if rebuilt is None:
             return False
         with torch.no_grad():
-            theirs = rebuilt(input_ids=probe(model), use_cache=False).logits
+            theirs = rebuilt(input_ids=probe_tokens(model), use_cache=False).logits
     except Exception:  # noqa: BLE001 - a class of its own, not to be made of a configuration
         return False
     error = difference(logits, theirs)

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.models._attach import Attachment, last_seen, probe_tokens
+from lens_steer.models._agreement import probe_tokens
+from lens_steer.models._attach import Attachment, last_seen
 from lens_steer.models._forward import read
 from lens_steer.models._open_blocks import unsteered
 from lens_steer.models._protocol import SteerableModel

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.models._attach import attach, probe_tokens
+from lens_steer.models._agreement import probe_tokens
+from lens_steer.models._attach import attach
 from lens_steer.models._modules import evaluating, model_modules
 from lens_steer.models._protocol import SteerableModel, is_bridge
 from lens_steer.models._residual import ROUNDING
