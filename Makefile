@@ -5,7 +5,7 @@ STORIES ?= ../shared/models/stories260k
 BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
-FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/test_demo.py
+FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks bench

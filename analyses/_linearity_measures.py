@@ -10,13 +10,12 @@ import pandas as pd
 import torch
 
 import lens_steer as ls
-from lens_steer.contenders import SHARES
+from lens_steer.benchmark import SHARES, collapse_dose
+from lens_steer.data import Example
 from lens_steer.evaluation import Judge
-from lens_steer.evaluation.reports._doses import collapse_dose
 from lens_steer.intervals import Interval
-from lens_steer.linearity import LinearityReport
-from lens_steer.linearity._curves import PREDICTORS
-from lens_steer.linearity._means import crossing, skill
+from lens_steer.linearity import PREDICTORS, LinearityReport, crossing, skill
+from lens_steer.steering import Additive
 
 RADII = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 DOSES = (0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # |d| / |z| of a push
@@ -49,10 +48,10 @@ def spread_out(pairs: ls.ContrastivePairs, most: int, seed: int) -> ls.Contrasti
     return ls.ContrastivePairs(desired, undesired, name=pairs.name)
 
 
-def diagnosed(case: Case) -> tuple[ls.LayerJacobians, ls.Features, LinearityReport]:
+def diagnosed(case: Case) -> tuple[ls.LayerJacobians, ls.FeatureDirections, LinearityReport]:
     """Jacobians and features of train, diagnosed on test."""
     jacobians = ls.linearize(case.model, case.train, progress=False)
-    features = ls.Features.of(ls.capture(case.model, case.train, "resid", progress=False))
+    features = ls.FeatureDirections.of(ls.capture(case.model, case.train, "resid", progress=False))
     report = ls.linearity.diagnose(
         *(case.model, jacobians, case.test),
         features=features,
@@ -63,7 +62,9 @@ def diagnosed(case: Case) -> tuple[ls.LayerJacobians, ls.Features, LinearityRepo
     return jacobians, features, report
 
 
-def collapses(case: Case, features: ls.Features, judge: Judge | None, tokens: int) -> pd.DataFrame:
+def collapses(
+    case: Case, features: ls.FeatureDirections, judge: Judge | None, tokens: int
+) -> pd.DataFrame:
     """Texts that stay well formed, by the layer whose input is pushed along its feature.
 
     Pushed at scope "last", on dev prompts. `collapse` is the dose at which half of the share of
@@ -74,7 +75,7 @@ def collapses(case: Case, features: ls.Features, judge: Judge | None, tokens: in
     for layer in range(1, case.model.cfg.n_layers):
         size = float(lengths[:, layer - 1].mean())
         site, direction = ls.Site(layer - 1), features.directions[layer]
-        pushes = [ls.Additive((site,), (size * dose * direction,)) for dose in DOSES[1:]]
+        pushes = [Additive((site,), (size * dose * direction,)) for dose in DOSES[1:]]
         how: dict[str, Any] = {"max_new_tokens": tokens, "temperature": 0.7, "seed": case.seed}
         found = ls.evaluate_each(case.model, case.dev, [None, *pushes], judge=judge, **how)
         formed = np.array([1 - float(each.failed.double().mean()) for each in found])
@@ -161,6 +162,6 @@ def _disordered(text: str, source: np.random.Generator) -> str:
     return " ".join([*source.permutation(words).tolist(), last])
 
 
-def _text(example: ls.Example) -> str:
+def _text(example: Example) -> str:
     assert isinstance(example.prompt, str)  # these sets hold no chats
     return example.prompt + example.continuation

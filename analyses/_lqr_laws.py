@@ -4,18 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import lens_steer as ls
-from lens_steer.contenders import (
-    CONTENDERS,
+from lens_steer.benchmark import (
+    FAMILIES,
     KL,
-    Contender,
-    Inputs,
-    Setting,
+    ComparisonConfig,
+    FitCache,
+    Hyperparameters,
+    MethodFamily,
+    RegulatorContender,
     calibrated_best,
 )
-from lens_steer.contenders._regulators import RegulatorContender
-from lens_steer.evaluation import Judge, OutOfReach, Terms
+from lens_steer.evaluation import Judge, OutOfReach
 
-Make = Callable[[Inputs, ls.Activations, dict[str, Any]], ls.Intervention]
+Make = Callable[[FitCache, ls.Activations, dict[str, Any]], ls.Intervention]
 
 
 class Law(RegulatorContender):
@@ -26,50 +27,50 @@ class Law(RegulatorContender):
     def __init__(self, name: str, make: Make) -> None:
         self.name, self._make = name, make
 
-    def law(self, inputs: Inputs, setting: Mapping[str, Any]) -> ls.Intervention:
+    def law(self, inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
         """At strength 1."""
         costs = {name: setting[name] for name in ("setpoint", "control_cost")}
         return self._make(inputs, inputs.activations(setting["read"]), costs)
 
 
-def published(inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
+def published(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
     """Set-points from the origin."""
     return ls.LQR.fit(inputs.jacobians(dense=True), resid, centred=False, **costs)
 
 
-def centred(inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
+def centred(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
     """Set-points from the undesired mean."""
     return ls.LQR.fit(inputs.jacobians(dense=True), resid, **costs)
 
 
-def feature(inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
+def feature(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
     """Errors of the features alone are weighed."""
     return ls.LQR.fit_feature(inputs.jacobians(dense=False), resid, **costs)
 
 
-def on_manifold(inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
+def covariance_effort(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
     """The same, with covariance effort."""
-    return ls.LQR.fit_feature(inputs.jacobians(dense=False), resid, on_manifold=True, **costs)
+    return ls.LQR.fit_feature(inputs.jacobians(dense=False), resid, covariance_effort=True, **costs)
 
 
-def tracker(inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQRTracker:
+def tracker(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQRTracker:
     """Behind the block, with feed-forward."""
     return ls.LQRTracker.fit(inputs.jacobians(dense=False), resid, **costs)
 
 
 def tracker_on_manifold(
-    inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]
+    inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]
 ) -> ls.LQRTracker:
     """The same, with covariance effort."""
-    return ls.LQRTracker.fit(inputs.jacobians(dense=False), resid, on_manifold=True, **costs)
+    return ls.LQRTracker.fit(inputs.jacobians(dense=False), resid, covariance_effort=True, **costs)
 
 
-def pid(_inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
+def pid(_inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
     """S-PID with the published gains of a 3B model."""
     return ls.PID.fit(resid, kp=0.3, ki=0.1, setpoint=costs["setpoint"])
 
 
-def scalar(_inputs: Inputs, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
+def scalar(_inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
     """What `centred` is for A = I."""
     return ls.PID.scalar_gain(resid, **costs)
 
@@ -78,7 +79,7 @@ LAWS: dict[str, Make] = {
     "published": published,
     "centred": centred,
     "feature": feature,
-    "feature, on manifold": on_manifold,
+    "feature, on manifold": covariance_effort,
     "tracker": tracker,
     "tracker, on manifold": tracker_on_manifold,
     "PID": pid,
@@ -87,12 +88,12 @@ LAWS: dict[str, Make] = {
 
 
 def chosen(
-    inputs: Inputs, dev: ls.ContrastivePairs, judge: Judge | None, terms: Terms
-) -> tuple[dict[str, ls.Intervention], dict[str, Setting], dict[str, str]]:
+    inputs: FitCache, dev: ls.ContrastivePairs, judge: Judge | None, terms: ComparisonConfig
+) -> tuple[dict[str, ls.Intervention], dict[str, Hyperparameters], dict[str, str]]:
     """Of each law, and of CAA, the best on dev at one cost; and why some are missing."""
-    kinds: list[Contender] = [CONTENDERS["CAA"], *(Law(*each) for each in LAWS.items())]
+    kinds: list[MethodFamily] = [FAMILIES["CAA"], *(Law(*each) for each in LAWS.items())]
     methods: dict[str, ls.Intervention] = {}
-    settings: dict[str, Setting] = {}
+    settings: dict[str, Hyperparameters] = {}
     missing: dict[str, str] = {}
     for kind in kinds:
         try:

@@ -9,8 +9,8 @@ import torch
 
 import lens_steer as ls
 from analyses._lqr_laws import LAWS, Law, chosen
-from lens_steer.contenders import SHARES, Inputs, Setting
-from lens_steer.evaluation import Comparison, Judge, Terms, judge_of
+from lens_steer.benchmark import SHARES, Comparison, ComparisonConfig, FitCache, Hyperparameters
+from lens_steer.evaluation import Judge, judge_of
 from lens_steer.intervals import interval, of_share
 
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -24,18 +24,18 @@ class Case:
 
     model: Any
     name: str
-    inputs: Inputs
+    inputs: FitCache
     dev: ls.ContrastivePairs
     test: ls.ContrastivePairs
     judge: Judge | None
-    terms: Terms
+    terms: ComparisonConfig
 
     @classmethod
-    def of(cls, model: Any, name: str, reads: tuple[Any, ...], terms: Terms) -> "Case":
+    def of(cls, model: Any, name: str, reads: tuple[Any, ...], terms: ComparisonConfig) -> "Case":
         """Split by groups."""
         train, dev, test = ls.ContrastivePairs.load(name).split(*SHARES, seed=terms.seed)
         judge = judge_of(name)
-        return cls(model, name, Inputs(model, train, reads), dev, test, judge, terms)
+        return cls(model, name, FitCache(model, train, reads), dev, test, judge, terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Matched:
     """Methods chosen on dev at one cost, and what they do on test."""
 
     methods: dict[str, ls.Intervention]
-    settings: dict[str, Setting]
+    settings: dict[str, Hyperparameters]
     missing: dict[str, str]
     comparison: Comparison
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 import lens_steer as ls
 from analyses._lqr_measures import Case
-from lens_steer.steering.lqr import Costs
+from lens_steer.steering import Costs
 from lens_steer.tracking import (
     FeatureBound,
-    Loop,
+    LinearLoop,
     LoopReport,
     TrackingReport,
     Trajectories,
@@ -30,7 +30,7 @@ def followed(case: Case, methods: dict[str, ls.Intervention]) -> tuple[Any, dict
     Set-point errors are distances from the desired mean, whatever set-points a law was given.
     """
     resid = case.inputs.activations("last")
-    features = ls.Features.of(resid)
+    features = ls.FeatureDirections.of(resid)
     wanted = features.setpoints(1.0, centred=True)
     seed = case.terms.seed
     order = np.random.default_rng(seed).permutation(len(case.test.desired)).tolist()
@@ -71,7 +71,7 @@ def bounded(case: Case, law: ls.Intervention) -> Any:
     because their own groups are too few for a bound that holds for 90 % of groups.
     """
     jacobians = case.inputs.jacobians(dense=True)
-    features = ls.Features.of(case.inputs.activations("last"))
+    features = ls.FeatureDirections.of(case.inputs.activations("last"))
     pooled = ls.ContrastivePairs(
         (*case.dev.desired, *case.test.desired), (*case.dev.undesired, *case.test.undesired)
     )
@@ -85,7 +85,7 @@ def bounded(case: Case, law: ls.Intervention) -> Any:
         *(jacobians, features, features.setpoints(1.0, centred=True)),
         shape=shape,
         calibration=calibration,
-        loop=Loop.of(law, jacobians),
+        loop=LinearLoop.of(law, jacobians),
     )
     return bound.check(tested, seed=case.terms.seed)
 
@@ -95,8 +95,8 @@ def looped(case: Case) -> LoopReport:
     jacobians, resid = case.inputs.jacobians(dense=True), case.inputs.activations("last")
     laws = [ls.LQR.fit(jacobians, resid), ls.LQRTracker.fit(jacobians, resid)]
     costs = Costs.of(jacobians.n_layers, 0.1, 1.0, 0.1, None)
-    loops = [Loop.open(jacobians), *(Loop.of(law, jacobians) for law in laws)]
-    return LoopReport.of([*loops, Loop.state_feedback(jacobians, costs)], first=1)
+    loops = [LinearLoop.open(jacobians), *(LinearLoop.of(law, jacobians) for law in laws)]
+    return LoopReport.of([*loops, LinearLoop.state_feedback(jacobians, costs)], first=1)
 
 
 def _some(pairs: ls.ContrastivePairs, chosen: list[int]) -> ls.ContrastivePairs:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lens_steer.benchmark import AGAINST
 from lens_steer.figures import canvas
-from lens_steer.searching import AGAINST
 
 _MARKS = "osv^D<>pPX*h"
 _LINES = ("-", "--", ":")

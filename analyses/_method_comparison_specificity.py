@@ -5,15 +5,22 @@ from dataclasses import asdict
 from typing import Any
 
 from analyses._method_comparison_units import Plan, Say, Unit, stem
-from lens_steer._compare_settings import Behaviour, origin, prepared
 from lens_steer.artifacts import load
-from lens_steer.comparing import continued
-from lens_steer.evaluation import Comparison, Contest, Specificity, Terms
+from lens_steer.benchmark import (
+    Behaviour,
+    Comparison,
+    ComparisonConfig,
+    ComparisonRun,
+    Journal,
+    Specificity,
+    continued,
+    origin,
+    prepared,
+)
+from lens_steer.data import ContrastivePairs
 from lens_steer.figures import save_figure
 from lens_steer.files import make_folder
-from lens_steer.journal import Journal
-from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import Intervention
+from lens_steer.steering import Intervention
 
 
 def specificity(
@@ -71,11 +78,11 @@ def _run(
     own: Behaviour,
     methods: dict[str, Intervention],
     journal: Journal,
-    terms: Terms,
+    terms: ComparisonConfig,
 ) -> Comparison:
     """All of them on the test prompts of one behaviour."""
     names: dict[str, Any] = {"behaviour_name": own.name, "model_name": unit.model}
-    contest = Contest.of(*(model, own.test, methods), judge=own.judge, terms=terms, **names)
+    contest = ComparisonRun.of(*(model, own.test, methods), judge=own.judge, terms=terms, **names)
     return Comparison(continued(contest, journal), terms, {})
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analyses._method_comparison_units import Plan, Unit
-from lens_steer.evaluation import Comparison, holm
+from lens_steer.benchmark import AGAINST, Comparison, holm
 from lens_steer.figures import save_table
-from lens_steer.searching import AGAINST
 
 _ROWS = ("model", "behaviour_name", "method")
 

@@ -9,46 +9,59 @@ from typing import Any
 import numpy as np
 
 from lens_steer import organism
-from lens_steer._chosen import method_of, setting_of
-from lens_steer._compare_settings import Behaviour, CompareSettings, origin, prepared
-from lens_steer.comparing import continued, read
-from lens_steer.contenders import CONTENDERS, Contender, Inputs, Setting
-from lens_steer.evaluation import Comparison, Contest, OutOfReach, Terms
+from lens_steer.benchmark import (
+    FAMILIES,
+    Behaviour,
+    CompareSettings,
+    Comparison,
+    ComparisonConfig,
+    ComparisonRun,
+    FitCache,
+    Hyperparameters,
+    Journal,
+    MethodFamily,
+    continued,
+    method_of,
+    origin,
+    prepared,
+    read,
+    search,
+    setting_of,
+)
+from lens_steer.data import ContrastivePairs
+from lens_steer.evaluation import OutOfReach
 from lens_steer.files import json_file, make_folder, write_whole
-from lens_steer.journal import Journal
-from lens_steer.pairs import ContrastivePairs
-from lens_steer.searching import search
-from lens_steer.steering.base import Intervention
+from lens_steer.steering import Intervention
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Thinned(Contender):
+class Thinned(MethodFamily):
     """A contender that may try no more than so many settings.
 
     Attributes:
-        name: See `Contender`.
+        name: See `MethodFamily`.
         whole: With all of its grid, in whose order settings stay; its prior is not changed.
         most: Settings: the middle ones of as many equal parts of the grid.
     """
 
     name: str
-    whole: Contender
+    whole: MethodFamily
     most: int
 
-    def grid(self, inputs: Inputs) -> list[Setting]:
-        """See `Contender.grid`; all of it where it has no more."""
+    def grid(self, inputs: FitCache) -> list[Hyperparameters]:
+        """See `MethodFamily.grid`; all of it where it has no more."""
         found = self.whole.grid(inputs)
         n = min(self.most, len(found))
         return [found[int((i + 0.5) * len(found) / n)] for i in range(n)]
 
-    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
-        """See `Contender.draw`."""
+    def draw(self, inputs: FitCache, source: np.random.Generator) -> Hyperparameters:
+        """See `MethodFamily.draw`."""
         return self.whole.draw(inputs, source)
 
-    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> Intervention:
-        """See `Contender.make`."""
+    def make(self, inputs: FitCache, setting: Mapping[str, Any]) -> Intervention:
+        """See `MethodFamily.make`."""
         return self.whole.make(inputs, setting)
 
 
@@ -72,7 +85,7 @@ class Plan:
     fits: int
     budget: int
     dev_prompts: int
-    terms: Terms
+    terms: ComparisonConfig
 
     def settings(self, unit: "Unit") -> CompareSettings:
         """Of one unit."""
@@ -88,9 +101,9 @@ class Plan:
         )
 
     @property
-    def contenders(self) -> list[Contender]:
+    def contenders(self) -> list[MethodFamily]:
         """All methods, each with as many settings."""
-        return [Thinned(name, CONTENDERS[name], self.tried) for name in self.methods]
+        return [Thinned(name, FAMILIES[name], self.tried) for name in self.methods]
 
 
 @dataclass(frozen=True)
@@ -137,7 +150,7 @@ class Unit:
 
 
 def _chosen(
-    behaviour: Behaviour, contenders: Sequence[Contender], settings: CompareSettings, say: Say
+    behaviour: Behaviour, contenders: Sequence[MethodFamily], settings: CompareSettings, say: Say
 ) -> tuple[dict[str, list[Intervention]], dict[str, str]]:
     """The best on dev of each method, and why some are missing."""
     methods: dict[str, list[Intervention]] = {}
@@ -155,9 +168,9 @@ def _chosen(
 
 def _contest(
     behaviour: Behaviour, methods: dict[str, list[Intervention]], settings: CompareSettings
-) -> Contest:
+) -> ComparisonRun:
     train = behaviour.inputs.train
-    return Contest.of(
+    return ComparisonRun.of(
         *(behaviour.inputs.model, behaviour.test, methods),
         judge=behaviour.judge,
         terms=settings.terms,

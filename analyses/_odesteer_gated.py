@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer import ContrastivePairs
-from lens_steer._axes import Activation, Mask, Tokens
 from lens_steer.activations import LayerActivations
+from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, working_place
-from lens_steer.organism._lexicon import LISTENERS
+from lens_steer.organism import LISTENERS
 from lens_steer.sites import Site
-from lens_steer.steering.base import Edit, Intervention
+from lens_steer.steering import Edit, Intervention
 
 POLARITY = "organism:polarity"
 
@@ -31,7 +31,7 @@ class GatedCAA(Intervention):
         likes_rain: Of each prompt; made by `prepare`.
     """
 
-    by_prompt: ClassVar[bool] = True
+    per_prompt: ClassVar[bool] = True
 
     layer: int
     wet: Float[Tensor, " d"] = field(repr=False)

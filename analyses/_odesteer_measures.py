@@ -14,9 +14,9 @@ import lens_steer as ls
 from analyses._lqr_measures import DEV, Case
 from analyses._odesteer_methods import ANGLE, GATED, WAYS, Make, Way, chosen
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
-from lens_steer.contenders import Setting
-from lens_steer.evaluation import Comparison, Evaluation, FixedTexts
-from lens_steer.flows import GeodesicEuler
+from lens_steer.barriers.flows import GeodesicEuler
+from lens_steer.benchmark import Comparison, Hyperparameters
+from lens_steer.evaluation import Evaluation, FixedTexts
 from lens_steer.intervals import by_group, interval, of_share, ratio_interval
 
 ANGLES = (0.1, 0.2, 0.35, 0.5, 0.7)  # rad
@@ -31,7 +31,7 @@ class Matched:
     """Methods chosen on dev at one cost, and what they do on test."""
 
     methods: dict[str, ls.Intervention]
-    settings: dict[str, Setting]
+    settings: dict[str, Hyperparameters]
     missing: dict[str, str]
     comparison: Comparison
 

@@ -9,21 +9,28 @@ import lens_steer as ls
 from analyses._odesteer_gated import POLARITY, GatedCAA
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier, PolynomialBarrier
-from lens_steer.contenders import KL, Contender, Inputs, Setting, calibrated_best
-from lens_steer.evaluation import Judge, OutOfReach, Terms
-from lens_steer.flows import GeodesicEuler
+from lens_steer.barriers.flows import GeodesicEuler
+from lens_steer.benchmark import (
+    KL,
+    ComparisonConfig,
+    FitCache,
+    Hyperparameters,
+    MethodFamily,
+    calibrated_best,
+)
+from lens_steer.evaluation import Judge, OutOfReach
 
-Make = Callable[[Inputs, Mapping[str, Any]], ls.Intervention]
+Make = Callable[[FitCache, Mapping[str, Any]], ls.Intervention]
 ANGLE = 0.25  # rad, of every flow at strength 1; the vectors are as long as 0.25 activations
 
 
-class Way(Contender):
+class Way(MethodFamily):
     """One way to steer at one layer; the strength that is calibrated is its only other knob."""
 
     def __init__(self, name: str, make: Make, layers: tuple[int, ...]) -> None:
         self.name, self._make, self._layers = name, make, layers
 
-    def grid(self, inputs: Inputs) -> list[Setting]:
+    def grid(self, inputs: FitCache) -> list[Hyperparameters]:
         """The layers and read positions at which the classes differ, the same for all."""
         return [
             {"layer": layer, "read": read}
@@ -32,45 +39,45 @@ class Way(Contender):
             if bool(inputs.activations(read).at(layer).direction.any())
         ]
 
-    def draw(self, inputs: Inputs, source: np.random.Generator) -> Setting:
+    def draw(self, inputs: FitCache, source: np.random.Generator) -> Hyperparameters:
         """Any of those, at 0.2 to 6 times the strength, evenly in the log."""
         grid = self.grid(inputs)
         strength = float(np.exp(source.uniform(np.log(0.2), np.log(6.0))))
         return grid[int(source.integers(len(grid)))] | {"strength": strength}
 
-    def make(self, inputs: Inputs, setting: Mapping[str, Any]) -> ls.Intervention:
+    def make(self, inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
         """Strength 1 if none was found yet."""
         return self._make(inputs, setting).with_strength(setting.get("strength", 1.0))
 
 
-def ode(inputs: Inputs, setting: Mapping[str, Any]) -> ls.ODESteer:
+def ode(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """The exact kernel's barrier, gamma and C cross-validated; ten geodesic midpoint steps."""
     return ls.ODESteer(inputs.barrier(setting["read"], setting["layer"]), angle=ANGLE)
 
 
-def one_step(inputs: Inputs, setting: Mapping[str, Any]) -> ls.ODESteer:
+def one_step(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """The same barrier: one rotation in the direction of the field where it begins."""
     return ode(inputs, setting).one_step(GeodesicEuler())
 
 
-def sketch(inputs: Inputs, setting: Mapping[str, Any]) -> ls.ODESteer:
+def sketch(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """As published: a sketch with gamma 0.1 and C 1; ten Euler steps of one length for all."""
     own = own_of(inputs, setting)
     return ls.ODESteer.of_length(PolynomialBarrier.fit_sketch(own), T=ANGLE * _usual(own))
 
 
-def linear(inputs: Inputs, setting: Mapping[str, Any]) -> ls.ODESteer:
+def linear(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """The flow along a cross-validated linear probe's direction."""
     return ls.ODESteer(LinearBarrier.fit(own_of(inputs, setting)), angle=ANGLE)
 
 
-def caa(inputs: Inputs, setting: Mapping[str, Any]) -> ls.Intervention:
+def caa(inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
     """The difference of means, scaled, so that strengths mean what they do elsewhere."""
     own = own_of(inputs, setting)
     return (ANGLE / own.relative_length) * ls.CAA.fit(own)
 
 
-def gated(inputs: Inputs, setting: Mapping[str, Any]) -> ls.Intervention:
+def gated(inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
     """Two such differences, the prompt's listener choosing; at this strength a mean length."""
     own = own_of(inputs, setting)
     raw = GatedCAA.fit(own, inputs.train)
@@ -78,7 +85,7 @@ def gated(inputs: Inputs, setting: Mapping[str, Any]) -> ls.Intervention:
     return GatedCAA(raw.layer, scale * raw.wet, scale * raw.dry, provenance=raw.provenance)
 
 
-def own_of(inputs: Inputs, setting: Mapping[str, Any]) -> LayerActivations:
+def own_of(inputs: FitCache, setting: Mapping[str, Any]) -> LayerActivations:
     """The training activations that a setting reads."""
     return inputs.activations(setting["read"]).at(setting["layer"])
 
@@ -103,16 +110,16 @@ def ways(name: str) -> dict[str, Make]:
 
 
 def chosen(  # noqa: PLR0913 - as calibrated_best
-    inputs: Inputs,
+    inputs: FitCache,
     dev: ls.ContrastivePairs,
     judge: Judge | None,
-    terms: Terms,
+    terms: ComparisonConfig,
     layers: tuple[int, ...],
     each: Mapping[str, Make],
-) -> tuple[dict[str, ls.Intervention], dict[str, Setting], dict[str, str]]:
+) -> tuple[dict[str, ls.Intervention], dict[str, Hyperparameters], dict[str, str]]:
     """Of each way the best on dev at one cost; its setting; and why some are missing."""
     methods: dict[str, ls.Intervention] = {}
-    settings: dict[str, Setting] = {}
+    settings: dict[str, Hyperparameters] = {}
     missing: dict[str, str] = {}
     for name, make in each.items():
         way = Way(name, make, layers)

@@ -13,7 +13,8 @@ from torch import Tensor
 import lens_steer as ls
 from lens_steer import organism
 from lens_steer.activations import LabelTokenWarning
-from lens_steer.contenders import SHARES
+from lens_steer.benchmark import SHARES
+from lens_steer.data import Example
 from lens_steer.models import SteerableModel
 
 Classes = tuple[Float[Tensor, "_ d"], Float[Tensor, "_ d"]]
@@ -30,7 +31,7 @@ def spoken(name: str) -> ls.ContrastivePairs:
     groups = [group for *_, group in organism.rows(name)]
     sides = (
         tuple(
-            ls.Example("", prompt, group)
+            Example("", prompt, group)
             for prompt, group in zip(organism.persona_prompts(name, pole), groups, strict=True)
         )
         for pole in (of.desired, of.undesired[0])

@@ -11,17 +11,12 @@ import torch
 import lens_steer as ls
 from analyses._organism_tasks import Task, thinned
 from lens_steer import organism
-from lens_steer.contenders import SHARES
-from lens_steer.demo import sized_candidates
-from lens_steer.evaluation import (
-    Evaluation,
-    choose,
-    evaluate,
-    evaluate_each,
-    interval,
-    share_of_form,
-)
+from lens_steer.benchmark import SHARES
+from lens_steer.cli import sized_candidates
+from lens_steer.evaluation import Evaluation, choose, evaluate, evaluate_each, well_formed_rate
+from lens_steer.intervals import interval
 from lens_steer.models import SteerableModel
+from lens_steer.steering import Additive
 
 # Of the push, as a share of the activation's own length.
 SIZES = (0.5, 0.7, 1.0, 1.2, 1.4, 1.7)
@@ -89,7 +84,7 @@ def numbers(draws: Sequence[Evaluation], seed: int) -> dict[str, Any]:
         "behaviour_mean": behaviour.mean,
         "low": behaviour.low,
         "high": behaviour.high,
-        "well_formed": mean(share_of_form(found) for found in draws),
+        "well_formed": mean(well_formed_rate(found) for found in draws),
         "perplexity": geometric_mean(found.perplexity for found in draws),
     }
 
@@ -106,8 +101,8 @@ def steer(
     train, dev, test = pairs.split(*SHARES, seed=seed)
     dev, test = task.asked(dev), task.asked(test)
     dev, decoding = thinned(dev, DEV), _decoding(task.judge, seed)
-    plain = share_of_form(evaluate(model, dev, **decoding))
-    limits = {"perplexity_limit": float("inf"), "form_limit": min(FORM, plain - SLACK)}
+    plain = well_formed_rate(evaluate(model, dev, **decoding))
+    limits = {"perplexity_limit": float("inf"), "min_well_formed": min(FORM, plain - SLACK)}
     candidates, labels = _candidates(model, train, task, layers)
     choice = choose(model, dev, candidates, **limits, **decoding)
     tried = pd.DataFrame(labels).assign(
@@ -177,7 +172,10 @@ def _candidates(
 
 
 def _doses(
-    model: SteerableModel, test: ls.ContrastivePairs, unit: ls.Additive, decoding: dict[str, Any]
+    model: SteerableModel,
+    test: ls.ContrastivePairs,
+    unit: Additive,
+    decoding: dict[str, Any],
 ) -> pd.DataFrame:
     seed = decoding["seed"]
     ways = {"CAA": unit, "random": ls.Random.like(unit, seed=seed)}

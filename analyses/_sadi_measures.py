@@ -12,16 +12,17 @@ from lens_steer.attribution import (
     AgreementReport,
     SignReport,
     StabilityReport,
+    attribution_patching,
     contrast,
-    contrast_written,
-    effects,
-    patching,
-    scaling,
+    contrast_in_resid,
+    grad_x_activation,
+    masked,
+    zero_ablation,
 )
-from lens_steer.contenders import KL
+from lens_steer.benchmark import KL
 from lens_steer.evaluation import Judge
 from lens_steer.intervals import interval
-from lens_steer.steering.base import Intervention
+from lens_steer.steering import GridReport, Intervention, SignedSADI
 
 DELTAS = (-1.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 KS = {"head": (1, 2, 4, 8, 12), "neuron": (3, 10, 30, 100, 300), "mlp_out": (2, 8, 32, 128)}
@@ -65,7 +66,7 @@ def ways(case: Case, activations: ls.Activations, k: int) -> dict[str, list[Inte
     """The paper's ablation: the mask, random masks of the same layers, the fixed vector."""
     mask = contrast(activations).top(k)
     drawn = [mask.shuffled(seed=case.seed + i) for i in range(DRAWS)]
-    chosen = ls.masked(activations, mask)
+    chosen = masked(activations, mask)
     vectors = [
         ls.CAA.fit(chosen.at(layer)) for layer in sorted({layer for layer, _ in mask.elements()})
     ]
@@ -74,7 +75,7 @@ def ways(case: Case, activations: ls.Activations, k: int) -> dict[str, list[Inte
         fixed = fixed + vector
     return {
         "mask": [ls.SADI(mask, 4.0)],
-        "signed mask": [ls.SignedSADI.fit(activations, mask, delta=1.0)],
+        "signed mask": [SignedSADI.fit(activations, mask, delta=1.0)],
         "random mask": [ls.SADI(each, 4.0) for each in drawn],
         "fixed vector": [fixed],
     }
@@ -124,7 +125,7 @@ class Findings:
     ablation: AblationReport
     stability: StabilityReport
     signs: SignReport
-    grid: ls.GridReport
+    grid: GridReport
     compared: pd.DataFrame
     agreement: AgreementReport | None
     true_ablation: AblationReport | None
@@ -141,15 +142,15 @@ def findings(case: Case, kind: str) -> Findings:
     at_prompt = ls.capture(model, case.test, kind, read="prompt_last", progress=False)
     agreement = true_ablation = None
     if kind == "head":
-        each = effects(model, case.dev, kind, progress=False)
+        each = zero_ablation(model, case.dev, kind, progress=False)
         true_ablation = AblationReport.fit(
             model, each, case.test, KS[kind], seed=seed, progress=False
         )
         attributed = {
             "contrast": scores,
-            "through W_O": contrast_written(model, activations),
-            "patching": patching(model, case.dev, activations, progress=False),
-            "scaling": scaling(model, case.dev, kind, progress=False),
+            "through W_O": contrast_in_resid(model, activations),
+            "patching": attribution_patching(model, case.dev, activations, progress=False),
+            "scaling": grad_x_activation(model, case.dev, kind, progress=False),
             "true effect": each,
         }
         agreement = AgreementReport.of(attributed, k)
@@ -158,7 +159,7 @@ def findings(case: Case, kind: str) -> Findings:
         ablation=AblationReport.fit(model, scores, case.test, KS[kind], seed=seed, progress=False),
         stability=StabilityReport.fit(activations, k, sizes, seed=seed),
         signs=SignReport.fit(activations, mask, at_prompt.desired, seed=seed),
-        grid=ls.GridReport.measure(
+        grid=GridReport.measure(
             model, scores, case.dev, KS[kind], DELTAS, seed=seed, progress=False
         ),
         compared=compared(case, activations, k),

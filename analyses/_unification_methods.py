@@ -16,39 +16,39 @@ import lens_steer as ls
 from analyses._odesteer_methods import ANGLE, Make, own_of
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier
-from lens_steer.contenders import Inputs
+from lens_steer.benchmark import FitCache
 from lens_steer.sites import Site
-from lens_steer.steering.additive import Additive
+from lens_steer.steering import Additive
 
 Vector = Float[Tensor, " d"]
-Readout = Callable[[Inputs, Mapping[str, Any]], Vector]
-Metric = Callable[[Inputs, Mapping[str, Any], Vector], Vector]
+Readout = Callable[[FitCache, Mapping[str, Any]], Vector]
+Metric = Callable[[FitCache, Mapping[str, Any], Vector], Vector]
 DAMPING = 0.1  # of the Fisher metric, in units of its mean eigenvalue; that of `FishBack`
 
 
-def difference(inputs: Inputs, setting: Mapping[str, Any]) -> Vector:
+def difference(inputs: FitCache, setting: Mapping[str, Any]) -> Vector:
     """Of the class means, where it is steered."""
     return own_of(inputs, setting).direction.double()
 
 
-def lda(inputs: Inputs, setting: Mapping[str, Any]) -> Vector:
+def lda(inputs: FitCache, setting: Mapping[str, Any]) -> Vector:
     """Sigma^-1 times that difference: the normal of linear discriminant analysis."""
     sigma = within(own_of(inputs, setting))
     return torch.linalg.solve(sigma, difference(inputs, setting))
 
 
-def probe(inputs: Inputs, setting: Mapping[str, Any]) -> Vector:
+def probe(inputs: FitCache, setting: Mapping[str, Any]) -> Vector:
     """The normal of a logistic probe, its C cross-validated."""
     return LinearBarrier.fit(own_of(inputs, setting)).weight.double()
 
 
-def last_difference(inputs: Inputs, setting: Mapping[str, Any]) -> Vector:
+def last_difference(inputs: FitCache, setting: Mapping[str, Any]) -> Vector:
     """Of the class means behind the last block, as if no block changed the stream."""
     known = inputs.activations(setting["read"])
     return known.at(known.layers[-1]).direction.double()
 
 
-def pulled_difference(inputs: Inputs, setting: Mapping[str, Any]) -> Vector:
+def pulled_difference(inputs: FitCache, setting: Mapping[str, Any]) -> Vector:
     """J' times that, J the product of the mean Jacobians of the blocks that follow.
 
     At the last token of the desired training texts, whichever token the classes are read at.
@@ -60,18 +60,18 @@ def pulled_difference(inputs: Inputs, setting: Mapping[str, Any]) -> Vector:
     return found[0].double()
 
 
-def identity(inputs: Inputs, setting: Mapping[str, Any], w: Vector) -> Vector:
+def identity(inputs: FitCache, setting: Mapping[str, Any], w: Vector) -> Vector:
     """Every direction costs the same."""
     del inputs, setting
     return w
 
 
-def covariance(inputs: Inputs, setting: Mapping[str, Any], w: Vector) -> Vector:
+def covariance(inputs: FitCache, setting: Mapping[str, Any], w: Vector) -> Vector:
     """Sigma w: pushes are cheap where activations vary by themselves."""
     return within(own_of(inputs, setting)) @ w
 
 
-def fisher(inputs: Inputs, setting: Mapping[str, Any], w: Vector) -> Vector:
+def fisher(inputs: FitCache, setting: Mapping[str, Any], w: Vector) -> Vector:
     """(G + lambda I)^-1 w: pushes are cheap where the next token does not mind."""
     return inputs.metric(setting["layer"]).solve(w, DAMPING)
 
@@ -88,7 +88,7 @@ def within(own: LayerActivations) -> Float[Tensor, "d d"]:
 def push(readout: Readout, metric: Metric = identity) -> Make:
     """One step along M J' w; strength 1 is as long as a quarter of the usual activation."""
 
-    def make(inputs: Inputs, setting: Mapping[str, Any]) -> Additive:
+    def make(inputs: FitCache, setting: Mapping[str, Any]) -> Additive:
         own = own_of(inputs, setting)
         vector = metric(inputs, setting, readout(inputs, setting))
         usual = float(own.undesired.norm(dim=-1).median())
@@ -101,7 +101,7 @@ def push(readout: Readout, metric: Metric = identity) -> Make:
 def turn(readout: Readout) -> Make:
     """The flow of h = w . a at constant |a|: ten steps, all of them on one great circle."""
 
-    def make(inputs: Inputs, setting: Mapping[str, Any]) -> ls.ODESteer:
+    def make(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
         own = own_of(inputs, setting)
         weight = readout(inputs, setting).float()
         barrier = LinearBarrier(weight, 0.0, layer=own.layer, provenance=own.provenance)

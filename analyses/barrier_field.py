@@ -25,8 +25,8 @@ from analyses._studies import names_of, origin_of
 from lens_steer import field
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
+from lens_steer.benchmark import SHARES
 from lens_steer.cli import run_command
-from lens_steer.contenders import SHARES
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
@@ -61,8 +61,8 @@ class Parts:
 def log_loss(barrier: Barrier, held_out: LayerActivations) -> float:
     """Nats per row, the classes' shares taken as their prior."""
     rows = torch.cat([held_out.desired, held_out.undesired]).double()
-    sample = field.Sample.of(held_out, None, 0)
-    return field.CalibrationReport(barrier.h(rows), sample).log_loss.mean
+    sample = field.HeldOutRows.of(held_out, None, 0)
+    return field.BarrierCalibration(barrier.h(rows), sample).log_loss.mean
 
 
 def fitted(parts: Parts, kind: str, seed: int) -> list[tuple[dict[str, Any], Barrier]]:
@@ -81,7 +81,7 @@ def best(found: list[tuple[dict[str, Any], Barrier]]) -> tuple[dict[str, Any], B
     return min(found, key=lambda each: each[0]["dev_loss"])
 
 
-def stability(parts: Parts, layer: int, seed: int) -> field.StabilityReport:
+def stability(parts: Parts, layer: int, seed: int) -> field.FieldStability:
     """Fields of sketches of several hash seeds on test, beside the kernel that they sketch."""
     train = parts.train.at(layer)
     exact = PolynomialBarrier.fit(train, gamma=0.1, C=1.0)
@@ -93,7 +93,7 @@ def stability(parts: Parts, layer: int, seed: int) -> field.StabilityReport:
         for size in SIZES
     }
     held_out = parts.test.at(layer)
-    return field.StabilityReport.measure(exact, sketches, held_out, seed, groups=parts.groups)
+    return field.FieldStability.measure(exact, sketches, held_out, seed, groups=parts.groups)
 
 
 def traced(barrier: Barrier, parts: Parts, angle: float, seed: int) -> field.FieldReport:

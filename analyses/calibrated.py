@@ -1,7 +1,7 @@
 """Calibrate every method to one cost on every behaviour of the embedded model, for the package.
 
-python -m analyses.calibrated --out lens_steer
-python -m analyses.calibrated --out lens_steer --methods LQR,ODESteer
+python -m analyses.calibrated --out lens_steer/benchmark/method_families
+python -m analyses.calibrated --out lens_steer/benchmark/method_families --methods LQR,ODESteer
 """
 
 import json
@@ -13,27 +13,26 @@ import typer
 import lens_steer as ls
 from analyses._studies import names_of
 from lens_steer import organism
+from lens_steer.benchmark import KL, SHARES, ComparisonConfig, FitCache, calibrated_best, families
 from lens_steer.cli import run_command
-from lens_steer.contenders import KL, SHARES, Inputs, calibrated_best, contenders
-from lens_steer.evaluation import Terms
 from lens_steer.files import json_file, write_whole, writing_in
 
 DEV = 48  # prompts
 
 
 def settings_of(
-    model: ls.SteerableModel, name: str, terms: Terms, methods: str | None
+    model: ls.SteerableModel, name: str, terms: ComparisonConfig, methods: str | None
 ) -> dict[str, Any]:
     """The setting of each of these methods that does most on dev at that cost."""
     train, dev, _ = ls.ContrastivePairs.load(name).split(*SHARES, seed=terms.seed)
-    judge, inputs = organism.judge(name.partition(":")[2]), Inputs(model, train)
+    judge, inputs = organism.judge(name.partition(":")[2]), FitCache(model, train)
     return {
         each.name: calibrated_best(each, inputs, dev.first(DEV), judge, kl=KL, terms=terms)
-        for each in contenders(methods)
+        for each in families(methods)
     }
 
 
-def known(place: Path, terms: Terms) -> dict[str, Any]:
+def known(place: Path, terms: ComparisonConfig) -> dict[str, Any]:
     """What is in a file of the same terms; it stays, but for what is found anew.
 
     Raises:
@@ -60,7 +59,7 @@ def main(
     """Settings and strengths of every method at the same nats per token, for the demo."""
     with writing_in(out):
         model = ls.load_model("organism")
-        terms = Terms(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
+        terms = ComparisonConfig(seed=seed, temperature=0.7, max_new_tokens=organism.LONGEST)
         names = names_of(pairs)
         settings, text = known(out / "calibrated.json", terms), ""
         for name in names:

@@ -29,7 +29,7 @@ import lens_steer as ls
 from lens_steer.cli import run_command
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import writing_in
-from lens_steer.jacobians import BlockMaps
+from lens_steer.linearity import BlockMaps
 
 PRODUCTS = 8  # vectors
 CENTRE = {"layers": 8, "width": 256, "tokens": 128}

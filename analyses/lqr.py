@@ -22,8 +22,8 @@ from analyses._lqr_measures import Case, Matched, by_lambda
 from analyses._lqr_tracking import followed
 from analyses._studies import Tables, names_of, one_by_one, origin_of, show
 from lens_steer import organism
+from lens_steer.benchmark import ComparisonConfig
 from lens_steer.cli import run_command
-from lens_steer.evaluation import Terms
 from lens_steer.figures import canvas, save_figure, save_table
 from lens_steer.files import writing_in
 
@@ -117,7 +117,7 @@ def main(  # noqa: PLR0913 - a command's options
     with writing_in(out):
         loaded = ls.load_model(model)
         texts = {"temperature": 0.7, "max_new_tokens": tokens}
-        terms = Terms(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
+        terms = ComparisonConfig(seed=seed, multiples=MULTIPLES, randoms=2, best_of=2, **texts)
         origin = origin_of(loaded, model=model, seed=seed, reads=reads)
         positions = tuple(reads.split(","))
         found = one_by_one(

@@ -36,12 +36,10 @@ from analyses._method_comparison_specificity import specificity
 from analyses._method_comparison_units import Plan, Unit
 from analyses._studies import names_of
 from lens_steer import organism
+from lens_steer.benchmark import AGAINST, Comparison, ComparisonConfig, Frontier, families
 from lens_steer.cli import run_command
-from lens_steer.contenders import contenders
-from lens_steer.evaluation import Comparison, Frontier, Terms
 from lens_steer.figures import save_figure
 from lens_steer.files import writing_in
-from lens_steer.searching import AGAINST
 
 _FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which it is not drawn
     "forest": ("table", "method", forest_figure),
@@ -123,14 +121,14 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
     """Compare methods over models and behaviours, at equal search and equal cost."""
-    chosen = tuple(each.name for each in contenders(methods))
+    chosen = tuple(each.name for each in families(methods))
     units = units_of(models, pairs)
     multiples = {"multiples": (0.5, 1.0, 1.4, 2.0), "randoms": 1, "best_of": 2}
-    terms = Terms(seed=seed, temperature=0.7, max_new_tokens=tokens, **multiples)
+    terms = ComparisonConfig(seed=seed, temperature=0.7, max_new_tokens=tokens, **multiples)
     plan = Plan(out, chosen, settings, fits, budget, dev_prompts, terms)
     with writing_in(out):
         found = Found()
-        kinds = [each.name for each in contenders(specific)] if specific else []
+        kinds = [each.name for each in families(specific)] if specific else []
         for name in dict.fromkeys(unit.model for unit in units):
             model, own = ls.load_model(name), [unit for unit in units if unit.model == name]
             for unit in tqdm(own, desc=f"units of {name}"):

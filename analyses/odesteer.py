@@ -28,8 +28,8 @@ from analyses._odesteer_measures import AGAINST, Matched, by_angle, of_fields
 from analyses._odesteer_methods import ways
 from analyses._studies import names_of, one_by_one, origin_of, show
 from lens_steer import organism
+from lens_steer.benchmark import ComparisonConfig, holm
 from lens_steer.cli import run_command
-from lens_steer.evaluation import Terms, holm
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
@@ -81,7 +81,7 @@ def main(  # noqa: PLR0913 - a command's options
     with writing_in(out):
         loaded = ls.load_model(model)
         texts = {"temperature": 0.7, "max_new_tokens": tokens}
-        terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
+        terms = ComparisonConfig(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
         origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
         blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
         found = one_by_one(

@@ -16,13 +16,12 @@ import pandas as pd
 import typer
 from matplotlib.figure import Figure
 
-from lens_steer.cli import run_command
-from lens_steer.contenders import SHARES
-from lens_steer.demo import DemoSettings, examine
+from lens_steer.benchmark import SHARES
+from lens_steer.cli import DemoSettings, examine, run_command
+from lens_steer.data import ContrastivePairs
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import writing_in
 from lens_steer.models import attach, load_model
-from lens_steer.pairs import ContrastivePairs
 
 
 def table_of(settings: DemoSettings, seeds: int) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -22,8 +22,8 @@ import lens_steer as ls
 from analyses._sadi_measures import STEERED, Case, Findings, findings
 from analyses._studies import names_of, origin_of
 from lens_steer import organism
+from lens_steer.benchmark import SHARES
 from lens_steer.cli import run_command
-from lens_steer.contenders import SHARES
 from lens_steer.evaluation import judge_of
 from lens_steer.figures import canvas, save_figure, save_table
 from lens_steer.files import writing_in

@@ -24,16 +24,15 @@ from analyses._studies import names_of, one_by_one, origin_of, show
 from analyses._unification_figures import differences_figure
 from analyses._unification_methods import AGAINST, BASE, MEMBERS, PUSHES
 from lens_steer import organism
+from lens_steer.benchmark import ComparisonConfig, FitCache, holm
 from lens_steer.cli import run_command
-from lens_steer.contenders import Inputs
-from lens_steer.evaluation import Terms, holm
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
 MULTIPLES = (1.0, 1.4)
 
 
-def directions(inputs: Inputs, layers: tuple[int, ...]) -> Any:
+def directions(inputs: FitCache, layers: tuple[int, ...]) -> Any:
     """Cosine of every member's push with CAA's, wherever it may be chosen."""
     rows = []
     for setting in Way(BASE, MEMBERS[BASE], layers).grid(inputs):
@@ -83,7 +82,7 @@ def main(  # noqa: PLR0913 - a command's options
     with writing_in(out):
         loaded = ls.load_model(model)
         texts = {"temperature": 0.7, "max_new_tokens": tokens}
-        terms = Terms(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
+        terms = ComparisonConfig(seed=seed, multiples=MULTIPLES, randoms=1, best_of=2, **texts)
         origin = origin_of(loaded, model=model, seed=seed, reads=reads, layers=layers)
         blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
         found = one_by_one(

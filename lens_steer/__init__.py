@@ -7,86 +7,106 @@
 >>> resid = ls.capture(model, train, "resid")  # activations of either class, at every layer
 >>> method = ls.CAA.fit(resid.at(layer=3))  # a value: 2 * a - b, with_strength(0.5), print it
 >>> texts = ls.generate(model, test.prompts, method, seed=0)  # or: with ls.steered(model, method):
+
+The names below are what most work needs, in the order of that work. Everything else is in the room
+it belongs to: `models`, `data`, `activations`, `attribution`, `linearity`, `barriers` (with `field`
+and `barriers.flows`), `steering`, `evaluation`, `benchmark`, `diagnostics`, `tracking`,
+`artifacts`, `organism`; each room's docstring says what it is for.
 """
 
-from lens_steer import attribution as attribution
-from lens_steer import field as field
-from lens_steer import linearity as linearity
+# ruff: noqa: I001 - in the order of the work, not of the alphabet
+
+from typing import Any
+
+# Rooms.
 from lens_steer import organism as organism
+from lens_steer import models as models
+from lens_steer import data as data
+from lens_steer import artifacts as artifacts
+from lens_steer import activations as activations
+from lens_steer import attribution as attribution
+from lens_steer import linearity as linearity
+from lens_steer import barriers as barriers
+from lens_steer.barriers import field as field
+from lens_steer import steering as steering
+from lens_steer import evaluation as evaluation
+from lens_steer import benchmark as benchmark
+from lens_steer import diagnostics as diagnostics
 from lens_steer import tracking as tracking
-from lens_steer._versions import Versions as Versions
-from lens_steer._versions import versions as versions
+
+# Models and data.
+from lens_steer.models import SteerableModel as SteerableModel
+from lens_steer.models import load_model as load_model
+from lens_steer.models import special_tokens as special_tokens
+from lens_steer.models import versions as versions
+from lens_steer.data import ContrastivePairs as ContrastivePairs
+from lens_steer.sites import Site as Site
+
+# Reading: activations, and the three analyses with what they hand over.
 from lens_steer.activations import Activations as Activations
-from lens_steer.activations import ContrastStats as ContrastStats
 from lens_steer.activations import LayerActivations as LayerActivations
 from lens_steer.activations import capture as capture
-from lens_steer.activations import readings as readings
-from lens_steer.artifacts import describe as describe
-from lens_steer.artifacts import load as load
-from lens_steer.artifacts import save as save
+from lens_steer.attribution import ElementMask as ElementMask
+from lens_steer.attribution import ElementScores as ElementScores
+from lens_steer.linearity import FeatureDirections as FeatureDirections
+from lens_steer.linearity import LayerJacobians as LayerJacobians
+from lens_steer.linearity import linearize as linearize
 from lens_steer.barriers import Barrier as Barrier
-from lens_steer.barriers import FourierBarrier as FourierBarrier
-from lens_steer.barriers import JointBarrier as JointBarrier
 from lens_steer.barriers import LinearBarrier as LinearBarrier
 from lens_steer.barriers import PolynomialBarrier as PolynomialBarrier
-from lens_steer.elements import ElementMask as ElementMask
-from lens_steer.elements import ElementScores as ElementScores
-from lens_steer.elements import masked as masked
-from lens_steer.evaluation import Comparison as Comparison
-from lens_steer.evaluation import Terms as Terms
+
+# Steering methods.
+from lens_steer.steering import Intervention as Intervention
+from lens_steer.steering import CAA as CAA
+from lens_steer.steering import ActAdd as ActAdd
+from lens_steer.steering import RepE as RepE
+from lens_steer.steering import ITI as ITI
+from lens_steer.steering import Random as Random
+from lens_steer.steering import Ablation as Ablation
+from lens_steer.steering import Angular as Angular
+from lens_steer.steering import SADI as SADI
+from lens_steer.steering import LQR as LQR
+from lens_steer.steering import LQRTracker as LQRTracker
+from lens_steer.steering import PID as PID
+from lens_steer.steering import ODESteer as ODESteer
+from lens_steer.steering import MeanAcT as MeanAcT
+from lens_steer.steering import LinearAcT as LinearAcT
+from lens_steer.steering import MiMiC as MiMiC
+from lens_steer.steering import FishBack as FishBack
+from lens_steer.steering import Gate as Gate
+
+# Running methods.
+from lens_steer.steering import Scope as Scope
+from lens_steer.steering import generate as generate
+from lens_steer.steering import preview as preview
+from lens_steer.steering import steered as steered
+
+# Judging and comparing them.
 from lens_steer.evaluation import WordList as WordList
 from lens_steer.evaluation import calibrate as calibrate
 from lens_steer.evaluation import choose as choose
-from lens_steer.evaluation import compare as compare
-from lens_steer.evaluation import comparison as comparison
 from lens_steer.evaluation import evaluate as evaluate
 from lens_steer.evaluation import evaluate_each as evaluate_each
 from lens_steer.evaluation import preference as preference
 from lens_steer.evaluation import sweep as sweep
-from lens_steer.features import Features as Features
-from lens_steer.jacobians import BlockMaps as BlockMaps
-from lens_steer.jacobians import LayerJacobians as LayerJacobians
-from lens_steer.jacobians import PullbackFisher as PullbackFisher
-from lens_steer.jacobians import linearize as linearize
-from lens_steer.jacobians import pullback_fisher as pullback_fisher
-from lens_steer.models import SteerableModel as SteerableModel
-from lens_steer.models import load_model as load_model
-from lens_steer.pairs import ContrastivePairs as ContrastivePairs
-from lens_steer.pairs import Example as Example
-from lens_steer.separability import SeparabilityReport as SeparabilityReport
-from lens_steer.sites import Kind as Kind
-from lens_steer.sites import Site as Site
-from lens_steer.steering.ablation import Ablation as Ablation
-from lens_steer.steering.additive import CAA as CAA
-from lens_steer.steering.additive import ActAdd as ActAdd
-from lens_steer.steering.additive import Additive as Additive
-from lens_steer.steering.additive import Random as Random
-from lens_steer.steering.angular import Angular as Angular
-from lens_steer.steering.base import Intervention as Intervention
-from lens_steer.steering.base import Scope as Scope
-from lens_steer.steering.base import generate as generate
-from lens_steer.steering.base import steered as steered
-from lens_steer.steering.fishback import FishBack as FishBack
-from lens_steer.steering.gate import BarrierCondition as BarrierCondition
-from lens_steer.steering.gate import CosineCondition as CosineCondition
-from lens_steer.steering.gate import Gate as Gate
-from lens_steer.steering.gate import prompt_means as prompt_means
-from lens_steer.steering.iti import ITI as ITI
-from lens_steer.steering.iti import ResidualITI as ResidualITI
-from lens_steer.steering.iti import head_accuracies as head_accuracies
-from lens_steer.steering.lqr import LQR as LQR
-from lens_steer.steering.lqr import JointLQR as JointLQR
-from lens_steer.steering.lqr import LQRTracker as LQRTracker
-from lens_steer.steering.lqr import OnlineLQR as OnlineLQR
-from lens_steer.steering.odesteer import BarrierPush as BarrierPush
-from lens_steer.steering.odesteer import ODESteer as ODESteer
-from lens_steer.steering.pid import PID as PID
-from lens_steer.steering.preview import preview as preview
-from lens_steer.steering.repe import RepE as RepE
-from lens_steer.steering.sadi import SADI as SADI
-from lens_steer.steering.sadi import FrozenSADI as FrozenSADI
-from lens_steer.steering.sadi import GridReport as GridReport
-from lens_steer.steering.sadi import SignedSADI as SignedSADI
-from lens_steer.steering.transport import LinearAcT as LinearAcT
-from lens_steer.steering.transport import MeanAcT as MeanAcT
-from lens_steer.steering.transport import MiMiC as MiMiC
+from lens_steer.benchmark import Comparison as Comparison
+from lens_steer.benchmark import compare as compare
+from lens_steer.benchmark import comparison as comparison
+
+# Keeping them.
+from lens_steer.artifacts import describe as describe
+from lens_steer.artifacts import load as load
+from lens_steer.artifacts import save as save
+
+from lens_steer import renamed as _renamed
+
+_HIDDEN = {"Any", "axes", "figures", "files", "intervals", "renamed", "reports", "sites"}
+_PUBLIC = sorted(name for name in globals() if name not in _HIDDEN and not name.startswith("_"))
+
+
+def __dir__() -> list[str]:
+    return _PUBLIC
+
+
+def __getattr__(name: str) -> Any:
+    return _renamed.attribute("lens_steer", name)

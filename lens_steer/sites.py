@@ -194,19 +194,33 @@ def add_hook(point: Any, fn: Callable[[Any], Any], acts: Callable[[], bool]) -> 
         fn: Maps the activation, or returns None to look only.
         acts: Asked at every pass; where it says no, the pass goes by as if there were no hook.
     """
-
-    def with_name(x: Any, hook: Any) -> Any:
-        del hook
-        return fn(x) if acts() else None
-
-    point.add_hook(with_name, is_permanent=True)  # model.reset_hooks() is the user's
+    user_hook = _UserHook(fn, acts)
+    point.add_hook(user_hook, is_permanent=True)  # model.reset_hooks() is the user's
     # TransformerLens 3.9 returns nothing from add_hook
-    handle = next(h for h in reversed(point.fwd_hooks) if h.user_hook is with_name)
-    whole = point._forward_hooks[handle.hook.id]
-
-    def only_here(module: Any, args: Any, output: Any) -> Any:
-        # A deep copy of the model has these hooks too, on modules that are not this one.
-        return whole(module, args, output) if module is point else None
-
-    point._forward_hooks[handle.hook.id] = only_here
+    handle = next(h for h in reversed(point.fwd_hooks) if h.user_hook is user_hook)
+    hooks = point._forward_hooks
+    hooks[handle.hook.id] = _OnOneModule(point, hooks[handle.hook.id])
     return PointHook(str(point.name), point, handle)
+
+
+class _UserHook:
+    """A hook as TransformerLens calls it, with the hook point by name."""
+
+    __name__ = "lens_steer"  # TransformerLens asks every hook for its name
+
+    def __init__(self, fn: Callable[[Any], Any], acts: Callable[[], bool]) -> None:
+        self._fn, self._acts = fn, acts
+
+    def __call__(self, x: Any, hook: Any) -> Any:
+        del hook
+        return self._fn(x) if self._acts() else None
+
+
+class _OnOneModule:
+    """A hook as PyTorch calls it; on a deep copy of the model, other modules, it does nothing."""
+
+    def __init__(self, module: Any, hook: Callable[[Any, Any, Any], Any]) -> None:
+        self._module, self._hook = module, hook
+
+    def __call__(self, module: Any, args: Any, output: Any) -> Any:
+        return self._hook(module, args, output) if module is self._module else None

@@ -22,8 +22,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import config
 
+from lens_steer.data import ContrastivePairs
 from lens_steer.models import load_model
-from lens_steer.pairs import ContrastivePairs
 
 torch.set_num_threads(1)
 

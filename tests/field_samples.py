@@ -9,13 +9,8 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.field import (
-    GapReport,
-    RiseReport,
-    Sample,
-    ShapeReport,
-)
-from lens_steer.field._walks import Walks
+from lens_steer.barriers.field import GapReport, HeldOutRows, RiseReport, ShapeReport
+from lens_steer.barriers.field.walks import FlowPaths
 from lens_steer.sites import Kind
 from tests.barrier_samples import drawn_rows, field_of
 
@@ -57,16 +52,18 @@ def flowed(barrier: PolynomialBarrier, x: Tensor, angle: float) -> Tensor:
 
 
 def rise_of(barrier: Barrier, held: LayerActivations, angle: float) -> RiseReport:
-    walks = Walks.along(barrier, stacked(held), angle)
-    return RiseReport.measure(barrier, walks, Sample.of(held, None, 0))
+    walks = FlowPaths.along(barrier, stacked(held), angle)
+    return RiseReport.measure(barrier, walks, HeldOutRows.of(held, None, 0))
 
 
 def gap_of(barrier: Barrier, held: LayerActivations, angle: float) -> GapReport:
-    return GapReport.measure(Walks.along(barrier, stacked(held), angle), Sample.of(held, None, 0))
+    return GapReport.measure(
+        FlowPaths.along(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
+    )
 
 
 def shape_of(barrier: PolynomialBarrier, held: LayerActivations) -> ShapeReport:
-    return ShapeReport.measure(barrier, stacked(held), Sample.of(held, None, 0))
+    return ShapeReport.measure(barrier, stacked(held), HeldOutRows.of(held, None, 0))
 
 
 def linear_form(q: Tensor, c: float = 0.0) -> PolynomialBarrier:

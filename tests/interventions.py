@@ -8,16 +8,20 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lens_steer.elements import ElementMask
-from lens_steer.models import is_bridge
+from lens_steer.attribution import ElementMask
+from lens_steer.models import bos_id, encode_prompt, is_bridge
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.ablation import Ablation
-from lens_steer.steering.additive import ActAdd, Additive
-from lens_steer.steering.angular import Angular
-from lens_steer.steering.base import Edit, Intervention
-from lens_steer.steering.iti import ITI, ResidualITI
-from lens_steer.steering.repe import RepE
-from lens_steer.tokens import bos_id, encode_prompt
+from lens_steer.steering import (
+    ITI,
+    Ablation,
+    ActAdd,
+    Additive,
+    Angular,
+    Edit,
+    Intervention,
+    RepE,
+    ResidualITI,
+)
 
 Rows = list[list[int]]
 

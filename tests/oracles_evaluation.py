@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from lens_steer.models import is_bridge
-from lens_steer.organism._machine import END, Choice, Mark, Node, Reader, State
-from lens_steer.organism._machine import Sequence as Sequence_
+from lens_steer.organism.machine import END, Choice, Mark, Node, Reader, State
+from lens_steer.organism.machine import Sequence as Sequence_
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

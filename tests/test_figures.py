@@ -11,11 +11,10 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from lens_steer.activations import Activations
+from lens_steer.activations import Activations, SeparabilityReport
 from lens_steer.evaluation import Evaluation, SweepReport
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import write_whole
-from lens_steer.separability import SeparabilityReport
 from lens_steer.sites import Kind
 
 STRENGTHS = (0.0, 1.0, 2.0)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from lens_steer.evaluation import Interval, holm, interval, ratio_interval, sign_flip
-from lens_steer.evaluation.comparison._statistics import area, at_budget, statistic_interval
-from lens_steer.intervals import Resampling, by_group, of_share
+from lens_steer.benchmark import holm, sign_flip
+from lens_steer.benchmark.statistics import area, at_budget, statistic_interval
+from lens_steer.intervals import Interval, Resampling, by_group, interval, of_share, ratio_interval
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Draw = Callable[[np.random.Generator], tuple[Array, Array]]

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from lens_steer.contenders import SHARES
-from lens_steer.demo import DemoSettings, examine
-from lens_steer.pairs import ContrastivePairs
-from lens_steer.steering.base import generate
+from lens_steer.benchmark import SHARES
+from lens_steer.cli import DemoSettings, examine
+from lens_steer.data import ContrastivePairs
+from lens_steer.steering import generate
 from tests.conftest import STORIES
 
 PROMPT = "Once upon a time, there was a little girl named Lily."

@@ -1,13 +1,19 @@
 """Which heads, neurons and dimensions carry a behaviour, and how far to trust the answer."""
 
-from lens_steer.attribution._ablation import AblationReport as AblationReport
-from lens_steer.attribution._ablation import effects as effects
-from lens_steer.attribution._agreement import AgreementReport as AgreementReport
-from lens_steer.attribution._agreement import SignReport as SignReport
-from lens_steer.attribution._contrast import contrast as contrast
-from lens_steer.attribution._contrast import contrast_norm as contrast_norm
-from lens_steer.attribution._contrast import contrast_written as contrast_written
-from lens_steer.attribution._gradients import patching as patching
-from lens_steer.attribution._gradients import scaling as scaling
-from lens_steer.attribution._stability import LabelBalance as LabelBalance
-from lens_steer.attribution._stability import StabilityReport as StabilityReport
+from lens_steer.attribution.ablation import AblationReport as AblationReport
+from lens_steer.attribution.ablation import zero_ablation as zero_ablation
+from lens_steer.attribution.agreement import AgreementReport as AgreementReport
+from lens_steer.attribution.agreement import SignReport as SignReport
+from lens_steer.attribution.answers import answers_at as answers_at
+from lens_steer.attribution.contrasts import contrast as contrast
+from lens_steer.attribution.contrasts import contrast_in_resid as contrast_in_resid
+from lens_steer.attribution.contrasts import contrast_norm as contrast_norm
+from lens_steer.attribution.gradients import attribution_patching as attribution_patching
+from lens_steer.attribution.gradients import grad_x_activation as grad_x_activation
+from lens_steer.attribution.mask import ElementMask as ElementMask
+from lens_steer.attribution.mask import by_element as by_element
+from lens_steer.attribution.mask import masked as masked
+from lens_steer.attribution.scores import ElementScores as ElementScores
+from lens_steer.attribution.scores import Ranking as Ranking
+from lens_steer.attribution.stability import LabelBalance as LabelBalance
+from lens_steer.attribution.stability import StabilityReport as StabilityReport

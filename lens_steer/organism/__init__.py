@@ -5,18 +5,19 @@ draws the training texts, parses what a model writes and weighs it exactly. `car
 file, says what the model does, with numbers.
 """
 
-from lens_steer.organism._behaviours import LONGEST as LONGEST
-from lens_steer.organism._behaviours import Behaviour as Behaviour
-from lens_steer.organism._behaviours import behaviour as behaviour
-from lens_steer.organism._behaviours import behaviours as behaviours
-from lens_steer.organism._behaviours import harmful as harmful
-from lens_steer.organism._behaviours import persona_prompts as persona_prompts
-from lens_steer.organism._behaviours import rows as rows
-from lens_steer.organism._genre import Genre as Genre
-from lens_steer.organism._judge import ExactJudge as ExactJudge
-from lens_steer.organism._judge import judge as judge
-from lens_steer.organism._judge import latents as latents
-from lens_steer.organism._judge import log_probability as log_probability
-from lens_steer.organism._judge import next_words as next_words
-from lens_steer.organism._judge import perplexity_floor as perplexity_floor
-from lens_steer.organism._weights import weights as weights
+from lens_steer.organism.behaviours_of_pairs import LONGEST as LONGEST
+from lens_steer.organism.behaviours_of_pairs import Behaviour as Behaviour
+from lens_steer.organism.behaviours_of_pairs import behaviour as behaviour
+from lens_steer.organism.behaviours_of_pairs import behaviours as behaviours
+from lens_steer.organism.behaviours_of_pairs import harmful as harmful
+from lens_steer.organism.behaviours_of_pairs import persona_prompts as persona_prompts
+from lens_steer.organism.behaviours_of_pairs import rows as rows
+from lens_steer.organism.exact_judge import ExactJudge as ExactJudge
+from lens_steer.organism.exact_judge import judge as judge
+from lens_steer.organism.exact_judge import latents as latents
+from lens_steer.organism.exact_judge import log_probability as log_probability
+from lens_steer.organism.exact_judge import next_words as next_words
+from lens_steer.organism.exact_judge import perplexity_floor as perplexity_floor
+from lens_steer.organism.genre import Genre as Genre
+from lens_steer.organism.lexicon import LISTENERS as LISTENERS
+from lens_steer.organism.stored_weights import weights as weights

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lens_steer.organism._recipe import Recipe
-from lens_steer.organism._training import train
+from lens_steer.organism.recipe import Recipe
+from lens_steer.organism.training import train
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer._axes import Activation
 from lens_steer.activations import Activations, LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.axes import Activation
 from lens_steer.sites import Site
 from lens_steer.steering.base import (
     Displacement,
@@ -25,6 +26,7 @@ from lens_steer.steering.base import (
 )
 
 
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
 class Ablation(Displacement):
     """x becomes x + strength * (setpoint - r . x) r, one direction r at each of its sites.

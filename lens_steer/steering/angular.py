@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer._axes import Activation
 from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.axes import Activation
 from lens_steer.steering.base import (
     SiteMap,
     check_unit,
@@ -24,6 +25,7 @@ from lens_steer.steering.base import (
 )
 
 
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
 class Angular(SiteMap):
     """The component in the plane of b1 and b2 is turned; the rest of the activation, and |x|, stay.
@@ -68,7 +70,7 @@ class Angular(SiteMap):
             )
 
     @property
-    def furthest(self) -> float:
+    def max_useful_strength(self) -> float:
         """See `Intervention`: at the target, or half a turn away."""
         if self.angle is None:
             return 1.0

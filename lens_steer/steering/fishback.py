@@ -15,13 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations, ReadPosition
-from lens_steer.jacobians import PullbackFisher, Texts, pullback_fisher
-from lens_steer.models import SteerableModel
-from lens_steer.provenance import check_one_model
+from lens_steer.artifacts import savable
+from lens_steer.linearity import PullbackFisher, Texts, pullback_fisher
+from lens_steer.models import SteerableModel, check_one_model
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base import Shift
 
 
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
 class FishBack(Shift):
     """x + strength * v, v = gap (G + lambda I)^{-1} w / (w' (G + lambda I)^{-1} w).

@@ -11,14 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer._axes import Activation
 from lens_steer.activations import Activations
-from lens_steer.features import Features
+from lens_steer.artifacts import savable
+from lens_steer.axes import Activation
+from lens_steer.linearity import FeatureDirections
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_points
 from lens_steer.steering.base import Edit, Intervention
 
 
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
 class PID(Intervention):
     """u_k = kp e_k + ki sum_{j <= k} e_j + kd (e_k - e_{k-1}), e_k = (beta_k - v_k . z_k) v_k.
@@ -74,7 +76,7 @@ class PID(Intervention):
         Raises:
             ValueError: If these are not the residual stream at every layer, or no layer is left.
         """
-        features = Features.of(activations)
+        features = FeatureDirections.of(activations)
         v, beta = features.directions, features.setpoints(setpoint, centred=centred)
         wanted = range(len(v) - 1) if layers is None else layers
         chosen = tuple(k for k in wanted if bool(features.present[k]))

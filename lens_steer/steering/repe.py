@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
 from lens_steer.steering.base import (
     Shift,
     check_shape,
@@ -25,6 +26,7 @@ from lens_steer.steering.base import (
 _ROUNDING = torch.finfo(torch.float32).eps  # of the largest projection: what activations have
 
 
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
 class RepE(Shift):
     """x becomes x + strength * coefficient * gap * direction.

@@ -7,18 +7,18 @@
 where every position is steered.
 """
 
-from lens_steer.tracking._bound import Band as Band
-from lens_steer.tracking._bound import FeatureBound as FeatureBound
-from lens_steer.tracking._conformal import Envelope as Envelope
-from lens_steer.tracking._conformal import conformal_quantile as conformal_quantile
-from lens_steer.tracking._coverage import BoundCheck as BoundCheck
-from lens_steer.tracking._figures import compare_figure as compare_figure
-from lens_steer.tracking._gap import PositionGap as PositionGap
-from lens_steer.tracking._gap import position_gap as position_gap
-from lens_steer.tracking._loops import Loop as Loop
-from lens_steer.tracking._loops import LoopReport as LoopReport
-from lens_steer.tracking._loops import contraction as contraction
-from lens_steer.tracking._loops import transition_norms as transition_norms
-from lens_steer.tracking._record import record as record
-from lens_steer.tracking._report import TrackingReport as TrackingReport
-from lens_steer.tracking._trajectories import Trajectories as Trajectories
+from lens_steer.tracking.bound import FeatureBound as FeatureBound
+from lens_steer.tracking.bound import PredictionBand as PredictionBand
+from lens_steer.tracking.conformal import Envelope as Envelope
+from lens_steer.tracking.conformal import conformal_quantile as conformal_quantile
+from lens_steer.tracking.coverage import BoundCheck as BoundCheck
+from lens_steer.tracking.drawing import compare_figure as compare_figure
+from lens_steer.tracking.gap import PositionGap as PositionGap
+from lens_steer.tracking.gap import position_gap as position_gap
+from lens_steer.tracking.loops import LinearLoop as LinearLoop
+from lens_steer.tracking.loops import LoopReport as LoopReport
+from lens_steer.tracking.loops import contraction as contraction
+from lens_steer.tracking.loops import transition_norms as transition_norms
+from lens_steer.tracking.recording import record as record
+from lens_steer.tracking.report import TrackingReport as TrackingReport
+from lens_steer.tracking.trajectories import Trajectories as Trajectories

@@ -20,12 +20,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import lens_steer as ls
-from lens_steer.activations._batching import read_rows
-from lens_steer.answers import answers_at
-from lens_steer.models import input_device, read
-from lens_steer.steering.base import Sampling, continuations_of_each, prompt_rows
-from lens_steer.steering.sadi._grid import PUBLISHED
-from lens_steer.tokens import Encoded, encode
+from lens_steer.activations import ContrastStats
+from lens_steer.activations.reading import read_rows
+from lens_steer.attribution import answers_at
+from lens_steer.models import Encoded, encode, input_device, read
+from lens_steer.steering import Additive, Sampling, continuations_of_each, prompt_rows
+from lens_steer.steering.sadi.grid import PUBLISHED
 from tests.benchmarks.jacobians import jacobian_speed
 from tests.benchmarks.odesteer import fit_speed, flow_generation_speed, flow_speed
 from tests.benchmarks.regulators import gains_speed, regulated_generation_speed
@@ -72,7 +72,7 @@ def capture_speed(runs: int, backend: str) -> str:
 def generation_speed(runs: int, backend: str) -> str:
     """Generation with CAA at one layer, against unsteered."""
     model = llama(256, 8, backend)
-    method = ls.Additive((ls.Site(4),), (torch.randn(256),))
+    method = Additive((ls.Site(4),), (torch.randn(256),))
     prompts = ["the cat sat on the mat", "a dog"]
 
     def plain() -> None:
@@ -123,14 +123,14 @@ def sweep_speed(runs: int, backend: str) -> str:
     return f"texts {ratio(once, apart):.3f}, evaluated {ratio(scored, apart):.3f} of 20 generations"
 
 
-def trials(backend: str) -> tuple[ls.SteerableModel, ls.ContrastivePairs, ls.Additive]:
+def trials(backend: str) -> tuple[ls.SteerableModel, ls.ContrastivePairs, Additive]:
     """A model, eight prompts of about 64 tokens, and a push."""
     model = llama(256, 8, backend)
     words = ["cat", "dog", "mat", "sat"]
     prompts = [" ".join(f"the {words[(i + j) % 4]} ran" for j in range(8)) for i in range(4)]
     prompts += [prompt + " off" for prompt in prompts]
     pairs = ls.ContrastivePairs.of([(prompt, " and ran.", " and sat.") for prompt in prompts])
-    return model, pairs, ls.Additive((ls.Site(4),), (0.1 * torch.randn(256),))
+    return model, pairs, Additive((ls.Site(4),), (0.1 * torch.randn(256),))
 
 
 def selection_speed(runs: int, backend: str) -> str:
@@ -153,10 +153,10 @@ def selection_speed(runs: int, backend: str) -> str:
 
     def streamed() -> None:
         for kind in kinds:
-            ls.ContrastStats.fit(model, pairs, kind, progress=False)
+            ContrastStats.fit(model, pairs, kind, progress=False)
 
     def heads() -> None:
-        ls.ContrastStats.fit(model, pairs, "head", progress=False)
+        ContrastStats.fit(model, pairs, "head", progress=False)
 
     each, taken, some = interleaved(runs, one_by_one, streamed, heads, clock=time.process_time)
     fewer = tokens_entering(model, one_by_one) / tokens_entering(model, heads)
@@ -284,11 +284,11 @@ def stream(n: int, backend: str) -> None:
     rows = [(f"the {words[i % 4]} {i % 100}", " ran . ", " sat . ") for i in range(n)]
     pairs = ls.ContrastivePairs.of(rows)
     warm = ls.ContrastivePairs.of((rows * (1000 // n + 1))[:1000])  # the allocator's working set
-    ls.ContrastStats.fit(model, warm, "neuron", progress=False)
+    ContrastStats.fit(model, warm, "neuron", progress=False)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
     before = _memory("VmRSS")
-    ls.ContrastStats.fit(model, pairs, "neuron", progress=False)
+    ContrastStats.fit(model, pairs, "neuron", progress=False)
     sys.stdout.write(f"{_memory('VmHWM') - before}\n")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lens_steer.jacobians import BlockMaps
-from lens_steer.jacobians._rows import default_budget
+from lens_steer.linearity import BlockMaps
+from lens_steer.linearity.text_batches import default_budget
 from lens_steer.models import forward
 from tests.benchmarks.timing import interleaved, ratio
 

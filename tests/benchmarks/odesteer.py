@@ -10,7 +10,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.barriers import PolynomialBarrier
-from lens_steer.steering.odesteer import ODESteer
+from lens_steer.steering import ODESteer
 from tests.benchmarks.timing import interleaved, ratio
 
 COMPONENTS, STEPS, LENGTH, GAMMA, COEF0 = 8000, 10, 5.0, 0.1, 1.0

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import lens_steer as ls
-from lens_steer.steering.lqr._costs import Costs
-from lens_steer.steering.lqr._riccati import isotropic_gains
+from lens_steer.steering import Costs
+from lens_steer.steering.lqr.riccati import isotropic_gains
 from tests.benchmarks.jacobians import whole_sequence
 from tests.benchmarks.timing import interleaved, ratio
 

@@ -1,7 +1,7 @@
 """Steering some prompts only: a condition on the prompt decides whether a method acts."""
 
-from lens_steer.steering.gate._conditions import BarrierCondition as BarrierCondition
-from lens_steer.steering.gate._conditions import Condition as Condition
-from lens_steer.steering.gate._conditions import CosineCondition as CosineCondition
-from lens_steer.steering.gate._gate import Gate as Gate
-from lens_steer.steering.gate._prompts import prompt_means as prompt_means
+from lens_steer.steering.gate.conditions import BarrierCondition as BarrierCondition
+from lens_steer.steering.gate.conditions import Condition as Condition
+from lens_steer.steering.gate.conditions import CosineCondition as CosineCondition
+from lens_steer.steering.gate.gated import Gate as Gate
+from lens_steer.steering.gate.prompts import prompt_means as prompt_means

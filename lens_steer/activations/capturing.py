@@ -1,0 +1,115 @@
+"""Capturing the activations of contrastive pairs."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from tqdm.auto import tqdm
+
+from lens_steer.activations.reading import TOKEN_BUDGET, ReadPosition, read_rows, span
+from lens_steer.activations.statistics import gather
+from lens_steer.activations.types import Activations
+from lens_steer.data import ContrastivePairs
+from lens_steer.models import Encoded, Provenance, SteerableModel, attach, encode
+from lens_steer.sites import Kind, Site, sites_of
+
+
+class LabelTokenWarning(UserWarning):
+    """The two classes can be told apart by the token that is read, whatever the model computes."""
+
+
+def capture(  # noqa: PLR0913 - each is a knob of reading
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    kind: str = "resid",
+    *,
+    read: ReadPosition = "last",
+    layers: Sequence[int] | None = None,
+    token_budget: int = TOKEN_BUDGET,
+    progress: bool = True,
+) -> Activations:
+    """Activations of every example at one token, or averaged over its continuation.
+
+    With `last` and `mean`, a prompt that examples have in common is run once and its continuations
+    after it: hooks of your own then see the two one after the other.
+
+    Args:
+        kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name. `gate` is the
+            activation function of the gate alone; on MLPs without one it equals `neuron`.
+        read: `last` (the continuation's last token), `mean` (over the continuation), `prompt_last`,
+            or a position (the row's first token is 0; negative counts from its end).
+        layers: Blocks to read; None is all.
+        token_budget: Tokens of a padded batch; only speed and memory depend on it.
+        progress: Whether to show a bar.
+
+    Returns:
+        Float32 on the CPU, whatever the model's dtype. The forward stops after the last site.
+
+    Warns:
+        LabelTokenWarning: If the read token alone nearly tells the classes apart: the direction is
+            then largely that token's embedding. End both classes in the same token, or read the
+            mean.
+
+    Raises:
+        ValueError: If the kind, a layer or the position does not exist, or an example does not fit
+            the context or has an empty continuation.
+    """
+    attachment = attach(model)
+    sites = sites_of(model, kind, layers)
+    what, chosen = sites[0].kind, tuple(site.layer for site in sites)
+    if what is Kind.RESID:
+        sites.insert(0, Site(0, Kind.RESID_PRE))
+    examples = (*pairs.desired, *pairs.undesired)
+    rows = [encode(model, example.prompt, example.continuation) for example in examples]
+    split = len(pairs.desired)
+    _warn_of_label_tokens(rows[:split], rows[split:], read)
+    with tqdm(total=len(rows), desc=f"capture {what.value}", disable=not progress) as bar:
+        parts = read_rows(model, rows, sites, read, token_budget=token_budget, advance=bar.update)
+        values = gather(len(rows), parts)
+    embedded: tuple[torch.Tensor, ...] | tuple[None, None] = (None, None)
+    if what is Kind.RESID:
+        embedded, values = (values[:split, 0], values[split:, 0]), values[:, 1:]
+    source = Provenance(attachment.fingerprint, pairs.name, str(read))
+    return Activations(
+        values[:split], values[split:], what, chosen, *embedded, pairs.paired, source
+    )
+
+
+def _warn_of_label_tokens(
+    desired: Sequence[Encoded], undesired: Sequence[Encoded], read: ReadPosition
+) -> None:
+    if read == "mean":
+        return
+    share = last_token_separability(
+        [row.ids[span(row, read)[0]] for row in desired],
+        [row.ids[span(row, read)[0]] for row in undesired],
+    )
+    if share > 0.75:
+        warnings.warn(
+            f"the token that is read tells desired from undesired in {share:.0%} of the examples "
+            "by itself, so "
+            "that the direction is largely its embedding: end both continuations in the same "
+            "token, or "
+            "read='mean'",
+            LabelTokenWarning,
+            stacklevel=3,
+        )
+
+
+def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) -> float:
+    """How often an example's class follows from its token, judged by the others (0.5: never).
+
+    Leave-one-out majority vote among the examples of the same token, both classes weighing the
+    same; an example whose token no other has counts one half.
+    """
+    counts, sizes = (Counter(desired), Counter(undesired)), (len(desired), len(undesired))
+
+    def right(token: int, own: int) -> float:  # in whole numbers: a tie of shares is a tie
+        mine = (counts[own][token] - 1) * sizes[1 - own]
+        others = counts[1 - own][token] * sizes[own]
+        return 0.5 if mine == others else float(mine > others)
+
+    d = sum(right(token, 0) for token in desired) / len(desired)
+    u = sum(right(token, 1) for token in undesired) / len(undesired)
+    return (d + u) / 2

@@ -1,0 +1,158 @@
+"""How far apart the two classes are, layer by layer: held-out pairs along the mean difference.
+
+The score of an activation is its projection on mean(desired) - mean(undesired) of the *training*
+pairs; the area under the ROC curve is the chance that a held-out desired example scores above an
+undesired one. Chance is 0.5; the control fits the direction to classes swapped at random.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations.types import Activations
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class SeparabilityReport:
+    """Held-out area under the ROC curve by layer, with 95 % intervals.
+
+    Attributes:
+        labels: `embedding`, then block indices.
+        auc: Of the held-out examples.
+        low: Lower end of the bootstrap interval over examples (pairs, where paired).
+        high: Upper end.
+        control_low: 2.5 % point of directions fitted to classes swapped at random (within pairs).
+        control_high: 97.5 % point.
+        held_out: Desired and undesired examples the areas are of.
+        seed: Of the bootstrap and the shuffles.
+    """
+
+    labels: tuple[str, ...]
+    auc: Float[Tensor, " layer"]
+    low: Float[Tensor, " layer"]
+    high: Float[Tensor, " layer"]
+    control_low: Float[Tensor, " layer"]
+    control_high: Float[Tensor, " layer"]
+    held_out: tuple[int, int]
+    seed: int
+
+    @classmethod
+    def fit(
+        cls, train: Activations, held_out: Activations, *, seed: int, resamples: int = 500
+    ) -> "SeparabilityReport":
+        """The report of activations of one kind and the same layers.
+
+        Raises:
+            ValueError: If the two were captured at different kinds or layers.
+        """
+        forms = [(a.kind, a.layers, a.embedded_desired is None) for a in (train, held_out)]
+        if forms[0] != forms[1]:
+            raise ValueError(
+                f"got {train!r} to fit on and {held_out!r} to test on: capture both in the same way"
+            )
+        draw = np.random.default_rng(seed)
+        fit_on, test_on = _stacked(train), _stacked(held_out)
+        scores = _scores(test_on, fit_on[0].mean(dim=0) - fit_on[1].mean(dim=0))
+        above = _above(*scores)
+        resampled = [_auc(above, *_weights(draw, held_out)) for _ in range(resamples)]
+        directions = (_shuffled(draw, fit_on, train.paired) for _ in range(100))
+        shuffled = [_auc(_above(*_scores(test_on, along))) for along in directions]
+        low, high = torch.stack(resampled).quantile(torch.tensor([0.025, 0.975]), dim=0)
+        control = torch.stack(shuffled).quantile(torch.tensor([0.025, 0.975]), dim=0)
+        embedding = ("embedding",) if train.embedded_desired is not None else ()
+        labels = (*embedding, *map(str, train.layers))
+        sizes = (len(held_out.desired), len(held_out.undesired))
+        return cls(labels, _auc(above), low, high, control[0], control[1], sizes, seed)
+
+    def table(self) -> "pd.DataFrame":
+        """One row per layer."""
+        import pandas as pd
+
+        columns = ("auc", "low", "high", "control_low", "control_high")
+        return pd.DataFrame({"layer": self.labels} | {c: getattr(self, c).numpy() for c in columns})
+
+    def figure(self) -> "Figure":
+        """Area under the curve against the layer, with the control's band."""
+        from lens_steer.figures import canvas
+
+        x, band = np.arange(len(self.labels)), {"alpha": 0.25, "lw": 0}
+        with canvas(width=5.0, height=3.0) as (figure, axes):
+            band_label = "the same, classes swapped at random"
+            axes.fill_between(x, self.control_low, self.control_high, color="C7", **band)
+            axes.fill_between(x, self.low, self.high, color="C0", **band)
+            axes.plot(x, self.auc, "o-", color="C0", label="mean difference of training pairs")
+            axes.plot([], [], color="C7", lw=6, alpha=0.25, label=band_label)
+            axes.axhline(0.5, color="k", lw=0.8, ls=":")
+            axes.set_xticks(x, self.labels)
+            axes.set(xlabel="layer (output of the block)", ylim=(0, 1.03))
+            axes.set(ylabel="held-out area under ROC")
+            desired, undesired = self.held_out
+            sizes = f"{desired} desired, {undesired} undesired, 95 % bands"
+            axes.legend(loc="upper left", title=sizes)
+        return figure
+
+
+def _stacked(a: Activations) -> tuple[Float[Tensor, "n layer d"], Float[Tensor, "m layer d"]]:
+    sides = []
+    for side, embedded in ((a.desired, a.embedded_desired), (a.undesired, a.embedded_undesired)):
+        flat = side.flatten(2)
+        sides.append(flat if embedded is None else torch.cat([embedded[:, None], flat], dim=1))
+    return sides[0], sides[1]
+
+
+def _scores(
+    sides: tuple[Float[Tensor, "n layer d"], Float[Tensor, "m layer d"]],
+    along: Float[Tensor, "layer d"],
+) -> tuple[Float[Tensor, "n layer"], Float[Tensor, "m layer"]]:
+    return (sides[0] * along).sum(dim=-1), (sides[1] * along).sum(dim=-1)
+
+
+def _above(
+    desired: Float[Tensor, "n layer"], undesired: Float[Tensor, "m layer"]
+) -> Float[Tensor, "n m layer"]:
+    """1 where the desired example scores above the undesired, 0.5 at a tie."""
+    gap = desired[:, None] - undesired[None]
+    return (gap.sign() + 1) / 2
+
+
+def _auc(
+    above: Float[Tensor, "n m layer"],
+    desired: Float[Tensor, " n"] | None = None,
+    undesired: Float[Tensor, " m"] | None = None,
+) -> Float[Tensor, " layer"]:
+    if desired is None or undesired is None:
+        return above.mean(dim=(0, 1))
+    total = torch.einsum("nml,n,m->l", above, desired, undesired)
+    return total / (desired.sum() * undesired.sum())
+
+
+def _weights(
+    draw: np.random.Generator, a: Activations
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
+    """How often a bootstrap resample has each example; the sides of a pair go together."""
+    n, m = len(a.desired), len(a.undesired)
+    first = np.bincount(draw.integers(n, size=n), minlength=n)
+    second = first if a.paired else np.bincount(draw.integers(m, size=m), minlength=m)
+    return torch.from_numpy(first).float(), torch.from_numpy(second).float()
+
+
+def _shuffled(
+    draw: np.random.Generator,
+    sides: tuple[Float[Tensor, "n layer d"], Float[Tensor, "m layer d"]],
+    paired: bool,
+) -> Float[Tensor, "layer d"]:
+    n = len(sides[0])
+    if paired:  # swap the classes of a random half of the pairs
+        signs = torch.from_numpy(draw.choice([-1.0, 1.0], size=n)).float()
+        return torch.einsum("n,nld->ld", signs, sides[0] - sides[1]) / n
+    pool = torch.cat(sides)
+    order = torch.from_numpy(draw.permutation(len(pool)))
+    return pool[order[:n]].mean(dim=0) - pool[order[n:]].mean(dim=0)

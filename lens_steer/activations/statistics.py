@@ -1,0 +1,202 @@
+"""Mean and spread of contrastive activations in one pass, memory flat in the number of pairs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lens_steer.activations.reading import ReadPosition, read_rows
+from lens_steer.activations.types import Activations
+from lens_steer.artifacts import savable
+from lens_steer.data import ContrastivePairs, Example
+from lens_steer.models import Provenance, SteerableModel, attach, check_one_model, encode
+from lens_steer.sites import Kind, Site, sites_of
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Count, mean and squared deviations of a sample, mergeable (Chan, Golub, LeVeque 1979).
+
+    Attributes:
+        count: Of examples.
+        mean: Float32.
+        m2: Sum over examples of the squared deviation from the mean, float32.
+    """
+
+    count: int
+    mean: Float[Tensor, "layer *site"]
+    m2: Float[Tensor, "layer *site"]
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "n layer *site"]) -> "Moments":
+        """The moments of a sample; summed in float64."""
+        y = x.double()
+        mean = y.mean(dim=0)
+        return cls(len(x), mean.float(), ((y - mean) ** 2).sum(dim=0).float())
+
+    def merge(self, other: "Moments") -> "Moments":
+        """The moments of both samples together."""
+        count = self.count + other.count
+        mean, shift = self.mean.double(), other.mean.double() - self.mean.double()
+        m2 = self.m2.double() + other.m2.double() + shift**2 * (self.count * other.count / count)
+        return Moments(count, (mean + shift * (other.count / count)).float(), m2.float())
+
+    @property
+    def variance(self) -> Float[Tensor, "layer *site"]:
+        """Unbiased; NaN for a single example."""
+        return self.m2 / (self.count - 1) if self.count > 1 else torch.full_like(self.m2, torch.nan)
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class ContrastStats:
+    """What is known of the two classes and of their paired difference, without the examples.
+
+    Attributes:
+        desired: Of the desired examples.
+        undesired: Of the undesired.
+        difference: Of desired minus undesired, pair by pair; None for unpaired examples.
+        positive: Pairs whose difference is above 0, per element; None for unpaired examples.
+        negative: The same below 0.
+        kind: What was read.
+        layers: Block indices of the layer axis.
+        provenance: The model and data.
+    """
+
+    desired: Moments
+    undesired: Moments
+    difference: Moments | None
+    positive: Int[Tensor, "layer *site"] | None
+    negative: Int[Tensor, "layer *site"] | None
+    kind: Kind
+    layers: tuple[int, ...]
+    provenance: Provenance | None = None
+
+    @classmethod
+    def of(cls, activations: Activations) -> "ContrastStats":
+        """The statistics of activations that were kept."""
+        a = activations
+        sides = (Moments.of(a.desired), Moments.of(a.undesired))
+        if not a.paired:
+            return cls(*sides, None, None, None, a.kind, a.layers, a.provenance)
+        gap = a.desired - a.undesired
+        counts = ((gap > 0).sum(dim=0), (gap < 0).sum(dim=0))
+        return cls(*sides, Moments.of(gap), *counts, a.kind, a.layers, a.provenance)
+
+    @classmethod
+    def fit(  # noqa: PLR0913 - each is a knob of reading
+        cls,
+        model: SteerableModel,
+        pairs: ContrastivePairs,
+        kind: str,
+        *,
+        read: ReadPosition = "last",
+        layers: Sequence[int] | None = None,
+        window: int = 64,
+        progress: bool = True,
+    ) -> "ContrastStats":
+        """Read the model over the pairs, `window` of them in memory at a time.
+
+        Args:
+            kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name.
+            read: See `capture`.
+            layers: Blocks to read; None is all.
+            window: Pairs (or, unpaired, examples) held at once; any value gives the same result.
+
+        Raises:
+            ValueError: As `capture`.
+        """
+        sites = sites_of(model, kind, layers)
+        chosen = tuple(site.layer for site in sites)
+        source = Provenance(attach(model).fingerprint, pairs.name, str(read))
+        total: ContrastStats | None = None
+        size = len(pairs.desired) + len(pairs.undesired)
+        with tqdm(total=size, desc=f"stream {sites[0].kind.value}", disable=not progress) as bar:
+            for part in _windows(pairs, window):
+                sides = _sides(model, part, sites, read, bar.update)
+                stats = cls.of(Activations(*sides, sites[0].kind, chosen, paired=pairs.paired))
+                total = stats if total is None else total.merge(stats)
+        assert total is not None  # pairs are never empty
+        return replace(total, provenance=source)
+
+    def merge(self, other: "ContrastStats") -> "ContrastStats":
+        """The statistics of both samples together, as if read in one go.
+
+        Raises:
+            ValueError: If the two are of different kinds, layers, pairing or models.
+        """
+        ours, theirs = (
+            (s.kind, s.layers, s.difference is None, s.desired.mean.shape) for s in (self, other)
+        )
+        if ours != theirs:
+            raise ValueError(
+                f"cannot merge statistics of {ours} with {theirs} (kind, layers, unpaired, shape)"
+            )
+        check_one_model(self.provenance, other.provenance, "cannot merge statistics of two models")
+        difference = positive = negative = None
+        if self.difference is not None and other.difference is not None:
+            difference = self.difference.merge(other.difference)
+        if self.positive is not None and other.positive is not None:
+            positive = self.positive + other.positive
+        if self.negative is not None and other.negative is not None:
+            negative = self.negative + other.negative
+        return replace(
+            self,
+            desired=self.desired.merge(other.desired),
+            undesired=self.undesired.merge(other.undesired),
+            difference=difference,
+            positive=positive,
+            negative=negative,
+        )
+
+    @property
+    def direction(self) -> Float[Tensor, "layer *site"]:
+        """Mean of the desired minus mean of the undesired, by layer."""
+        if self.difference is not None:  # exact where the means are large and alike
+            return self.difference.mean
+        return self.desired.mean - self.undesired.mean
+
+
+def _windows(pairs: ContrastivePairs, window: int) -> Iterator[ContrastivePairs]:
+    """Consecutive parts; both sides of unpaired sets are cut into as many."""
+    if window < 1:
+        raise ValueError(f"window {window}: expected at least 1")
+    most = max(len(pairs.desired), len(pairs.undesired))
+    parts = min(-(-most // window), len(pairs.desired), len(pairs.undesired))
+
+    def cut(side: tuple[Example, ...], i: int) -> tuple[Example, ...]:
+        return side[len(side) * i // parts : len(side) * (i + 1) // parts]
+
+    for i in range(parts):
+        yield replace(pairs, desired=cut(pairs.desired, i), undesired=cut(pairs.undesired, i))
+
+
+def _sides(
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    sites: list[Site],
+    read: ReadPosition,
+    advance: Callable[[int], object],
+) -> tuple[Float[Tensor, "desired layer *site"], Float[Tensor, "undesired layer *site"]]:
+    """Either class, read together: a pair's examples have their prompt in common."""
+    examples = (*pairs.desired, *pairs.undesired)
+    rows = [encode(model, example.prompt, example.continuation) for example in examples]
+    values = gather(len(rows), read_rows(model, rows, sites, read, advance=advance))
+    return values[: len(pairs.desired)], values[len(pairs.desired) :]
+
+
+def gather(
+    n: int, parts: Iterator[tuple[list[int], Float[Tensor, "part layer *site"]]]
+) -> Float[Tensor, "n layer *site"]:
+    """Batches of rows put back in the order of the examples."""
+    whole: Tensor | None = None
+    for indices, values in parts:
+        if whole is None:
+            whole = torch.empty((n, *values.shape[1:]), dtype=values.dtype)
+        whole[indices] = values
+    assert whole is not None  # at least one row
+    return whole

@@ -1,0 +1,177 @@
+"""Captured activations of either class, for all layers and for one."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.artifacts import savable
+from lens_steer.models import Provenance
+from lens_steer.sites import Kind
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class LayerActivations:
+    """Activations of both classes at one layer, float32, on the CPU.
+
+    Attributes:
+        desired: One row per desired example.
+        undesired: One row per undesired example.
+        layer: Block index.
+        kind: What was read.
+        provenance: The model and data, or None if made from tensors.
+        paired: Whether row i of either side is known to belong to one pair.
+    """
+
+    desired: Float[Tensor, "desired *site"]
+    undesired: Float[Tensor, "undesired *site"]
+    layer: int
+    kind: Kind
+    provenance: Provenance | None = None
+    paired: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind.parse(self.kind))
+        _check_sides(self.desired, self.undesired)
+        if self.paired and len(self.desired) != len(self.undesired):
+            counts = f"{len(self.desired)} desired and {len(self.undesired)} undesired"
+            raise ValueError(f"got {counts} activations, expected pairs: pass paired=False")
+
+    @classmethod
+    def from_tensors(
+        cls,
+        desired: Float[Tensor, "desired *site"],
+        undesired: Float[Tensor, "undesired *site"],
+        layer: int = 0,
+        kind: str = "resid",
+    ) -> "LayerActivations":
+        """Activations that were made without a model; float32, on the CPU.
+
+        Raises:
+            ValueError: If a side is empty or not finite.
+        """
+        return cls(
+            desired.detach().float().cpu(),
+            undesired.detach().float().cpu(),
+            layer,
+            Kind.parse(kind),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        desired: "LayerActivations | Float[Tensor, 'desired *site']",
+        undesired: Float[Tensor, "undesired *site"] | None = None,
+        *,
+        layer: int | None = None,
+    ) -> "LayerActivations":
+        """One layer of captured activations as they are, or two tensors of any origin.
+
+        Args:
+            desired: Both classes, `.at(layer=...)`; or the tensor of the desired.
+            undesired: The tensor of the undesired.
+            layer: Block of tensors; 0 if not said. Captured activations know theirs.
+
+        Raises:
+            ValueError: If it is neither, or tensors are empty or not finite.
+        """
+        if isinstance(desired, LayerActivations) and undesired is None and layer is None:
+            return desired
+        if isinstance(desired, Tensor) and isinstance(undesired, Tensor):
+            return cls.from_tensors(desired, undesired, layer or 0)
+        given = ", ".join(type(each).__name__ for each in (desired, undesired))
+        raise ValueError(
+            f"got {given} (layer {layer}): expected one layer of captured activations, "
+            ".at(layer=...), or two tensors, desired and undesired"
+        )
+
+    @property
+    def direction(self) -> Float[Tensor, "*site"]:
+        """Mean of the desired minus mean of the undesired."""
+        return mean_difference(self.desired, self.undesired)
+
+    @property
+    def relative_length(self) -> float:
+        """|direction| / median |activation of an undesired example|."""
+        lengths = self.undesired.flatten(start_dim=1).norm(dim=-1)
+        return float(self.direction.norm() / lengths.median())
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Activations of both classes at several layers, float32, on the CPU.
+
+    Attributes:
+        desired: One row per desired example.
+        undesired: One row per undesired example; the counts may differ.
+        kind: What was read; `resid` at layer l is `blocks.l.hook_resid_post`.
+        layers: Block indices of the layer axis.
+        embedded_desired: With kind `resid`, the embedding (`blocks.0.hook_resid_pre`), else None.
+        embedded_undesired: The same for the undesired.
+        paired: Whether row i of either side belongs to one pair.
+        provenance: The model and data.
+    """
+
+    desired: Float[Tensor, "desired layer *site"]
+    undesired: Float[Tensor, "undesired layer *site"]
+    kind: Kind
+    layers: tuple[int, ...]
+    embedded_desired: Float[Tensor, "desired d"] | None = None
+    embedded_undesired: Float[Tensor, "undesired d"] | None = None
+    paired: bool = True
+    provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind.parse(self.kind))
+        _check_sides(self.desired, self.undesired)
+        if self.desired.shape[1] != len(self.layers):
+            raise ValueError(
+                f"got {self.desired.shape[1]} layers of activations for layers {self.layers}"
+            )
+
+    def at(self, layer: int) -> LayerActivations:
+        """The activations of one layer.
+
+        Raises:
+            ValueError: If that layer was not captured.
+        """
+        if layer not in self.layers:
+            raise ValueError(f"layer {layer} was not captured: expected one of {list(self.layers)}")
+        i = self.layers.index(layer)
+        known = self.paired and len(self.desired) == len(self.undesired)
+        return LayerActivations(
+            self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance, known
+        )
+
+    @property
+    def direction(self) -> Float[Tensor, "layer *site"]:
+        """Mean of the desired minus mean of the undesired, by layer."""
+        return mean_difference(self.desired, self.undesired)
+
+    def __repr__(self) -> str:
+        sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
+        site = f"layers {list(self.layers)}, site {tuple(self.desired.shape[2:])}"
+        return f"Activations({self.kind.value}, {site}, {sides})"
+
+
+def mean_difference(
+    desired: Float[Tensor, "desired *site"], undesired: Float[Tensor, "undesired *site"]
+) -> Float[Tensor, "*site"]:
+    """In float64: float32 means of large activations lose a small difference."""
+    return (desired.double().mean(dim=0) - undesired.double().mean(dim=0)).float()
+
+
+def _check_sides(desired: Tensor, undesired: Tensor) -> None:
+    if desired.shape[1:] != undesired.shape[1:]:
+        shapes = f"{tuple(desired.shape)} and {tuple(undesired.shape)}"
+        raise ValueError(f"got sides of shapes {shapes}: expected equal but for the counts")
+    for name, side in (("desired", desired), ("undesired", undesired)):
+        if len(side) == 0:
+            raise ValueError(f"no {name} activations: expected at least one of either side")
+        if not bool(torch.isfinite(side).all()):
+            raise ValueError(
+                f"the {name} activations are not finite: does the model run in its dtype?"
+            )

@@ -1,0 +1,32 @@
+"""The classes that can be saved, by the names that files call them."""
+
+from typing import TypeVar
+
+from lens_steer.models import Fingerprint, Provenance
+from lens_steer.sites import Kind, Site
+
+_T = TypeVar("_T", bound=type)
+
+TYPES: dict[str, type] = {cls.__name__: cls for cls in (Provenance, Fingerprint, Site, Kind)}
+OLD_NAMES: dict[str, str] = {}  # a class's name in files of earlier versions -> its name today
+
+
+def savable(cls: _T) -> _T:
+    """Let `save` and `load` take a dataclass; its fields are tensors, plain values or savable.
+
+    A class may have a method `check_savable()`, which raises a ValueError where one object of it
+    cannot be saved.
+
+    Raises:
+        TypeError: If another class of that name is there: a file could mean either.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @savable
+        ... @dataclass(frozen=True)
+        ... class Threshold:
+        ...     value: float
+    """
+    if TYPES.setdefault(cls.__name__, cls) is not cls:
+        raise TypeError(f"two classes to save are called {cls.__name__}: give one another name")
+    return cls

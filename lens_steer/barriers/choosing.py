@@ -1,0 +1,135 @@
+"""Choosing a fit's settings by stratified cross-validation of the held-out log-loss."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from lens_steer.barriers.kernel import dual_logistic
+from lens_steer.barriers.logistic import logistic_head
+
+GAMMAS = (0.1, 1.0, 10.0)
+COSTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Stratified parts of the rows, each held out once.
+
+    Attributes:
+        count: How many, >= 2.
+        seed: Of the shuffle.
+    """
+
+    count: int
+    seed: int
+
+    def of(
+        self, desired: Bool[Tensor, " n"]
+    ) -> Iterator[tuple[Int[Tensor, " train"], Int[Tensor, " held_out"]]]:
+        """Row numbers to fit on and to test on.
+
+        Raises:
+            ValueError: If there are fewer than 2 folds, or a class is smaller than their number.
+        """
+        from sklearn.model_selection import StratifiedKFold
+
+        fewest = min(int(desired.sum()), int((~desired).sum()))
+        if not 2 <= self.count <= fewest:
+            raise ValueError(
+                f"{self.count} folds and {fewest} activations in the smaller class: expected 2 to "
+                "as many folds; or give gamma and C, and nothing is cross-validated"
+            )
+        split = StratifiedKFold(self.count, shuffle=True, random_state=self.seed)
+        labels = desired.cpu().numpy()
+        for train, held_out in split.split(labels, labels):
+            yield torch.from_numpy(train), torch.from_numpy(held_out)
+
+
+def chosen(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
+    cosines: Float[Tensor, "n n"],
+    desired: Bool[Tensor, " n"],
+    gamma: float | int | None,
+    coef0: float,
+    C: float | int | None,
+    folds: Folds,
+) -> dict[str, float | int]:
+    """`gamma` and `C`, those that are None being chosen from GAMMAS and COSTS.
+
+    Every kernel is a function of the cosines, entry by entry: one Gram matrix serves all. Of equal
+    losses the smaller gamma counts, then the smaller C.
+
+    Raises:
+        ValueError: If a setting is out of range, or a class is too small for the folds.
+    """
+    for name, value, fits in (
+        ("gamma", gamma, gamma is None or 0 < gamma < float("inf")),
+        ("coef0", coef0, 0 <= coef0 < float("inf")),
+        ("C", C, C is None or 0 < C < float("inf")),
+    ):
+        if not fits:
+            raise ValueError(f"{name} = {value!r}: expected a finite number above 0 (coef0: or 0)")
+    if gamma is not None and C is not None:
+        return {"gamma": float(gamma), "C": float(C)}
+    gammas = GAMMAS if gamma is None else (float(gamma),)
+    costs = COSTS if C is None else (float(C),)
+    paths = [_path((g * cosines + coef0).square(), desired, costs, folds) for g in gammas]
+    losses = {(g, c): paths[i][j] for i, g in enumerate(gammas) for j, c in enumerate(costs)}
+    best = min(losses, key=lambda pair: losses[pair])
+    found = {"gamma": best[0], "C": best[1], "held_out_loss": losses[best]}
+    return {**found, "folds": folds.count, "seed": folds.seed}
+
+
+def chosen_cost(
+    features: Float[Tensor, "n feature"],
+    desired: Bool[Tensor, " n"],
+    C: float | int | None,
+    folds: Folds,
+    **how: Any,
+) -> dict[str, float | int]:
+    """`C` of a logistic head, one of COSTS if None; of equal losses the smaller.
+
+    Args:
+        how: Of `logistic_head`.
+
+    Raises:
+        ValueError: As `chosen`.
+    """
+    if C is not None:
+        return {"C": float(C)}
+    totals = dict.fromkeys(COSTS, 0.0)
+    for train, held_out in folds.of(desired):
+        signs = torch.where(desired[held_out], 1.0, -1.0).to(features)
+        for cost in COSTS:
+            head = logistic_head(features[train], desired[train], cost, **how)
+            logits = features[held_out] @ head.weights + head.intercept
+            totals[cost] += _log_loss(signs, logits)
+    best = min(COSTS, key=lambda cost: totals[cost])
+    found = {"C": best, "held_out_loss": totals[best] / len(desired)}
+    return {**found, "folds": folds.count, "seed": folds.seed}
+
+
+def _path(
+    gram: Float[Tensor, "n n"],
+    desired: Bool[Tensor, " n"],
+    costs: tuple[float, ...],
+    folds: Folds,
+) -> list[float]:
+    """Held-out log-loss of every C in nats per row; each fit starts from the one before."""
+    totals = [0.0] * len(costs)
+    for train, held_out in folds.of(desired):
+        own, across = gram[train][:, train], gram[held_out][:, train]
+        signs, fit = torch.where(desired[held_out], 1.0, -1.0).to(gram), None
+        for i, cost in enumerate(costs):
+            fit = dual_logistic(own, desired[train], cost, fit)
+            totals[i] += _log_loss(signs, across @ fit.weights + fit.intercept)
+    return [total / len(desired) for total in totals]
+
+
+def _log_loss(signs: Float[Tensor, " n"], logits: Float[Tensor, " n"]) -> float:
+    """Sum over rows, nats."""
+    return float(softplus(-signs * logits).sum())

@@ -1,0 +1,132 @@
+"""How h rises along the flow, and where rows come to look desired."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.barriers.barrier import Barrier
+from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.sample import HeldOutRows
+from lens_steer.barriers.field.walks import STATES, FlowPaths
+from lens_steer.barriers.flows import GeodesicMidpoint, seek
+from lens_steer.barriers.polynomial import PolynomialBarrier
+from lens_steer.intervals import Interval, band
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class RiseReport:
+    """h against the angle walked, row by row.
+
+    That h rises is how the flow is made; how far it has to go is what is measured.
+
+    Attributes:
+        angles: Arc length over |a|, rad.
+        h: Nats.
+        entry: First angle with h >= 0: 0 of rows that start there, infinite of those that do not
+            come there within the largest angle.
+        arrival: Angle at which a row met a maximum of h and stopped, else infinite.
+        supremum: Largest h of any activation, or None where it is not known (barriers that are no
+            quadratic form).
+    """
+
+    angles: Float[Tensor, " state"]
+    h: Float[Tensor, "state n"]
+    entry: Float[Tensor, " n"]
+    arrival: Float[Tensor, " n"]
+    supremum: float | None
+    sample: HeldOutRows
+
+    @classmethod
+    def measure(cls, barrier: Barrier, walks: FlowPaths, sample: HeldOutRows) -> "RiseReport":
+        """Of rows on their way."""
+        frame, never = walks.frame, float("inf")
+        found = seek(
+            *(frame.slope, frame.h, walks.states[0], 0.0, walks.angles[-1] * walks.sizes),
+            steps=STATES,
+            integrator=GeodesicMidpoint(),
+        )
+        entry = torch.where(found.reached, found.length / walks.sizes, never)
+        arrival = torch.where(walks.at_maximum, walks.walked(), never)
+        top = barrier.supremum().value if isinstance(barrier, PolynomialBarrier) else None
+        return cls(walks.angles, frame.h(walks.states), entry, arrival, top, sample)
+
+    @property
+    def desired_median(self) -> float:
+        """Of h, over held-out desired rows as they are."""
+        return float(self.h[0, self.sample.desired].quantile(0.5))
+
+    @property
+    def never(self) -> Interval:
+        """Share of the undesired starts that do not come to h >= 0."""
+        return self.sample.share(self.entry.isinf(), ~self.sample.desired)
+
+    @property
+    def at_maximum(self) -> Interval:
+        """Share of the undesired starts whose flow stopped at a maximum."""
+        return self.sample.share(self.arrival.isfinite(), ~self.sample.desired)
+
+    @property
+    def median_entry(self) -> float:
+        """Of the undesired starts, rad; infinite if fewer than half enter."""
+        return float(self.entry[~self.sample.desired].quantile(0.5, interpolation="higher"))
+
+    def table(self) -> "pd.DataFrame":
+        """A row per angle and class of the starts."""
+        import pandas as pd
+
+        rows = []
+        for i, angle in enumerate(self.angles.tolist()):
+            for side, among in sides(self.sample).items():
+                low, middle, high = self._quartiles(i, side)
+                row = {"angle": angle, "start": side, "median": middle, "q25": low, "q75": high}
+                row |= self.sample.interval(self.h[i], among).columns("mean")
+                inside = self.sample.share(self.entry <= angle, among)
+                rows.append(row | inside.columns("inside"))
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Median and quartiles of h, and the share that has come to h >= 0."""
+        from lens_steer.figures import canvas
+
+        with canvas(1, 2, width=8.4, height=3.7) as (figure, (left, right)):
+            for side in sides(self.sample):
+                low, middle, high = zip(
+                    *(self._quartiles(i, side) for i in range(len(self.angles))), strict=True
+                )
+                left.plot(self.angles, middle, color=COLOURS[side], label=f"{side} starts")
+                left.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
+            if self.supremum is not None:
+                label = f"most of any activation: {self.supremum:.3g}"
+                left.axhline(self.supremum, color="k", ls="--", lw=0.9, label=label)
+            label = "median of desired, as they are"
+            left.axhline(self.desired_median, color="C0", ls=":", lw=1.0, label=label)
+            left.axhline(0.0, color="0.6", lw=0.8)
+            left.set(xlabel="arc length / |a| (rad)", ylabel="h (nats): median, quartiles")
+            self._draw_shares(right)
+            for axes in (left, right):
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7)
+            figure.suptitle(str(self.sample), fontsize=9)
+        return figure
+
+    def _draw_shares(self, axes: Any) -> None:
+        among = ~self.sample.desired
+        inside = [self.sample.share(self.entry <= angle, among) for angle in self.angles.tolist()]
+        band(axes, self.angles.tolist(), inside, COLOURS["undesired"], "come to h >= 0")
+        stopped = [
+            self.sample.share(self.arrival <= angle, among) for angle in self.angles.tolist()
+        ]
+        band(axes, self.angles.tolist(), stopped, "0.4", "stopped at a maximum")
+        axes.set(ylim=(-0.03, 1.03), xlabel="arc length / |a| (rad)")
+        axes.set(ylabel="share of undesired starts (95 % intervals)")
+
+    def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
+        at = torch.tensor([0.25, 0.5, 0.75], dtype=torch.double)
+        low, middle, high = self.h[state, sides(self.sample)[side]].quantile(at).tolist()
+        return low, middle, high

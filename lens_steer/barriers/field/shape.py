@@ -1,0 +1,189 @@
+"""Is the field linear? How much of it the quadratic part makes, and how many directions."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.sample import HeldOutRows
+from lens_steer.barriers.flows import dot, size_of
+from lens_steer.barriers.polynomial import PolynomialBarrier
+from lens_steer.intervals import Interval, band
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_LEGEND = (
+    "grad h = 2 P (A x + q) / |a|\n\nx = a / |a|, m the rows' mean x\n"
+    "P: takes out what is along x\nA: quadratic part, q: linear part"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ShapeReport:
+    """The gradient 2 P (A x + q) / |a| by its parts, x = a / |a|, P without what is along x.
+
+    Attributes:
+        alignment: Linearity index of each row: the cosine of the field and P q. 1: the field is
+            that of a linear barrier; NaN where P q is 0.
+        tangent: The same with q + A m in place of q, m the rows' mean direction: A m is one vector,
+            too. Where rows have a large common part, most of A x is that vector, and the field is
+            linear however large `curved` is.
+        curved: |P A x| / (|P A x| + |P q|): 0 is all linear, 1 all quadratic. A + t I is the same
+            barrier as A on the sphere, and has the same share.
+        spectrum: Eigenvalues of A, rising, with their median at 0: else t would show in them.
+        linear: |q|.
+        ranks: Numbers of eigenvalues kept, those of largest size.
+        fidelity: Cosine of the field and that of the barrier with so few eigenvalues; NaN where
+            that has none.
+    """
+
+    alignment: Float[Tensor, " n"]
+    tangent: Float[Tensor, " n"]
+    curved: Float[Tensor, " n"]
+    spectrum: Float[Tensor, " d"]
+    linear: float
+    ranks: tuple[int, ...]
+    fidelity: Float[Tensor, "rank n"]
+    sample: HeldOutRows
+
+    @classmethod
+    def measure(
+        cls, barrier: PolynomialBarrier, rows: Float[Tensor, "n d"], sample: HeldOutRows
+    ) -> "ShapeReport":
+        """At rows as they are."""
+        exact = barrier.to(dtype=torch.double)
+        slope = exact.grad(rows)
+        mean = (rows / size_of(rows)).mean(dim=0)
+        linear = _across(rows, exact.linear)
+        one = _across(rows, exact.linear + exact.quadratic()[0] @ mean)
+        bent, straight = (slope - linear).norm(dim=-1), linear.norm(dim=-1)
+        ranks = _ranks(barrier.width)
+        kept = torch.stack([_cosine(exact.truncated(r).grad(rows), slope) for r in ranks])
+        return cls(
+            *(_cosine(slope, linear), _cosine(slope, one), bent / (bent + straight)),
+            *(exact.spectrum, float(exact.linear.norm()), ranks, kept, sample),
+        )
+
+    @property
+    def linearity(self) -> Interval:
+        """Mean linearity index over all rows."""
+        return self.sample.interval(self.alignment)
+
+    @property
+    def mean_linearity(self) -> Interval:
+        """Mean cosine of the field and that of q + A m."""
+        return self.sample.interval(self.tangent)
+
+    @property
+    def curvature_share(self) -> Interval:
+        """Mean share of the quadratic part over all rows."""
+        return self.sample.interval(self.curved)
+
+    @property
+    def cumulative(self) -> Float[Tensor, " d"]:
+        """Share of sum |eigenvalue| in so many eigenvalues of largest size; NaN if all are 0."""
+        sizes = self.spectrum.abs().sort(descending=True).values
+        return sizes.cumsum(dim=0) / sizes.sum()
+
+    def rank_for(self, fidelity: float | int = 0.99) -> float:
+        """Least rank measured at which the mean fidelity is that; infinite if none has it."""
+        means = [self.sample.interval(row).mean for row in self.fidelity]
+        enough = [rank for rank, mean in zip(self.ranks, means, strict=True) if mean >= fidelity]
+        return float(min(enough, default=float("inf")))
+
+    def table(self) -> "pd.DataFrame":
+        """A row per held-out activation."""
+        import pandas as pd
+
+        classes = {"desired": self.sample.desired.numpy(), "group": map(str, self.sample.groups)}
+        return pd.DataFrame(
+            classes
+            | {name: getattr(self, name).numpy() for name in ("alignment", "tangent", "curved")}
+        )
+
+    def rank_table(self) -> "pd.DataFrame":
+        """A row per rank kept: fidelity with its interval, and share of sum |eigenvalue|."""
+        import pandas as pd
+
+        weights = [0.0, *self.cumulative.tolist()]
+        return pd.DataFrame(
+            {"rank": rank, "cumulative": weights[rank]}
+            | self.sample.interval(row).columns("fidelity")
+            for rank, row in zip(self.ranks, self.fidelity, strict=True)
+        )
+
+    def figure(self) -> "Figure":
+        """Index and share by row, the spectrum, fidelity by rank."""
+        from lens_steer.figures import canvas
+
+        with canvas(2, 3, width=10.2, height=5.8) as (figure, axes):
+            self._draw_histogram(axes[0, 0], self.alignment, self.linearity)
+            axes[0, 0].set(xlabel="cos(field, P q): 1 is linear", ylabel="held-out rows")
+            self._draw_histogram(axes[0, 1], self.tangent, self.mean_linearity)
+            axes[0, 1].set(xlabel="cos(field, P (q + A m)), m the mean row")
+            self._draw_histogram(axes[0, 2], self.curved, self.curvature_share)
+            axes[0, 2].set(xlabel="|P A x| / (|P A x| + |P q|): 0 is linear")
+            axes[0, 0].legend(loc="best", fontsize=7)
+            self._draw_spectrum(axes[1, 0])
+            self._draw_ranks(axes[1, 1])
+            axes[1, 2].axis("off")
+            axes[1, 2].text(0.0, 0.95, _LEGEND, va="top", transform=axes[1, 2].transAxes)
+            figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
+        return figure
+
+    def _draw_histogram(self, axes: Any, values: Float[Tensor, " n"], mean: Interval) -> None:
+        known = values[~values.isnan()]
+        edges = torch.linspace(*_limits(known), 25).numpy()
+        for side, among in sides(self.sample).items():
+            own = values[among & ~values.isnan()].numpy()
+            axes.hist(own, bins=edges, color=COLOURS[side], alpha=0.5, label=side)
+        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="y", integer=True)
+        axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")
+
+    def _draw_ranks(self, axes: Any) -> None:
+        table: Any = self.rank_table()
+        places = list(range(len(self.ranks)))
+        found = [self.sample.interval(row) for row in self.fidelity]
+        band(axes, places, found, "C2", "cosine with the whole field")
+        axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
+        axes.set_xticks(places, [str(rank) for rank in self.ranks])
+        axes.set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")
+        axes.legend(loc="best", fontsize=7)
+
+    def _draw_spectrum(self, axes: Any) -> None:
+        axes.plot(range(1, len(self.spectrum) + 1), self.spectrum, ".", color="C2", ms=3)
+        for size in (-self.linear, self.linear):
+            axes.axhline(size, color="k", ls="--", lw=0.8)
+        axes.set(xlabel="number of the eigenvalue of A", ylabel="eigenvalue (nats), median at 0")
+        axes.set_title(f"dashed: |q| = {self.linear:.3g} nats")
+
+
+def _ranks(d: int) -> tuple[int, ...]:
+    """0, the powers of 2 below d, and d."""
+    return (0, *(2**i for i in range(d.bit_length()) if 2**i < d), d)
+
+
+def _limits(values: Float[Tensor, " n"]) -> tuple[float, float]:
+    if len(values) == 0:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high - low > 1e-6 else (low - 5e-7, high + 5e-7)
+
+
+def _across(rows: Float[Tensor, "n d"], q: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
+    """The gradient of 2 q . x."""
+    size = size_of(rows)
+    unit = rows / size
+    return 2 * (q - unit * (unit @ q)[:, None]) / size
+
+
+def _cosine(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """NaN where either is 0."""
+    sizes = x.norm(dim=-1) * y.norm(dim=-1)
+    return torch.where(sizes > 0, dot(x, y)[:, 0] / sizes, float("nan"))

@@ -1,0 +1,109 @@
+"""How much of a sketched field is the hash seed's."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from lens_steer.activations import LayerActivations
+from lens_steer.barriers.field.rows import rows_of
+from lens_steer.barriers.field.sample import HeldOutRows
+from lens_steer.barriers.polynomial import PolynomialBarrier
+from lens_steer.intervals import band
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class FieldStability:
+    """Cosines of fields at held-out rows.
+
+    Attributes:
+        sizes: Components of the sketches.
+        between: Mean over pairs of hash seeds of the cosine of their two fields.
+        exact: Mean over hash seeds of the cosine with the field of the exact kernel.
+        hashes: Hash seeds.
+    """
+
+    sizes: tuple[int, ...]
+    between: Float[Tensor, "size n"]
+    exact: Float[Tensor, "size n"]
+    hashes: int
+    sample: HeldOutRows
+
+    @classmethod
+    def measure(
+        cls,
+        exact: PolynomialBarrier,
+        sketches: Mapping[int, Sequence[PolynomialBarrier]],
+        held_out: LayerActivations,
+        seed: int = 0,
+        *,
+        groups: Sequence[Hashable] | None = None,
+    ) -> "FieldStability":
+        """Of barriers that were fitted to the same rows with the same settings.
+
+        Args:
+            exact: By the kernel itself.
+            sketches: By number of components: one for each of two hash seeds or more.
+            seed: Of the intervals.
+            groups: As `trace`.
+
+        Raises:
+            ValueError: If there are fewer than two seeds, or not as many for every size; or as
+                `trace`.
+        """
+        counts = {len(each) for each in sketches.values()}
+        if len(counts) != 1 or min(counts) < 2:
+            raise ValueError(
+                f"got {sorted(counts)} sketches by size: expected as many of each, at least 2"
+            )
+        rows = rows_of(exact, held_out)
+        whole, fields = _field(exact, rows), []
+        for size in sorted(sketches):
+            own = [_field(each, rows) for each in sketches[size]]
+            pairs = [cosine_similarity(u, v, dim=-1) for u, v in combinations(own, 2)]
+            to_exact = [cosine_similarity(u, whole, dim=-1) for u in own]
+            fields.append([torch.stack(part).mean(dim=0) for part in (pairs, to_exact)])
+        between, with_exact = (torch.stack(part) for part in zip(*fields, strict=True))
+        sample = HeldOutRows.of(held_out, groups, seed)
+        return cls(tuple(sorted(sketches)), between, with_exact, counts.pop(), sample)
+
+    def table(self) -> "pd.DataFrame":
+        """A row per number of components."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"components": size, "hashes": self.hashes}
+            | self.sample.interval(between).columns("between")
+            | self.sample.interval(exact).columns("exact")
+            for size, between, exact in zip(self.sizes, self.between, self.exact, strict=True)
+        )
+
+    def figure(self) -> "Figure":
+        """Both cosines against the number of components."""
+        from lens_steer.figures import canvas
+
+        with canvas(width=4.8, height=3.4) as (figure, axes):
+            for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
+                label = {"between": "of two hash seeds", "exact": "with the exact kernel"}[name]
+                found = [self.sample.interval(row) for row in part]
+                band(axes, self.sizes, found, f"C{i}", label)
+            axes.set(xscale="log", xlabel="components of the sketch")
+            axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
+            axes.minorticks_off()
+            axes.set(ylabel="cosine of two fields (95 % intervals)")
+            axes.set_title(f"{self.hashes} hash seeds\n{self.sample}")
+            axes.legend(loc="best", fontsize=7)
+        return figure
+
+
+def _field(barrier: PolynomialBarrier, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return barrier.to(device=rows.device, dtype=torch.double).field(rows)

@@ -1,0 +1,100 @@
+"""Several barriers as one: all of them at once."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.artifacts import savable
+from lens_steer.barriers.barrier import Barrier, Values, Vectors
+from lens_steer.models import check_one_model
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class JointBarrier(Barrier):
+    """h = -t log sum_i exp(-h_i / t): about the least of the h_i, and never above it.
+
+    It lies at most t log n below the least, so h >= 0 says that every h_i is at least 0. Its
+    gradient is the mean of theirs, weighted towards the least.
+
+    Attributes:
+        barriers: Of one width; fitted at one layer, on one kind of activation.
+        temperature: t in nats, > 0; small is closer to the least and turns more sharply.
+    """
+
+    barriers: tuple[Barrier, ...]
+    temperature: float | int = field(default=1.0)
+
+    def __post_init__(self) -> None:
+        if not self.barriers:
+            raise ValueError("got no barriers: expected at least one")
+        places = {(b.layer, b.kind, b.width) for b in self.barriers}
+        if len(places) > 1:
+            shown = ", ".join(map(repr, self.barriers))
+            raise ValueError(f"got {shown}: expected barriers of one site and width")
+        if not 0 < self.temperature < torch.inf:
+            raise ValueError(f"temperature {self.temperature}: expected nats above 0")
+        first = self.barriers[0]
+        object.__setattr__(self, "layer", first.layer)
+        object.__setattr__(self, "kind", first.kind)
+        sources = [b.provenance for b in self.barriers if b.provenance is not None]
+        for other in sources[1:]:
+            check_one_model(sources[0], other, "cannot join barriers of two models")
+        super().__post_init__()
+
+    @classmethod
+    def of(cls, *barriers: Barrier, temperature: float | int = 1.0) -> "JointBarrier":
+        """Of some barriers, with the record of the first that has one.
+
+        Raises:
+            ValueError: If there is none, they differ in site, width or model, or the temperature
+                is not above 0.
+        """
+        source = next((b.provenance for b in barriers if b.provenance is not None), None)
+        return cls(barriers, temperature, provenance=source)
+
+    @property
+    def width(self) -> int:
+        """Entries of an activation."""
+        return self.barriers[0].width
+
+    def scaled(self, factor: float | int) -> "JointBarrier":
+        """The barrier factor * h, factor > 0; 1 is the same."""
+        parts = tuple(b.scaled(factor) for b in self.barriers)
+        return replace(self, barriers=parts, temperature=factor * self.temperature)
+
+    def to(
+        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "JointBarrier":
+        """The same barrier elsewhere, or in float32 or float64."""
+        moved = tuple(b.to(device=device, dtype=dtype) for b in self.barriers)
+        return replace(self, barriers=moved)
+
+    def _working(self, x: Vectors) -> Vectors:
+        for barrier in self.barriers:
+            barrier._working(x)
+        return super()._working(x)
+
+    def _value(self, x: Vectors) -> Values:
+        return -self.temperature * torch.logsumexp(-self._each(x) / self.temperature, dim=0)
+
+    def _slope(self, x: Vectors) -> Vectors:
+        slopes = torch.stack([b.unchecked_grad(x) for b in self.barriers])
+        return (self._weights(x) * slopes).sum(dim=0)
+
+    def _bend(self, x: Vectors, v: Vectors) -> Vectors:
+        weights = self._weights(x)
+        slopes = torch.stack([b.unchecked_grad(x) for b in self.barriers])
+        bends = torch.stack([b.hessian_vector(x, v) for b in self.barriers])
+        rises = (slopes * v).sum(dim=-1, keepdim=True)
+        mean, rise = (weights * slopes).sum(dim=0), (weights * rises).sum(dim=0)
+        spread = (weights * rises * slopes).sum(dim=0) - rise * mean
+        return (weights * bends).sum(dim=0) - spread / self.temperature
+
+    def _each(self, x: Vectors) -> Float[Tensor, "barrier ..."]:
+        return torch.stack([b.unchecked_h(x) for b in self.barriers])
+
+    def _weights(self, x: Vectors) -> Float[Tensor, "barrier ... 1"]:
+        return torch.softmax(-self._each(x) / self.temperature, dim=0).unsqueeze(-1)

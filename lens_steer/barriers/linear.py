@@ -1,0 +1,110 @@
+"""Barriers that are linear in the activation: a probe, and the difference of means."""
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.barriers.barrier import Barrier, Values, Vectors
+from lens_steer.barriers.choosing import Folds, chosen_cost
+from lens_steer.barriers.logistic import logistic_head
+from lens_steer.barriers.rows import Rows
+
+# scikit-learn's own tolerance of 1e-4 is seen in the direction.
+_HOW: Any = {"tolerance": 1e-6, "solver": "newton-cholesky"}
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearBarrier(Barrier):
+    """h(a) = w . a + b: one direction everywhere.
+
+    Attributes:
+        weight: w.
+        bias: b, nats.
+    """
+
+    weight: Float[Tensor, " d"]
+    bias: float | int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isfinite(self.bias):
+            raise ValueError(f"bias {self.bias}: expected a finite number")
+        if not bool(self.weight.any()):
+            raise ValueError("the weight is 0: the classes do not differ, and h has no direction")
+
+    @classmethod
+    def fit(
+        cls,
+        activations: LayerActivations,
+        *,
+        C: float | int | None = None,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> "LinearBarrier":
+        """A logistic probe of centred activations, all entries divided by one number.
+
+        One number for all, their root mean square, so that the penalty knows no units and the
+        direction is the probe's own.
+
+        Args:
+            C: > 0; large fits the data closer; None is cross-validated.
+            folds: As `PolynomialBarrier.fit`.
+            seed: Of the folds; nothing else is drawn.
+
+        Raises:
+            ValueError: If C or the folds are out of range, the activations have another shape than
+                [n, d] or are all the same, or the fit does not converge.
+        """
+        rows = Rows.of(activations)
+        centre = rows.values.mean(dim=0)
+        size = float((rows.values - centre).square().mean().sqrt())
+        if size == 0:
+            raise ValueError("all activations are the same: nothing tells the classes apart")
+        inputs = (rows.values - centre) / size
+        settings = chosen_cost(inputs, rows.desired, C, Folds(folds, seed), **_HOW)
+        head = logistic_head(inputs, rows.desired, settings["C"], **_HOW)
+        weight = head.weights / size
+        bias = head.intercept - float(weight @ centre) - rows.log_prior
+        return cls(weight.to(rows.dtype), bias, **rows.origin(settings))
+
+    @classmethod
+    def fit_means(cls, activations: LayerActivations) -> "LinearBarrier":
+        """The difference of means, h = 0 half-way: what CAA adds is its gradient.
+
+        The log-ratio of Gaussians of variance 1 in every direction; `calibrated` sets its scale.
+
+        Raises:
+            ValueError: If the activations have another shape than [n, d], or equal means.
+        """
+        rows = Rows.of(activations)
+        up, down = rows.values[rows.desired].mean(dim=0), rows.values[~rows.desired].mean(dim=0)
+        weight = up - down
+        bias = -float(weight @ (up + down)) / 2
+        return cls(weight.to(rows.dtype), bias, **rows.origin({}))
+
+    @property
+    def width(self) -> int:
+        """Entries of an activation."""
+        return len(self.weight)
+
+    def scaled(self, factor: float | int) -> "LinearBarrier":
+        """The barrier factor * h; 1 is the same."""
+        changed: Any = {"weight": factor * self.weight, "bias": factor * self.bias}
+        return replace(self, **changed)
+
+    def _value(self, x: Vectors) -> Values:
+        return x @ self.weight.to(x) + self.bias
+
+    def _slope(self, x: Vectors) -> Vectors:
+        return self.weight.to(x).expand_as(x).clone()
+
+    def _bend(self, x: Vectors, v: Vectors) -> Vectors:
+        del x
+        return torch.zeros_like(v)

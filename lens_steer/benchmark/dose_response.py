@@ -1,0 +1,173 @@
+"""Dose and response: behaviour and the soundness of texts against strength."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lens_steer.benchmark.cells import GroupedSums
+from lens_steer.benchmark.doses import Dose, dose_of
+from lens_steer.benchmark.drawing import (
+    all_methods,
+    check_behaviour,
+    colours,
+    errors,
+    legend_below,
+    marks,
+    means,
+)
+from lens_steer.benchmark.intact import with_intact
+from lens_steer.benchmark.result import Comparison
+from lens_steer.benchmark.statistics import share_interval
+from lens_steer.intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """One method at one strength: the shares of its texts."""
+
+    method: str
+    multiple: float
+    n: int
+    behaviour: Interval
+    intact: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class DoseResponse:
+    """Behaviour and intact texts against strength.
+
+    A text is intact if it is well formed and not empty; where the judge cannot tell, if its mean
+    surprise per token under the unsteered model lies within the central 95 % of the unsteered
+    texts'.
+
+    Attributes:
+        behaviour_name: What is measured.
+        methods: All of the comparison, for their colours.
+        unsteered: Shares of the unsteered model.
+        points: A point per method and strength, in rising order.
+        doses: One per method that has strengths.
+        groups: Groups of prompts that intervals are drawn over.
+    """
+
+    behaviour_name: str
+    methods: tuple[str, ...]
+    unsteered: DosePoint
+    points: tuple[DosePoint, ...]
+    doses: tuple[Dose, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, comparison: Comparison, behaviour: str) -> "DoseResponse":
+        """Of one behaviour; methods of one strength only, such as prompting, are left out.
+
+        Raises:
+            ValueError: If it was not measured.
+        """
+        check_behaviour(comparison, behaviour)
+        known, seed = with_intact(comparison), comparison.terms.seed
+        varied = {
+            name: [m for m in known.multiples(behaviour, name) if m > 0]
+            for name in known.methods(behaviour)
+        }
+        varied = {name: multiples for name, multiples in varied.items() if len(multiples) > 1}
+        points = tuple(
+            _point(name, m, known.cells(behaviour, name, m), seed)
+            for name, multiples in varied.items()
+            for m in multiples
+        )
+        doses = tuple(dose_of(known, behaviour, name) for name in varied)
+        plain = known.cells(behaviour, "unsteered")
+        own = _point("unsteered", 0.0, plain, seed)
+        return cls(behaviour, all_methods(known), own, points, doses, len(plain.groups))
+
+    def table(self) -> "pd.DataFrame":
+        """A row per method: doses with their intervals, and the largest multiple tried."""
+        import pandas as pd
+
+        rows = []
+        for dose in self.doses:
+            row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": dose.method}
+            for name in ("ed50", "cd50", "window"):
+                row |= getattr(dose, name).columns(name)
+            rows.append(row | {"largest": dose.largest})
+        return pd.DataFrame(rows)
+
+    def curves(self) -> "pd.DataFrame":
+        """A row per method and strength, the unsteered model first: what the figure joins."""
+        import pandas as pd
+
+        rows = []
+        for point in (self.unsteered, *self.points):
+            row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": point.method}
+            row |= {"multiple": point.multiple, "n": point.n}
+            rows.append(row | point.behaviour.columns("behaviour") | point.intact.columns("intact"))
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Behaviour and the share of intact texts against strength; ED50 and CD50 as hollow."""
+        from lens_steer.figures import canvas
+
+        height = 4.4 + 0.33 * (len(self.doses) + 1)
+        with canvas(2, 1, width=5.6, height=height, sharex=True) as (figure, (above, below)):
+            for dose in self.doses:
+                self._draw(above, dose, "behaviour", dose.ed50)
+                self._draw(below, dose, "intact", dose.cd50)
+            self._draw_levels(above, "behaviour", (1 + self.unsteered.behaviour.mean) / 2)
+            self._draw_levels(below, "intact", self.unsteered.intact.mean / 2)
+            above.set(ylabel=f"share of texts\n{self.behaviour_name}")
+            below.set(ylabel="share of texts intact", xscale="log")
+            below.set(xlabel="strength, multiples of the method's own")
+            self._mark_strengths(below)
+            counted = f"95 % intervals over {self.groups} groups of prompts"
+            legend_below(figure, above, f"{counted}; hollow: ED50, CD50, a little apart", columns=1)
+        return figure
+
+    def _draw(self, axes: Any, dose: Dose, quantity: str, at: Interval) -> None:
+        own = [point for point in self.points if point.method == dose.method]
+        colour, mark = colours(self.methods)[dose.method], marks(self.methods)[dose.method]
+        place, found = list(self.methods).index(dose.method), [getattr(p, quantity) for p in own]
+        aside = 1 + 0.008 * (place - len(self.methods) / 2)  # so that bars do not hide each other
+        x = aside * np.array([point.multiple for point in own])
+        label = f"{dose.method}, n = {own[0].n} a point\n{dose}"
+        style: dict[str, Any] = {"color": colour, "lw": 1.0, "elinewidth": 0.7, "label": label}
+        axes.errorbar(x, means(found), errors(found), fmt=f"{mark}-", **style)
+        if isfinite(at.mean) and at.mean > 0:
+            level = self._level(quantity) + 0.02 * (place - len(self.methods) / 2)
+            seen = Interval(at.mean, at.low, min(at.high, 1.1 * dose.largest))
+            bar: dict[str, Any] = {"color": colour, "capsize": 2, "elinewidth": 1.2, "zorder": 4}
+            axes.errorbar([at.mean], [level], None, errors([seen]), mark, mfc="white", ms=6, **bar)
+
+    def _level(self, quantity: str) -> float:
+        plain = getattr(self.unsteered, quantity).mean
+        return (1 + plain) / 2 if quantity == "behaviour" else plain / 2
+
+    def _draw_levels(self, axes: Any, quantity: str, level: float) -> None:
+        plain, n = getattr(self.unsteered, quantity), self.unsteered.n
+        label = f"unsteered, n = {n}; dotted: the level of ED50, of CD50"
+        axes.axhline(plain.mean, color="k", ls="--", lw=0.8, label=label)
+        if isfinite(plain.low):
+            axes.axhspan(plain.low, plain.high, color="k", alpha=0.07, lw=0)
+        axes.axhline(level, color="k", ls=":", lw=0.8)
+        axes.set(ylim=(-0.02, 1.03))
+
+    def _mark_strengths(self, axes: Any) -> None:
+        from matplotlib.ticker import NullLocator
+
+        axes.set_xticks(sorted({point.multiple for point in self.points}))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        tried = [point.multiple for point in self.points]
+        axes.set_xlim(0.9 * min(tried, default=1), 1.1 * max(tried, default=1))
+
+
+def _point(method: str, multiple: float, cells: GroupedSums, seed: int) -> DosePoint:
+    sums = cells.sums
+    shares = (sums["behaviour"], sums["examples"]), (sums["texts"] - sums["failed"], sums["texts"])
+    found = [share_interval(np.divide, share, seed=seed) for share in shares]
+    return DosePoint(method, multiple, round(float(sums["examples"].sum())), *found)

@@ -1,0 +1,178 @@
+"""Behaviour against what it costs in nats, beside the least that it can cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from lens_steer.benchmark.cells import GroupedSums
+from lens_steer.benchmark.drawing import (
+    all_methods,
+    check_behaviour,
+    colours,
+    errors,
+    legend_below,
+    marks,
+    means,
+)
+from lens_steer.benchmark.quantities import quantity
+from lens_steer.benchmark.result import Comparison
+from lens_steer.evaluation import least_nats
+from lens_steer.intervals import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """One method at one strength.
+
+    Attributes:
+        method: Its name.
+        multiple: Of its own strength; 0 is the unsteered model.
+        n: Examples behind the share, over all fits and seeds.
+        kl_sequence: Nats per text.
+        behaviour: Share.
+        efficiency: Least nats for this share over `kl_sequence`; NaN where nothing is paid.
+    """
+
+    method: str
+    multiple: float
+    n: int
+    kl_sequence: Interval
+    behaviour: Interval
+    efficiency: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """What every method makes of one behaviour, and for how many nats.
+
+    Attributes:
+        behaviour_name: What is measured.
+        methods: All of the comparison, for their colours.
+        unsteered: Share of the unsteered model.
+        points: A point per method and strength, in rising order of strength.
+        groups: Groups of prompts that intervals are drawn over.
+    """
+
+    behaviour_name: str
+    methods: tuple[str, ...]
+    unsteered: Interval
+    points: tuple[FrontierPoint, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, comparison: Comparison, behaviour: str) -> "Frontier":
+        """Of one behaviour.
+
+        Raises:
+            ValueError: If it was not measured.
+        """
+        check_behaviour(comparison, behaviour)
+        plain, seed = comparison.cells(behaviour, "unsteered"), comparison.terms.seed
+        points = tuple(
+            _point(method, m, comparison.cells(behaviour, method, m), plain, seed)
+            for method in comparison.methods(behaviour)
+            for m in comparison.multiples(behaviour, method)
+        )
+        [own] = [point.behaviour for point in points if point.method == "unsteered"]
+        return cls(behaviour, all_methods(comparison), own, points, len(plain.groups))
+
+    def floor(self, shares: Float[Array, "*share"]) -> Float[Array, "*share"]:
+        """The least nats per text that turn the unsteered share into each of `shares`."""
+        return least_nats(shares, self.unsteered.mean)
+
+    def table(self) -> "pd.DataFrame":
+        """A row per method and strength; `floor` is the least nats for that share."""
+        import pandas as pd
+
+        rows = []
+        for point in self.points:
+            row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": point.method}
+            row |= {"multiple": point.multiple, "n": point.n}
+            for name in ("kl_sequence", "behaviour", "efficiency"):
+                row |= getattr(point, name).columns(name)
+            rows.append(row | {"floor": float(self.floor(np.array(point.behaviour.mean)))})
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Behaviour against nats per text with the floor; beside it efficiency."""
+        from lens_steer.figures import canvas
+
+        rows = 1 + len({point.method for point in self.points}) // 2
+        with canvas(1, 2, width=8.4, height=3.5 + 0.2 * rows) as (figure, (left, right)):
+            self._draw_floor(left)
+            for name in self.methods:
+                own = [point for point in self.points if point.method == name]
+                if own:
+                    self._draw(left, name, own, "behaviour")
+                    self._draw(right, name, own, "efficiency")
+            left.set(ylabel=f"share of texts\n{self.behaviour_name}", ylim=(-0.02, 1.03))
+            right.axhline(1, color="k", lw=1.0)
+            part = "efficiency: least nats / nats paid\n(points below 0.001 are off the axis)"
+            right.set(ylabel=part, yscale="log", ylim=(1e-3, 2))
+            right.yaxis.set_major_formatter("{x:g}")
+            if self.unsteered.mean in (0.0, 1.0):
+                note = "not known: unsteered texts\nare all alike, the floor is infinite"
+                right.text(0.5, 0.5, note, transform=right.transAxes, ha="center", va="center")
+            for axes in (left, right):
+                self._draw_nats(axes)
+            counted = f"95 % intervals over {self.groups} groups of prompts"
+            legend_below(figure, left, f"{counted}; hollow: share below that of unsteered")
+        return figure
+
+    def _draw(self, axes: Any, name: str, points: Sequence[FrontierPoint], quantity: str) -> None:
+        shown = [p for p in points if np.isfinite(getattr(p, quantity).mean)]
+        colour, mark = colours(self.methods)[name], marks(self.methods)[name]
+        x, y = [p.kl_sequence for p in shown], [getattr(p, quantity) for p in shown]
+        style: dict[str, Any] = {"color": colour, "lw": 0.8, "elinewidth": 0.7}
+        axes.errorbar(means(x), means(y), errors(y), errors(x), fmt="-", **style)
+        axes.plot([], [], mark, color=colour, label=f"{name}, n = {points[0].n} a point")
+        for a, b, point in zip(means(x), means(y), shown, strict=True):
+            down = point.behaviour.mean < self.unsteered.mean
+            axes.plot(a, b, mark, color=colour, mfc="white" if down else colour, zorder=3)
+
+    def _draw_floor(self, axes: Any) -> None:
+        shares, plain = np.linspace(0, 1, 801), self.unsteered
+        axes.plot(
+            self.floor(shares),
+            shares,
+            color="k",
+            lw=1.0,
+            label="floor kl(y || unsteered), shaded: its interval",
+        )
+        if np.isfinite(plain.low):
+            nearest = least_nats(shares, shares.clip(plain.low, plain.high))
+            ends = [least_nats(shares, end) for end in (plain.low, plain.high)]
+            farthest = np.minimum(np.maximum(*ends), 2 * self._farthest)
+            axes.fill_betweenx(shares, nearest, farthest, color="k", alpha=0.08, lw=0)
+
+    def _draw_nats(self, axes: Any) -> None:
+        from matplotlib.ticker import SymmetricalLogLocator
+
+        paid = [p.kl_sequence.mean for p in self.points if p.kl_sequence.mean > 0]
+        least = 10.0 ** np.floor(np.log10(min(paid, default=0.1)))
+        axes.set_xscale("symlog", linthresh=least, linscale=0.6)
+        axes.set(xlabel="KL(steered || unsteered), nats per text", xlim=(0, self._farthest))
+        axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=least))
+        axes.xaxis.set_major_formatter("{x:g}")
+
+    @property
+    def _farthest(self) -> float:
+        found = [(p.kl_sequence.mean, p.kl_sequence.high) for p in self.points]
+        return 1.3 * max(1.0, *(x for pair in found for x in pair if np.isfinite(x)))
+
+
+def _point(
+    method: str, multiple: float, cells: GroupedSums, plain: GroupedSums, seed: int
+) -> FrontierPoint:
+    names = ("kl_sequence", "behaviour", "efficiency")
+    found = [quantity(name, cells, plain, seed=seed) for name in names]
+    return FrontierPoint(method, multiple, round(float(cells.sums["examples"].sum())), *found)

@@ -1,0 +1,172 @@
+"""How unevenly the nats are spread over texts: a mean may be made by a few of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lens_steer.benchmark.cells import GroupedSums
+from lens_steer.benchmark.drawing import all_methods, check_behaviour, colours, errors, legend_below
+from lens_steer.benchmark.result import Comparison
+from lens_steer.benchmark.statistics import statistic_interval
+from lens_steer.intervals import Interval, Resampling
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Array = np.ndarray
+
+_MARKS = {"median": "o", "mean": "D", "high": "s"}
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """Nats per text of one method.
+
+    Attributes:
+        method: Its name.
+        nats: Of every text, in rising order.
+        mean: Over texts.
+        median: Half of the texts cost at most this.
+        high: 95 % of the texts do.
+    """
+
+    method: str
+    nats: Float[Array, " text"] = field(repr=False)
+    mean: Interval
+    median: Interval
+    high: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class CostTails:
+    """The distribution over texts of KL(steered || unsteered) of a whole text.
+
+    Attributes:
+        behaviour_name: On whose prompts.
+        multiple: Of each method's own strength.
+        methods: All of the comparison, for their colours.
+        tails: Of each method that costs anything.
+        groups: Groups of prompts that intervals are drawn over.
+    """
+
+    behaviour_name: str
+    multiple: float
+    methods: tuple[str, ...]
+    tails: tuple[Tail, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, comparison: Comparison, behaviour: str, *, multiple: float = 1.0) -> "CostTails":
+        """Of every method at one strength.
+
+        Raises:
+            ValueError: If the behaviour was not measured, or no method was run at that strength.
+        """
+        check_behaviour(comparison, behaviour)
+        own = [
+            _tail(name, comparison.cells(behaviour, name, multiple), comparison.terms.seed)
+            for name in comparison.methods(behaviour)
+            if name != "unsteered" and multiple in comparison.multiples(behaviour, name)
+        ]
+        tails = tuple(tail for tail in own if tail.nats[-1] > 0)
+        if not tails:
+            raise ValueError(f"no method costs anything at {multiple:g} times its strength")
+        groups = len(comparison.cells(behaviour, "unsteered").groups)
+        return cls(behaviour, float(multiple), all_methods(comparison), tails, groups)
+
+    def table(self) -> "pd.DataFrame":
+        """A row per method: mean, median and 95 % quantile of nats per text."""
+        import pandas as pd
+
+        rows = []
+        for tail in self.tails:
+            row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": tail.method}
+            row |= {"multiple": self.multiple, "n": len(tail.nats)}
+            row |= tail.mean.columns("kl_mean") | tail.median.columns("kl_median")
+            rows.append(row | tail.high.columns("kl_95"))
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """The share of texts that cost more than so many nats."""
+        from lens_steer.figures import canvas
+
+        height = 3.4 + 0.2 * len(self.tails)
+        with canvas(width=5.4, height=height) as (figure, axes):
+            for tail in self.tails:
+                self._draw(axes, tail)
+            least = 0.7 / max(len(tail.nats) for tail in self.tails)
+            axes.set(xscale="log", yscale="log", ylim=(min(least, 0.02), 1.1), xlim=self._reach)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:g}")
+            axes.set(xlabel="KL(steered || unsteered), nats per text")
+            axes.set(ylabel="share of texts that cost more than x")
+            title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
+            title += "round: median, diamond: mean, square: 95 % quantile;\n"
+            title += f"bars: 95 % intervals over {self.groups} groups of prompts"
+            legend_below(figure, axes, title, columns=1)
+        return figure
+
+    def _draw(self, axes: Any, tail: Tail) -> None:
+        n, colour = len(tail.nats), colours(self.methods)[tail.method]
+        x, left = np.concatenate([[tail.nats[0]], tail.nats]), 1 - np.arange(n + 1) / n
+        axes.step(x, left, where="post", color=colour, lw=1.0, label=f"{tail.method}, n = {n}")
+        above = float((tail.nats > tail.mean.mean).mean()) or 1 / n
+        for name, height in (("median", 0.5), ("mean", above), ("high", 0.05)):
+            found, mark = getattr(tail, name), _MARKS[name]
+            bar: dict[str, Any] = {"color": colour, "capsize": 2, "elinewidth": 0.8, "zorder": 3}
+            axes.errorbar([found.mean], [height], None, errors([found]), mark, mfc="white", **bar)
+
+    @property
+    def _reach(self) -> tuple[float, float]:
+        """Of the axis: texts that cost next to nothing would stretch it without end."""
+        medians = [tail.median.mean for tail in self.tails if tail.median.mean > 0]
+        most = max(tail.nats[-1] for tail in self.tails)
+        return min(medians, default=most) / 30, 1.3 * float(most)
+
+
+def _tail(method: str, cells: GroupedSums, seed: int) -> Tail:
+    nats, of = _texts(cells)
+    mean = statistic_interval(np.divide, (cells.sums["kl"], cells.sums["texts"]), seed=seed)
+    ways = cells.sums["texts"].shape
+    median, high = (_quantile(nats, of, ways, q, seed) for q in (0.5, 0.95))
+    return Tail(method, np.sort(nats), mean, median, high)
+
+
+def _texts(cells: GroupedSums) -> tuple[Float[Array, " text"], Int[Array, "text way"]]:
+    """Nats of every text, and the numbers of its fit, seed (or model) and group."""
+    several = len({trial.model for trial in cells.trials}) > 1
+    names = ("model",) if several else ("fit", "seed")
+    keys = [sorted({getattr(t, name) for t in cells.trials}) for name in names]
+    nats, of = [], []
+    for trial in cells.trials:
+        assert trial.evaluation.paths is not None  # every trial is measured
+        own = [key.index(getattr(trial, name)) for key, name in zip(keys, names, strict=True)]
+        nats.append(trial.evaluation.paths.kl.numpy())
+        of += [[*own, cells.groups.index(group)] for group in trial.evaluation.text_groups]
+    return np.concatenate(nats), np.array(of, dtype=int)
+
+
+def _quantile(
+    nats: Float[Array, " text"],
+    of: Int[Array, "text way"],
+    ways: Sequence[int],
+    share: float,
+    seed: int,
+) -> Interval:
+    """The least number of nats that `share` of the texts do not exceed, with its interval."""
+    order = np.argsort(nats)
+    x, member = nats[order], of[order]
+    value = float(x[np.searchsorted(np.arange(1, len(x) + 1), share * len(x) - 1e-9)])
+    drawn = Resampling.of(ways, seed=seed)
+    weights = np.ones((len(drawn.counts[0]), len(x)))
+    for counts, way in zip(drawn.counts, member.T, strict=True):
+        weights *= counts[:, way]
+    reached = weights.cumsum(axis=1) >= share * weights.sum(axis=1, keepdims=True) - 1e-9
+    influence = np.zeros(tuple(ways))
+    np.add.at(influence, tuple(member.T), share - (x <= value))
+    low, high = drawn.levels(influence - influence.mean(), x[reached.argmax(axis=1)])
+    return Interval(value, low, high)

@@ -1,0 +1,122 @@
+"""Rows of pairs in files, each read with its place, so that what is broken can be named."""
+
+import csv
+import io
+import json
+import os
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lens_steer.data.documents import document_rows
+from lens_steer.files import json_value
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: If there is no such file, or it is not JSON in UTF-8.
+    """
+    content = _bytes(path)
+    try:
+        return json_value(content.decode("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    """`(place, object)` for each line of a JSON-lines file; blank lines are passed over.
+
+    A byte-order mark at its beginning is no part of the first line.
+
+    Raises:
+        ValueError: If there is no such file, or a line is not JSON in UTF-8; its number is named.
+    """
+    for number, line in enumerate(_bytes(path).removeprefix(BOM_UTF8).splitlines(), start=1):
+        if line.strip():
+            place = f"{path} line {number}"
+            try:
+                yield place, json_value(line.decode("utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{place}: not JSON ({error})") from error
+
+
+def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """`(place, row)` for each row of a comma-separated file whose first line names the columns.
+
+    Blank lines, and rows of which every field is blank, are passed over.
+
+    Raises:
+        ValueError: If there is no such file, it is not UTF-8, or a row has other columns than the
+            first line.
+    """
+    content = _bytes(path)
+    try:
+        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error})") from error
+    reader = csv.DictReader(lines, strict=True)
+    try:
+        for row in reader:
+            place = f"{path} line {reader.line_num}"
+            if not any(isinstance(field, list) or (field or "").strip() for field in row.values()):
+                continue
+            if None in row or None in row.values():
+                raise ValueError(
+                    f"{place}: expected the {len(reader.fieldnames or [])} columns of line 1"
+                )
+            yield place, row
+    except csv.Error as error:
+        raise ValueError(f"{path} line {reader.line_num}: {error}") from error
+
+
+def _bytes(path: Path) -> bytes:
+    if not os.path.isfile(path):
+        raise ValueError(f"no file {str(path)!r}: expected a .jsonl, .csv or .json file of pairs")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {str(path)!r} ({error.strerror})") from error
+
+
+def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """One JSON object to a line, columns that are empty left out."""
+    filled = ({name: value for name, value in row.items() if value != ""} for row in rows)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in filled)
+    # Half a surrogate pair, which UTF-8 cannot hold, becomes the escape that JSON has for it.
+    path.write_bytes(lines.encode("utf-8", "backslashreplace"))
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Comma-separated values under a line of names, which are those of the first row.
+
+    Raises:
+        ValueError: If a row holds a chat, or text that could not be read back.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    for i, row in enumerate(rows):
+        _check_fits_csv(i, row)
+        writer.writerow(row)
+    path.write_bytes(text.getvalue().encode("utf-8"))
+
+
+def _check_fits_csv(i: int, row: dict[str, Any]) -> None:
+    if "messages" in row:
+        raise ValueError(f"row {i} has a chat, which .csv has no column for: save as .jsonl")
+    for name, value in row.items():
+        if len(value) > csv.field_size_limit():
+            raise ValueError(f"row {i}: {name} is too long for .csv to be read: save as .jsonl")
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ValueError(f"row {i}: {name} has half a surrogate pair: save as .jsonl")
+
+
+READERS = {
+    ".jsonl": read_jsonl,
+    ".csv": read_csv,
+    ".json": lambda path: document_rows(str(path), read_json(path)),
+}
+WRITERS = {".jsonl": write_jsonl, ".csv": write_csv}

@@ -1,0 +1,177 @@
+"""What the columns of a row mean, wherever it comes from: plain data in, plain data out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from lens_steer.models import Prompt, as_prompt
+
+SIDES = ("desired", "undesired")
+_LISTS = ("correct_answers", "incorrect_answers")
+# TruthfulQA's mc_task.json: answers with 1 (correct) or 0; the second has all correct ones.
+_TARGETS = ("mc2_targets", "mc1_targets")
+_COUPLES = (
+    SIDES,
+    ("answer_matching_behavior", "answer_not_matching_behavior"),
+    ("true", "false"),
+    _LISTS,
+)
+_COLUMNS = (
+    *("prompt", "messages", "question", "group", "text", "label", *_TARGETS),
+    *(name for couple in _COUPLES for name in couple),
+)
+# The headings of TruthfulQA.csv as it is published.
+_HEADINGS = {
+    "Question": "question",
+    "Correct Answers": "correct_answers",
+    "Incorrect Answers": "incorrect_answers",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row holds.
+
+    Attributes:
+        prompt: Text, or a chat.
+        group: Unchecked; empty if there is none.
+        texts: By side, unchecked; as many of either, unless labelled or not to be paired.
+        labelled: Whether the row is one text with its label, which has no partner.
+        left_out: Answers that the lists of both sides have: they tell nothing apart.
+    """
+
+    prompt: Prompt
+    group: Any
+    texts: dict[str, list[Any]]
+    labelled: bool = False
+    left_out: int = 0
+
+
+def as_row(given: Any, *, paired: bool) -> Row:
+    """The parts of one row; of two lists as many texts as the shorter has, if they are paired.
+
+    What both lists have is left out of them first, and counted; a row may then have no text at all.
+
+    Raises:
+        ValueError: If columns are missing, misspelt or empty, or both sides are one and the same
+            text.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"got {given!r}, expected an object with 'desired' and 'undesired'")
+    columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in given.items()}
+    check_names(columns, _COLUMNS)
+    prompt, space = _prompt(columns)
+    group = "" if columns.get("group") is None else columns["group"]
+    labelled = "label" in columns
+    texts = _labelled(columns) if labelled else _answers(columns)
+    texts = {side: [_after(space, text) for text in found] for side, found in texts.items()}
+    shared = _shared(texts, listed=any(name in columns for name in (*_LISTS, *_TARGETS)))
+    texts = {side: [text for text in found if text not in shared] for side, found in texts.items()}
+    if paired and not labelled:
+        shorter = min(map(len, texts.values()))
+        texts = {side: found[:shorter] for side, found in texts.items()}
+    return Row(as_prompt(prompt), group, texts, labelled, len(shared))
+
+
+def check_names(names: Iterable[Any], known: tuple[str, ...]) -> None:
+    """Other columns are the user's own, but a misspelt one is lost data."""
+    given = set(map(str, names))
+    for name in sorted(given - set(known)):
+        meant = get_close_matches(name, known, n=1, cutoff=0.8)
+        if meant and meant[0] not in given and not name.startswith(f"{meant[0]}_"):
+            raise ValueError(f"unknown column {name!r}: did you mean {meant[0]!r}?")
+
+
+def _prompt(columns: dict[Any, Any]) -> tuple[Any, str]:
+    """The prompt, and what parts it from a text that does not begin with a space itself."""
+    given = [
+        columns[name] for name in ("messages", "prompt") if columns.get(name) not in (None, "")
+    ]
+    if given or "question" not in columns:
+        return (given[0] if given else ""), ""
+    question = columns["question"]
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"got the question {question!r}, expected text that is not blank")
+    return question, "" if question[-1].isspace() else " "
+
+
+def _after(space: str, text: Any) -> Any:
+    if not isinstance(text, str) or not text.strip() or text[0].isspace():
+        return text
+    return space + text
+
+
+def _labelled(columns: dict[Any, Any]) -> dict[str, list[Any]]:
+    if columns["label"] not in SIDES:
+        raise ValueError(f"got the label {columns['label']!r}, expected 'desired' or 'undesired'")
+    return {columns["label"]: [columns.get("text")]}
+
+
+def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
+    targets = next((name for name in _TARGETS if name in columns), None)
+    if targets is not None:
+        columns = columns | _by_target(targets, columns[targets])
+    couple = next((c for c in _COUPLES if c[0] in columns or c[1] in columns), SIDES)
+    missing = [name for name in couple if name not in columns]
+    if missing:
+        raise ValueError(f"no {' and no '.join(missing)} in {sorted(map(str, columns))}")
+    return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
+
+
+def _by_target(name: str, found: Any) -> dict[str, list[str]]:
+    """Correct and incorrect answers, from `{answer: 1 or 0}` or lists of choices and labels."""
+    if isinstance(found, Mapping) and set(found) == {"choices", "labels"}:
+        couples = list(zip(found["choices"], found["labels"], strict=True))
+    elif isinstance(found, Mapping):
+        couples = list(found.items())
+    else:
+        raise ValueError(f"{name!r} is {found!r}, expected {{answer: 1 if correct, else 0}}")
+    wrong = [label for _, label in couples if label not in (0, 1)]
+    if wrong:
+        raise ValueError(f"{name!r} has the label {wrong[0]!r}, expected 1 (correct) or 0")
+    sides = {1: _LISTS[0], 0: _LISTS[1]}
+    return {sides[k]: [answer for answer, label in couples if label == k] for k in sides}
+
+
+def _texts(columns: dict[Any, Any], name: str) -> list[Any]:
+    found = columns[name]
+    if name in _LISTS and isinstance(found, str):
+        found = _parted(name, found)
+    if name in SIDES or not is_list(found):
+        return [found]
+    if not len(found):
+        raise ValueError(f"got no text under {name!r}, expected one or more")
+    return list(found)
+
+
+def _parted(name: str, found: str) -> list[str]:
+    """The texts in one, as TruthfulQA.csv writes a list."""
+    if found.startswith("[") and found.endswith("]"):  # what pandas makes of a list in .csv
+        raise ValueError(
+            f"{name!r} is the text {found!r}: part the answers by semicolons, or write .jsonl"
+        )
+    return [part.strip() for part in found.split(";") if part.strip()]
+
+
+def _shared(texts: dict[str, list[Any]], *, listed: bool) -> list[Any]:
+    """What both sides have, each once.
+
+    Raises:
+        ValueError: If both are the same one text, unless they are `listed` in columns of lists.
+    """
+    if len(texts) < 2:
+        return []
+    desired, undesired = texts[SIDES[0]], texts[SIDES[1]]
+    if not listed and desired == undesired and len(desired) == 1:
+        raise ValueError(f"got {desired[0]!r} on both sides: nothing differs, remove it")
+    found: list[Any] = []
+    found += (text for text in desired if text in undesired and text not in found)
+    return found
+
+
+def is_list(found: Any) -> bool:
+    """Whether it is a list, or what a table library makes of one."""
+    return isinstance(found, list | tuple | np.ndarray)

@@ -1,0 +1,202 @@
+"""How far off the manifold steering goes: the steered residual stream among natural ones.
+
+The distance is Mahalanobis', under the mean and the covariance (Ledoit and Wolf 2004) of one half
+of some reference texts; a percentile is the share of positions of the other half that lie nearer.
+50 is indistinguishable by distance, 100 farther out than anything natural.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.artifacts import savable
+from lens_steer.benchmark import random_like
+from lens_steer.data import ContrastivePairs
+from lens_steer.diagnostics.clouds import Cloud, halved, quartiles_of, residuals
+from lens_steer.diagnostics.named import check_named
+from lens_steer.evaluation import FixedTexts, SampledText
+from lens_steer.models import SteerableModel, encode
+from lens_steer.sites import sites_of
+from lens_steer.steering import Intervention, Methods, Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CLEAN, DESIRED = "clean", "desired"  # the references
+UNSTEERED, SHOWN = "unsteered", "desired texts"  # rows beside the methods
+_TITLES = {CLEAN: "among unsteered texts", DESIRED: "among texts that show the desired class"}
+_RANDOM, _DRAWS = "random, as ", 3  # random directions for each method, taken together
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class ManifoldReport:
+    """Where steered activations lie among natural ones, layer by layer.
+
+    Attributes:
+        names: `unsteered`, `desired texts`, the methods, and for each `random, as ...`.
+        references: What they are compared with: `clean` and `desired`.
+        layers: Block indices; outputs of the blocks.
+        quartiles: 25 %, 50 % and 75 % points over positions of the percentile, in [0, 100].
+        edited: Block indices that each of `names` edits.
+        positions: Of the half that percentiles are among, for each reference.
+        texts: How many texts those are of.
+        seed: Of the fixed texts, the halves and the random directions.
+    """
+
+    names: tuple[str, ...]
+    references: tuple[str, ...]
+    layers: tuple[int, ...]
+    quartiles: Float[Tensor, "reference name layer 3"]
+    edited: tuple[tuple[int, ...], ...]
+    positions: tuple[int, ...]
+    texts: tuple[int, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        expected = (len(self.references), len(self.names), len(self.layers), 3)
+        if tuple(self.quartiles.shape) != expected or len(self.edited) != len(self.names):
+            raise ValueError(
+                f"got quartiles of shape {tuple(self.quartiles.shape)} and {len(self.edited)} sets "
+                f"of edited layers, expected {expected} and {len(self.names)}"
+            )
+
+    @classmethod
+    def fit(  # noqa: PLR0913 - how texts are sampled
+        cls,
+        model: SteerableModel,
+        pairs: ContrastivePairs,
+        methods: Mapping[str, Intervention],
+        *,
+        layers: Sequence[int] | None = None,
+        temperature: float | int = 1.0,
+        max_new_tokens: int = 40,
+        scope: Scope = "last",
+        seed: int,
+    ) -> "ManifoldReport":
+        """Steer along fixed unsteered texts and see where the activations go.
+
+        The texts are halved. The covariance is of the one half; steered are the positions of the
+        other, so that no steering gives 50 (quartiles 25 and 75) exactly. The positions compared
+        are those that the scope steers; of the desired texts, the tokens of the continuations.
+
+        Args:
+            pairs: Their prompts, and the desired continuations.
+            methods: By name. To each come three random directions of the same size.
+            layers: Blocks to read; None is all.
+
+        Raises:
+            ValueError: As `generate`, if a method does not fit the model, edits nothing or has
+                a name of the report's own, or there are too few texts.
+        """
+        named = check_named(methods, pairs, model)
+        taken = [n for n in named if n in (UNSTEERED, SHOWN) or n.startswith(_RANDOM)]
+        if taken:
+            raise ValueError(f"the name {taken[0]!r} is taken by the report itself: give another")
+        chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
+        decoding: Any = {"temperature": temperature, "max_new_tokens": max_new_tokens}
+        fixed = FixedTexts.sample(model, pairs, seed=seed, scope=scope, **decoding)
+        fitted, steered = (replace(fixed, texts=half) for half in halved(fixed.texts, seed))
+
+        def found(texts: Sequence[SampledText], own: Methods, where: Scope) -> Tensor:
+            return residuals(model, texts, own, layers=chosen, scope=where)
+
+        plain = [found(half.texts, (), scope) for half in (fitted, steered)]
+        natural = halved(_shown(model, pairs), seed)
+        real = [found(half, (), "generated") for half in natural]
+        clouds = [Cloud.fit(*plain), Cloud.fit(*real)]
+        each = _with_random(model, named, steered, seed)
+        points = [quartiles_of(clouds, x) for x in (plain[1], real[1])]
+        for ways in each.values():
+            pushed = torch.cat([found(steered.texts, (way,), scope) for way in ways])
+            points.append(quartiles_of(clouds, pushed))
+        edits = [tuple(sorted({s.layer for w in ways for s in w.sites})) for ways in each.values()]
+        return cls(
+            (UNSTEERED, SHOWN, *each),
+            (CLEAN, DESIRED),
+            chosen,
+            torch.stack(points, dim=1),
+            edited=((), (), *edits),
+            positions=(len(plain[1]), len(real[1])),
+            texts=(len(steered.texts), len(natural[1])),
+            seed=seed,
+        )
+
+    def table(self) -> "pd.DataFrame":
+        """One row per reference, name and layer."""
+        import pandas as pd
+
+        rows = []
+        for i, reference in enumerate(self.references):
+            for j, name in enumerate(self.names):
+                for k, layer in enumerate(self.layers):
+                    low, median, high = self.quartiles[i, j, k].tolist()
+                    row: dict[str, Any] = {"reference": reference, "method": name, "layer": layer}
+                    row |= {"edited": layer in self.edited[j], "percentile": median}
+                    row |= {"percentile_25": low, "percentile_75": high}
+                    rows.append(row | {"positions": self.positions[i], "texts": self.texts[i]})
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Median percentile and its interquartile band against the layer, for each reference."""
+        from lens_steer.figures import canvas
+
+        with canvas(1, 2, width=8.6, height=3.6, sharey=True) as (figure, panels):
+            for i, (axes, reference) in enumerate(zip(panels, self.references, strict=True)):
+                self._panel(axes, i)
+                counted = f"{self.positions[i]} positions of {self.texts[i]} texts"
+                axes.set(title=f"{_TITLES[reference]}\n({counted})", ylim=(-2, 102))
+                axes.set(xlabel="layer (output of the block)")
+                axes.set_xticks(self.layers)
+            panels[0].set(
+                ylabel="Mahalanobis percentile, median\n(band: 25 % to 75 % of positions)"
+            )
+            keys, labels = panels[0].get_legend_handles_labels()
+            title = "squares: edited layer\nthin dotted: no difference"
+            figure.legend(keys, labels, loc="outside right upper", title=title)
+        return figure
+
+    def _panel(self, axes: Any, reference: int) -> None:
+        for height in (25, 50, 75):
+            axes.axhline(height, color="k", ls=":", lw=0.8 if height == 50 else 0.4)
+        colours = {name: f"C{i}" for i, name in enumerate(self._methods)}
+        for j, name in enumerate(self.names):
+            low, median, high = self.quartiles[reference, j].T.numpy()
+            like = name.removeprefix(_RANDOM)
+            colour = {UNSTEERED: "0.2", SHOWN: "0.6"}.get(name) or colours[like]
+            style = "--" if like != name else ":" if name in (UNSTEERED, SHOWN) else "-"
+            axes.plot(self.layers, median, style, marker=".", color=colour, label=name)
+            if name in colours:
+                axes.fill_between(self.layers, low, high, color=colour, alpha=0.2, lw=0)
+            at = [k for k, layer in enumerate(self.layers) if layer in self.edited[j]]
+            axes.plot([self.layers[k] for k in at], median[at], "s", color=colour)
+
+    @property
+    def _methods(self) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name in self.names
+            if name not in (UNSTEERED, SHOWN) and not name.startswith(_RANDOM)
+        )
+
+
+def _with_random(
+    model: SteerableModel, named: Mapping[str, Intervention], texts: FixedTexts, seed: int
+) -> dict[str, list[Intervention]]:
+    """The methods, then random directions of the size of each."""
+    seeds = [_DRAWS * seed + i for i in range(_DRAWS)]
+    found: dict[str, list[Intervention]] = {name: [method] for name, method in named.items()}
+    for name, method in named.items():
+        found[_RANDOM + name] = [*random_like(model, method, texts, seeds=seeds)]
+    return found
+
+
+def _shown(model: SteerableModel, pairs: ContrastivePairs) -> list[SampledText]:
+    """The desired examples as texts, each once."""
+    rows = [encode(model, e.prompt, e.continuation) for e in pairs.desired]
+    return [SampledText(row.ids, row.prompt_length) for row in dict.fromkeys(rows)]

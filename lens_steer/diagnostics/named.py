@@ -1,0 +1,42 @@
+"""Methods by the names they have in tables and figures, and what prompts are grouped by."""
+
+from collections.abc import Mapping, Sequence
+
+from lens_steer.data import ContrastivePairs
+from lens_steer.evaluation import checked
+from lens_steer.models import SteerableModel
+from lens_steer.steering import Intervention
+
+
+def check_named(
+    methods: Mapping[str, Intervention], pairs: ContrastivePairs, model: SteerableModel
+) -> dict[str, Intervention]:
+    """The methods in order, each found to fit the model.
+
+    Raises:
+        ValueError: If there is none, one is no method or has no name, or it does not fit the model.
+    """
+    if not isinstance(methods, Mapping) or not methods:
+        raise ValueError(f"got {methods!r}, expected a name for each method: {{'CAA': method}}")
+    for name, method in methods.items():
+        if not isinstance(name, str) or not name.strip() or not isinstance(method, Intervention):
+            raise ValueError(f"got {name!r}: {method!r}, expected a name and a steering method")
+        checked(method, pairs, model)
+    return dict(methods)
+
+
+def place_of(name: str, names: Sequence[str]) -> int:
+    """The row of a method in a report.
+
+    Raises:
+        ValueError: If it is not in there.
+    """
+    if name not in names:
+        raise ValueError(f"no method {name!r} in this report: expected one of {tuple(names)}")
+    return names.index(name)
+
+
+def groups_of_prompts(pairs: ContrastivePairs) -> tuple[str, ...]:
+    """The group of each of `pairs.prompts`, itself where it has none."""
+    of = {e.prompt: str(e.group or e.prompt) for e in (*pairs.undesired, *pairs.desired)}
+    return tuple(of[prompt] for prompt in pairs.prompts)

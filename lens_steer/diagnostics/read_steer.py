@@ -1,0 +1,223 @@
+"""Read x steer: where activations are read, against the layer that is steered, at one cost.
+
+In every cell a CAA vector read at one position and layer is added to that layer, at the strength
+where it costs the same nats per token along the same fixed texts. Beside the effect stands how far
+the vector is merely the last token's embedding, or pushes that token's logit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lens_steer.activations import ReadPosition, capture
+from lens_steer.artifacts import savable
+from lens_steer.data import ContrastivePairs
+from lens_steer.diagnostics.named import groups_of_prompts
+from lens_steer.diagnostics.read_cells import Cell, label_differences, measured
+from lens_steer.evaluation import FixedTexts, Judge
+from lens_steer.models import SteerableModel
+from lens_steer.sites import sites_of
+from lens_steer.steering import Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+STRENGTHS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # few: every cell looks at all of them
+READS: tuple[ReadPosition, ...] = ("last", "mean", "prompt_last")
+_NUMBERS = ("effect", "low", "high", "strength", "realised", "embedding", "unembedding")
+_PREFERENCE, _BEHAVIOUR = "change in preference, nats per token", "change in judged behaviour"
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class ReadSteerReport:
+    """The effect of steering with what was read, by read position and layer, at one cost.
+
+    Attributes:
+        reads: Read positions, as `capture` takes them.
+        layers: Block indices, read and steered.
+        effect: Mean change from unsteered on the test pairs, see `effect_name`; NaN, as everything
+            that is not known, where there is a note.
+        low: Lower end of its 95 % interval over groups.
+        high: Upper end.
+        strength: Of the vector, dimensionless.
+        realised: What it costs there on the dev prompts, nats per token.
+        embedding: Cosine of the vector with the mean difference of the last tokens' embeddings
+            (W_E), on train; NaN if both classes end in the same tokens.
+        unembedding: The same with their unembeddings (W_U as the model has it: the final norm's
+            gain is in it only where weights are folded).
+        notes: Why a cell has no effect; empty where it has one.
+        effect_name: What changes, with its unit.
+        kl: What every cell is to cost, nats per token.
+        examples: Behind each effect.
+        groups: They are in so many.
+        seed: Of texts and intervals.
+    """
+
+    reads: tuple[str | int, ...]
+    layers: tuple[int, ...]
+    effect: Float[Tensor, "read layer"]
+    low: Float[Tensor, "read layer"]
+    high: Float[Tensor, "read layer"]
+    strength: Float[Tensor, "read layer"]
+    realised: Float[Tensor, "read layer"]
+    embedding: Float[Tensor, "read layer"]
+    unembedding: Float[Tensor, "read layer"]
+    notes: tuple[tuple[str, ...], ...]
+    effect_name: str
+    kl: float
+    examples: int
+    groups: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        expected = (len(self.reads), len(self.layers))
+        wrong = [name for name in _NUMBERS if tuple(getattr(self, name).shape) != expected]
+        wrong += ["notes"] * ([len(row) for row in self.notes] != [expected[1]] * expected[0])
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)} of another shape than reads x layers: expected {expected}"
+            )
+
+    @classmethod
+    def fit(  # noqa: PLR0913 - how vectors are read, and texts sampled and scored
+        cls,
+        model: SteerableModel,
+        train: ContrastivePairs,
+        dev: ContrastivePairs,
+        test: ContrastivePairs,
+        *,
+        kl: float | int,
+        reads: Sequence[ReadPosition] = READS,
+        layers: Sequence[int] | None = None,
+        strengths: Sequence[float | int] = STRENGTHS,
+        judge: Judge | None = None,
+        temperature: float | int = 1.0,
+        max_new_tokens: int = 40,
+        scope: Scope = "last",
+        seed: int,
+        progress: bool = True,
+    ) -> "ReadSteerReport":
+        """Fit CAA on train for each cell, match the cost on dev, measure the effect on test.
+
+        The fixed texts are sampled once for all cells.
+
+        Args:
+            kl: Nats per token along fixed unsteered texts, as `calibrate` means it.
+            layers: Blocks; None is all.
+            strengths: To look at first, from 0 up; a cell that reaches `kl` at none has a note.
+            judge: Scores the texts. None: the effect is on the preference for the desired
+                continuation, and the pairs of test must be paired.
+
+        Raises:
+            ValueError: As `capture`, `calibrate` and `evaluate`; not for a cell whose class means
+                are equal or that does not reach the cost.
+        """
+        _check(kl, reads, strengths)
+        if judge is None and not test.paired:
+            raise ValueError(f"{test!r}: a preference needs paired examples; pass a judge")
+        chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
+        decoding: dict[str, Any] = {"temperature": temperature, "max_new_tokens": max_new_tokens}
+        decoding |= {"scope": scope, "seed": seed}
+        texts = FixedTexts.sample(model, dev, **decoding)
+        cells = _fitted(model, train, reads, chosen)
+        grid = sorted(map(float, strengths))
+        bar = tqdm(cells, desc="read x steer", disable=not progress)
+        cells = [cell.at_cost(model, texts, float(kl), grid) for cell in bar]
+        cells = measured(model, cells, test, judge=judge, decoding=decoding)
+        groups = test.groups if judge is None else groups_of_prompts(test)
+        return cls(
+            *(tuple(reads), chosen),
+            **_arranged(cells, len(chosen)),
+            effect_name=_PREFERENCE if judge is None else _BEHAVIOUR,
+            kl=float(kl),
+            examples=len(groups),
+            groups=len(set(groups)),
+            seed=seed,
+        )
+
+    def table(self) -> "pd.DataFrame":
+        """One row per cell; `note` says why an effect is NaN."""
+        import pandas as pd
+
+        rows = []
+        for i, read in enumerate(self.reads):
+            for j, layer in enumerate(self.layers):
+                numbers = {name: float(getattr(self, name)[i, j]) for name in _NUMBERS}
+                rows.append({"read": read, "layer": layer, **numbers, "note": self.notes[i][j]})
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """The effect as colour, its interval and the two cosines in print."""
+        from lens_steer.figures import canvas
+
+        width, height = 1.9 + 1.05 * len(self.layers), 1.5 + 0.75 * len(self.reads)
+        bound = float(self.effect.nan_to_num().abs().max()) or 1.0
+        colours: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound}
+        with canvas(width=max(width, 5.5), height=height) as (figure, axes):
+            image = axes.imshow(self.effect.numpy(), aspect="auto", **colours)
+            axes.set_facecolor("0.92")
+            for i, j in np.ndindex(*self.effect.shape):
+                strong = abs(float(self.effect[i, j])) > 0.6 * bound
+                print_in = {"ha": "center", "color": "w" if strong else "k", "fontsize": 7}
+                axes.text(j, i, self._shown(i, j), va="center", **print_in)
+            axes.set_xticks(range(len(self.layers)), self.layers)
+            axes.set_yticks(range(len(self.reads)), self.reads)
+            axes.set(xlabel="layer (read and steered)", ylabel="read position")
+            figure.colorbar(image, ax=axes, label=fill(self.effect_name, 22))
+            counted = f"{self.examples} examples in {self.groups} groups, 95 % intervals"
+            at = f"at {self.kl:g} nats per token along fixed texts"
+            axes.set_title(f"{at}; {counted}\nE, U: cosine with last tokens' (un)embedding")
+        return figure
+
+    def _shown(self, i: int, j: int) -> str:
+        if self.notes[i][j]:
+            return fill(self.notes[i][j].split(":")[0], 10)
+        cosines = (float(x[i, j]) for x in (self.embedding, self.unembedding))
+        e, u = ("-" if np.isnan(x) else f"{x:+.2f}" for x in cosines)
+        effect, low, high = (float(x[i, j]) for x in (self.effect, self.low, self.high))
+        return f"{effect:+.2g}\n[{low:.2g}, {high:.2g}]\nE {e}  U {u}"
+
+
+def _fitted(
+    model: SteerableModel,
+    train: ContrastivePairs,
+    reads: Sequence[ReadPosition],
+    layers: Sequence[int],
+) -> list[Cell]:
+    """Cells of all reads, each at every layer."""
+    labels, cells = label_differences(model, train), []
+    for position in reads:
+        found = capture(model, train, "resid", read=position, layers=layers, progress=False)
+        cells += [Cell.fit(found.at(layer=layer), labels) for layer in layers]
+    return cells
+
+
+def _arranged(cells: Sequence[Cell], wide: int) -> dict[str, Any]:
+    """The fields of the report that go by cell."""
+    rows = [cells[i : i + wide] for i in range(0, len(cells), wide)]
+    found: dict[str, Any] = {
+        name: torch.tensor([[getattr(cell, name) for cell in row] for row in rows]).double()
+        for name in _NUMBERS
+    }
+    return found | {"notes": tuple(tuple(cell.note for cell in row) for row in rows)}
+
+
+def _check(
+    kl: float | int, reads: Sequence[ReadPosition], strengths: Sequence[float | int]
+) -> None:
+    """Raise for what would only be found out after the vectors were fitted."""
+    if not 0 < kl < float("inf"):
+        raise ValueError(f"kl {kl!r}: expected a positive number of nats per token")
+    if isinstance(reads, str) or not reads:
+        raise ValueError(f"got the reads {reads!r}, expected one or more, such as ('last', 'mean')")
+    if len(strengths) < 2 or not (min(strengths) >= 0 and max(strengths) < float("inf")):
+        raise ValueError(f"got the strengths {strengths}, expected two finite ones from 0 up")

@@ -1,0 +1,217 @@
+"""Per-prompt steerability: how fast a method changes the preference of each pair, around 0.
+
+The slope is a central difference in strength, in units of the method's own strength. Pairs whose
+slope is negative are anti-steerable: there the method pushes away from the desired continuation.
+
+Source: Tan et al. 2024, "Analyzing the Generalization and Reliability of Steering Vectors"
+(arXiv:2407.12404), which fits a line over several strengths; here it is the slope at 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.artifacts import savable
+from lens_steer.data import ContrastivePairs
+from lens_steer.diagnostics.named import check_named, place_of
+from lens_steer.evaluation import preference
+from lens_steer.intervals import Interval, interval
+from lens_steer.models import SteerableModel
+from lens_steer.steering import Intervention, Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# Root-mean-square change of the slopes when the step is halved: at most this share of their own
+# size, and float32's rounding of a preference (nats) over the step.
+_AGREES, _ROUNDING = 0.05, 1e-5
+
+
+@savable
+@dataclass(frozen=True, eq=False)
+class SteerabilityReport:
+    """The slope of every pair's preference in strength, around 0, for one or several methods.
+
+    Attributes:
+        names: Of the methods.
+        slopes: Nats per token, per unit of strength multiple (1 is the method's own strength).
+        halved: The same with half the step.
+        groups: Of each pair, for intervals.
+        epsilon: The step, in strength multiples.
+        seed: Of the intervals.
+    """
+
+    names: tuple[str, ...]
+    slopes: Float[Tensor, "method pair"]
+    halved: Float[Tensor, "method pair"]
+    groups: tuple[str, ...]
+    epsilon: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        expected = (len(self.names), len(self.groups))
+        if tuple(self.slopes.shape) != expected or tuple(self.halved.shape) != expected:
+            raise ValueError(
+                f"got slopes of shapes {tuple(self.slopes.shape)} and {tuple(self.halved.shape)}, "
+                f"expected one for each of the methods and groups: {expected}"
+            )
+
+    @classmethod
+    def fit(  # noqa: PLR0913 - where and how finely
+        cls,
+        model: SteerableModel,
+        pairs: ContrastivePairs,
+        methods: Mapping[str, Intervention],
+        *,
+        epsilon: float | int = 0.05,
+        scope: Scope = "last",
+        seed: int,
+    ) -> "SteerabilityReport":
+        """Differentiate the preference of each pair: four passes over the pairs for each method.
+
+        Args:
+            pairs: Paired; the preference is the log-probability per token of the desired
+                continuation minus that of the undesired.
+            methods: By name, each at the strength whose multiples are meant.
+            epsilon: Step to either side of 0 in multiples of a method's own strength; the error is
+                of second order in it.
+            seed: Of the intervals over groups.
+
+        Raises:
+            ValueError: If the pairs are unpaired, a method does not fit the model or has strength
+                0, the step is not positive, or halving it changes the slopes by more than 5 %.
+        """
+        named = check_named(methods, pairs, model)
+        _check_step_and_strengths(epsilon, named)
+        slopes, halved = (
+            torch.stack([_slopes(model, pairs, method, step, scope) for method in named.values()])
+            for step in (float(epsilon), float(epsilon) / 2)
+        )
+        groups = pairs.groups
+        report = cls(tuple(named), slopes, halved, groups, float(epsilon), seed)
+        _check_agreement(report)
+        return report
+
+    @property
+    def step_error(self) -> Float[Tensor, " method"]:
+        """Root-mean-square change when the step is halved, over that of the slopes; NaN if none."""
+        return _size(self.slopes - self.halved) / _size(self.slopes)
+
+    def slope(self, name: str) -> Interval:
+        """A method's mean slope."""
+        return interval(self.slopes[place_of(name, self.names)], self.groups, seed=self.seed)
+
+    def anti_steerable(self, name: str) -> Interval:
+        """The share of pairs that a method moves the wrong way: slope below 0."""
+        negative = (self.slopes[place_of(name, self.names)] < 0).double()
+        return interval(negative, self.groups, seed=self.seed)
+
+    def table(self) -> "pd.DataFrame":
+        """One row per method and pair."""
+        import pandas as pd
+
+        n = len(self.groups)
+        columns: dict[str, Any] = {"method": np.repeat(self.names, n)}
+        columns |= {"pair": [*range(n)] * len(self.names), "group": self.groups * len(self.names)}
+        columns |= {"slope": self.slopes.flatten().numpy()}
+        return pd.DataFrame(columns | {"slope_half_step": self.halved.flatten().numpy()})
+
+    def summary(self) -> "pd.DataFrame":
+        """One row per method: mean slope and share of anti-steerable pairs, with intervals."""
+        import pandas as pd
+
+        rows = []
+        for name, error in zip(self.names, self.step_error.tolist(), strict=True):
+            row: dict[str, Any] = {"method": name}
+            found = {"slope": self.slope(name), "anti_steerable": self.anti_steerable(name)}
+            for key, each in found.items():
+                row |= each.columns(key)
+            counts = {"pairs": len(self.groups), "groups": len(set(self.groups))}
+            rows.append({**row, "step_error": error, **counts})
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Slopes in order, and their distribution with the share below 0, method by method."""
+        from lens_steer.figures import canvas
+
+        wide, sizes = 4.2 + 1.5 * len(self.names), [4.2, 1.5 * len(self.names)]
+        options: dict[str, Any] = {"sharey": True, "gridspec_kw": {"width_ratios": sizes}}
+        with canvas(1, 2, width=wide, height=3.4, **options) as (figure, (left, right)):
+            self._sorted(left)
+            self._violins(right)
+            for axes in (left, right):
+                axes.axhline(0, color="k", ls=":", lw=0.8)
+        return figure
+
+    def _sorted(self, axes: Any) -> None:
+        x = (np.arange(len(self.groups)) + 0.5) / len(self.groups) * 100
+        for i, name in enumerate(self.names):
+            y = self.slopes[i].sort().values.numpy()
+            axes.plot(x, y, ".-", color=f"C{i}", lw=1.0, label=name)
+        axes.set(xlabel="pairs in order of slope, %", xlim=(0, 100))
+        axes.set(ylabel="slope of the preference around 0,\nnats per token per strength multiple")
+        counted = f"{len(self.groups)} pairs in {len(set(self.groups))} groups"
+        axes.legend(title=counted, loc="upper left")
+
+    def _violins(self, axes: Any) -> None:
+        places = list(range(len(self.names)))
+        drawn = axes.violinplot(list(self.slopes.numpy()), places, showmedians=True, widths=0.8)
+        for i, body in enumerate(drawn["bodies"]):
+            body.set(facecolor=f"C{i}", alpha=0.35)
+        for part in ("cmedians", "cmins", "cmaxes", "cbars"):
+            drawn[part].set(color="0.25", lw=0.8)
+        shares = [self.anti_steerable(name) for name in self.names]
+        labels = [
+            f"{name}\n{s.mean:.0%} below 0\n[{s.low:.0%}, {s.high:.0%}]"
+            for name, s in zip(self.names, shares, strict=True)
+        ]
+        axes.set_xticks(places, labels, fontsize=8)
+        axes.set(xlim=(-0.6, len(places) - 0.4), xlabel="share with its 95 % interval over groups")
+
+
+def _slopes(
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    method: Intervention,
+    step: float,
+    scope: Scope,
+) -> Float[Tensor, " pair"]:
+    """The central difference, float64."""
+    up, down = (
+        preference(model, pairs, method.with_strength(to * method.strength), scope=scope).double()
+        for to in (step, -step)
+    )
+    return (up - down) / (2 * step)
+
+
+def _check_step_and_strengths(epsilon: float | int, named: Mapping[str, Intervention]) -> None:
+    if not 0 < epsilon < float("inf"):
+        raise ValueError(f"epsilon {epsilon!r}: expected a positive number, such as 0.05")
+    still = [name for name, method in named.items() if method.strength == 0]
+    if still:
+        raise ValueError(
+            f"{still[0]!r} has strength 0, whose multiples are all alike: give it the strength "
+            "that is to count as 1, with_strength(...)"
+        )
+
+
+def _check_agreement(report: SteerabilityReport) -> None:
+    change, size = _size(report.slopes - report.halved), _size(report.slopes)
+    allowed = _AGREES * size + _ROUNDING / report.epsilon
+    worst = int((change - allowed).argmax())
+    if not bool((change <= allowed).all()):  # a NaN is none
+        raise ValueError(
+            f"the slopes of {report.names[worst]!r} change by {change[worst]:.2g} of "
+            f"{size[worst]:.2g} nats per token when the step {report.epsilon:g} is halved: pass a "
+            "smaller epsilon, or a larger one where the model's dtype is coarse"
+        )
+
+
+def _size(x: Float[Tensor, "method pair"]) -> Float[Tensor, " method"]:
+    return x.square().mean(dim=1).sqrt()

@@ -1,0 +1,128 @@
+"""The strength at which a method costs, or does, a stated amount."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import copysign
+from typing import Any
+
+import numpy as np
+
+from lens_steer.data import ContrastivePairs
+from lens_steer.evaluation.crossing import search
+from lens_steer.evaluation.evaluating import check_pairs, check_scorable, evaluate_each
+from lens_steer.evaluation.fixed_texts import FixedTexts
+from lens_steer.evaluation.judges import Judge
+from lens_steer.models import SteerableModel
+from lens_steer.steering import AnyIntervention, Intervention, Scope
+
+# Times the method's own strength; 0 is no steering.
+MULTIPLES = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour: sampled texts
+
+
+def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
+    model: SteerableModel,
+    method: AnyIntervention,
+    pairs: ContrastivePairs,
+    *,
+    kl: float | int | None = None,
+    relative_norm: float | int | None = None,
+    behaviour: float | int | None = None,
+    judge: Judge | None = None,
+    strengths: Sequence[float | int] | None = None,
+    seed: int = 0,
+    temperature: float | int = 1.0,
+    max_new_tokens: int = 40,
+    scope: Scope = "last",
+    stop: Sequence[str] = (),
+    progress: bool = True,
+) -> AnyIntervention:
+    """The method at the strength where it costs, or does, what is asked; `report` has the curve.
+
+    A grid of strengths is looked at first, all in one batch. Between the strengths around the first
+    crossing it is then refined; where the curve does not reach the target, nothing is returned.
+    Report what the method costs on other prompts.
+
+    Args:
+        pairs: Their prompts; a development set.
+        kl: Nats per token along fixed unsteered texts: `kl_fixed`.
+        relative_norm: |edit| / |residual stream|, see `EditSizes`.
+        behaviour: Share that shows it, as `evaluate` scores it; the curve is straight between
+            strengths tried.
+        strengths: To look at first. None: up to 8 times the method's own (4 for behaviour), or to
+            the largest that does more than smaller ones, `method.max_useful_strength`.
+        temperature: Of the texts and of the distributions compared.
+        stop: As `generate`.
+
+    Raises:
+        OutOfReach: If the target is not reached; the message has the range that is, and the
+            strengths that break the model, its logits being NaN or infinite.
+        ValueError: If not exactly one target is given, or as `evaluate`.
+    """
+    targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}
+    quantity, target = _one_of(targets)
+    checked(method, pairs, model)
+    grid = _grid(method, strengths, SAMPLED if quantity == "behaviour" else MULTIPLES)
+    decoding: dict[str, Any] = {
+        **{"seed": seed, "temperature": temperature, "max_new_tokens": max_new_tokens},
+        "scope": scope,
+        "stop": stop,
+    }
+    if quantity == "behaviour":
+        check_scorable(pairs, judge)
+
+        def measure(tried: Sequence[float]) -> list[float]:
+            each = [method.with_strength(strength) for strength in tried]
+            found = evaluate_each(model, pairs, each, judge=judge, progress=progress, **decoding)
+            return [trial.share for trial in found]
+
+    else:
+        texts = FixedTexts.sample(model, pairs, **decoding)
+
+        def measure(tried: Sequence[float]) -> list[float]:
+            each = [(method.with_strength(strength),) for strength in tried]
+            if quantity == "relative_norm":
+                return [sizes.relative_norm for sizes in texts.sizes(model, each)]
+            return texts.kl(model, each, progress=progress)
+
+    report = search(measure, quantity, target, grid, refine=quantity != "behaviour")
+    return replace(method.with_strength(report.strength), report=report)
+
+
+def checked(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:
+    """Raise a ValueError for what would only be found out after texts were sampled."""
+    check_pairs(pairs)
+    method.checked_edits(model)
+
+
+def _one_of(targets: dict[str, float | int | None]) -> tuple[str, float]:
+    given = {name: float(value) for name, value in targets.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(
+            f"got the targets {given}, expected exactly one of kl, relative_norm and behaviour"
+        )
+    [(name, value)] = given.items()
+    high = 1.0 if name == "behaviour" else np.inf
+    if not (0 < value < np.inf and value <= high):
+        raise ValueError(f"{name} {value:g}: expected a positive number, at most {high:g}")
+    return name, value
+
+
+def _grid(
+    method: Intervention,
+    strengths: Sequence[float | int] | None,
+    multiples: Sequence[float | int],
+) -> list[float]:
+    own = float(method.strength) or 1.0
+    end = min(abs(own) * max(multiples), method.max_useful_strength)
+    usual = [own * m for m in multiples if abs(own * m) < end]
+    raw = [*usual, copysign(end, own)] if strengths is None else strengths
+    given = [float(strength) for strength in raw]
+    if len(given) < 2 or not bool(np.isfinite(given).all()):
+        raise ValueError(f"got the strengths {given}, expected two finite ones or more")
+    if min(given) < 0 < max(given):
+        raise ValueError(
+            f"got the strengths {given} on both sides of 0: calibrate a method and its opposite "
+            "one after the other"
+        )
+    return sorted(given, key=abs)

@@ -1,1 +1,0 @@
-"""Methods beside each other: trials, references, intervals, p-values."""

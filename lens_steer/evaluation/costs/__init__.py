@@ -1,1 +1,0 @@
-"""What steering costs: nats along texts, sizes of edits, wording."""

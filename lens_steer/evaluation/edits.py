@@ -1,0 +1,218 @@
+"""How large edits are, in units of the residual stream: against its length, and its spread."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens_steer.evaluation.text_costs import SampledText, each_by_its_own, even_batches
+from lens_steer.models import (
+    SteerableModel,
+    attach,
+    bos_id,
+    forward,
+    hooked,
+    pad,
+    read,
+    residual_edit,
+)
+from lens_steer.sites import Site
+from lens_steer.steering import Methods, Scope, steered_positions
+
+
+@dataclass(frozen=True, eq=False)
+class EditSizes:
+    """One method's edits at every steered position of some texts.
+
+    Attributes:
+        norm: |edit|, heads counted through W_O and neurons through W_out.
+        relative: |edit| / |resid_post| of the clean model at the same layer and position.
+        mahalanobis: Length of the edit in standard deviations of the clean residual stream, whose
+            covariance is shrunk (Ledoit and Wolf 2004).
+        of: The text of each position.
+        layers: Block indices of the layer axis.
+    """
+
+    norm: Float[Tensor, "position layer"]
+    relative: Float[Tensor, "position layer"]
+    mahalanobis: Float[Tensor, "position layer"]
+    of: Int[Tensor, " position"]
+    layers: tuple[int, ...]
+
+    @property
+    def relative_norm(self) -> float:
+        """Root-sum-square over layers, mean over steered positions."""
+        return self.relative.norm(dim=1).mean().item()
+
+    @property
+    def mahalanobis_length(self) -> float:
+        """Root-sum-square over layers, mean over steered positions."""
+        return self.mahalanobis.norm(dim=1).mean().item()
+
+    @property
+    def by_layer(self) -> Float[Tensor, " layer"]:
+        """Mean |edit| / |resid_post| at each layer."""
+        return self.relative.mean(dim=0)
+
+    @property
+    def energy(self) -> Float[Tensor, " layer"]:
+        """The layer's share of the sum of |edit|^2; NaN if there is no edit."""
+        found = (self.norm**2).sum(dim=0)
+        return found / found.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class Clean:
+    """The clean residual stream at the positions that a scope steers.
+
+    Attributes:
+        resid: At each position and layer.
+        of: The text of each position.
+        whitening: By layer: `x @ whitening` has unit covariance.
+        layers: Block indices of the layer axis.
+    """
+
+    resid: Float[Tensor, "position layer d"]
+    of: Int[Tensor, " position"]
+    whitening: Float[Tensor, "layer d d"]
+    layers: tuple[int, ...]
+
+    @classmethod
+    def read(
+        cls,
+        model: SteerableModel,
+        texts: Sequence[SampledText],
+        layers: Sequence[int],
+        scope: Scope = "last",
+    ) -> "Clean":
+        """Run the clean model over the texts.
+
+        Raises:
+            ValueError: If a layer is out of range, or the scope steers nothing in these texts.
+        """
+        sites, parts, owners = [Site(layer) for layer in layers], [], []
+        for batch in even_batches(model, [len(text.ids) for text in texts]):
+            part = [texts[i] for i in batch]
+            tokens, mask = pad(model, [text.ids for text in part])
+            where = positions_of(model, part, scope)
+            select = dict.fromkeys(sites, partial(_gathered, where))
+            attach(model)
+            with torch.no_grad():
+                found = read(model, tokens, mask, select)
+            parts.append(torch.stack([found[site] for site in sites], dim=1))
+            owners.append(torch.tensor(batch)[where.nonzero()[:, 0]])
+        resid, of = torch.cat(parts), torch.cat(owners)
+        if len(resid) == 0:
+            raise ValueError(f"scope {scope!r} steers no position of these texts")
+        order = of.argsort(stable=True)
+        return cls(resid[order], of[order], _whitening(resid), tuple(layers))
+
+
+def edit_sizes(
+    model: SteerableModel,
+    texts: Sequence[SampledText],
+    each: Sequence[Methods],
+    *,
+    scope: Scope = "last",
+) -> list[EditSizes]:
+    """Steer the texts by each of several methods and measure what is added.
+
+    Raises:
+        ValueError: If a method does not fit the model, or the scope steers nothing.
+    """
+    layers = sorted({site.layer for own in each for method in own for site in method.sites}) or [0]
+    clean = Clean.read(model, texts, layers, scope)
+    return [_sizes(_added(model, texts, own, clean, scope), clean) for own in each]
+
+
+def _gathered(
+    where: Bool[Tensor, "text pos"], x: Float[Tensor, "text pos d"]
+) -> Float[Tensor, "position d"]:
+    return x[where.to(x.device)].float().cpu()
+
+
+def positions_of(
+    model: SteerableModel, texts: Sequence[SampledText], scope: Scope
+) -> Bool[Tensor, "text pos"]:
+    """The positions that a scope steers, rows padded on the right; a cut text's last token too."""
+    width = max(len(text.ids) for text in texts)
+    positions = torch.arange(width).repeat(len(texts), 1)
+    lengths = torch.tensor([len(text.ids) for text in texts])
+    positions = torch.where(positions < lengths[:, None], positions, -1)
+    prompts = torch.tensor([text.prompt_length for text in texts])
+    first = bos_id(model)
+    bos = torch.tensor([first is not None and text.ids[0] == first for text in texts])
+    return steered_positions(scope, positions, prompts, bos)
+
+
+def _added(
+    model: SteerableModel, texts: Sequence[SampledText], own: Methods, clean: Clean, scope: Scope
+) -> Float[Tensor, "position layer d"]:
+    """What is written to the residual stream at every steered position, in the order of `clean`."""
+    found = torch.zeros(clean.resid.shape)
+    sites = tuple(sorted({site for method in own for site in method.sites}))
+    for batch in even_batches(model, [len(text.ids) for text in texts]):
+        part = [texts[i] for i in batch]
+        where = positions_of(model, part, scope)
+        before, after = _around(model, part, own, sites, scope)
+        of = torch.tensor(batch)[where.nonzero()[:, 0]]
+        rows = torch.isin(clean.of, of).nonzero()[:, 0]
+        for site in sites:
+            at = where.to(before[site].device)
+            edit = residual_edit(model, site, before[site][at], after[site][at]).cpu()
+            found[rows, clean.layers.index(site.layer)] += edit[of.argsort(stable=True)]
+    return found
+
+
+def _around(
+    model: SteerableModel,
+    texts: Sequence[SampledText],
+    own: Methods,
+    sites: Sequence[Site],
+    scope: Scope,
+) -> tuple[dict[Site, Tensor], dict[Site, Tensor]]:
+    """Activations `[text pos *site]` before and after the edits at each site."""
+    before: dict[Site, Tensor] = {}
+    after: dict[Site, Tensor] = {}
+    tokens, mask = pad(model, [text.ids for text in texts])
+    lengths = [text.prompt_length for text in texts]
+    attach(model)
+    with (  # hooks run in the order they were set: look, steer, look again
+        torch.no_grad(),
+        hooked(model, {site: _keep(before, site) for site in sites}),
+        each_by_its_own(model, [own] * len(texts), lengths, scope),
+        hooked(model, {site: _keep(after, site) for site in sites}),
+    ):
+        forward(model, tokens, mask)
+    return before, after
+
+
+def _keep(found: dict[Site, Tensor], site: Site) -> Callable[[Tensor], None]:
+    def keep(x: Tensor) -> None:
+        found[site] = x.detach()
+
+    return keep
+
+
+def _sizes(edits: Float[Tensor, "position layer d"], clean: Clean) -> EditSizes:
+    norm, whitened = edits.norm(dim=2), torch.einsum("pld,lde->ple", edits, clean.whitening)
+    relative = norm / clean.resid.norm(dim=2).clamp(min=1e-30)
+    return EditSizes(norm, relative, whitened.norm(dim=2), clean.of, clean.layers)
+
+
+def _whitening(resid: Float[Tensor, "position layer d"]) -> Float[Tensor, "layer d d"]:
+    from sklearn.covariance import LedoitWolf
+
+    found = []
+    for x in resid.double().unbind(dim=1):
+        if bool((x == x[0]).all()):
+            raise ValueError(
+                f"the clean activations of {len(x)} positions do not vary: give more prompts"
+            )
+        covariance = torch.from_numpy(LedoitWolf().fit(x.numpy()).covariance_)
+        values, vectors = torch.linalg.eigh(covariance)
+        found.append((vectors / values.clamp(min=1e-12 * float(values.max())).sqrt()).float())
+    return torch.stack(found)

@@ -1,0 +1,114 @@
+"""Judges: what counts as showing the behaviour."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer import organism
+from lens_steer.data import words_of
+from lens_steer.evaluation.scripts import comparable, whole_words
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Any callable that scores texts; 1 is the behaviour, 0 its absence."""
+
+    def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
+        """A score in [0, 1] for each continuation."""
+        ...
+
+
+@runtime_checkable
+class FormJudge(Judge, Protocol):
+    """A judge that also knows whether a text is well formed."""
+
+    def well_formed(self, prompts: Sequence[str], texts: Sequence[str]) -> Bool[Tensor, " text"]:
+        """Whether each continuation, after its prompt, is."""
+        ...
+
+
+@dataclass(frozen=True)
+class WordList:
+    """Scores 1 where a continuation has at least one of the words, whole and in any case.
+
+    Texts and words are compared as Unicode has them alike (NFKC, case folded): composed and
+    decomposed accents, full and half width, curly and straight apostrophes, any white space. An
+    apostrophe and a hyphen end a word. What is whole depends on the script:
+
+    - Where spaces are written between words, no letter, accent or digit may stand before or after,
+      nor follow after an underscore (`sad_1` is another word, `_sad_` is not).
+    - Where none are (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan and others), the word is
+      found anywhere, also inside a longer one.
+    - A Korean word must begin where a word begins; particles and endings may follow.
+    - Punctuation, symbols and emoji are found anywhere.
+
+    In Hebrew and Arabic vowel points are passed over; prefixes are to be listed as inflections are.
+
+    Attributes:
+        words: Without regular expressions; inflections are to be listed.
+    """
+
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.words, str):
+            raise ValueError(
+                f"got the text {self.words!r}, expected words: write ({self.words!r},)"
+            )
+        object.__setattr__(self, "words", tuple(self.words))
+        if not self.words or not all(isinstance(w, str) and comparable(w) for w in self.words):
+            raise ValueError(f"got the words {self.words!r}, expected at least one, none blank")
+
+    def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
+        """See `Judge`."""
+        del prompts
+        pattern = whole_words(tuple(map(comparable, self.words)))
+        return torch.tensor([float(bool(pattern.search(comparable(text)))) for text in texts])
+
+
+def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
+    """What a judge says, checked.
+
+    Raises:
+        ValueError: If it is not one finite score in [0, 1] for each text; what was got is named.
+    """
+    scores = judge(prompts, texts)
+    try:
+        found = torch.as_tensor(scores, dtype=torch.float32)
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"the judge {judge!r} gave no scores ({error})") from error
+    if found.shape != (len(texts),):
+        raise ValueError(
+            f"the judge {judge!r} gave scores of shape {tuple(found.shape)} for {len(texts)} "
+            "texts: expected one for each"
+        )
+    broken = ~((found >= 0) & (found <= 1))
+    if bool(broken.any()):
+        i = int(broken.nonzero()[0])
+        raise ValueError(
+            f"the judge {judge!r} gave {found[i].item():g} for {texts[i]!r} (and "
+            f"{int(broken.sum()) - 1} more outside [0, 1]): a text it cannot score is a failure, "
+            "and counts as 0"
+        )
+    return found
+
+
+def judge_of(name: str, words: Sequence[str] = ()) -> Judge | None:
+    """The judge that a named set brings with it: exact for `organism:*`; None for other pairs.
+
+    Args:
+        words: Looked for instead, if there are any.
+
+    Raises:
+        ValueError: If the embedded model has no such behaviour.
+    """
+    if words:
+        return WordList(tuple(words))
+    family, _, behaviour = name.partition(":")
+    if family == "organism" and behaviour:
+        return organism.judge(behaviour)
+    return WordList(words_of(name)) if words_of(name) else None

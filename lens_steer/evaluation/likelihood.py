@@ -1,0 +1,109 @@
+"""How likely a model finds given continuations, steered or not."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.axes import Mask, Tokens
+from lens_steer.data import ContrastivePairs
+from lens_steer.models import Encoded, SteerableModel, batches, encode, forward, looked_at, pad
+from lens_steer.steering import Intervention, Run, Scope, is_distribution, not_finite, steered
+
+
+def log_probabilities(
+    model: SteerableModel,
+    rows: Sequence[Encoded],
+    *methods: Intervention,
+    scope: Scope = "last",
+    token_budget: int = 4096,
+) -> list[Float[Tensor, " token"]]:
+    """Log-probability (nats) of each token of each continuation, given what precedes it.
+
+    Raises:
+        ValueError: If a method does not fit the model.
+        NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
+    """
+    found: dict[int, Tensor] = {}
+    for batch in batches([len(row.ids) for row in rows], token_budget):
+        tokens, mask = pad(model, [rows[i].ids for i in batch])
+        lengths = [rows[i].prompt_length for i in batch]
+        run = _logits_of(model, tokens, mask, methods, lengths, scope)
+        logits = run(True, nullcontext())[:, :-1].float()
+        whole = is_distribution(logits).cpu()
+        scores = logits.log_softmax(dim=-1)
+        taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
+        for k, i in enumerate(batch):
+            start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
+            found[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
+            if not bool(whole[k, start - 1 : len(rows[i].ids) - 1].all()):
+                own = partial(_of_row, k, mask[k])
+                raise not_finite(
+                    *(model, lambda *how: own(run(*how)), own),  # noqa: B023 - called at once
+                    *(methods, f"text {i}"),
+                )
+    return [found[i] for i in range(len(rows))]
+
+
+def _logits_of(  # noqa: PLR0913 - what a forward pass depends on
+    model: SteerableModel,
+    tokens: Tokens,
+    mask: Mask,
+    methods: Sequence[Intervention],
+    lengths: Sequence[int],
+    scope: Scope,
+) -> Run:
+    """A forward pass, with the methods or without: logits `[batch pos vocab]`."""
+
+    def run(
+        with_steering: bool, inside: AbstractContextManager[None]
+    ) -> Float[Tensor, "batch pos vocab"]:
+        own = methods if with_steering else ()
+        steering = steered(model, *own, scope=scope, prompt_lengths=lengths)
+        with looked_at(model), torch.no_grad(), steering if own else nullcontext(), inside:
+            return forward(model, tokens, mask)
+
+    return run
+
+
+def _of_row(
+    row: int, real: Bool[Tensor, " pos"], x: Float[Tensor, "batch pos any"]
+) -> Float[Tensor, "real any"]:
+    return x[row][real]
+
+
+def preference(
+    model: SteerableModel, pairs: ContrastivePairs, *methods: Intervention, scope: Scope = "last"
+) -> Float[Tensor, " pair"]:
+    """Log-probability per token of the desired continuation minus that of the undesired, nats.
+
+    Raises:
+        ValueError: If the pairs are unpaired, or nothing precedes a continuation's only token.
+    """
+    if not pairs.paired:
+        raise ValueError(
+            f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
+        )
+    sides = []
+    for side in (pairs.desired, pairs.undesired):
+        rows = [encode(model, example.prompt, example.continuation) for example in side]
+        scores = log_probabilities(model, rows, *methods, scope=scope)
+        bare = [e.continuation for e, score in zip(side, scores, strict=True) if len(score) == 0]
+        if bare:
+            raise ValueError(f"{bare[0]!r} has no token with anything before it: give it a prompt")
+        sides.append(torch.stack([score.mean() for score in scores]))
+    return sides[0] - sides[1]
+
+
+def perplexity(model: SteerableModel, rows: Sequence[Encoded]) -> float:
+    """Perplexity of continuations under the unsteered model: exp of the mean surprise per token.
+
+    It is low for degenerate text too: read it beside the text, on both sides of the model's own.
+    NaN without any row.
+    """
+    if not rows:
+        return float("nan")
+    return float(torch.cat(log_probabilities(model, rows)).mean().neg().exp())

@@ -1,1 +1,0 @@
-"""Reports with a table and a figure each."""

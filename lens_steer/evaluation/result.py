@@ -1,0 +1,121 @@
+"""One method on one set of prompts: what came of it, text by text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.evaluation.divergence import efficiency
+from lens_steer.evaluation.text_costs import TextCosts
+from lens_steer.evaluation.wording import distinct, repetition
+from lens_steer.intervals import Interval, interval, of_share
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One method on one set of prompts.
+
+    Attributes:
+        behaviour: In [0, 1], for each prompt (with a judge) or pair (without).
+        groups: Of each, for intervals.
+        perplexity: Of the texts under the unsteered model; NaN if every text is empty.
+        texts: One continuation per prompt.
+        well_formed: Whether each text is; None if the judge cannot tell.
+        paths: Nats of each text; None if made by hand.
+        text_groups: Of each text, for intervals of what is counted by text.
+        failure: Why texts have failed, if steering makes their logits NaN or infinite: the trial is
+            then not one to choose. Empty where none has.
+    """
+
+    behaviour: Float[Tensor, " example"]
+    groups: tuple[Any, ...]
+    perplexity: float
+    texts: tuple[str, ...]
+    well_formed: Bool[Tensor, " prompt"] | None = None
+    paths: TextCosts | None = None
+    text_groups: tuple[Any, ...] = ()
+    failure: str = ""
+
+    def interval(self, *, seed: int) -> Interval:
+        """Mean behaviour with its interval."""
+        found = interval(self.behaviour, self.groups, seed=seed)
+        return of_share(found, len(set(self.groups)))
+
+    def minus(self, other: "Evaluation", *, seed: int) -> Interval:
+        """Mean difference in behaviour to another evaluation of the same examples, paired.
+
+        Raises:
+            ValueError: If the other is of other examples.
+        """
+        if self.groups != other.groups:
+            raise ValueError(
+                "the two evaluations are of different examples: evaluate the same pairs"
+            )
+        return interval(self.behaviour - other.behaviour, self.groups, seed=seed)
+
+    @property
+    def share(self) -> float:
+        """Mean behaviour; NaN if a text has failed because its logits are NaN or infinite."""
+        return self.behaviour.double().mean().item()
+
+    @property
+    def kl(self) -> float:
+        """Nats per token, KL(steered || unsteered) along these texts; NaN for greedy ones."""
+        return self._nats.kl_per_token
+
+    @property
+    def kl_sequence(self) -> float:
+        """Mean over texts of the nats of a whole text; heavy-tailed, see `kl_quantiles`."""
+        return self._nats.kl.mean().item()
+
+    @property
+    def kl_quantiles(self) -> tuple[float, float]:
+        """Median and 95 % quantile over texts of the nats of a whole text."""
+        found = self._nats.kl.quantile(torch.tensor([0.5, 0.95]).double())
+        return found[0].item(), found[1].item()
+
+    @property
+    def failed(self) -> Bool[Tensor, " text"]:
+        """Texts that are empty, not well formed (where the judge knows), or broken off.
+
+        They are scored too, but those whose logits became NaN or infinite: their behaviour is NaN.
+        """
+        found = torch.tensor([not text.strip() for text in self.texts])
+        if self.paths is not None:
+            found = found | self.paths.surprise.isnan()
+        return found if self.well_formed is None else found | ~self.well_formed
+
+    def without(self, texts: Sequence[int], reason: str, *, judged: bool) -> "Evaluation":
+        """The same with texts failed, whose logits became NaN or infinite.
+
+        Args:
+            texts: Their numbers.
+            reason: Why.
+            judged: Whether behaviour is of these texts; else it is of pairs, and all of it is NaN.
+        """
+        behaviour = self.behaviour.clone()
+        behaviour[list(texts) if judged else slice(None)] = torch.nan
+        counted = f"{len(texts)} of {len(self.texts)} texts failed, such as {reason}"
+        return replace(self, behaviour=behaviour, failure=counted)
+
+    def efficiency(self, unsteered: "Evaluation") -> float:
+        """What the change from the unsteered share costs at least, over what was paid."""
+        return efficiency(self.share, unsteered.share, self.kl_sequence)
+
+    def distinct(self, n: int) -> float:
+        """Different n-grams over all n-grams of the texts."""
+        return distinct(self.texts, n)
+
+    @property
+    def repetition(self) -> float:
+        """The share of trigrams that were in the same text before."""
+        return repetition(self.texts)
+
+    @property
+    def _nats(self) -> TextCosts:
+        if self.paths is None:
+            raise ValueError("this evaluation was made by hand, without `paths`: use evaluate")
+        return self.paths

@@ -1,0 +1,233 @@
+"""The blocks as maps of one token: applied, and their products with vectors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import ReadPosition
+from lens_steer.linearity.text_batches import Texts, batched, default_budget, row_bytes, token_rows
+from lens_steer.models import (
+    Attachment,
+    FrozenContextBlocks,
+    SteerableModel,
+    attach,
+    gradients_possible,
+    open_blocks,
+    pad,
+)
+from lens_steer.sites import Kind
+
+Batch = Float[Tensor, "n text d"]
+_Run = Callable[[FrozenContextBlocks, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMaps:
+    """phi_l: the residual stream entering block l at one token -> the stream leaving it.
+
+    What precedes the token stays as it was: its keys and values are frozen, the token's own vary.
+    Everything goes in and comes out in the order of the texts, at least float32, on the CPU.
+    Every method raises a ValueError if there is no such layer, or the model is being steered.
+
+    Attributes:
+        model: Whose blocks these are.
+        states: The stream as it was: `states[:, l]` enters block l, the last leaves the last block.
+        memory_budget: Bytes that the copies of one batch may take.
+    """
+
+    model: SteerableModel
+    states: Float[Tensor, "text layer d"]
+    memory_budget: int
+    _parts: tuple[
+        tuple[tuple[int, ...], FrozenContextBlocks, int], ...
+    ]  # texts, their blocks, bytes of a copy
+
+    @classmethod
+    def of(
+        cls,
+        model: SteerableModel,
+        texts: Texts,
+        *,
+        read: ReadPosition = "last",
+        memory_budget: int | None = None,
+    ) -> "BlockMaps":
+        """Run the texts once; their keys and values are kept as long as the maps are.
+
+        Args:
+            texts: Pairs give their desired examples.
+            read: The token, as in `capture`; of a string `prompt_last` is its last, too.
+            memory_budget: Bytes, see above; None takes what suits the device. Speed and memory
+                only.
+
+        Raises:
+            ValueError: If there is no text, one is empty or too long, `read` is no single token,
+                or the model is being steered.
+        """
+        return cls.of_rows(model, token_rows(model, texts, read), memory_budget)
+
+    @classmethod
+    @gradients_possible()
+    def of_rows(
+        cls,
+        model: SteerableModel,
+        rows: Sequence[tuple[int, ...]],
+        memory_budget: int | None = None,
+    ) -> "BlockMaps":
+        """The same from tokens, the last of each row being the one that varies."""
+        attach(model)
+        _refuse_steered(model)
+        budget, parts = memory_budget or default_budget(model), []
+        for batch in batched(model, rows, budget):
+            tokens, mask = pad(model, [rows[i] for i in batch], left=True)
+            size = len(batch) * row_bytes(model, tokens.shape[1])
+            parts.append((tuple(batch), FrozenContextBlocks(model, tokens, mask), size))
+        states = _gathered([(i, _plain(r.states).transpose(0, 1)) for i, r, _ in parts], dim=0)
+        return cls(model, states, budget, tuple(parts))
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks."""
+        return self.states.shape[1] - 1
+
+    def apply(self, layer: int, z: Batch) -> Batch:
+        """phi_l of other vectors than `states[:, l]`, `n` for each text."""
+        with torch.no_grad():
+            return self._each(layer, z, lambda r, x: torch.vmap(lambda one: r.block(layer, one))(x))
+
+    def logits(self, layer: int, z: Batch) -> Float[Tensor, "n text vocab"]:
+        """Of the next token, if these entered block `layer`; `n_layers` is behind the last."""
+        run: _Run = lambda r, x: torch.vmap(lambda one: r.logits(layer, one))(x)  # noqa: E731
+        with torch.no_grad():
+            return self._each(layer, z, run, behind=1)
+
+    def jvp(self, layer: int, tangents: Batch) -> Batch:
+        """A_l t for each text's own Jacobian A_l at its own state."""
+        return self._forward_mode(tangents, layer, lambda r: lambda x: r.block(layer, x))
+
+    def logits_jvp(self, layer: int, tangents: Batch) -> Float[Tensor, "n text vocab"]:
+        """First-order change of the next token's logits: through all blocks from `layer` on."""
+        return self._forward_mode(tangents, layer, lambda r: lambda x: r.logits(layer, x), behind=1)
+
+    def logits_vjp(
+        self, layer: int, cotangents: Float[Tensor, "n text vocab"]
+    ) -> Float[Tensor, "n text d"]:
+        """J' c, J the Jacobian of the next token's logits by the stream entering block `layer`.
+
+        `n_layers` is behind the last block.
+        """
+
+        def products(replay: FrozenContextBlocks, c: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = replay.states[layer].detach().requires_grad_()
+                y = replay.logits(layer, x)
+                (found,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
+            return found
+
+        return self._each(layer, cotangents, products, behind=1)
+
+    def vjp(
+        self, layer: int, cotangents: Batch, *, at: str = "resid_pre"
+    ) -> Float[Tensor, "n text *site"]:
+        """A_l' c for each text, at the block's input or at a hook point inside it.
+
+        Args:
+            at: A kind of activation: `head` or `neuron` for the gradient by what an actuator inside
+                the block writes, whatever follows it in the block.
+
+        Raises:
+            ValueError: If there is no such kind, or the block has no hook point for it.
+        """
+        kind = Kind.parse(at)
+        if not kind.editable:
+            raise ValueError(f"kind {at!r} has no hook point of its own: use 'neuron'")
+
+        def products(replay: FrozenContextBlocks, c: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = replay.states[layer].detach().requires_grad_()
+                if kind is Kind.RESID_PRE:
+                    inner, y = x, replay.block(layer, x)
+                else:
+                    inner, y = replay.through(layer, kind, x)
+                (found,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
+            return found if kind is Kind.RESID_PRE else found[:, :, -1]
+
+        return self._each(layer, cotangents, products)
+
+    def matrices(self, layer: int) -> Float[Tensor, "text d d"]:
+        """A_l of every text, row = output, column = input."""
+        d = self.states.shape[-1]
+        rows = torch.eye(d)[:, None].expand(d, len(self.states), d)
+        return self.vjp(layer, rows).transpose(0, 1)
+
+    def _forward_mode(
+        self,
+        tangents: Batch,
+        layer: int,
+        map_of: Callable[[FrozenContextBlocks], Callable[[Tensor], Tensor]],
+        behind: int = 0,
+    ) -> Tensor:
+        """By two backward passes: J' v is linear in v, and its derivative along v is J t.
+
+        torch.func.jvp gives the same in twice the time.
+        """
+
+        def products(replay: FrozenContextBlocks, t: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = replay.states[layer].detach().requires_grad_()
+                y = map_of(replay)(x)
+                v = torch.zeros_like(y, requires_grad=True)
+                (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
+                (found,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
+            return found
+
+        return self._each(layer, tangents, products, behind)
+
+    @gradients_possible()
+    def _each(self, layer: int, x: Batch, run: _Run, behind: int = 0) -> Tensor:
+        """`run` on as many copies at a time as memory allows, texts put back in their order."""
+        if not 0 <= layer < self.n_layers + behind:
+            raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
+        found = []
+        seen = attach(self.model)
+        _refuse_steered(self.model)
+        for texts, replay, size in self._parts:
+            _refuse_changed(seen, replay)
+            own = x[:, list(texts)].to(replay.states)
+            copies = max(1, self.memory_budget // size)
+            parts = [_plain(run(replay, some)) for some in own.split(copies)]
+            found.append((texts, torch.cat(parts)))
+        return _gathered(found, dim=1)
+
+
+def _refuse_steered(model: SteerableModel) -> None:
+    if any(block.active for block in open_blocks(model)):
+        raise ValueError("the model is being steered: linearise it outside the block")
+
+
+def _refuse_changed(seen: Attachment, replay: FrozenContextBlocks) -> None:
+    """What is kept of the texts is of the weights as they were: the two would be mixed."""
+    if replay.fingerprint != seen.fingerprint:
+        raise ValueError(
+            "the model's weights changed since its texts were run for these maps: make them again"
+        )
+
+
+def _plain(x: Tensor) -> Tensor:
+    """On the CPU, float32 at least."""
+    return x.detach().to(torch.promote_types(x.dtype, torch.float32)).cpu()
+
+
+def _gathered(parts: Sequence[tuple[Sequence[int], Tensor]], *, dim: int) -> Tensor:
+    order = torch.tensor([i for texts, _ in parts for i in texts])
+    return torch.cat([x for _, x in parts], dim=dim).index_select(dim, order.argsort())
+
+
+def one_batch_each(
+    model: SteerableModel, rows: Sequence[tuple[int, ...]], memory_budget: int
+) -> Iterator[BlockMaps]:
+    """Maps of one batch of texts after another, none kept."""
+    for batch in batched(model, rows, memory_budget):
+        yield BlockMaps.of_rows(model, [rows[i] for i in batch], memory_budget)

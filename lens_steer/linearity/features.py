@@ -1,0 +1,87 @@
+"""What separates two classes along the residual stream: a direction and a size at every layer."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.activations import Activations, mean_difference
+from lens_steer.sites import Kind
+
+_ROUNDING = 1e-5  # of the activations' size: a mean difference below it is noise of float32
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureDirections:
+    """Mean differences of the residual stream: e_k = mu_k v_k at z_k (arXiv:2604.19018).
+
+    z_0 is the embedding, z_{l+1} leaves block l.
+
+    Attributes:
+        directions: v_k, unit length; all zero where the classes do not differ (the embedding of a
+            token that both end in).
+        sizes: mu_k; 0 there.
+        desired: Mean of the desired class.
+        undesired: Mean of the other.
+    """
+
+    directions: Float[Tensor, "layer_and_last d"]
+    sizes: Float[Tensor, " layer_and_last"]
+    desired: Float[Tensor, "layer_and_last d"]
+    undesired: Float[Tensor, "layer_and_last d"]
+
+    @classmethod
+    def of(cls, activations: Activations) -> "FeatureDirections":
+        """Of captured activations.
+
+        Raises:
+            ValueError: If they are not the residual stream at every layer.
+        """
+        embedded = activations.embedded_desired, activations.embedded_undesired
+        if activations.kind is not Kind.RESID or embedded[0] is None or embedded[1] is None:
+            raise ValueError(
+                f"got {activations!r}: expected the residual stream with its embedding, from "
+                "capture(model, pairs, 'resid')"
+            )
+        if activations.layers != tuple(range(len(activations.layers))):
+            raise ValueError(f"got layers {activations.layers}: expected every layer, from 0")
+        return cls.of_states(
+            torch.cat([embedded[0][:, None], activations.desired], dim=1),
+            torch.cat([embedded[1][:, None], activations.undesired], dim=1),
+        )
+
+    @classmethod
+    def of_states(
+        cls,
+        desired: Float[Tensor, "desired layer_and_last d"],
+        undesired: Float[Tensor, "undesired layer_and_last d"],
+    ) -> "FeatureDirections":
+        """Of states of either class; a difference within rounding counts as none."""
+        difference = mean_difference(desired, undesired).to(desired)
+        sizes = difference.norm(dim=-1)
+        length = torch.cat([desired, undesired]).norm(dim=-1).mean(dim=0)
+        there = sizes > _ROUNDING * length
+        unit = torch.where(there[:, None], difference / sizes[:, None], torch.zeros(()).to(sizes))
+        means = (side.double().mean(dim=0).to(desired) for side in (desired, undesired))
+        return cls(unit, torch.where(there, sizes, torch.zeros_like(sizes)), *means)
+
+    def __repr__(self) -> str:
+        layers, d = self.directions.shape
+        sizes = " ".join(f"{size:.3g}" for size in self.sizes.tolist())
+        return f"Features({layers - 1} layers of {d}; sizes {sizes})"
+
+    def setpoints(
+        self, multiple: float | int, *, centred: bool
+    ) -> Float[Tensor, " layer_and_last"]:
+        """beta_k of v_k . z_k: so many mu_k from the undesired mean, or from the origin.
+
+        The origin is the paper's; v . z has an offset there that both classes share.
+        """
+        size = float(multiple) * self.sizes
+        return size + (self.directions * self.undesired).sum(dim=-1) if centred else size
+
+    @property
+    def present(self) -> Bool[Tensor, " layer_and_last"]:
+        """Where there is one."""
+        return self.sizes > 0

@@ -1,0 +1,203 @@
+"""Looking a model over before it is used: sites, residual arithmetic, fingerprint."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from lens_steer.models.agreement import (
+    alternative,
+    check_cache,
+    has_hooks,
+    out_of_range,
+    probe_tokens,
+    versions,
+)
+from lens_steer.models.fingerprint import Fingerprint
+from lens_steer.models.fork_safe_lock import ForkSafeLock
+from lens_steer.models.forward_pass import read
+from lens_steer.models.open_steering import unsteered
+from lens_steer.models.protocol import SteerableModel, is_bridge
+from lens_steer.models.reference import check_against_hugging_face, prepare
+from lens_steer.models.refused import ModelRefused
+from lens_steer.models.weights import weights_state
+from lens_steer.sites import Kind, Site, hook_points
+
+_SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
+# Of the largest activation: rounding in the model's own dtype, a few additions deep.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What was found when a model was first used, or first used after its weights had changed.
+
+    Attributes:
+        fingerprint: Of the model as it was then.
+        state: What changes with the weights, cheap to look at again.
+    """
+
+    fingerprint: Fingerprint
+    state: tuple[Any, ...] = field(repr=False)
+
+
+_attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
+_looked_at: ContextVar[frozenset[int]] = ContextVar("lens_steer_looked_at", default=frozenset())
+_first_look = ForkSafeLock()  # two threads that meet a new model need to look only once
+
+
+def attach(model: SteerableModel) -> Attachment:
+    """Check a model the first time it is seen (8 tokens, a few forwards) and remember the result.
+
+    Its attention bridges are given the cache under the name that they read (`pass_cache_on`), and
+    what it computes is compared with itself over a cache and with Hugging Face (`_reference`).
+
+    A model whose weights were changed since (trained, folded, loaded, converted, moved, adapted) is
+    checked again and gets a new fingerprint; its open blocks stay. See `weights_state`
+    for what a look notices and what it cannot; it takes milliseconds.
+
+    Raises:
+        ValueError: If it is not a steerable model, a hook point is missing,
+            `resid_pre + attn_out + mlp_out` is not `resid_post`, or its logits differ over a cache
+            or from Hugging Face's; what differs is named.
+    """
+    if id(model) in _looked_at.get():
+        return last_seen(model)
+    with _first_look:
+        known = _known(model)
+        if known is None:
+            _check_class(model)
+            with _running(model):
+                prepare(model)
+                found = _check(model, is_processed(model))
+                check_against_hugging_face(model, check_cache(model))
+            known = _attached[model] = Attachment(found, _state(model))
+            return known
+    return known if known.state == _state(model) else _seen_again(model)
+
+
+@contextmanager
+def looked_at(model: SteerableModel) -> Iterator[Attachment]:
+    """Look at the model once: `attach` does not look again in what this thread or task runs inside.
+
+    For work of ours that calls nothing of the user's which could change the model.
+    """
+    attachment = attach(model)
+    before = _looked_at.get()
+    _looked_at.set(before | {id(model)})
+    try:
+        yield attachment
+    finally:
+        _looked_at.set(before)
+
+
+def last_seen(model: Any) -> Attachment:
+    """What `attach` found last, without another look: for loops that began with one."""
+    known = _known(model)
+    return attach(model) if known is None else known
+
+
+def _known(model: Any) -> Attachment | None:
+    return _attached.get(model) if isinstance(model, torch.nn.Module) else None
+
+
+def _seen_again(model: Any) -> Attachment:
+    """Looked over as it is now."""
+    with unsteered(model), _running(model):
+        prepare(model)
+        found = _check(model, is_processed(model))
+        check_cache(model)
+    again = _attached[model] = Attachment(found, _state(model))
+    return again
+
+
+@contextmanager
+def _running(model: Any) -> Iterator[None]:
+    """Say which model does not run, and with what, where a library raises an error of its own."""
+    try:
+        yield
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever modules raise that do not fit each other
+        if has_hooks(model):  # whose errors they may be
+            raise
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ModelRefused(
+            f"the model does not run on 8 tokens ({type(error).__name__}: {reason[:160]}), with "
+            f"{versions()}: are all its weights on a real device and of one dtype that it takes? "
+            f"Else use {alternative(is_bridge(model))}"
+        ) from error
+
+
+def _state(model: Any) -> tuple[Any, ...]:
+    """What differs after weights changed or were folded; `is_processed` may take milliseconds."""
+    kind = getattr(model, "_weights_processed", False) if is_bridge(model) else None
+    return kind, str(getattr(model.cfg, "normalization_type", None)), weights_state(model)
+
+
+def _check_class(model: Any) -> None:
+    if not isinstance(model, SteerableModel):
+        raise ValueError(
+            f"got a {type(model).__name__}, expected a HookedTransformer or TransformerBridge: "
+            "wrap a Hugging Face model with "
+            "TransformerBridge.boot_transformers(name, hf_model=model)"
+        )
+
+
+def is_processed(model: SteerableModel) -> bool:
+    """Whether weights were folded or centred, so that activations differ from the raw ones."""
+    if is_bridge(model):
+        return bool(getattr(model, "_weights_processed", False))
+    normalization = str(model.cfg.normalization_type)
+    return normalization.endswith("Pre") or (normalization == "LN" and _centred(model))
+
+
+def _centred(model: Any) -> bool:
+    embedding = model.W_E.detach()
+    return bool(embedding.mean(dim=-1).abs().max() < 1e-4 * embedding.abs().mean())
+
+
+def _check(model: SteerableModel, processed: bool) -> Fingerprint:
+    layers = range(model.cfg.n_layers)
+    needed = (*_SUMMED, Kind.HEAD, Kind.NEURON)
+    hook_points(model, [Site(layer, kind) for layer in layers for kind in needed])
+    select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
+    with torch.no_grad():
+        found = read(model, probe_tokens(model), None, select)
+    _check_sums(model, found, len(layers))
+    residuals = torch.stack([found[Site(layer)].float().cpu() for layer in layers])
+    return Fingerprint.of(model, residuals, processed)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x[0, -1].detach().clone()
+
+
+def _check_sums(model: Any, found: dict[Site, Tensor], n_layers: int) -> None:
+    wrong = []
+    for layer in range(n_layers):
+        before, attention, mlp, after = (found[Site(layer, kind)] for kind in _SUMMED)
+        scale = torch.stack([before, attention, mlp, after]).abs().max().float()
+        error = ((before + attention + mlp - after).abs().max().float() / scale).item()
+        if not error <= _TOLERANCE[after.dtype]:
+            wrong.append(f"layer {layer} by {error:.1e}")
+    if wrong:
+        raise ValueError(
+            "resid_pre + attn_out + mlp_out differs from resid_post (relative to the largest "
+            f"activation) at {', '.join(wrong)}: {_why(model, found)}"
+        )
+
+
+def _why(model: Any, found: dict[Site, Tensor]) -> str:
+    """The likeliest reason for which the parts of a block do not add up."""
+    if has_hooks(model):
+        return "hooks of your own are on the model: take them off while it is first looked at"
+    for site, x in found.items():
+        if not x.isfinite().all():
+            return f"NaN or infinite from {site.hook_name} on, {out_of_range(x.dtype)}"
+    return "this architecture's hooks do not mean what lens_steer takes them to mean"

@@ -1,0 +1,177 @@
+"""HookedTransformers with raw weights, also from a local directory, which 3.9 itself refuses."""
+
+import tempfile
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from lens_steer.models.agreement import (
+    TOLERANCE,
+    check_configuration,
+    difference,
+    out_of_range,
+    versions,
+)
+from lens_steer.models.complete import check_complete
+from lens_steer.models.forward_pass import forward, input_device
+from lens_steer.models.package_versions import version_of
+from lens_steer.models.refused import ModelRefused
+
+# What a configuration says about how to compute, whatever the sizes.
+_SETTINGS = (
+    *("act_fn", "eps", "gated_mlp", "parallel_attn_mlp", "positional_embedding_type"),
+    *("rotary_base", "rotary_adjacent_pairs", "attention_dir", "use_local_attn", "use_attn_scale"),
+    *("attn_scores_soft_cap", "output_logits_soft_cap", "scale_attn_by_inverse_layer_idx"),
+)
+
+
+def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """A HookedTransformer of a model TransformerLens knows by name, weights as they are."""
+    load = _hooked_transformer().from_pretrained_no_processing
+    try:
+        model = load(name, device=str(device), dtype=dtype)
+    except ValueError as error:  # its message lists all the names it knows
+        raise ModelRefused(
+            f"cannot load {name!r} as a HookedTransformer: {str(error)[:80]} ... "
+            "(expected a local directory, or a name TransformerLens knows; or use backend='bridge')"
+        ) from error
+    from transformers import GenerationConfig
+
+    with suppress(OSError):  # a model may be published without one
+        model.generation_config = GenerationConfig.from_pretrained(model.cfg.tokenizer_name)
+    return model
+
+
+def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """A HookedTransformer of a local Hugging Face directory, weights as they are.
+
+    Raises:
+        ValueError: If TransformerLens' conversion of this architecture does not reproduce Hugging
+            Face's logits.
+    """
+    hooked_transformer = _hooked_transformer()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    check_complete(path)
+    original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
+    check_configuration(type(original), original.config, small_hooked, bridge=False)
+    config, weights = _converted(original, device, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = _with_weights(hooked_transformer, config, weights, tokenizer).to(device).eval()
+    model.generation_config = original.generation_config  # names the tokens that end a text
+    _check_agreement(model, original, path)
+    return model
+
+
+def small_hooked(original: Any, like: Any | None = None) -> Any:
+    """A HookedTransformer, without a tokenizer, of a small Hugging Face model in float32.
+
+    Args:
+        original: The Hugging Face model.
+        like: The configuration of a HookedTransformer, whose settings other than sizes it takes.
+    """
+    config, weights = _converted(original, torch.device("cpu"), torch.float32)
+    for name in () if like is None else _SETTINGS:
+        setattr(config, name, getattr(like, name))
+    return _with_weights(_hooked_transformer(), config, weights, None).eval()
+
+
+def _with_weights(hooked_transformer: Any, config: Any, weights: Any, tokenizer: Any) -> Any:
+    model = hooked_transformer(config, tokenizer, move_to_device=False)
+    model.load_and_process_state_dict(
+        weights,
+        fold_ln=False,
+        center_writing_weights=False,
+        center_unembed=False,
+        fold_value_biases=False,
+    )
+    return model
+
+
+def _hooked_transformer() -> Any:
+    try:
+        from transformer_lens import HookedTransformer
+    except ImportError as error:
+        raise ModelRefused(
+            f"backend 'hooked' needs TransformerLens 3.9, got {version_of('transformer-lens')}, "
+            "which removed HookedTransformer: use backend='bridge'"
+        ) from error
+    return HookedTransformer
+
+
+def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """HookedTransformer's configuration and weights of a Hugging Face model."""
+    from transformer_lens import loading_from_pretrained as conversion
+    from transformer_lens.config import HookedTransformerConfig
+
+    source = original.config
+    known = {"Gemma2ForCausalLM": "google/gemma-2-2b", "Gemma3ForCausalLM": "google/gemma-3-1b-pt"}
+    name = known.get((source.architectures or [""])[0])
+    with tempfile.TemporaryDirectory(
+        prefix="model-"
+    ) as neutral:  # the path would choose the architecture
+        if source.model_type == "gpt2" and not hasattr(source, "n_ctx"):
+            source.n_ctx = (
+                source.n_positions
+            )  # transformers 5 dropped the name that TransformerLens reads
+        source.save_pretrained(neutral)
+        config = conversion.get_pretrained_model_config(
+            name or neutral, hf_cfg=source.to_dict(), device=str(device), dtype=dtype
+        )
+        if name is not None:  # TransformerLens has only hard-coded sizes for these
+            config = HookedTransformerConfig.from_dict({**config.to_dict(), **_gemma_sizes(source)})
+        weights = conversion.get_pretrained_state_dict(
+            name or neutral, config, original, dtype=dtype
+        )
+    config.tokenizer_name = None
+    # TransformerLens takes 2048 for some, whatever the model says.
+    config.n_ctx = min(config.n_ctx, source.max_position_embeddings)
+    return config, weights
+
+
+def _gemma_sizes(source: Any) -> dict[str, Any]:
+    ropes = source.rope_parameters
+    sizes = {
+        "d_model": source.hidden_size,
+        "d_head": source.head_dim,
+        "n_heads": source.num_attention_heads,
+        "n_key_value_heads": source.num_key_value_heads,
+        "d_mlp": source.intermediate_size,
+        "n_layers": source.num_hidden_layers,
+        "n_ctx": source.max_position_embeddings,
+        "d_vocab": source.vocab_size,
+        "d_vocab_out": source.vocab_size,
+        "eps": source.rms_norm_eps,
+        "attn_scale": source.query_pre_attn_scalar**0.5,
+        "window_size": source.sliding_window,
+        "attn_types": [
+            "local" if kind.startswith("sliding") else "global" for kind in source.layer_types
+        ],
+        "rotary_dim": source.head_dim,
+    }
+    if "full_attention" in ropes:  # Gemma 3 turns its local layers at a base of their own
+        sizes["rotary_base"] = ropes["full_attention"]["rope_theta"]
+        sizes["rotary_base_local"] = ropes["sliding_attention"]["rope_theta"]
+    else:
+        sizes["rotary_base"] = ropes["rope_theta"]
+        sizes["attn_scores_soft_cap"] = source.attn_logit_softcapping or -1.0
+        sizes["output_logits_soft_cap"] = source.final_logit_softcapping or -1.0
+    return sizes
+
+
+def _check_agreement(model: Any, original: Any, path: str) -> None:
+    vocab = original.config.vocab_size
+    tokens = (torch.arange(8)[None] * 37 + 11) % vocab
+    with torch.no_grad():
+        ours = forward(model, tokens.to(input_device(model)))[..., :vocab].cpu()
+        theirs = original(tokens).logits
+    if not theirs.isfinite().all():
+        raise ModelRefused(f"logits of {path} are NaN or infinite: {out_of_range(theirs.dtype)}")
+    error = difference(ours, theirs)
+    if not error <= TOLERANCE[theirs.dtype]:
+        raise ModelRefused(
+            f"TransformerLens' conversion of {path} gives other logits than Hugging Face, by "
+            f"{error:.1e} of the largest, with {versions()}: this architecture needs "
+            "backend='bridge'"
+        )

@@ -1,0 +1,138 @@
+"""Loading a model by hub name or from a local Hugging Face directory, as either model class."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lens_steer import organism
+from lens_steer.files import json_file
+from lens_steer.models.attachment import attach
+from lens_steer.models.complete import check_complete
+from lens_steer.models.hooked_models import hooked_from_directory, hooked_from_hub
+from lens_steer.models.no_install import check_no_install, check_requirements, no_processes
+from lens_steer.models.protocol import SteerableModel
+from lens_steer.models.refused import ModelRefused
+
+_CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+
+
+def load_model(
+    name: str | Path,
+    *,
+    backend: Literal["bridge", "hooked"] = "bridge",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> SteerableModel:
+    """Load a language model with its raw weights, as Hugging Face runs it.
+
+    Args:
+        name: `organism` (the embedded model), a hub name (`gpt2`), or a local directory in the
+            Hugging Face format.
+        backend: `bridge` for a TransformerBridge, `hooked` for a HookedTransformer (TransformerLens
+            3.9).
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None is CUDA where there is one, else the CPU.
+        dtype: Of the weights; statistics are float32 whatever this is.
+
+    Returns:
+        The model, checked: every function of lens_steer takes it, as it takes one you made
+        yourself.
+
+    Raises:
+        ValueError: If nothing of that name can be loaded, the embedded weights are not as they
+            were shipped, the device is not there, the backend is not to be had with the
+            TransformerLens installed, loading asks for a process to be started (for text and
+            images: `pip install torchvision`), or the model fails the check (`attach`): its logits
+            are those of Hugging Face, with a cache and without.
+    """
+    if backend not in ("bridge", "hooked"):
+        raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")
+    place = available_device(device)
+    directory = _directory(name)
+    if backend == "hooked":
+        load = hooked_from_hub if directory is None else hooked_from_directory
+        model = _or_value_error(name, lambda: load(str(directory or name), place, dtype))
+    else:
+        model = _or_value_error(name, lambda: _bridge(str(directory or name), place, dtype))
+    attach(model)
+    return model
+
+
+def available_device(device: str | torch.device | None) -> torch.device:
+    """That device, if this machine has it; None is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device {device!r} is not one: expected cpu, cuda, cuda:1 or mps"
+        ) from error
+    here = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(place.type, 0)
+    if (place.index or 0) >= here:
+        raise ValueError(
+            f"device {str(place)!r} is not on this machine, which has {here} of that type: use cpu"
+        )
+    return place
+
+
+def _directory(name: str | Path) -> Path | None:
+    if name == "organism":
+        return organism.weights()
+    path = Path(name).expanduser()
+    if os.path.isdir(path):  # False, where Path.is_dir raises: for a name that is too long
+        config = path / "config.json"
+        if not config.is_file():
+            raise ValueError(
+                f"{path} has no config.json: expected a directory in the Hugging Face format"
+            )
+        for each in filter(Path.is_file, (path / name for name in _CONFIGS)):
+            if not isinstance(json_file(each), dict):
+                raise ValueError(f"{each} is not JSON of an object: is the download complete?")
+        return path.resolve()
+    if (
+        path.is_absolute()
+        or str(name).startswith((".", "~"))
+        or str(name).count("/") > 1
+        or not str(name)
+    ):
+        raise ValueError(
+            f"no directory {str(name)!r}: expected a local model directory or a hub name"
+        )
+    return None
+
+
+def _or_value_error(name: str | Path, load: Any) -> Any:
+    import_module("transformer_lens")  # before processes are refused: it may ask for `uname`
+    try:
+        # weights are drawn, then overwritten
+        with no_processes() as refused, torch.random.fork_rng(devices=[]):
+            model = load()
+    except ModelRefused:
+        raise
+    except Exception as error:  # damaged files raise whatever the libraries that read them do
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"cannot load {str(name)!r}: {first} "
+            "(expected a local directory in the Hugging Face format, or a hub name and a network)"
+        ) from error
+    check_no_install(str(name), refused)
+    return model
+
+
+def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    check_requirements(name)
+    check_complete(name)
+    return TransformerBridge.boot_transformers(name, device=str(device), dtype=dtype)

@@ -1,0 +1,246 @@
+"""Text to tokens: prompts and chats, where a continuation begins, padding and batching."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lens_steer.axes import Mask, Tokens
+from lens_steer.models.forward_pass import context_length, input_device
+from lens_steer.models.protocol import SteerableModel
+from lens_steer.models.special_tokens import beginning_ids, tokenizer_of
+from lens_steer.models.special_tokens import bos_id as bos_id
+from lens_steer.models.special_tokens import eos_ids as eos_ids
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat; `role` is the template's word for the speaker, such as `user`."""
+
+    role: str
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+
+_OWN_ROLES = ("assistant", "model")  # a last message of theirs is continued, not answered
+
+
+def as_prompt(prompt: Any) -> Prompt:
+    """A prompt from text, or from a chat: messages as `{"role": ..., "content": ...}`.
+
+    Raises:
+        ValueError: If it is neither, or the chat is empty.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    try:
+        messages = tuple(
+            message
+            if isinstance(message, Message)
+            else Message(message["role"], message["content"])
+            for message in prompt
+        )
+    except (TypeError, KeyError) as error:
+        raise ValueError(
+            f"got the prompt {prompt!r}, expected text or a list of {{'role': ..., 'content': ...}}"
+        ) from error
+    if not messages or not all(
+        isinstance(m.role, str) and isinstance(m.content, str) for m in messages
+    ):
+        raise ValueError(
+            f"got the chat {prompt!r}, expected one message or more, role and content being text"
+        )
+    return messages
+
+
+def render(model: SteerableModel, prompt: Prompt) -> str:
+    """The text of a prompt; a chat goes through the template once.
+
+    It ends where the assistant begins to speak or, if the last message is the assistant's own, with
+    that message, which is then continued (`continue_final_message` of Hugging Face): whatever the
+    template writes after it, such as the end of the turn, is left out.
+
+    Raises:
+        ValueError: If the prompt is a chat and the tokenizer has no template, or the template
+            refuses the chat.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    tokenizer = tokenizer_of(model)
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(
+            "got a chat, but this model's tokenizer has no chat template: set "
+            "tokenizer.chat_template, "
+            "or write the prompt as text"
+        )
+    from jinja2 import TemplateError  # what a template raises to refuse a chat
+
+    messages = [{"role": message.role, "content": message.content} for message in prompt]
+    continued = prompt[-1].role in _OWN_ROLES
+    how = {"add_generation_prompt": not continued, "continue_final_message": continued}
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, **how)
+    except (ValueError, TemplateError) as error:
+        reason = str(error).splitlines()[0]
+        roles = ", ".join(message.role for message in prompt)
+        raise ValueError(
+            f"the model's chat template refuses a chat of the roles {roles} ({reason}): "
+            "change the messages, or write the prompt as text"
+        ) from error
+
+
+def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:
+    """The tokens of a prompt, with one beginning-of-sequence token where the model has any.
+
+    `lens_steer.special_tokens.beginning` says which one, and whether the model's own tokenizer
+    writes it. No end-of-sequence token is added, even by a tokenizer that would end every text
+    with one.
+    """
+    return _with_bos(
+        model, tokenizer_of(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
+    )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A tokenised example: `ids[:prompt_length]` is the prompt, the rest its continuation."""
+
+    ids: tuple[int, ...]
+    prompt_length: int
+
+
+def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:
+    """Tokens of prompt and continuation written as one text.
+
+    A token belongs to the continuation as soon as one of its characters does: where the tokenizer
+    merges across the boundary (a prompt that ends in a space, say) the merged token, space
+    included, is the continuation's, and the prompt's tokens stay a prefix.
+
+    Raises:
+        ValueError: If the continuation has no token of its own, the row is longer than the model's
+            context, or the tokenizer gives no offsets and merges across the boundary.
+    """
+    text = render(model, prompt)
+    ids, boundary = _tokenise(tokenizer_of(model), text, continuation)
+    row = _with_bos(model, ids)
+    prompt_length = boundary + len(row) - len(ids)
+    if prompt_length >= len(row):
+        raise ValueError(
+            f"the continuation {continuation!r} of {_short(text)} is empty after tokenising: "
+            "give it at least one token"
+        )
+    check_fits(model, len(row), text)
+    return Encoded(tuple(row), prompt_length)
+
+
+def check_fits(model: SteerableModel, length: int, text: str) -> None:
+    """Raise a ValueError if `length` tokens are more than the model's context."""
+    if length > context_length(model):
+        raise ValueError(
+            f"{length} tokens, from {_short(text)}, but the model's context holds "
+            f"{context_length(model)}: "
+            "shorten the prompt, or generate fewer tokens"
+        )
+
+
+def pad(
+    model: SteerableModel, rows: Sequence[Sequence[int]], *, left: bool = False
+) -> tuple[Tokens, Mask]:
+    """Rows of different lengths as one batch on the model's device, with its mask."""
+    width = max(len(row) for row in rows)
+    filler = tokenizer_of(model).pad_token_id or 0
+    tokens = torch.full((len(rows), width), filler, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(len(row))
+        tokens[i, place] = torch.tensor(row, dtype=torch.long)
+        mask[i, place] = True
+    device = input_device(model)
+    return tokens.to(device), mask.to(device)
+
+
+def batches(lengths: Sequence[int], token_budget: int) -> Iterable[list[int]]:
+    """Indices of rows, similar lengths together, at most `token_budget` tokens to a padded batch.
+
+    A row longer than the budget is a batch of its own.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[index] > token_budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def decode_continuation(
+    model: SteerableModel,
+    prompt: Sequence[int],
+    continuation: Sequence[int],
+    stop: Sequence[str] = (),
+) -> str:
+    """The text that follows a prompt, a leading space kept, special tokens left out.
+
+    Args:
+        stop: The text ends before the first of these strings.
+    """
+    text = _decoded_after(model, prompt, continuation)
+    places = [text.find(string) for string in stop if string in text]
+    return text[: min(places)] if places else text
+
+
+def _decoded_after(
+    model: SteerableModel, prompt: Sequence[int], continuation: Sequence[int]
+) -> str:
+    tokenizer = tokenizer_of(model)
+    start = tokenizer.decode(
+        list(prompt), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    whole = tokenizer.decode(
+        [*prompt, *continuation], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    if whole.startswith(start):
+        return whole[len(start) :]
+    return tokenizer.decode(
+        list(continuation), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+
+
+def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
+    """Each token as the text it adds to what precedes it, for display."""
+    tokenizer = tokenizer_of(model)
+    found, before = [], ""
+    for end in range(1, len(ids) + 1):
+        text = tokenizer.decode(list(ids[:end]), clean_up_tokenization_spaces=False)
+        found.append(text[len(before) :] if text.startswith(before) else text)
+        before = text
+    return found
+
+
+def _with_bos(model: SteerableModel, ids: list[int]) -> list[int]:
+    first = list(beginning_ids(model))
+    return list(ids) if ids[: len(first)] == first else [*first, *ids]
+
+
+def _tokenise(tokenizer: Any, prompt: str, continuation: str) -> tuple[list[int], int]:
+    text = prompt + continuation
+    if tokenizer.is_fast:
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in found["offset_mapping"]]
+        boundary = next((i for i, end in enumerate(ends) if end > len(prompt)), len(ends))
+        return found["input_ids"], boundary
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    if ids[: len(start)] != start:
+        raise ValueError(
+            f"this tokenizer merges across the end of {_short(prompt)} and gives no offsets: "
+            "move the last word or space of the prompt to the continuation, or use a fast tokenizer"
+        )
+    return ids, len(start)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:40] + " ... " + text[-15:])

@@ -1,0 +1,145 @@
+"""What every steering method is: a value that says which activations become what."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from math import inf, isfinite
+from numbers import Real
+from typing import Any, ClassVar, TypeVar
+
+from jaxtyping import Int
+from torch import Tensor
+
+from lens_steer.axes import Activation, Mask, Tokens
+from lens_steer.models import Provenance, SteerableModel
+from lens_steer.sites import Site
+
+Edit = Callable[..., Activation]  # of activations; of their prompts as well, if `per_prompt`
+AnyIntervention = TypeVar("AnyIntervention", bound="Intervention")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Intervention(ABC):
+    """A steering method, finished and immutable.
+
+    Attributes:
+        strength: Dimensionless; 0 is the exact identity, 1 the method as made.
+        provenance: The model and data it was fitted on; None if made by hand.
+        report: How the strength was found, if `calibrate` did; another strength drops it.
+    """
+
+    last_prompt_token_only: ClassVar[bool] = (
+        False  # edits the prompt's last token alone, at any scope
+    )
+    per_prompt: ClassVar[bool] = False  # its edits are also given the prompt of each activation
+
+    strength: float | int = 1.0
+    provenance: Provenance | None = None
+    report: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        given = self.strength
+        if isinstance(given, bool) or not isinstance(given, Real) or not isfinite(given):
+            raise ValueError(f"strength {given!r}: expected a finite number; 0 is no steering")
+        object.__setattr__(self, "strength", float(given))
+        for each in fields(self):  # whatever knob a method has
+            knob = getattr(self, each.name)
+            if isinstance(knob, float) and not isfinite(knob):
+                raise ValueError(f"{each.name} {knob}: expected a finite number")
+
+    @property
+    @abstractmethod
+    def sites(self) -> tuple[Site, ...]:
+        """Where it edits, in the order of the forward pass."""
+
+    @property
+    def max_useful_strength(self) -> float:
+        """Largest strength that does more than smaller ones: infinite, but for what wraps round."""
+        return inf
+
+    @property
+    def needs_prompt(self) -> bool:
+        """Whether it is to be made ready for each prompt (`prepare`) before it edits."""
+        return type(self).prepare is not Intervention.prepare
+
+    @abstractmethod
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """What it does at each site: pure functions of the steered activations `[n *site]`.
+
+        They know nothing of positions, return new tensors, and hold their tensors on the model's
+        device.
+
+        Raises:
+            ValueError: If the method does not fit the model.
+        """
+
+    def prepare(
+        self: AnyIntervention, model: SteerableModel, tokens: Tokens, mask: Mask
+    ) -> AnyIntervention:
+        """The method made ready for these prompts; may run the clean model."""
+        del model, tokens, mask
+        return self
+
+    def select_prompts(self: AnyIntervention, rows: Int[Tensor, " row"]) -> AnyIntervention:
+        """Of some of the prompts that it was made ready for; the same, unless it keeps theirs."""
+        del rows
+        return self
+
+    def with_strength(self: AnyIntervention, strength: float | int) -> AnyIntervention:
+        """The same method at another strength (not a multiple of the present one)."""
+        return replace(self, strength=strength, report=None)
+
+    def without_provenance(self: AnyIntervention) -> AnyIntervention:
+        """The same method without the record of its model, to be used on another one."""
+        return replace(self, provenance=None)
+
+    def checked_edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """`edits`, checked against the model; nothing at strength 0.
+
+        Raises:
+            ValueError: If it was fitted on another model, or a site cannot be edited.
+        """
+        if self.provenance is not None:
+            self.provenance.check(model)
+        edits = self.edits(model)
+        fixed = [site.hook_name for site in edits if not site.kind.editable]
+        if fixed:
+            raise ValueError(
+                f"{', '.join(fixed)} can be read but not edited (kind 'gate'): steer 'neuron' "
+                "instead"
+            )
+        return edits if self.strength != 0 else {}
+
+    def hooks(self, model: SteerableModel) -> list[tuple[str, Callable[..., Tensor]]]:
+        """`(hook name, fn)` for every position, as `model.run_with_hooks(fwd_hooks=...)` takes."""
+        return [
+            (site.hook_name, _everywhere(edit)) for site, edit in self.checked_edits(model).items()
+        ]
+
+    def __repr__(self) -> str:
+        hidden = ("strength", "provenance")
+        shown = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.name not in hidden and f.repr
+        ]
+        settings = ", ".join([f"strength={self.strength:g}", *shown, *self._summary()])
+        places = ", ".join(site.hook_name for site in self.sites)
+        return f"{type(self).__name__}({settings}) at {places}"
+
+    def _summary(self) -> list[str]:
+        """Further settings to print, for fields whose own repr is long (marked `repr=False`)."""
+        return []
+
+
+def apply_everywhere(edit: Edit, x: Tensor) -> Tensor:
+    """An edit of every position of `[batch pos *site]`, in the dtype that came."""
+    return edit(x.flatten(0, 1)).to(x.dtype).reshape(x.shape)
+
+
+def _everywhere(edit: Edit) -> Callable[..., Tensor]:
+    def fn(x: Tensor, hook: Any = None) -> Tensor:
+        del hook
+        return apply_everywhere(edit, x)
+
+    return fn

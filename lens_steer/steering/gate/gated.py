@@ -1,0 +1,196 @@
+"""A method that acts on some prompts and leaves the others alone.
+
+Source: Lee et al. 2025, "Programming Refusal with Conditional Activation Steering"
+(arXiv:2409.05907).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import inf, isfinite
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.axes import Activation, Mask, Tokens
+from lens_steer.models import SteerableModel, working_place
+from lens_steer.sites import Kind, Site, hook_point, site_shape
+from lens_steer.steering.base import Edit, Intervention
+from lens_steer.steering.gate.choosing import best_cut
+from lens_steer.steering.gate.conditions import BarrierCondition, Condition, CosineCondition
+from lens_steer.steering.gate.prompts import token_means
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class Gate(Intervention):
+    """Any method, on the prompts alone whose clean activation meets a condition.
+
+    Before a prompt is continued, the clean model reads it; the mean of the residual stream over all
+    its tokens (the paper's choice; the beginning-of-sequence token is one of them) is scored, and
+    that decides for the prompt and all that is written behind it. Each row decides for itself.
+    Strength multiplies the method's own.
+
+    Attributes:
+        method: What acts.
+        condition: Scores a prompt's activation.
+        layer: Block behind which it is read.
+        threshold: In the units of the score.
+        above: Whether the method acts on scores of at least the threshold; False: on those below.
+        fitted: `f1` and `balanced_accuracy` on the prompts the threshold was chosen on.
+        opened: On which prompts it acts; made by `prepare`.
+    """
+
+    method: Intervention
+    condition: Condition
+    layer: int
+    threshold: float | int
+    above: bool = True
+    fitted: Mapping[str, float] = field(default_factory=dict, repr=False)
+    opened: Bool[Tensor, " prompt"] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, kind in (("method", Intervention), ("condition", Condition)):
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                raise ValueError(
+                    f"{name}: got a {type(given).__name__}, expected a {kind.__name__}"
+                )
+        if not isfinite(self.threshold):
+            raise ValueError(f"threshold {self.threshold}: expected a finite number")
+        # It needs prompts whatever the method needs, and edits no more positions than that does.
+        object.__setattr__(self, "per_prompt", True)
+        object.__setattr__(self, "last_prompt_token_only", self.method.last_prompt_token_only)
+
+    @classmethod
+    def fit(
+        cls,
+        method: Intervention,
+        desired: LayerActivations | Float[Tensor, "desired d"],
+        undesired: Float[Tensor, "undesired d"] | None = None,
+        *,
+        layer: int | None = None,
+        condition: Condition | None = None,
+    ) -> "Gate":
+        """A threshold chosen on prompts, by F1, and the side of it on which the method acts.
+
+        The paper's condition direction is a first principal component; this one is the classes'
+        mean difference, which needs no pairs.
+
+        Args:
+            method: What is to act.
+            desired: Activations of prompts, those to be steered being the desired; or a tensor of
+                them, see `prompt_means`.
+            undesired: The tensor of the prompts to be left alone.
+            layer: Of tensors.
+            condition: None is a `CosineCondition` along the classes' mean difference.
+
+        Raises:
+            ValueError: If the activations are not of the residual stream, the class means are equal
+                with no condition given, or all prompts have one score.
+        """
+        prompts = LayerActivations.of(desired, undesired, layer=layer)
+        if prompts.kind is not Kind.RESID or prompts.desired.ndim != 2:
+            raise ValueError(
+                f"got kind {prompts.kind.value!r} of shape {tuple(prompts.desired.shape)}: "
+                "expected activations of the residual stream, [prompt d]"
+            )
+        if condition is None:
+            condition = CosineCondition(prompts.direction)
+        _check_width(condition, prompts.desired.shape[1])
+        cut = best_cut(condition.score(prompts.desired), condition.score(prompts.undesired))
+        fitted = {"f1": cut.f1, "balanced_accuracy": cut.balanced_accuracy}
+        return cls(
+            *(method, condition, prompts.layer, cut.threshold, cut.above, fitted),
+            provenance=prompts.provenance or method.provenance,
+        )
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Those of the method."""
+        return self.method.sites
+
+    @property
+    def max_useful_strength(self) -> float:
+        """See `Intervention`: where the method is at its own."""
+        return (
+            self.method.max_useful_strength / abs(self.method.strength)
+            if self.method.strength
+            else inf
+        )
+
+    def opens(self, x: Float[Tensor, "... d"]) -> Bool[Tensor, "..."]:
+        """Whether the method acts on prompts of these mean activations."""
+        _check_width(self.condition, x.shape[-1])
+        return (self.condition.score(x).double() >= self.threshold) == self.above
+
+    def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "Gate":
+        """Read the clean model at the prompts, and make the method ready for them.
+
+        Raises:
+            ValueError: If a prompt has no token.
+        """
+        opened = self.opens(token_means(model, tokens, mask, self.layer))
+        return replace(self, opened=opened, method=self.method.prepare(model, tokens, mask))
+
+    def select_prompts(self, rows: Int[Tensor, " row"]) -> "Gate":
+        """Of some of the prompts that were read."""
+        if self.opened is None:
+            return self
+        method = self.method.select_prompts(rows)
+        return replace(self, opened=self.opened[rows.cpu()], method=method)
+
+    def without_provenance(self) -> "Gate":
+        """See `Intervention`; the method and a barrier's condition lose their records too."""
+        condition = self.condition
+        if isinstance(condition, BarrierCondition):
+            condition = condition.without_provenance()
+        method = self.method.without_provenance()
+        return replace(self, provenance=None, method=method, condition=condition)
+
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """See `Intervention`; before `prepare`, they refuse to work."""
+        if isinstance(self.condition, BarrierCondition) and self.condition.provenance:
+            self.condition.provenance.check(model)
+        place = Site(self.layer)
+        hook_point(model, place)
+        _check_width(self.condition, *site_shape(model, place.kind))
+        inner = self.method.with_strength(self.strength * self.method.strength)
+        found = inner.checked_edits(model)
+        if self.opened is None:
+            return dict.fromkeys(found, _unready)
+        return {site: self._edit(model, site, edit) for site, edit in found.items()}
+
+    def _edit(self, model: SteerableModel, site: Site, edit: Edit) -> Edit:
+        assert self.opened is not None  # `edits` sees to it
+        flags = self.opened.to(working_place(model, site.layer)["device"])
+        once, named = self.method.last_prompt_token_only, self.method.per_prompt
+
+        def steer(x: Activation, prompts: Int[Tensor, " n"]) -> Activation:
+            left = edit(x, prompts) if named else edit(x)
+            if left is x:  # it only looks
+                return x
+            acts = flags if once else flags[prompts]  # `once`: one position for each prompt
+            return torch.where(acts.reshape(-1, *[1] * (x.ndim - 1)), left.to(x.dtype), x)
+
+        return steer
+
+    def _summary(self) -> list[str]:
+        return [f"{name}={value:.3g}" for name, value in sorted(self.fitted.items())]
+
+
+def _unready(x: Activation, _prompts: Int[Tensor, " n"] | None = None) -> Activation:
+    raise ValueError(
+        f"Gate on {len(x)} positions without their prompts: it works in `steered` and `generate`, "
+        "which read the prompts first"
+    )
+
+
+def _check_width(condition: Condition, width: int) -> None:
+    if condition.width != width:
+        raise ValueError(
+            f"the condition is of {condition.width} entries, but activations have {width}"
+        )

@@ -1,0 +1,70 @@
+"""A probe of the residual stream: what the code of ODESteer calls ITI."""
+
+from dataclasses import dataclass, field
+from math import isfinite
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.barriers import LinearBarrier
+from lens_steer.steering.base import Shift, check_unit, editable_site, unit_of
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class ResidualITI(Shift):
+    """x becomes x + strength * length * direction, the normal of a logistic probe.
+
+    One vector at one layer, whatever activations vary by: no heads are chosen, and there is no
+    sigma. `ITI` is the paper's.
+
+    Attributes:
+        at: Where.
+        direction: Normal of the probe, of length 1.
+        length: In units of the activation; 0 is the identity. T of the code of ODESteer, there 1.
+
+    Source: the baseline of ODESteer (arXiv:2602.17560), after ITI (arXiv:2306.03341).
+    """
+
+    direction: Float[Tensor, " d"] = field(repr=False)
+    length: float | int = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_unit(self.direction, "direction")
+        if not isfinite(self.length):
+            raise ValueError(f"length {self.length}: expected a finite number; 0 does nothing")
+
+    @classmethod
+    def fit(  # noqa: PLR0913 - two knobs
+        cls,
+        desired: LayerActivations | Float[Tensor, "desired d"],
+        undesired: Float[Tensor, "undesired d"] | None = None,
+        *,
+        layer: int | None = None,
+        length: float | int = 1.0,
+        C: float | int = 1.0,
+    ) -> "ResidualITI":
+        """Of a logistic probe with L2 penalty.
+
+        Args:
+            desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
+            undesired: The tensor of the undesired.
+            layer: Of tensors.
+            length: See the class.
+            C: > 0; large fits the data closer. See `LinearBarrier.fit`, whose probe it is.
+
+        Raises:
+            ValueError: As `LinearBarrier.fit`, or if the kind cannot be edited.
+        """
+        given = LayerActivations.of(desired, undesired, layer=layer)
+        site = editable_site(given)
+        normal = unit_of(LinearBarrier.fit(given, C=C).weight, "probe's normal")
+        return cls(site, normal, length, provenance=given.provenance)
+
+    @property
+    def step(self) -> Float[Tensor, " d"]:
+        """See `Shift`."""
+        return self.length * self.direction

@@ -1,0 +1,159 @@
+"""What every regulator is fitted from: Jacobians, features, set-points and costs of one model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import Activations
+from lens_steer.linearity import FeatureDirections, LayerJacobians
+from lens_steer.models import check_one_model
+from lens_steer.steering.lqr.costs import Costs
+from lens_steer.steering.lqr.riccati import Step, factored_steps
+
+_ALIKE = 0.999  # cosine of two features from which on they cannot be told apart
+
+
+@dataclass(frozen=True, eq=False)
+class Setpoints:
+    """Features that are to be held at set-points, one concept beside another.
+
+    Attributes:
+        directions: V_k, unit columns, or 0.
+        setpoints: beta_k.
+    """
+
+    directions: Float[Tensor, "layer_and_last d concept"]
+    setpoints: Float[Tensor, "layer_and_last concept"]
+
+    def __post_init__(self) -> None:
+        if not bool(self.directions.any()):
+            raise ValueError("the classes do not differ at any layer: there is no feature to steer")
+        for layer, v in enumerate(self.directions):
+            cosines = (v.T @ v).fill_diagonal_(0).abs()
+            if float(cosines.max()) > _ALIKE:
+                raise ValueError(
+                    f"two concepts have the same feature where block {layer} begins (cosine "
+                    f"{float(cosines.max()):.4f}): steer one of them"
+                )
+
+    @classmethod
+    def of(
+        cls,
+        activations: Activations | Sequence[Activations],
+        setpoint: float | int | Sequence[float],
+        *,
+        centred: bool,
+        reference: Float[Tensor, "layer_and_last d"] | None = None,
+    ) -> "Setpoints":
+        """beta_k = lambda mu_k, from the undesired mean or from the origin; or a reference's.
+
+        Raises:
+            ValueError: If no layer has a feature, two concepts have the same, there is not one
+                set-point for each, or the reference has another length.
+        """
+        found = [FeatureDirections.of(each) for each in concepts(activations)]
+        v = torch.stack([each.directions for each in found], dim=-1)
+        if reference is not None:
+            if tuple(reference.shape) != tuple(v.shape[:2]):
+                raise ValueError(
+                    f"a reference of shape {tuple(reference.shape)}: expected "
+                    f"{tuple(v.shape[:2])}, the embedding and what leaves each of "
+                    f"{len(v) - 1} blocks"
+                )
+            return cls(v, torch.einsum("kdc,kd->kc", v, reference.to(v)))
+        sizes = [setpoint] * len(found) if isinstance(setpoint, float | int) else list(setpoint)
+        if len(sizes) != len(found):
+            raise ValueError(f"{len(sizes)} set-points for {len(found)} concepts: expected as many")
+        each = zip(found, sizes, strict=True)
+        return cls(v, torch.stack([f.setpoints(s, centred=centred) for f, s in each], dim=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class LQRProblem:
+    """Targets on linearised layers, and what errors and pushes cost.
+
+    Attributes:
+        jacobians: A_k.
+        targets: V_k and beta_k.
+        costs: q, r and qf.
+    """
+
+    jacobians: LayerJacobians
+    targets: Setpoints
+    costs: Costs
+
+    @classmethod
+    def of(
+        cls,
+        jacobians: LayerJacobians,
+        activations: Activations | Sequence[Activations],
+        targets: Setpoints,
+        costs: Costs,
+    ) -> "LQRProblem":
+        """These, checked.
+
+        Raises:
+            ValueError: If jacobians and activations are of different models.
+        """
+        for each in concepts(activations):
+            what = "jacobians and activations are of two models"
+            check_one_model(jacobians.provenance, each.provenance, what)
+        ours, theirs = tuple(targets.directions.shape[:2]), tuple(jacobians.nominal.shape)
+        if ours != theirs:
+            raise ValueError(f"features and states have shapes {ours} and {theirs}: expected one")
+        return cls(jacobians, targets, costs)
+
+    def steps(self, effort: Callable[[int, Tensor], Tensor] | None = None) -> list[Step]:
+        """The factored recursion, by products with the Jacobians alone."""
+
+        def pull(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
+            return self.jacobians.vjp(layer, columns.T.to(self.jacobians.nominal)).T
+
+        return factored_steps(pull, self.targets.directions, self.costs, effort)
+
+    def gains(
+        self, effort: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "layer d concept"]:
+        """W_k: what is pushed for what each feature lacks."""
+        steps = enumerate(self.steps(effort))
+        found = [step.gain(self.targets.directions[k]) for k, step in steps]
+        return torch.stack(found).to(self.jacobians.nominal)
+
+
+def concepts(activations: Activations | Sequence[Activations]) -> list[Activations]:
+    """One or several.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = [activations] if isinstance(activations, Activations) else list(activations)
+    if not found:
+        raise ValueError("no activations: expected those of at least one concept")
+    return found
+
+
+def effort_from_covariance(
+    activations: Activations | Sequence[Activations],
+) -> Callable[[int, Tensor], Tensor]:
+    """Products with Sigma, the within-class covariance behind each block, mean variance 1.
+
+    Shrunk as Ledoit and Wolf 2004; never formed: two products with the centred activations.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    sides = [side for each in concepts(activations) for side in (each.desired, each.undesired)]
+
+    def product(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
+        own = [side[:, layer].double() for side in sides]
+        x = torch.cat([side - side.mean(dim=0) for side in own])
+        shrinkage = float(ledoit_wolf_shrinkage(x.numpy(), assume_centered=True))
+        empirical = x.T @ (x @ columns.double()) / len(x)
+        variance = float(x.square().mean())
+        if variance == 0:
+            raise ValueError(f"the activations at layer {layer} do not vary: no covariance effort")
+        return (1 - shrinkage) * empirical / variance + shrinkage * columns.double()
+
+    return product

@@ -1,0 +1,93 @@
+"""Pushing the chosen elements towards the sign that the desired examples have."""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import Activations
+from lens_steer.artifacts import savable
+from lens_steer.attribution import ElementMask
+from lens_steer.axes import Activation
+from lens_steer.models import SteerableModel
+from lens_steer.sites import Kind, Site, hook_point, site_shape
+from lens_steer.steering.base import Edit, Intervention
+from lens_steer.steering.sadi.scaling import check_fits, checked_delta, on_model
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SignedSADI(Intervention):
+    """A' = A + delta |A| sign(D) on the mask: as large a push as SADI's, in the desired direction.
+
+    Scaling amplifies whatever sign an activation has, which is the wrong one about half the time.
+    Here D, the mean difference of the classes, decides; of a head, in each of its dimensions.
+
+    Attributes:
+        mask: The elements that are pushed.
+        signs: Of the mean difference: -1, 0 or 1.
+        delta: Size of the push, as a share of the activation's own.
+    """
+
+    mask: ElementMask
+    signs: Float[Tensor, "layer *site"] = field(repr=False)
+    delta: float | int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.mask, ElementMask) or self.mask.count == 0:
+            raise ValueError(f"got {self.mask!r}, expected an ElementMask that chooses an element")
+        if self.mask.kind is Kind.GATE:
+            raise ValueError("a gate's sign is not its neuron's: capture 'neuron' to push neurons")
+        if self.signs.shape[:2] != self.mask.selected.shape:
+            shapes = f"{tuple(self.signs.shape)} for a mask of {tuple(self.mask.selected.shape)}"
+            raise ValueError(f"got signs of shape {shapes}: expected (layer, element, ...)")
+        if not bool(self.signs.isfinite().all()):
+            raise ValueError("the signs are not finite: expected -1, 0 or 1")
+        if checked_delta(self.delta).ndim:
+            raise ValueError(f"delta {self.delta!r}: expected one number")
+
+    @classmethod
+    def fit(
+        cls, activations: Activations, mask: ElementMask, *, delta: float | int
+    ) -> "SignedSADI":
+        """With the signs of the activations' mean difference.
+
+        Raises:
+            ValueError: If the mask is over other elements than the activations.
+        """
+        if (mask.kind, mask.layers) != (activations.kind, activations.layers):
+            raise ValueError(f"got {mask!r} for {activations!r}: expected the same kind and layers")
+        signs = activations.direction.sign()
+        return cls(mask, signs, delta, provenance=activations.provenance)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The layers that have a chosen element."""
+        layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
+        return tuple(sorted(Site(layer, self.mask.kind) for layer, n in layers if n))
+
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
+        """See `Intervention`."""
+        check_fits(model, self.mask)
+        if tuple(self.signs.shape[1:]) != site_shape(model, self.mask.kind):
+            shapes = f"{tuple(self.signs.shape[1:])}, {site_shape(model, self.mask.kind)}"
+            raise ValueError(f"signs and this model's activations have different shapes: {shapes}")
+        found = {}
+        for site in self.sites:
+            hook_point(model, site)
+            i = self.mask.layers.index(site.layer)
+            chosen = on_model(model, site, self.mask.selected[i].float())
+            push = self.strength * self.delta * chosen * on_model(model, site, self.signs[i])
+            found[site] = _pushing(push)
+        return found
+
+    def _summary(self) -> list[str]:
+        return []
+
+
+def _pushing(push: Tensor) -> Edit:
+    def edit(x: Activation) -> Activation:
+        return (x + push * x.abs()).to(x.dtype)
+
+    return edit

@@ -1,0 +1,137 @@
+"""Optimal transport between Gaussians with the classes' means and covariances.
+
+Source: Singh et al. 2024, "Representation Surgery: Theory and Practice of Affine Steering"
+(arXiv:2402.09631), its mean and covariance matching.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.axes import Activation
+from lens_steer.steering.transport.maps import TransportMap
+from lens_steer.steering.transport.samples import check_finite, spread_site
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class MiMiC(TransportMap):
+    """T(x) = target + A (x - source), which carries one Gaussian to the other at least cost.
+
+    A = S-^{-1/2} (S-^{1/2} S+ S-^{1/2})^{1/2} S-^{-1/2}. x + strength * (T(x) - x): the published
+    map is strength 1, and it has no other knob.
+
+    Attributes:
+        matrix: A, symmetric and positive.
+        shrinkage: Of the undesired and the desired covariance towards a multiple of the identity,
+            each in [0, 1]; 0 is the covariance as it is.
+    """
+
+    matrix: Float[Tensor, "d d"] = field(repr=False)
+    shrinkage: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_finite(self, "source", "target", "matrix")
+
+    @classmethod
+    def fit(
+        cls,
+        desired: LayerActivations | Float[Tensor, "desired d"],
+        undesired: Float[Tensor, "undesired d"] | None = None,
+        *,
+        layer: int | None = None,
+        shrinkage: float | int | None = None,
+    ) -> "MiMiC":
+        """In float64; covariances are divided by the number of activations.
+
+        Args:
+            desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
+            undesired: The tensor of the undesired.
+            layer: Of tensors.
+            shrinkage: (1 - s) S + s (trace S / d) I for both classes, s in [0, 1]. None: of a class
+                with no more activations than dimensions Ledoit and Wolf's s, and 0 otherwise.
+
+        Raises:
+            ValueError: If a class has fewer than two activations, a covariance is singular, the
+                classes are the same, an activation has more than one axis, the kind cannot be
+                edited, or `shrinkage` is out of range.
+        """
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        site = spread_site(activations)
+        if activations.desired.ndim != 2:
+            raise ValueError(
+                f"got activations of shape {tuple(activations.desired.shape)}: expected [n, d]; "
+                "a covariance is of one vector per example, so take the residual stream"
+            )
+        up, down = activations.desired.double(), activations.undesired.double()
+        spread, s = _covariance(down, shrinkage, "undesired")
+        wanted, t = _covariance(up, shrinkage, "desired")
+        source, target = down.mean(dim=0), up.mean(dim=0)
+        if bool((source == target).all()) and bool((spread == wanted).all()):
+            raise ValueError(f"the classes at {site.hook_name} are the same: nothing to transport")
+        matrix = transport_matrix(spread, wanted)
+        return cls(
+            *(site, source.float(), target.float(), matrix.float(), (s, t)),
+            provenance=activations.provenance,
+        )
+
+    def _step(self, x: Activation) -> Activation:
+        away = x - self.source.to(x)
+        return (self.target - self.source).to(x) + (away @ self.matrix.to(x) - away)
+
+    def _summary(self) -> list[str]:
+        shown = [f"|shift|={(self.target - self.source).norm().item():.3g}"]
+        if any(self.shrinkage):
+            s, t = self.shrinkage
+            shown.append(f"covariances regularised: shrinkage {s:.2g} undesired, {t:.2g} desired")
+        return shown
+
+
+def transport_matrix(
+    source: Float[Tensor, "d d"], target: Float[Tensor, "d d"]
+) -> Float[Tensor, "d d"]:
+    """A of the Gaussians with these covariances; symmetric to the bit."""
+    root, inverse = _powers(source)
+    inner, _ = _powers(root @ target @ root)
+    found = inverse @ inner @ inverse
+    return (found + found.T) / 2
+
+
+def _powers(matrix: Float[Tensor, "d d"]) -> tuple[Tensor, Tensor]:
+    """Its square root, and the inverse of that."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    size = values.clamp(min=0).sqrt()  # the least may be a rounding below 0
+    return vectors * size @ vectors.T, vectors / size @ vectors.T
+
+
+def _covariance(
+    x: Float[Tensor, "n d"], shrinkage: float | int | None, name: str
+) -> tuple[Float[Tensor, "d d"], float]:
+    """Shrunk, and by how much."""
+    n, d = x.shape
+    if shrinkage is None:
+        shrinkage = _ledoit_wolf(x) if n <= d else 0.0
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f"shrinkage {shrinkage}: expected 0 to 1, or None")
+    away = x - x.mean(dim=0)
+    own = away.T @ away / n
+    level = own.diagonal().mean()
+    found = (1 - shrinkage) * own + shrinkage * level * torch.eye(d, dtype=x.dtype)
+    values = torch.linalg.eigvalsh(found)
+    if not bool(values[0] > d * torch.finfo(x.dtype).eps * values[-1]):
+        raise ValueError(
+            f"the covariance of the {n} {name} activations is singular (shrinkage {shrinkage:.3g}, "
+            f"{d} dimensions): capture more of them, or shrink more"
+        )
+    return found, float(shrinkage)
+
+
+def _ledoit_wolf(x: Float[Tensor, "n d"]) -> float:
+    from sklearn.covariance import ledoit_wolf
+
+    return float(ledoit_wolf(x.numpy())[1])

@@ -1,0 +1,107 @@
+"""How often bounds on feature errors hold on other texts, and how wide they are."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.tracking.conformal import worst_of_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class BoundCheck:
+    """Feature errors of texts behind every block from `start` on, beside their bounds.
+
+    Attributes:
+        errors: e_k, in units of v . z.
+        bounds: On |e_k|, of each kind.
+        holds: Whether e_k is inside the band around its prediction, which is the narrower claim.
+        sizes: mu_k.
+        start: The state from which the bounds a priori are told.
+        groups: Of the texts.
+        alpha: Of groups that may be outside.
+        loop: What the bounds are of.
+        seed: Of the intervals.
+    """
+
+    errors: Float[Tensor, "text layer"]
+    bounds: dict[str, Float[Tensor, "text layer"]]
+    holds: dict[str, Bool[Tensor, "text layer"]]
+    sizes: Float[Tensor, " layer"]
+    start: int
+    groups: tuple[Hashable, ...]
+    alpha: float
+    loop: str
+    seed: int
+
+    def coverage(self) -> dict[str, Interval]:
+        """The share of groups all of whose texts are inside at all layers, by kind.
+
+        Intervals are over these groups: the calibration groups are as they were.
+        """
+        found = {}
+        for kind in self.holds:
+            inside = self.inside(kind)
+            found[kind] = of_share(interval(inside, seed=self.seed), len(inside))
+        return found
+
+    def inside(self, kind: str) -> Float[Tensor, " group"]:
+        """1 for each group all of whose texts are inside at all layers, else 0."""
+        outside = (~self.holds[kind]).double()
+        return 1 - worst_of_groups(outside, self.groups)
+
+    def table(self) -> "pd.DataFrame":
+        """A row per kind and layer, in units of mu_k: errors, bounds, the share inside.
+
+        `layer` is k of z_k; NaN where there is no feature.
+        """
+        import pandas as pd
+
+        rows, coverage = [], self.coverage()
+        units = torch.where(self.sizes > 0, self.sizes, torch.nan)
+        errors = self.errors.abs() / units
+        for kind, bounds in self.bounds.items():
+            relative, inside = bounds / units, self.holds[kind].double().mean(dim=0)
+            for k in range(len(self.sizes)):
+                row: dict[str, float | str] = {
+                    "loop": self.loop,
+                    "bound": kind,
+                    "layer": self.start + k + 1,
+                }
+                row |= {"error": float(errors[:, k].median()), "worst": float(errors[:, k].max())}
+                row |= {"allowed": float(relative[:, k].median()), "inside": float(inside[k])}
+                rows.append(row | coverage[kind].columns("coverage"))
+        return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """Errors of all texts beside each kind's bound for its worst text; log scale from 1 %.
+
+        Texts of both classes have different errors: check those of one to see how wide bounds are.
+        """
+        from lens_steer.figures import canvas
+
+        layers = range(self.start + 1, self.start + 1 + len(self.sizes))
+        units = torch.where(self.sizes > 0, self.sizes, torch.nan)
+        coverage = self.coverage()
+        with canvas(width=5.6, height=4.4) as (figure, axes):
+            lines = axes.plot(layers, (self.errors.abs() / units).T, color="0.6", lw=0.5)
+            lines[0].set_label("$|e_k|$ of each text")
+            for i, (kind, bounds) in enumerate(self.bounds.items()):
+                label = f"{kind}: all inside in {coverage[kind]} of groups"
+                largest = (bounds / units).amax(dim=0)
+                axes.plot(layers, largest, "s--", color=f"C{i}", ms=3, label=label)
+            axes.set(yscale="log", xlabel="k: $z_k$ leaves block k - 1")
+            axes.set(ylabel="$|v_k\\cdot z_k - \\beta_k|\\ /\\ \\mu_k$", ylim=(0.01, None))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            texts = f"n = {len(self.groups)} texts, {len(set(self.groups))} groups"
+            title = f"loop {self.loop}; {1 - self.alpha:.0%} bounds, largest over texts; {texts}"
+            figure.legend(loc="outside lower center", ncols=1, title=title)
+        return figure

@@ -1,0 +1,527 @@
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens_steer.artifacts import load
+from lens_steer.attribution import contrast
+from lens_steer.benchmark import (
+    FAMILIES,
+    CompareSettings,
+    Comparison,
+    ComparisonConfig,
+    FitCache,
+    MethodFamily,
+    Trial,
+    families,
+    origin,
+    stored,
+)
+from lens_steer.benchmark import running as comparing
+from lens_steer.benchmark.journal import content
+from lens_steer.benchmark.method_families.elements import CAAContender
+from lens_steer.benchmark.method_families.layer import LayerContender, spaced
+from lens_steer.data import ContrastivePairs
+from lens_steer.evaluation import OutOfReach
+from lens_steer.models import load_model
+from lens_steer.steering import (
+    CAA,
+    ITI,
+    LQR,
+    Ablation,
+    Angular,
+    LQRTracker,
+    RepE,
+    ResidualITI,
+    generate,
+)
+from tests.cli.test_cli import ENTRY, Command, command, place, tree
+from tests.cli.test_demo import write_pairs
+
+__all__ = ["command", "place"]  # fixtures
+
+TERMS = ComparisonConfig(
+    max_new_tokens=4, multiples=(0.5, 1), randoms=2, budgets=(0.01, 0.05), seed=1
+)
+FIGURES = [
+    f"{name}-nouns.{end}"
+    for name in ("frontier", "doses", "energy", "tails")
+    for end in ("csv", "json", "png")
+]
+TABLES = ["differences.csv", "points.csv", "seconds.csv", "table.csv"]
+METHODS = ["unsteered", "random", "best of n", "learned", "CAA"]
+
+
+@dataclass(frozen=True)
+class Run:
+    settings: CompareSettings
+    found: Comparison
+    said: list[str]
+
+
+def settings_of(folder: Path, model: Path, **options: Any) -> CompareSettings:
+    pairs = str(write_pairs(folder))
+    given: dict[str, Any] = {"terms": TERMS, "kl": 0.05, "words": ("a", "e"), "device": "cpu"}
+    given |= {"dev_prompts": 2, "out": folder / "out", "methods": "CAA"}  # others join at will
+    return CompareSettings(model=str(model), pairs=(pairs,), **given | options)
+
+
+def start(settings: CompareSettings) -> Run:
+    said: list[str] = []
+    return Run(settings, comparing.run(settings, said.append), said)
+
+
+@pytest.fixture(scope="module")
+def first(model_dirs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("compare")
+    return start(settings_of(folder, model_dirs["llama"], budget=3, fits=2))
+
+
+def test_a_run_writes_every_file_and_nothing_else(first: Run) -> None:
+    found = sorted(tree(first.settings.out))
+    search = ["search.jsonl", *(f"search-nouns.{end}" for end in ("csv", "json", "png"))]
+    methods = [f"methods/nouns-CAA{end}" for end in ("-0.safetensors", "-1.safetensors", ".json")]
+    assert found == sorted([*FIGURES, *TABLES, *search, *methods, "trials.jsonl"])
+
+
+def test_a_row_of_the_journal_is_a_trial_with_its_seed_settings_and_versions(first: Run) -> None:
+    lines = (first.settings.out / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 1 + 2 * 2 + 1 + 2 + 2 * 2  # unsteered, randoms, best of n, learned, fits
+    for row in rows:
+        assert row["seed"] == 1
+        assert row["terms"]["kl"] == 0.05
+        assert set(row["terms"]["versions"]) >= {"torch", "transformer-lens", "lens-steer"}
+        trial = Trial.of_row(content(row))
+        assert trial.evaluation.texts == tuple(row["evaluation"]["texts"])
+        assert len(trial.evaluation.texts) == len(trial.evaluation.groups)
+
+
+def test_the_tables_on_disk_are_those_of_the_comparison(first: Run) -> None:
+    table = pd.read_csv(first.settings.out / "table.csv")
+    assert table["method"].tolist() == METHODS
+    again = Comparison(first.found.trials, TERMS, {}).table()
+    pd.testing.assert_frame_equal(
+        table, again.drop(columns="seconds"), check_dtype=False, rtol=1e-6
+    )
+    seconds = pd.read_csv(first.settings.out / "seconds.csv")
+    assert min(seconds["seconds"].tolist()) > 0
+
+
+def test_a_folder_is_read_again_for_its_tables_and_figures(first: Run, tmp_path: Path) -> None:
+    again = comparing.read(first.settings.out)
+    assert again.terms == TERMS
+    pd.testing.assert_frame_equal(
+        again.table().drop(columns="seconds"), first.found.table().drop(columns="seconds")
+    )
+    with pytest.raises(ValueError, match="no trials in .*expected what lens-steer compare wrote"):
+        comparing.read(tmp_path)
+
+
+def test_the_report_says_what_was_chosen_and_every_method(first: Run) -> None:
+    text = "\n".join(first.said)
+    assert "chosen   nouns: CAA(" in text
+    for method in METHODS:
+        assert any(line.strip().startswith(method) for line in first.said), method
+    assert "search   nouns: CAA, the best on dev of 3" in text
+
+
+def test_the_methods_on_disk_cost_on_dev_what_was_asked(first: Run) -> None:
+    model = load_model(first.settings.model, device="cpu")
+    found = load(first.settings.out / "methods" / "nouns-CAA-0.safetensors", model)
+    assert isinstance(found, CAA)
+    setting = json.loads((first.settings.out / "methods" / "nouns-CAA.json").read_text())
+    assert found.strength == setting["strength"]
+    assert found.sites[0].layer == setting["layer"]
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    """All but what names the folder or says how long it took."""
+    return {
+        name: data
+        for name, data in tree(out).items()
+        if not name.endswith(".json") and name != "seconds.csv"
+    }
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_run_cut_off_anywhere_and_continued_gives_the_same_bytes(
+    first: Run, tmp_path: Path, model_dirs: dict[str, Path], seed: int
+) -> None:
+    settings = settings_of(tmp_path, model_dirs["llama"], budget=3, fits=2)
+    settings = replace(settings, pairs=first.settings.pairs)
+    (settings.out / "methods").mkdir(parents=True)
+    draw = random.Random(seed)
+    for name in ("trials.jsonl", "search.jsonl"):
+        whole = (first.settings.out / name).read_bytes()
+        (settings.out / name).write_bytes(whole[: draw.randrange(len(whole))])
+    start(settings)
+    assert bytes_of(settings.out) == bytes_of(first.settings.out)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_and_started_again_gives_the_same_bytes(
+    tmp_path: Path, model_dirs: dict[str, Path]
+) -> None:
+    pairs = write_pairs(tmp_path)
+    arguments = [
+        *("compare", "--model", str(model_dirs["llama"]), "--pairs", str(pairs), "--words", "a,e"),
+        *("--device", "cpu", "--max-new-tokens", "4", "--dev-prompts", "2", "--kl", "0.05"),
+        *("--multiples", "0.5,1", "--out"),
+    ]
+    for name, wait in (("whole", None), ("killed", 0.3)):
+        line = [sys.executable, "-c", ENTRY, *arguments, str(tmp_path / name)]
+        if wait is not None:
+            process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            journal = tmp_path / name / "trials.jsonl"
+            while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+                time.sleep(0.05)
+            time.sleep(wait)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        subprocess.run(line, check=True, capture_output=True)
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+
+
+def test_a_folder_of_another_run_is_refused(first: Run, model_dirs: dict[str, Path]) -> None:
+    before = tree(first.settings.out)
+    other = replace(first.settings, kl=0.04)
+    with pytest.raises(ValueError, match=r"another run|other terms \(kl: 0.05, now 0.04\)"):
+        start(other)
+    assert tree(first.settings.out) == before
+
+
+def test_methods_that_were_made_on_other_terms_are_refused(
+    first: Run, tmp_path: Path, model_dirs: dict[str, Path]
+) -> None:
+    """A run that was stopped before its first trial."""
+    own = settings_of(tmp_path, model_dirs["llama"], fits=2)
+    shutil.copytree(first.settings.out / "methods", own.out / "methods")
+    pairs = Path(own.pairs[0])
+    same = replace(own, pairs=first.settings.pairs)
+    shown = pairs.read_text(encoding="utf-8")
+    changes = {
+        r"kl: 0.05, now 0.04": lambda: replace(same, kl=0.04),
+        r"terms.seed: 1, now 2": lambda: replace(same, terms=replace(TERMS, seed=2)),
+        r"data.nouns: SHA-256 \w{8}..., now SHA-256 ": lambda: own,
+        r"weights: SHA-256": lambda: replace(same, model=str(model_dirs["qwen2"])),
+    }
+    pairs.write_text(shown.replace("The", "A", 1), encoding="utf-8")
+    before = tree(own.out)
+    for reason, settings in changes.items():
+        with pytest.raises(ValueError, match=rf"nouns-CAA.json' is of a method made .*{reason}"):
+            start(settings())
+        assert tree(own.out) == before
+    place = own.out / "methods" / "nouns-CAA-1.safetensors"
+    place.write_bytes(place.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is not the method that 'nouns-CAA.json' is of"):
+        start(same)
+
+
+def test_pairs_of_one_name_are_not_mixed_up(tmp_path: Path, model_dirs: dict[str, Path]) -> None:
+    settings = settings_of(tmp_path, model_dirs["llama"])
+    (tmp_path / "other").mkdir()
+    again = str(write_pairs(tmp_path / "other"))
+    with pytest.raises(ValueError, match="two sets of pairs are called 'nouns'"):
+        start(replace(settings, pairs=(*settings.pairs, again)))
+    assert not settings.out.exists()
+
+
+def test_a_larger_budget_adds_to_the_trials_there_are(first: Run, tmp_path: Path) -> None:
+    rows = (first.settings.out / "search.jsonl").read_text().splitlines()
+    assert len(rows) == 3 * 2
+    parts = [json.loads(row)["part"] for row in rows]
+    assert parts == ["dev"] * 3 + ["test"] * 3
+    table = pd.read_csv(first.settings.out / "search-nouns.csv")
+    assert table["n"].tolist() == [1, 2, 3]
+    assert table["behaviour"].between(0, 1).all()
+
+
+# Contenders.
+
+
+def test_the_documentation_states_every_prior() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    _, _, part = text.partition("## What each method may try")
+    rows = {row.split("`")[1]: row for row in part.splitlines() if row.startswith("| `")}
+    assert set(rows) == set(FAMILIES)
+    for name, each in FAMILIES.items():
+        if isinstance(each, LayerContender):
+            low, high = each.strengths
+            assert f"{low:g} to {high:g}" in rows[name]
+
+
+def test_every_contender_makes_what_it_draws_and_what_its_grid_says(load: Any, pairs: Any) -> None:
+    inputs = FitCache(load("llama"), pairs)
+    for name, contender in FAMILIES.items():
+        assert contender.name == name
+        settings = [*contender.grid(inputs), contender.draw(inputs, np.random.default_rng(0))]
+        for setting in settings:
+            json.dumps(setting)
+            method = contender.make(inputs, setting)
+            assert method.strength == pytest.approx(setting.get("strength", 1.0))
+        again = contender.draw(inputs, np.random.default_rng(0))
+        assert again == settings[-1]
+
+
+@pytest.fixture
+def contrasts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The shapes of what contrasts are taken of, as they are taken."""
+    seen: list[tuple[Any, ...]] = []
+
+    def counted(found: Any) -> Any:
+        seen.append((found.kind.value, *found.desired.shape[1:]))
+        return contrast(found)
+
+    monkeypatch.setattr("lens_steer.benchmark.method_families.contender.contrast", counted)
+    return seen
+
+
+def sizes(inputs: FitCache) -> dict[str, list[tuple[str, int]]]:
+    """Kinds and k of SADI's grid, by read position."""
+    found: dict[str, list[tuple[str, int]]] = {str(read): [] for read in inputs.reads}
+    for setting in FAMILIES["SADI"].grid(inputs):
+        found[setting["read"]].append((setting["kind"], setting["k"]))
+    return found
+
+
+def test_sadi_tries_the_sizes_that_a_model_has_each_once(
+    load: Any, pairs: Any, contrasts: list[tuple[Any, ...]]
+) -> None:
+    inputs = FitCache(load("llama"), pairs)  # 4 layers of 4 heads, 48 neurons, 32 dimensions
+    there = [("head", 2), ("head", 8), ("neuron", 30), ("mlp_out", 8), ("mlp_out", 64)]
+    assert sizes(inputs) == {"mean": there, "last": there}
+    for setting in FAMILIES["SADI"].grid(inputs):
+        FAMILIES["SADI"].make(inputs, setting)
+    own = [("head", 4, 4, 8), ("neuron", 4, 48), ("mlp_out", 4, 32)]
+    assert sorted(contrasts) == sorted(own * 2)  # once for each read position
+
+
+def test_sadi_on_the_embedded_model_tries_all_sizes(embedded: Any) -> None:
+    train = ContrastivePairs.load("organism:sentiment").first(4)
+    everything = [("head", 2), ("head", 8), ("neuron", 30), ("neuron", 300)]
+    everything += [("mlp_out", 8), ("mlp_out", 64)]
+    assert sizes(FitCache(embedded, train)) == {"mean": everything, "last": everything}
+
+
+def test_sadi_draws_only_what_the_model_has(
+    load: Any, pairs: Any, contrasts: list[tuple[Any, ...]]
+) -> None:
+    inputs, source = FitCache(load("llama"), pairs), np.random.default_rng(0)
+    drawn = [FAMILIES["SADI"].draw(inputs, source) for _ in range(200)]
+    most = {"head": 16, "neuron": 192, "mlp_out": 128}
+    for kind, elements in most.items():
+        ks = [setting["k"] for setting in drawn if setting["kind"] == kind]
+        assert 1 <= min(ks) < elements / 4 < max(ks) <= elements
+    assert len(contrasts) == 6
+
+
+def test_iti_draws_pushes_that_small_models_bear(load: Any, pairs: Any) -> None:
+    inputs, source = FitCache(load("llama"), pairs), np.random.default_rng(0)
+    drawn = [FAMILIES["ITI"].draw(inputs, source) for _ in range(200)]
+    alphas = [15 * setting["strength"] for setting in drawn]
+    assert 0.03 <= min(alphas) < 0.1 < 10 < max(alphas) <= 30
+    assert {setting["k"] for setting in drawn} == set(range(1, 9))  # of 16 heads
+
+
+@pytest.mark.parametrize("name", ["LQR", "LQRTracker"])
+def test_regulators_lead_to_the_set_points_of_their_settings(
+    load: Any, pairs: Any, name: str
+) -> None:
+    inputs, contender = FitCache(load("llama"), pairs), FAMILIES[name]
+    for setting in contender.grid(inputs):
+        assert contender.make(inputs, setting).strength == 1.0
+        assert contender.make(inputs, setting | {"strength": 0.3}).strength == 0.3
+    assert len(contender.grid(inputs)) == 6
+    far = contender.make(inputs, {"read": "mean", "setpoint": 2.0, "control_cost": 0.5})
+    own = {"LQR": LQR.fit, "LQRTracker": LQRTracker.fit}[name]
+    options = {"covariance_effort": True} if name == "LQRTracker" else {}
+    resid, jacobians = inputs.activations("mean"), inputs.jacobians(dense=True)
+    same: Any = own(jacobians, resid, setpoint=2.0, control_cost=0.5, **options)
+    assert generate(inputs.model, pairs.prompts, far, seed=0) == generate(
+        inputs.model, pairs.prompts, same, seed=0
+    )
+    source = np.random.default_rng(0)
+    drawn = [contender.draw(inputs, source) for _ in range(100)]
+    assert {setting["read"] for setting in drawn} == {"mean", "last"}
+    assert all(0.5 < setting["setpoint"] < 8 for setting in drawn)
+    assert all(0.3 < setting["control_cost"] < 10 for setting in drawn)
+
+
+LAYERED = ("RepE", "ResidualITI", "Ablation", "Angular")
+
+
+@pytest.mark.parametrize("name", [*LAYERED, "ITI"])
+def test_baselines_have_few_settings_and_make_what_they_say(
+    load: Any, pairs: Any, name: str
+) -> None:
+    inputs, contender = FitCache(load("llama"), pairs), FAMILIES[name]
+    grid = contender.grid(inputs)
+    assert 0 < len(grid) <= 12
+    assert {each["read"] for each in grid} == {"mean", "last"}
+    setting = {"read": "last", "strength": 0.5} | ({"k": 3} if name == "ITI" else {"layer": 2})
+    resid, heads = inputs.activations("last"), inputs.activations("last", "head")
+    quarter = float(0.25 * resid.at(2).undesired.norm(dim=1).median())
+    by_hand: dict[str, Any] = {
+        "RepE": lambda: RepE.fit(resid.at(2)),
+        "ResidualITI": lambda: ResidualITI.fit(resid.at(2), length=quarter),
+        "Ablation": lambda: Ablation.fit(resid, layer=2),
+        "Angular": lambda: Angular.fit(resid.at(2), to_angle=0.0),
+        "ITI": lambda: ITI.fit(heads, k=3, groups=pairs.groups, folds=5, seed=0),
+    }
+    found, expected = contender.make(inputs, setting), by_hand[name]()
+    if name == "RepE":
+        expected = replace(expected, coefficient=quarter / expected.gap)
+    assert repr(found) == repr(expected.with_strength(0.5))
+    if name in ("RepE", "ResidualITI"):
+        size = found.vector_field(resid.desired[0, 2]).norm()  # type: ignore[attr-defined]
+        assert float(size) == pytest.approx(quarter, rel=1e-5)
+    drawn = [contender.draw(inputs, np.random.default_rng(i)) for i in range(50)]
+    low, high = (0.03 / 15, 30 / 15) if name == "ITI" else (0.05, 10)
+    assert all(low <= each["strength"] <= high for each in drawn)
+    assert len({json.dumps(each) for each in drawn}) == 50
+
+
+def test_grids_of_deep_models_are_thinned_evenly() -> None:
+    layers = [{"layer": layer} for layer in range(32)]
+    found = [each["layer"] for each in spaced(layers, 6)]
+    assert found == [0, 6, 12, 19, 25, 31]
+    assert spaced(layers[:4], 6) == layers[:4]
+
+
+def test_probes_of_heads_are_fitted_once_and_never_part_a_group(load: Any, pairs: Any) -> None:
+    inputs = FitCache(load("llama"), pairs)
+    assert inputs.head_accuracies("mean") is inputs.head_accuracies("mean")
+    loose = ContrastivePairs(pairs.desired, pairs.undesired[:4], paired=False)
+    assert inputs.head_accuracies("last").values.shape == (4, 4)
+    assert FitCache(load("llama"), loose).head_accuracies("last").values.shape == (4, 4)
+
+
+def test_baselines_are_compared_where_they_are_asked_for(
+    model_dirs: dict[str, Path], tmp_path: Path
+) -> None:
+    names = (*LAYERED, "ITI")
+    done = start(settings_of(tmp_path, model_dirs["llama"], methods=",".join(names)))
+    left = [line for line in done.said if line.startswith("left out")]
+    table = done.found.table()["method"].tolist()
+    assert len(left) + len(set(table) & set(names)) == len(names)
+    assert len(left) < 2, left
+
+
+def test_jacobians_are_taken_once(load: Any, pairs: Any) -> None:
+    inputs = FitCache(load("llama"), pairs)
+    products = inputs.jacobians(dense=False)
+    assert inputs.jacobians(dense=False) is products
+    dense = inputs.jacobians(dense=True)
+    assert dense.matrices is not None
+    assert inputs.jacobians(dense=False) is dense
+
+
+def test_barriers_of_few_pairs_have_the_papers_settings(load: Any, pairs: Any) -> None:
+    few = FitCache(load("llama"), pairs.first(6)).barrier("mean", 1)
+    assert (few.settings["gamma"], few.settings["C"]) == (0.1, 1.0)
+    assert "held_out_loss" not in few.settings
+
+
+class Weak(CAAContender):
+    """Pushes by next to nothing."""
+
+    name = "weak"
+
+    def make(self, inputs: FitCache, setting: Any) -> Any:
+        found: Any = super().make(inputs, setting)
+        return replace(found, vectors=tuple(1e-9 * v for v in found.vectors))
+
+
+def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
+    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAMILIES, "weak", Weak())
+    done = start(settings_of(tmp_path, model_dirs["llama"], methods="CAA,weak"))
+    (line,) = [line for line in done.said if line.startswith("left out")]
+    assert "weak cannot be calibrated" in line
+    assert done.found.table()["method"].tolist() == METHODS
+    with pytest.raises(OutOfReach, match="no method costs"):
+        start(settings_of(tmp_path, model_dirs["llama"], methods="weak", out=tmp_path / "none"))
+
+
+def test_contenders_are_called_by_name() -> None:
+    assert [each.name for each in families("all")] == list(FAMILIES)
+    usual = ["CAA", "SADI", "LQR", "LQRTracker", "ODESteer"]
+    assert [each.name for each in families()] == [each.name for each in families(None)] == usual
+    assert all(isinstance(each, MethodFamily) for each in families("CAA"))
+    with pytest.raises(ValueError, match="unknown methods .*'none'.*expected all, or some of CAA"):
+        families("CAA, none")
+
+
+def test_stored_settings_are_for_the_texts_they_were_found_on() -> None:
+    terms = ComparisonConfig(temperature=0.7, max_new_tokens=110)
+    assert stored("organism", "organism:sentiment", "CAA", terms)
+    for other in (replace(terms, seed=1), replace(terms, temperature=1.0)):
+        assert stored("organism", "organism:sentiment", "CAA", other) is None
+    assert stored("gpt2", "organism:sentiment", "CAA", terms) is None
+    assert stored("organism", "organism:sentiment", "none", terms) is None
+
+
+# Misuse.
+
+MISUSE: dict[str, tuple[list[str], str]] = {
+    "unknown method": (["--methods", "magic"], "unknown methods .*magic.*CAA"),
+    "words for numbers": (["--multiples", "one,two"], "--multiples 'one,two': expected numbers"),
+    "falling budgets": (["--budgets", "0.3,0.1"], "budgets .*rising order"),
+    "no strength": (["--multiples", "0,1"], "multiples .*positive"),
+    "greedy": (["--temperature", "0"], "temperature 0: greedy"),
+    "free": (["--kl", "0"], "kl 0"),
+    "best of one": (["--best-of", "1"], "best-of"),
+    "missing pairs": (["--pairs", "{}/no.jsonl"], "no file .*no.jsonl"),
+    "no pairs": (["--pairs", ","], "pairs"),
+    "unpaired without words": (["--pairs", "{}/unpaired.jsonl"], "words"),
+    "out is a file": (["--out", "{}/taken"], "taken"),
+    "too long": (["--max-new-tokens", "127"], "context holds 128"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSE)
+def test_misuse_is_one_line_and_code_2_and_leaves_nothing(
+    name: str, place: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    before = tree(place)
+    arguments, reason = MISUSE[name]
+    given = ["--model", "{}/model", *arguments]
+    if "--pairs" not in given:
+        given += ["--pairs", "{}/nouns.jsonl"]
+    code, _, err = command("compare", *(argument.format(place) for argument in given))
+    lines = [line for line in err.split("\n") if line and "\r" not in line]
+    assert (code, len(lines)) == (2, 1), err
+    import re
+
+    assert re.search(reason, lines[0]), lines[0]
+    assert tree(place) == before
+
+
+def test_help_lists_every_option_with_a_description(command: Command) -> None:
+    code, out, _ = command("compare", "--help")
+    assert code == 0
+    for word in ("--budget", "--fits", "--kl", "--seed", "--out", "trials.jsonl", "seconds.csv"):
+        assert word in out
+
+
+def test_it_does_not_matter_where_a_file_of_pairs_lies(tmp_path: Path, load: Any) -> None:
+    marks = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        settings = settings_of(folder, Path("llama"))
+        sources = [ContrastivePairs.load(name) for name in settings.pairs]
+        marks.append(origin(load("llama"), settings, sources))
+    assert marks[0] == marks[1]

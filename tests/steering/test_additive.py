@@ -1,0 +1,421 @@
+"""Adding vectors: their algebra, CAA, random directions, and the record of where they are from."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import lens_steer as ls
+from lens_steer.models import attach
+from lens_steer.sites import Kind, Site, site_shape
+from lens_steer.steering import CAA, ActAdd, Additive, Random
+from tests.conftest import BACKENDS, Loader
+from tests.interventions import (
+    all_kinds,
+    manual_hook,
+    padded,
+    push,
+    rows_of,
+    run,
+    watched,
+)
+
+# A float32 product and sum in another order than ours.
+ROUNDING: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
+# Means of a dozen float32 numbers of order 1, against float64.
+MEAN_ROUNDING: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
+
+numbers = st.floats(-4, 4, width=32)
+CAPTURED = ("resid", "head", "neuron", "mlp_out", "attn_out")
+
+
+def vectors_of(method: Additive) -> dict[Site, Tensor]:
+    """What is added at each site, strength included."""
+    return {site: method.strength * vector for site, vector in method.items()}
+
+
+Parts = list[tuple[int, list[float]]]
+
+parts = st.lists(
+    st.tuples(st.integers(0, 3), st.lists(numbers, min_size=4, max_size=4)),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda part: part[0],
+)
+
+
+def built(of: Parts, strength: float) -> Additive:
+    sites, vectors = zip(*of, strict=True)
+    return Additive(tuple(map(Site, sites)), tuple(map(torch.tensor, vectors)), strength=strength)
+
+
+# ---- algebra ----
+
+
+@given(parts, parts, numbers, numbers, numbers)
+def test_sums_and_multiples_add_what_their_parts_add(
+    of_a: Parts, of_b: Parts, s: float, t: float, k: float
+) -> None:
+    a, b, zero = built(of_a, s), built(of_b, t), torch.zeros(4)
+    combinations = {"k * a - b": (k * a - b, k, -1.0), "a * k + b": (a * k + b, k, 1.0)}
+    for name, (method, times_a, times_b) in combinations.items():
+        first, second = vectors_of(a), vectors_of(b)
+        assert set(method.sites) == set(first) | set(second), name
+        assert method.strength == 1.0, name
+        for site, vector in vectors_of(method).items():
+            by_hand = times_a * first.get(site, zero) + times_b * second.get(site, zero)
+            torch.testing.assert_close(vector, by_hand, **ROUNDING)
+
+
+@given(parts, numbers)
+def test_minus_a_is_minus_one_times_a_and_the_same_twice_is_two_times(
+    of_a: Parts, s: float
+) -> None:
+    a = built(of_a, s)
+    for site, vector in vectors_of(-a).items():
+        assert torch.equal(vector, -vectors_of(a)[site])
+    for site, vector in vectors_of(a + a).items():
+        torch.testing.assert_close(vector, vectors_of(2.0 * a)[site], **ROUNDING)
+
+
+@given(parts, parts, numbers, numbers)
+def test_the_algebra_leaves_its_operands_as_they_were(
+    of_a: Parts, of_b: Parts, s: float, t: float
+) -> None:
+    a, b = built(of_a, s), built(of_b, t)
+    before = [vector.clone() for vector in (*a.vectors, *b.vectors)]
+    _ = 2.0 * a - b + a
+    assert all(torch.equal(x, y) for x, y in zip((*a.vectors, *b.vectors), before, strict=True))
+    assert (a.strength, b.strength) == (s, t)
+
+
+def test_a_whole_number_times_a_method_is_a_method() -> None:
+    a, b = built([(0, [1.0, 2.0, 3.0, 4.0])], 1.0), built([(1, [1.0, 1.0, 1.0, 1.0])], 1.0)
+    method = 2 * a - b
+    assert torch.equal(method.vectors[0], 2.0 * a.vectors[0])
+    assert torch.equal(method.vectors[1], -b.vectors[0])
+    assert a.with_strength(2).strength == 2
+
+
+def test_sites_are_kept_in_the_order_of_the_forward_pass() -> None:
+    late, early = torch.ones(4), torch.zeros(4)
+    method = Additive((Site(3), Site(0)), (late, early))
+    assert method.sites == (Site(0), Site(3))
+    assert torch.equal(method.vectors[1], late)
+
+
+def test_only_methods_that_add_can_be_added() -> None:
+    a = Additive((Site(0),), (torch.ones(4),))
+    for other in (1.0, torch.ones(4), "a"):
+        with pytest.raises(TypeError):
+            _ = a + other  # type: ignore[operator]
+
+
+def test_a_sum_of_two_layers_steers_at_both(model: Any) -> None:
+    tokens = padded(model, rows_of(model), "none").tokens
+    a, b = push(model, layer=0), push(model, layer=2, seed=1).with_strength(0.5)
+    everywhere = torch.ones(tokens.shape, dtype=torch.bool)
+    by_hand = [
+        ("blocks.0.hook_resid_post", manual_hook(a.vectors[0], everywhere)),
+        ("blocks.2.hook_resid_post", manual_hook(0.5 * b.vectors[0], everywhere)),
+    ]
+    with torch.no_grad():
+        expected = model.run_with_hooks(tokens, fwd_hooks=by_hand)
+        with ls.steered(model, a + b, scope="all"):
+            torch.testing.assert_close(run(model, tokens, None), expected, **ROUNDING)
+        with ls.steered(model, a, b, scope="all"):
+            torch.testing.assert_close(run(model, tokens, None), expected, **ROUNDING)
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.parametrize(
+    ("sites", "vectors"),
+    [
+        ((), ()),
+        ((Site(0),), ()),
+        ((Site(0), Site(0)), (torch.ones(4), torch.ones(4))),
+        ((Site(0),), (torch.tensor([1.0, float("nan")]),)),
+        ((Site(0),), (torch.tensor([1.0, float("inf")]),)),
+    ],
+)
+def test_vectors_that_do_not_match_their_sites_or_are_not_finite_are_refused(
+    sites: Any, vectors: Any
+) -> None:
+    with pytest.raises(ValueError, match="expected one for each|not finite"):
+        Additive(sites, vectors)
+
+
+def test_vectors_of_another_shape_layer_or_place_are_refused_by_the_model(model: Any) -> None:
+    d = model.cfg.d_model
+    wrong = {
+        "of shape": Additive((Site(0),), (torch.ones(d + 1),)),
+        r"of shape \(32,\)": Additive((Site(0, Kind.HEAD),), (torch.ones(d),)),
+        "layer 4: this model has 4, 0 to 3": Additive((Site(4),), (torch.ones(d),)),
+        "steer 'neuron'": Additive((Site(0, Kind.GATE),), (torch.ones(model.cfg.d_mlp),)),
+    }
+    for message, method in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            method.hooks(model)
+
+
+def test_vectors_of_two_models_are_not_added(load: Loader, pairs: ls.ContrastivePairs) -> None:
+    a, b = (
+        ls.CAA.fit(ls.capture(load(name), pairs, layers=[1], progress=False).at(layer=1))
+        for name in ("llama", "qwen3")
+    )
+    for combine in (lambda: a + b, lambda: a - b, lambda: b + a):
+        with pytest.raises(ValueError, match="vectors of two models"):
+            combine()
+    assert (a + a).provenance is a.provenance
+    assert (a + b.without_provenance()).provenance is a.provenance
+    assert (b.without_provenance() + a).provenance is a.provenance
+
+
+def test_vectors_of_two_shapes_at_one_site_are_not_added() -> None:
+    """Broadcasting would make a vector that nobody meant."""
+    wide, narrow = Additive((Site(0),), (torch.ones(4),)), Additive((Site(0),), (torch.ones(1),))
+    for a, b in ((wide, narrow), (narrow, wide)):
+        with pytest.raises(ValueError, match="shape"):
+            _ = a + b
+
+
+# ---- CAA ----
+
+
+def test_caa_is_the_difference_of_means_and_steers_at_the_kind_it_was_read_from(
+    model: Any, pairs: ls.ContrastivePairs
+) -> None:
+    tokens = padded(model, rows_of(model), "none").tokens
+    for kind in CAPTURED:
+        read = ls.capture(model, pairs, kind, layers=[2], progress=False).at(layer=2)
+        method = CAA.fit(read)
+        desired, undesired = (x.double().numpy().mean(0) for x in (read.desired, read.undesired))
+        vector = torch.tensor(desired - undesired, dtype=torch.float32)
+        torch.testing.assert_close(method.vectors[0], vector, **MEAN_ROUNDING)
+        assert method.sites == (Site(2, Kind(kind)),)
+        logits: list[Tensor] = []
+
+        def forward(logits: list[Tensor] = logits) -> None:
+            logits.append(run(model, tokens, None))
+
+        with torch.no_grad():
+            clean = watched(model, method.sites[0], forward)
+            with ls.steered(model, method, scope="all"):
+                moved = watched(model, method.sites[0], forward)
+        torch.testing.assert_close(moved, clean + vector, **ROUNDING)
+        assert float((logits[1] - logits[0]).abs().max()) > 1e-3, kind
+
+
+def test_caa_of_two_layers_is_their_sum(llama: Any, pairs: ls.ContrastivePairs) -> None:
+    read = ls.capture(llama, pairs, progress=False)
+    both = CAA.fit(read.at(layer=0)) + CAA.fit(read.at(layer=3))
+    assert both.sites == (Site(0), Site(3))
+    torch.testing.assert_close(torch.stack(both.vectors), read.direction[[0, 3]], **MEAN_ROUNDING)
+
+
+def test_caa_keeps_the_record_of_its_model(llama: Any, pairs: ls.ContrastivePairs) -> None:
+    method = CAA.fit(ls.capture(llama, pairs, layers=[1], progress=False).at(layer=1))
+    assert method.provenance is not None
+    assert method.provenance.fingerprint == attach(llama).fingerprint
+    assert method.provenance.data == "tiny"
+    for other in (2.0 * method, -method, method.with_strength(0.5), method + method):
+        assert other.provenance is method.provenance
+
+
+def test_caa_refuses_equal_classes_and_activations_that_can_only_be_read(
+    llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    same = ls.LayerActivations.from_tensors(torch.ones(3, 4), torch.ones(2, 4), layer=1)
+    with pytest.raises(ValueError, match=r"equal.*choose another layer"):
+        CAA.fit(same)
+    gate = ls.capture(llama, pairs, "gate", layers=[1], progress=False).at(layer=1)
+    with pytest.raises(ValueError, match="capture 'neuron'"):
+        CAA.fit(gate)
+
+
+# ---- of tensors ----
+
+
+@given(parts, numbers)
+def test_transform_adds_the_vector_of_its_site(of: Parts, strength: float) -> None:
+    method = built(of, strength)
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    for site, vector in method.items():
+        torch.testing.assert_close(method.transform(x, site), x + strength * vector, **ROUNDING)
+        assert torch.equal(method.vector_field(x, site), vector.expand(x.shape))
+    if len(method.sites) == 1:
+        assert torch.equal(method.transform(x), method.transform(x, method.sites[0]))
+    else:
+        with pytest.raises(ValueError, match="site: none given, expected one of blocks"):
+            method.transform(x)
+
+
+# ---- ActAdd ----
+
+
+def test_actadd_is_the_difference_of_two_prompts_at_their_last_tokens(model: Any) -> None:
+    method = ActAdd.fit(model, "I like a dog", "The sun", layer=2, coefficient=3.0)
+    read = []
+    for prompt in ("I like a dog", "The sun"):
+        tokens = torch.tensor(rows_of(model, [prompt]))
+        with torch.no_grad():
+            x = watched(model, Site(2), lambda tokens=tokens: run(model, tokens, None))
+        read.append(x[0, -1].double().numpy())
+    expected = torch.tensor(3.0 * (read[0] - read[1]), dtype=torch.float32)
+    torch.testing.assert_close(method.vectors[0], expected, rtol=1e-4, atol=1e-4)
+    assert method.sites == (Site(2),)
+    assert "prompts=('I like a dog', 'The sun'), coefficient=3.0" in repr(method)
+
+
+def test_actadd_is_a_vector_like_any_other(llama: Any) -> None:
+    a, b = (ActAdd.fit(llama, *p, layer=1) for p in (("Love", "Hate"), ("Hate", "Love")))
+    torch.testing.assert_close(a.vectors[0], -b.vectors[0], **ROUNDING)
+    assert not bool((a + b).vectors[0].any())
+    assert a.provenance is not None
+    assert a.provenance.data == "'Love' - 'Hate'"
+    assert not bool(ActAdd.fit(llama, "Love", "Hate", layer=1, coefficient=0).vectors[0].any())
+
+
+def test_actadd_refuses_what_does_not_differ(llama: Any) -> None:
+    wrong: dict[str, tuple[Any, dict[str, Any]]] = {
+        "nothing differs": (("Love", "Love"), {"layer": 1}),
+        "coefficient nan": (("Love", "Hate"), {"layer": 1, "coefficient": float("nan")}),
+        "not blank": ((" ", "Hate"), {"layer": 1}),
+        "layer 7": (("Love", "Hate"), {"layer": 7}),
+    }
+    for message, (prompts, given_) in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            ActAdd.fit(llama, *prompts, **given_)
+
+
+# ---- random ----
+
+
+@given(parts, numbers, st.integers(0, 5))
+def test_random_has_the_norm_of_the_method_at_each_site_and_its_strength(
+    of_method: Parts, strength: float, seed: int
+) -> None:
+    method = built(of_method, strength)
+    found = Random.like(method, seed=seed)
+    assert found.sites == method.sites
+    assert found.strength == method.strength
+    for ours, theirs in zip(found.vectors, method.vectors, strict=True):
+        torch.testing.assert_close(ours.norm(), theirs.norm(), rtol=1e-5, atol=1e-6)
+
+
+def test_random_is_the_same_for_the_same_seed_and_another_for_another(llama: Any) -> None:
+    method = push(llama, layer=0) + push(llama, layer=1)
+    first, again, other = (Random.like(method, seed=seed) for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first.vectors, again.vectors, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first.vectors, other.vectors, strict=True))
+    assert not torch.equal(first.vectors[0], first.vectors[1])
+
+
+def test_random_directions_point_evenly_and_not_along_the_method(llama: Any) -> None:
+    method = push(llama)
+    unit = method.vectors[0] / method.vectors[0].norm()
+    cosines = torch.stack([Random.like(method, seed=s).vectors[0] @ unit for s in range(200)])
+    cosines = cosines / method.vectors[0].norm()
+    # A mean of 200 with standard deviation 1 / sqrt(32): five of its own deviations.
+    assert abs(cosines.mean().item()) < 5 / (32 * 200) ** 0.5
+    assert cosines.std().item() == pytest.approx(32**-0.5, rel=0.25)
+
+
+def test_random_does_not_touch_the_global_generator(llama: Any) -> None:
+    method, state = push(llama), torch.get_rng_state()
+    Random.like(method, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_random_of_activations_is_the_random_counterpart_of_their_caa(
+    llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    read = ls.capture(llama, pairs, "head", layers=[1], progress=False).at(layer=1)
+    caa, random = CAA.fit(read), Random.fit(read, seed=2)
+    assert random.sites == caa.sites
+    assert random.provenance is caa.provenance
+    assert random.vectors[0].norm().item() == pytest.approx(caa.vectors[0].norm().item(), rel=1e-5)
+    assert random.with_strength(2.0).seed == 2
+    with ls.steered(llama, random):
+        run(llama, padded(llama, rows_of(llama), "none").tokens, None)
+
+
+# ---- the record of the model ----
+
+
+def processed(model: Any, backend: str) -> Any:
+    """The model with folded and centred weights, as TransformerLens makes it by default."""
+    if backend == "bridge":
+        model.enable_compatibility_mode(disable_warnings=True)
+    else:
+        model.process_weights_(fold_ln=True, center_writing_weights=True, center_unembed=True)
+    return model
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_vector_of_a_processed_model_is_refused_on_the_raw_one_unless_its_record_is_dropped(
+    load: Loader, fresh_model: Loader, pairs: ls.ContrastivePairs, backend: str
+) -> None:
+    raw, folded = load("gpt2", backend), processed(fresh_model("gpt2", backend), backend)
+    there = CAA.fit(ls.capture(folded, pairs, layers=[1], progress=False).at(layer=1))
+    here = CAA.fit(ls.capture(raw, pairs, layers=[1], progress=False).at(layer=1))
+    # Not a scaled copy of it either: the processed stream has lost its mean.
+    assert not torch.allclose(there.vectors[0], here.vectors[0], rtol=1e-2, atol=1e-2)
+    for method, model in ((there, raw), (here, folded)):
+        with (
+            pytest.raises(ValueError, match=r"processed.*without_provenance"),
+            ls.steered(model, method),
+        ):
+            pytest.fail("entered")
+        with pytest.raises(ValueError, match="processed"):
+            ls.generate(model, ["The cat"], method, temperature=0.0, max_new_tokens=2)
+        with pytest.raises(ValueError, match="processed"):
+            method.hooks(model)
+        with ls.steered(model, method.without_provenance()):
+            run(model, torch.tensor(rows_of(model, ["The cat"])), None)
+    for method, model in ((there, folded), (here, raw)):
+        with ls.steered(model, method):
+            run(model, torch.tensor(rows_of(model, ["The cat"])), None)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_vector_of_one_class_of_model_is_accepted_on_the_other(
+    load: Loader, pairs: ls.ContrastivePairs, backend: str
+) -> None:
+    method = CAA.fit(ls.capture(load("llama"), pairs, layers=[1], progress=False).at(layer=1))
+    assert method.hooks(load("llama", backend))
+
+
+def test_the_record_is_checked_at_strength_zero_too(
+    load: Loader, pairs: ls.ContrastivePairs
+) -> None:
+    method = CAA.fit(ls.capture(load("llama"), pairs, layers=[1], progress=False).at(layer=1))
+    with (
+        pytest.raises(ValueError, match="another model"),
+        ls.steered(load("qwen3"), method.with_strength(0.0)),
+    ):
+        pytest.fail("entered")
+
+
+# ---- printing ----
+
+
+def test_a_repr_shows_class_strength_norms_and_hook_names() -> None:
+    method = Additive((Site(1), Site(2, Kind.HEAD)), (torch.ones(4), 2 * torch.ones(2, 2)))
+    assert repr(method.with_strength(0.5)) == (
+        "Additive(strength=0.5, |v|=2/4) at blocks.1.hook_resid_post, blocks.2.attn.hook_z"
+    )
+    shown = repr(Random.like(method, seed=7))
+    assert shown.startswith("Random(strength=1, seed=7, |v|=2/4) at blocks.1.hook_resid_post")
+    same = ls.LayerActivations.from_tensors(torch.ones(3, 4), torch.zeros(2, 4), layer=1)
+    assert repr(CAA.fit(same)) == "CAA(strength=1, |v|=2) at blocks.1.hook_resid_post"
+
+
+def test_every_kind_that_can_be_edited_has_a_shape_on_every_model(model: Any) -> None:
+    for kind in all_kinds():
+        assert Additive((Site(0, kind),), (torch.ones(site_shape(model, kind)),)).hooks(model)
