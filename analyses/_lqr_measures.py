@@ -11,7 +11,7 @@ import lens_steer as ls
 from analyses._lqr_laws import LAWS, Law, chosen
 from lens_steer.benchmark import SHARES, Comparison, ComparisonConfig, FitCache, Hyperparameters
 from lens_steer.evaluation import Judge, judge_of
-from lens_steer.intervals import interval, of_share
+from lens_steer.intervals import interval, proportion_interval
 
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BY_LAMBDA = ("published", "centred", "tracker", "scalar gain")
@@ -91,7 +91,7 @@ def probed(case: Case, law: ls.Intervention | None) -> dict[str, float]:
         found = ls.capture(case.model, case.test, "resid", read="last", progress=False)
     shown = torch.from_numpy(probe.predict(found.undesired[:, -1].numpy()).astype(float))
     share = interval(shown, case.test.groups, seed=case.terms.seed)
-    return of_share(share, len(set(case.test.groups))).columns("probe")
+    return proportion_interval(share, len(set(case.test.groups))).columns("probe")
 
 
 def by_lambda(case: Case) -> Any:

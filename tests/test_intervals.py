@@ -14,7 +14,14 @@ from scipy.stats import binomtest
 
 from lens_steer.benchmark import holm, sign_flip
 from lens_steer.benchmark.statistics import area, at_budget, statistic_interval
-from lens_steer.intervals import Interval, Resampling, by_group, interval, of_share, ratio_interval
+from lens_steer.intervals import (
+    Interval,
+    Resampling,
+    group_sums,
+    interval,
+    proportion_interval,
+    ratio_interval,
+)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Draw = Callable[[np.random.Generator], tuple[Array, Array]]
@@ -190,7 +197,7 @@ def test_sums_over_a_resample_are_sums_over_what_was_drawn() -> None:
 
 
 def test_examples_are_summed_by_group() -> None:
-    above, below = by_group(np.array([1.0, 2, 3]), np.ones(3), ["a", "b", "a"])
+    above, below = group_sums(np.array([1.0, 2, 3]), np.ones(3), ["a", "b", "a"])
     assert above.tolist() == [4, 2]
     assert below.tolist() == [2, 1]
 
@@ -304,15 +311,15 @@ def test_the_area_is_the_mean_over_budgets() -> None:
 def test_a_share_of_nothing_and_of_all_has_the_exact_end_of_as_many_coins(
     units: int, share: float
 ) -> None:
-    found = of_share(Interval(share, share, share), units)
+    found = proportion_interval(Interval(share, share, share), units)
     exact = binomtest(int(share * units), units).proportion_ci(0.95, method="exact")
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
 
 
 def test_other_intervals_stay_as_they_are() -> None:
     for found in (Interval(0.5, 0.5, 0.5), Interval(0.0, 0.0, 0.1), Interval(1.0, 0.9, 1.0)):
-        assert of_share(found, 8) == found
-    assert of_share(Interval(0.0, 0.0, 0.0), 1) == Interval(0.0, 0.0, 0.0)
+        assert proportion_interval(found, 8) == found
+    assert proportion_interval(Interval(0.0, 0.0, 0.0), 1) == Interval(0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("groups", [8, 20, 80])
@@ -320,7 +327,9 @@ def test_a_rare_share_is_held_at_least_as_often_as_said(groups: int) -> None:
     draw, held = np.random.default_rng(1), 0
     for trial in range(300):
         values = (draw.random(groups) < 0.05).astype(float)
-        around = of_share(interval(torch.from_numpy(values), seed=trial, resamples=500), groups)
+        around = proportion_interval(
+            interval(torch.from_numpy(values), seed=trial, resamples=500), groups
+        )
         held += around.low <= 0.05 <= around.high
     assert held / 300 >= 0.9
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lens_steer.benchmark.trials import Trial
 from lens_steer.evaluation import distinct, distinct_without
-from lens_steer.intervals import Interval, Resampling, of_share
+from lens_steer.intervals import Interval, Resampling, proportion_interval
 
 Array = np.ndarray
 Statistic = Callable[..., Any]
@@ -46,7 +46,7 @@ def statistic_interval(
 
 def share_interval(statistic: Statistic, sums: Sequence[Array], *, seed: int) -> Interval:
     """`statistic_interval` of a share, which no group or every group may show: see `of_share`."""
-    return of_share(statistic_interval(statistic, sums, seed=seed), sums[0].shape[-1])
+    return proportion_interval(statistic_interval(statistic, sums, seed=seed), sums[0].shape[-1])
 
 
 def _alike(sums: Sequence[Array]) -> list[Array]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens_steer.diagnostics.decay import half_life_interval
 from lens_steer.diagnostics.path_effects import PATHS
-from lens_steer.intervals import Interval, by_group, interval, ratio_interval
+from lens_steer.intervals import Interval, group_sums, interval, ratio_interval
 
 PARTS = ("residual", "cache", "interaction")  # they add up to both
 
@@ -94,7 +94,7 @@ class PathSplit:
         reached, nats = self.reaching(at), _of(self.kl, "stopped")
         now = torch.where(reached, nats[:, at], 0.0)
         first = torch.where(reached, nats[:, self.stop_after, None], 0.0)
-        sums = by_group(now.T.numpy(), first.T.numpy(), self.groups)
+        sums = group_sums(now.T.numpy(), first.T.numpy(), self.groups)
         return half_life_interval(*sums, seed=self.seed)
 
     def reaching(self, offsets: Sequence[int]) -> Bool[Tensor, "text offset"]:
@@ -116,7 +116,7 @@ class PathSplit:
         below: Float[Tensor, " text"],
         texts: Bool[Tensor, " text"],
     ) -> Interval:
-        sums = by_group(above[texts].numpy(), below[texts].numpy(), self._groups_of(texts))
+        sums = group_sums(above[texts].numpy(), below[texts].numpy(), self._groups_of(texts))
         if not sums[1].any():
             return Interval(np.nan, np.nan, np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):  # groups where nothing changes

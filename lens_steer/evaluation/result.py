@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer.evaluation.divergence import efficiency
 from lens_steer.evaluation.text_costs import TextCosts
 from lens_steer.evaluation.wording import distinct, repetition
-from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.intervals import Interval, interval, proportion_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Evaluation:
     def interval(self, *, seed: int) -> Interval:
         """Mean behaviour with its interval."""
         found = interval(self.behaviour, self.groups, seed=seed)
-        return of_share(found, len(set(self.groups)))
+        return proportion_interval(found, len(set(self.groups)))
 
     def minus(self, other: "Evaluation", *, seed: int) -> Interval:
         """Mean difference in behaviour to another evaluation of the same examples, paired.

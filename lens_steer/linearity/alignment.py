@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
-from lens_steer.intervals import Interval, band, interval
+from lens_steer.intervals import Interval, interval, plot_band
 from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.drawing import a_few
 from lens_steer.linearity.subspaces import PARTS, Factors
@@ -77,7 +77,7 @@ class AlignmentReport:
                     for i, name in enumerate(self.sets):
                         found = [self._interval(each) for each in self.similarity[i, p, j]]
                         colour = "0.45" if name == "random" else f"C{i}"
-                        band(axes, self.sizes, found, colour, name)
+                        plot_band(axes, self.sizes, found, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
             n = self.similarity.shape[-1]
             figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")

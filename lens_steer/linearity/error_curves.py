@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.drawing import COLOURS, known_layers
 from lens_steer.linearity.means import crossing, skill
 from lens_steer.linearity.probe import DIRECTIONS, Probe
@@ -131,7 +131,7 @@ class ErrorCurves:
                         self._interval(predictor, direction, r, layer)
                         for r in range(len(self.radii))
                     ]
-                    band(axes, self.radii, found, COLOURS[predictor], predictor)
+                    plot_band(axes, self.radii, found, COLOURS[predictor], predictor)
                 axes.axhline(0.1, color="k", ls=":", lw=0.8)
                 axes.set(xscale="log", yscale="log", title=f"layer {layer}")
             for axes in ax.flat[len(layers) :]:
@@ -155,7 +155,7 @@ class ErrorCurves:
 
     def _interval(self, predictor: str, direction: str, radius: int, layer: int) -> Interval:
         own = self._of(predictor, direction)[radius, layer]
-        return over_texts(own, self.groups, self.seed)
+        return nanmean_interval(own, self.groups, self.seed)
 
 
 def _of_layer(

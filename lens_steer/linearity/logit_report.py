@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.drawing import known_layers
 from lens_steer.linearity.means import crossing
 from lens_steer.linearity.probe import Probe
@@ -99,7 +99,7 @@ class LogitReport:
                     for layer in known_layers(self.slope[0, 0, 0].mean(dim=-1), 6):
                         found = [self._interval(each[layer]) for each in values[c, 0]]
                         colour = to_hex(colormaps["viridis"](layer / max(n - 1, 1)))
-                        band(axes, self.radii, found, colour, f"layer {layer}")
+                        plot_band(axes, self.radii, found, colour, f"layer {layer}")
                     axes.axhline(1, color="k", lw=0.8)
                     axes.axhline(0, color="k", lw=0.8, ls=":")
                     axes.set(xscale="log", title=f"{chain} Jacobians")
@@ -114,7 +114,7 @@ class LogitReport:
         return figure
 
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:
-        return over_texts(values, self.groups, self.seed)
+        return nanmean_interval(values, self.groups, self.seed)
 
 
 def _of_layer(

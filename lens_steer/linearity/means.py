@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.intervals import NONE, Interval, by_group, ratio_interval
+from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, ratio_interval
 
 
 def skill(
@@ -20,8 +20,8 @@ def skill(
     known = [group for group, here in zip(groups, there.tolist(), strict=True) if here]
     above, below = (x[there].double().square().numpy() for x in (errors, base))
     if not known or not np.any(below):
-        return NONE
-    found = ratio_interval(*by_group(above, below, known), seed=seed)
+        return NAN_INTERVAL
+    found = ratio_interval(*group_sums(above, below, known), seed=seed)
     return Interval(1 - found.mean, 1 - found.high, 1 - found.low)
 
 

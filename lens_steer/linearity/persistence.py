@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.drawing import COLOURS
 from lens_steer.linearity.probe import Probe
 
@@ -104,7 +104,7 @@ class PersistenceReport:
         with canvas(1, 3, width=10.5, height=3.4) as (figure, (left, middle, right)):
             for i, way in enumerate(WAYS):
                 found = [self._interval(row) for row in self.cosine[i]]
-                band(left, layers, found, COLOURS[way], way)
+                plot_band(left, layers, found, COLOURS[way], way)
             left.axhline(0, color="k", lw=0.6)
             left.set(xlabel="layer k", ylabel="cos($A_k v_k$, $v_{k+1}$)", ylim=(-1.02, 1.02))
             left.legend(ncols=2, loc="lower center")
@@ -112,7 +112,7 @@ class PersistenceReport:
             for name, values in (("own", self.energy), ("random", self.random_energy)):
                 found = [self._interval(row) for row in values]
                 label = {"own": "feature", "random": "random direction"}[name]
-                band(right, layers, found, COLOURS[name], label)
+                plot_band(right, layers, found, COLOURS[name], label)
             right.set(xlabel="layer l pushed", ylim=(0, None))
             for axes in (left, right):
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -136,7 +136,7 @@ class PersistenceReport:
         axes.set(xlabel="pushed at $z_j$", ylabel="left at $z_k$")
 
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:
-        return over_texts(values, self.groups, self.seed)
+        return nanmean_interval(values, self.groups, self.seed)
 
 
 def _step(probe: Probe, layer: int) -> tuple[Float[Tensor, "way text"], Float[Tensor, "way text"]]:

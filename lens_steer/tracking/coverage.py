@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.intervals import Interval, interval, proportion_interval
 from lens_steer.tracking.conformal import worst_of_groups
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class BoundCheck:
         found = {}
         for kind in self.holds:
             inside = self.inside(kind)
-            found[kind] = of_share(interval(inside, seed=self.seed), len(inside))
+            found[kind] = proportion_interval(interval(inside, seed=self.seed), len(inside))
         return found
 
     def inside(self, kind: str) -> Float[Tensor, " group"]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def draw_layers(rows: Any, counted: str) -> "Figure":
         for name, own in rows.groupby("class"):
             _signals(above, own, "layer", str(name))
             found = _percent(intervals(own, "energy"))
-            band(below, own["layer"].tolist(), found, _COLOURS[str(name)], "_")
+            plot_band(below, own["layer"].tolist(), found, _COLOURS[str(name)], "_")
         above.plot(rows["layer"], rows["setpoint"], "k_", ms=14, mew=1.6, label="set-point")
         _class_means(above)
         above.set(ylabel=_SIGNAL)
@@ -79,11 +79,11 @@ def compare_figure(reports: Mapping[str, Any], offset: int = 0) -> "Figure":
     with canvas(1, 2, width=8.2, height=3.9) as (figure, (left, right)):
         for i, (name, report) in enumerate(reports.items()):
             found, colour = report.error(offset), f"C{i % 10}"
-            band(left, range(len(found)), found, colour, name)
-            band(right, range(1, len(found)), _percent(report.push(offset)), colour, name)
+            plot_band(left, range(len(found)), found, colour, name)
+            plot_band(right, range(1, len(found)), _percent(report.push(offset)), colour, name)
         if all(bool((r.setpoints == first.setpoints).all()) for r in reports.values()):
             found = first.error(offset, steered=False)
-            band(left, range(len(found)), found, "0.45", "unsteered")
+            plot_band(left, range(len(found)), found, "0.45", "unsteered")
         left.set(ylabel="set-point error / $\\mu_k$, rms over texts", ylim=(0, None))
         right.set(ylabel=_ENERGY, ylim=(0, None))
         for axes in (left, right):
@@ -110,7 +110,7 @@ def _class_means(axes: Any) -> None:
 def _signals(axes: Any, rows: Any, x: str, name: str) -> None:
     """Steered, and unsteered dotted."""
     colour = _COLOURS[name]
-    band(axes, rows[x].tolist(), intervals(rows, "signal"), colour, f"{name}, steered")
+    plot_band(axes, rows[x].tolist(), intervals(rows, "signal"), colour, f"{name}, steered")
     axes.plot(rows[x], rows["signal_clean"], ":", color=colour, lw=1.4, label=f"{name}, unsteered")
 
 

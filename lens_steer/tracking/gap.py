@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
-from lens_steer.intervals import NONE, Interval, band, by_group, ratio_interval
+from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, plot_band, ratio_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.sites import Site
@@ -89,7 +89,7 @@ class PositionGap:
             for i, (name, replayed) in enumerate({"replayed": True, "alone": False}.items(), 1):
                 label = f"against: {names[name]}"
                 found = [Interval(*(100 * x for x in ends)) for ends in self._ends(replayed)]
-                band(right, layers, found, f"C{i}", label)
+                plot_band(right, layers, found, f"C{i}", label)
             right.axhline(0, color="k", lw=0.8, ls=":")
             right.set(ylabel="share through other positions, %")
             right.legend()
@@ -105,9 +105,9 @@ class PositionGap:
 
     def _share(self, own: Float[Tensor, " text"], every: Float[Tensor, " text"]) -> Interval:
         if not bool(every.isfinite().all() and every.any()):
-            return NONE
+            return NAN_INTERVAL
         above, below = (every * (every - own)).numpy(), every.square().numpy()
-        return ratio_interval(*by_group(above, below, self.groups), seed=self.seed)
+        return ratio_interval(*group_sums(above, below, self.groups), seed=self.seed)
 
 
 def position_gap(  # noqa: PLR0913 - each is a knob of its own

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.intervals import NONE, Interval, over_texts
+from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
 from lens_steer.linearity import FeatureDirections
 from lens_steer.tracking.drawing import draw_layers, draw_tokens
 
@@ -126,7 +126,7 @@ class TrackingReport:
                 "signal_clean": self.signal(offset, steered=False),
                 "error": self.error(offset),
                 "error_clean": self.error(offset, steered=False),
-                "energy": [NONE, *self.push(offset)],
+                "energy": [NAN_INTERVAL, *self.push(offset)],
             }
             for layer in range(len(self.setpoints)):
                 row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}
@@ -171,7 +171,7 @@ class TrackingReport:
         return offset
 
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:
-        return over_texts(values, self.groups, self.seed)
+        return nanmean_interval(values, self.groups, self.seed)
 
 
 def check_setpoints(

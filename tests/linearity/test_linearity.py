@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import lens_steer as ls
-from lens_steer.intervals import over_texts
+from lens_steer.intervals import nanmean_interval
 from lens_steer.linearity import (
     PREDICTORS,
     BlockMaps,
@@ -609,11 +609,11 @@ def test_what_texts_lack_is_left_out_of_means_and_skills() -> None:
     groups = ("a", "a", "b", "b", "c", "c")
     errors = torch.tensor([0.1, 0.3, nan, nan, 0.2, nan])
     base = torch.tensor([1.0, 0.5, 0.5, nan, nan, 0.5])
-    assert over_texts(errors, groups, 0).mean == pytest.approx(0.2)
+    assert nanmean_interval(errors, groups, 0).mean == pytest.approx(0.2)
     assert skill(errors, base, groups, 0).mean == pytest.approx(1 - 0.1 / 1.25)
     none = torch.full((6,), nan)
     for found in (
-        over_texts(none, groups, 0),
+        nanmean_interval(none, groups, 0),
         skill(none, base, groups, 0),
         skill(errors, torch.zeros(6), groups, 0),
     ):

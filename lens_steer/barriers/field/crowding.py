@@ -12,7 +12,7 @@ from torch import Tensor
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import FlowPaths
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ class CrowdingReport:
         return figure
 
     def _draw(self, axes: Any, found: tuple[Interval, ...], desired: Interval) -> None:
-        band(axes, self.angles.tolist(), found, "C3", "undesired starts, steered")
+        plot_band(axes, self.angles.tolist(), found, "C3", "undesired starts, steered")
         axes.axhline(desired.mean, color="C0", ls=":", lw=1.0, label="desired, as they are")
         axes.axhspan(desired.low, desired.high, color="C0", alpha=0.12, lw=0)
 

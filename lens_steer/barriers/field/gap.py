@@ -12,7 +12,7 @@ from lens_steer.barriers.field.drawing import COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import FlowPaths
 from lens_steer.barriers.flows import GeodesicEuler, State
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ class GapReport:
             for place, (name, values) in zip(axes, self._measured().items(), strict=True):
                 for side, among in sides(self.sample).items():
                     found = [self.sample.interval(row, among) for row in values]
-                    band(place, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
+                    plot_band(place, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
             _open(*axes)
             axes[0].legend(loc="best", fontsize=7)

@@ -13,7 +13,7 @@ from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import STATES, FlowPaths
 from lens_steer.barriers.flows import GeodesicMidpoint, seek
 from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,11 +118,11 @@ class RiseReport:
     def _draw_shares(self, axes: Any) -> None:
         among = ~self.sample.desired
         inside = [self.sample.share(self.entry <= angle, among) for angle in self.angles.tolist()]
-        band(axes, self.angles.tolist(), inside, COLOURS["undesired"], "come to h >= 0")
+        plot_band(axes, self.angles.tolist(), inside, COLOURS["undesired"], "come to h >= 0")
         stopped = [
             self.sample.share(self.arrival <= angle, among) for angle in self.angles.tolist()
         ]
-        band(axes, self.angles.tolist(), stopped, "0.4", "stopped at a maximum")
+        plot_band(axes, self.angles.tolist(), stopped, "0.4", "stopped at a maximum")
         axes.set(ylim=(-0.03, 1.03), xlabel="arc length / |a| (rad)")
         axes.set(ylabel="share of undesired starts (95 % intervals)")
 

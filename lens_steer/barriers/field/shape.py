@@ -11,7 +11,7 @@ from lens_steer.barriers.field.drawing import COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
 from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ class ShapeReport:
         table: Any = self.rank_table()
         places = list(range(len(self.ranks)))
         found = [self.sample.interval(row) for row in self.fidelity]
-        band(axes, places, found, "C2", "cosine with the whole field")
+        plot_band(axes, places, found, "C2", "cosine with the whole field")
         axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
         axes.set_xticks(places, [str(rank) for rank in self.ranks])
         axes.set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")

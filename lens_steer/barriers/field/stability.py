@@ -14,7 +14,7 @@ from lens_steer.activations import LayerActivations
 from lens_steer.barriers.field.rows import rows_of
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import band
+from lens_steer.intervals import plot_band
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ class FieldStability:
             for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
                 label = {"between": "of two hash seeds", "exact": "with the exact kernel"}[name]
                 found = [self.sample.interval(row) for row in part]
-                band(axes, self.sizes, found, f"C{i}", label)
+                plot_band(axes, self.sizes, found, f"C{i}", label)
             axes.set(xscale="log", xlabel="components of the sketch")
             axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
             axes.minorticks_off()
