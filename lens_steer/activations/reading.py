@@ -128,7 +128,7 @@ def _after_prompts(
     with reading(model, {last: lambda x: x[:0]}):
         decoder.start()
     tokens, mask = pad(model, [row.ids[row.prompt_length :] for row in rows])
-    decoder.keep(torch.tensor([number[prompt] for prompt in prompts], device=tokens.device))
+    decoder.select_rows(torch.tensor([number[prompt] for prompt in prompts], device=tokens.device))
     starts = [row.prompt_length for row in rows]
     moved = [range(s.start - n, s.stop - n) for s, n in zip(spans, starts, strict=True)]
     keep = _keeper(moved, tokens.shape[1], activation)

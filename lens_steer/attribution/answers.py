@@ -135,7 +135,7 @@ def _measured(
     with torch.no_grad():
         decoder = Decoder(model, *pad(model, [task.prompt[:-1] for task in tasks], left=True))
         decoder.start()
-        decoder.keep(copies)
+        decoder.select_rows(copies)
         with hooked(model, _scalings(model, points, len(owner))):
             logits = decoder.score(tokens.repeat(n, 1), mask.repeat(n, 1))
         scores = logits.float().log_softmax(dim=-1)

@@ -1,4 +1,14 @@
-"""Models: loading them, looking them over once, and running them with or without a cache."""
+"""Models: loading them, checking them once, and running them with or without a cache.
+
+Every function of lens_steer takes a HookedTransformer or a TransformerBridge (`protocol`).
+`load_model` makes one (`loading`, `hooked_models`, `checkpoints`). When a model is first used,
+`attach` checks it (`attachment`): over a cache (`agreement`), against Hugging Face (`hugging_face`,
+`small_copies`, `small_configs`), and again when its weights have changed (`weights_state`); it
+leaves a `Fingerprint`, which `Provenance` carries on. Text becomes tokens in `tokens` and
+`special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to run a model;
+`hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
+`checked_weights` hands out W_O, W_out, W_E and W_U.
+"""
 
 from lens_steer.models.agreement import probe_tokens as probe_tokens
 from lens_steer.models.attachment import Attachment as Attachment
@@ -8,11 +18,14 @@ from lens_steer.models.attachment import last_seen as last_seen
 from lens_steer.models.attachment import looked_at as looked_at
 from lens_steer.models.cache_names import cache_of as cache_of
 from lens_steer.models.cache_names import name_of_cache as name_of_cache
+from lens_steer.models.checked_weights import embedding_matrices as embedding_matrices
+from lens_steer.models.checked_weights import output_weight as output_weight
+from lens_steer.models.checked_weights import residual_edit as residual_edit
 from lens_steer.models.decoders import Decoder as Decoder
 from lens_steer.models.decoders import SharedPrefixDecoder as SharedPrefixDecoder
+from lens_steer.models.decoders import TokenDecoder as TokenDecoder
 from lens_steer.models.decoders import UncachedDecoder as UncachedDecoder
 from lens_steer.models.fingerprint import Fingerprint as Fingerprint
-from lens_steer.models.fork_safe_lock import ForkSafeLock as ForkSafeLock
 from lens_steer.models.forward_pass import context_length as context_length
 from lens_steer.models.forward_pass import decode_budget as decode_budget
 from lens_steer.models.forward_pass import forward as forward
@@ -21,14 +34,12 @@ from lens_steer.models.forward_pass import hooked as hooked
 from lens_steer.models.forward_pass import input_device as input_device
 from lens_steer.models.forward_pass import read as read
 from lens_steer.models.forward_pass import reading as reading
-from lens_steer.models.hook_placing import PlacedHooks as PlacedHooks
-from lens_steer.models.hook_placing import placed_hooks as placed_hooks
+from lens_steer.models.frozen_context import FrozenContextBlocks as FrozenContextBlocks
+from lens_steer.models.hooks import ForkSafeLock as ForkSafeLock
+from lens_steer.models.hooks import PlacedHooks as PlacedHooks
+from lens_steer.models.hooks import placed_hooks as placed_hooks
 from lens_steer.models.loading import available_device as available_device
 from lens_steer.models.loading import load_model as load_model
-from lens_steer.models.open_steering import OpenBlock as OpenBlock
-from lens_steer.models.open_steering import open_blocks as open_blocks
-from lens_steer.models.open_steering import opened as opened
-from lens_steer.models.open_steering import unsteered as unsteered
 from lens_steer.models.package_versions import Versions as Versions
 from lens_steer.models.package_versions import version_of as version_of
 from lens_steer.models.package_versions import versions as versions
@@ -37,12 +48,13 @@ from lens_steer.models.protocol import is_bridge as is_bridge
 from lens_steer.models.protocol import working_place as working_place
 from lens_steer.models.provenance import Provenance as Provenance
 from lens_steer.models.provenance import check_one_model as check_one_model
-from lens_steer.models.replay import FrozenContextBlocks as FrozenContextBlocks
-from lens_steer.models.residual import output_weight as output_weight
-from lens_steer.models.residual import residual_edit as residual_edit
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
 from lens_steer.models.special_tokens import tokenizer_of as tokenizer_of
+from lens_steer.models.steered_blocks import OpenBlock as OpenBlock
+from lens_steer.models.steered_blocks import open_blocks as open_blocks
+from lens_steer.models.steered_blocks import opened as opened
+from lens_steer.models.steered_blocks import unsteered as unsteered
 from lens_steer.models.tokens import Encoded as Encoded
 from lens_steer.models.tokens import Message as Message
 from lens_steer.models.tokens import Prompt as Prompt
@@ -55,4 +67,3 @@ from lens_steer.models.tokens import encode_prompt as encode_prompt
 from lens_steer.models.tokens import pad as pad
 from lens_steer.models.tokens import render as render
 from lens_steer.models.tokens import token_texts as token_texts
-from lens_steer.models.vocabulary import embedding_matrices as embedding_matrices

@@ -1,4 +1,4 @@
-"""Looking a model over before it is used: sites, residual arithmetic, fingerprint."""
+"""Checking a model before it is used: hook points, residual arithmetic, logits, fingerprint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +19,12 @@ from lens_steer.models.agreement import (
     versions,
 )
 from lens_steer.models.fingerprint import Fingerprint
-from lens_steer.models.fork_safe_lock import ForkSafeLock
 from lens_steer.models.forward_pass import read
-from lens_steer.models.open_steering import unsteered
-from lens_steer.models.protocol import SteerableModel, is_bridge
-from lens_steer.models.reference import check_against_hugging_face, prepare
-from lens_steer.models.refused import ModelRefused
-from lens_steer.models.weights import weights_state
+from lens_steer.models.hooks import ForkSafeLock
+from lens_steer.models.hugging_face import check_against_hugging_face, prepare
+from lens_steer.models.protocol import ModelRefused, SteerableModel, is_bridge
+from lens_steer.models.steered_blocks import unsteered
+from lens_steer.models.weights_state import weights_state
 from lens_steer.sites import Kind, Site, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
@@ -35,11 +34,11 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, tor
 
 @dataclass(frozen=True)
 class Attachment:
-    """What was found when a model was first used, or first used after its weights had changed.
+    """What `attach` found when a model was first used, or first used after its weights changed.
 
     Attributes:
-        fingerprint: Of the model as it was then.
-        state: What changes with the weights, cheap to look at again.
+        fingerprint: The fingerprint of the model as it was then.
+        state: What changes with the weights; it takes milliseconds to compute again.
     """
 
     fingerprint: Fingerprint
@@ -48,44 +47,52 @@ class Attachment:
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
 _looked_at: ContextVar[frozenset[int]] = ContextVar("lens_steer_looked_at", default=frozenset())
-_first_look = ForkSafeLock()  # two threads that meet a new model need to look only once
+_first_look = ForkSafeLock()  # two threads that meet a new model check it only once
 
 
 def attach(model: SteerableModel) -> Attachment:
     """Check a model the first time it is seen (8 tokens, a few forwards) and remember the result.
 
     Its attention bridges are given the cache under the name that they read (`pass_cache_on`), and
-    what it computes is compared with itself over a cache and with Hugging Face (`_reference`).
+    what it computes is compared with itself over a cache and with Hugging Face (`hugging_face`).
 
     A model whose weights were changed since (trained, folded, loaded, converted, moved, adapted) is
-    checked again and gets a new fingerprint; its open blocks stay. See `weights_state`
-    for what a look notices and what it cannot; it takes milliseconds.
+    checked again and gets a new fingerprint; its open blocks stay. See `weights_state` for which
+    changes are noticed; noticing that there is none takes milliseconds.
+
+    Returns:
+        The fingerprint, and the state of the weights that it belongs to.
 
     Raises:
         ValueError: If it is not a steerable model, a hook point is missing,
             `resid_pre + attn_out + mlp_out` is not `resid_post`, or its logits differ over a cache
             or from Hugging Face's; what differs is named.
+
+    Example:
+        >>> attach(model).fingerprint.n_layers
+        12
     """
     if id(model) in _looked_at.get():
         return last_seen(model)
     with _first_look:
-        known = _known(model)
-        if known is None:
+        seen = _remembered(model)
+        if seen is None:
             _check_class(model)
             with _running(model):
                 prepare(model)
-                found = _check(model, is_processed(model))
+                fingerprint = _check(model, is_processed(model))
                 check_against_hugging_face(model, check_cache(model))
-            known = _attached[model] = Attachment(found, _state(model))
-            return known
-    return known if known.state == _state(model) else _seen_again(model)
+            seen = _attached[model] = Attachment(fingerprint, _state(model))
+            return seen
+    return seen if seen.state == _state(model) else _check_again(model)
 
 
 @contextmanager
 def looked_at(model: SteerableModel) -> Iterator[Attachment]:
-    """Look at the model once: `attach` does not look again in what this thread or task runs inside.
+    """Attach to a model once: inside the block, `attach` does not look at its weights again.
 
-    For work of ours that calls nothing of the user's which could change the model.
+    This holds for the thread or task that opened the block. It is for work that calls no code of
+    the user's, which could change the model.
     """
     attachment = attach(model)
     before = _looked_at.get()
@@ -96,35 +103,35 @@ def looked_at(model: SteerableModel) -> Iterator[Attachment]:
         _looked_at.set(before)
 
 
-def last_seen(model: Any) -> Attachment:
-    """What `attach` found last, without another look: for loops that began with one."""
-    known = _known(model)
-    return attach(model) if known is None else known
+def last_seen(model: SteerableModel) -> Attachment:
+    """What `attach` found last, without looking at the weights again: for loops that attached."""
+    seen = _remembered(model)
+    return attach(model) if seen is None else seen
 
 
-def _known(model: Any) -> Attachment | None:
+def _remembered(model: Any) -> Attachment | None:
     return _attached.get(model) if isinstance(model, torch.nn.Module) else None
 
 
-def _seen_again(model: Any) -> Attachment:
-    """Looked over as it is now."""
+def _check_again(model: SteerableModel) -> Attachment:
+    """Check a model again, whose weights have changed."""
     with unsteered(model), _running(model):
         prepare(model)
-        found = _check(model, is_processed(model))
+        fingerprint = _check(model, is_processed(model))
         check_cache(model)
-    again = _attached[model] = Attachment(found, _state(model))
-    return again
+    attachment = _attached[model] = Attachment(fingerprint, _state(model))
+    return attachment
 
 
 @contextmanager
-def _running(model: Any) -> Iterator[None]:
-    """Say which model does not run, and with what, where a library raises an error of its own."""
+def _running(model: SteerableModel) -> Iterator[None]:
+    """Refuse the model, naming the versions, where a library raises an error of its own."""
     try:
         yield
     except (ValueError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever modules raise that do not fit each other
-        if has_hooks(model):  # whose errors they may be
+        if has_hooks(model):  # it may be the hooks' own error
             raise
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise ModelRefused(
@@ -135,7 +142,7 @@ def _running(model: Any) -> Iterator[None]:
 
 
 def _state(model: Any) -> tuple[Any, ...]:
-    """What differs after weights changed or were folded; `is_processed` may take milliseconds."""
+    """What differs after weights changed or were folded; `is_processed` would take longer."""
     kind = getattr(model, "_weights_processed", False) if is_bridge(model) else None
     return kind, str(getattr(model.cfg, "normalization_type", None)), weights_state(model)
 
@@ -144,8 +151,8 @@ def _check_class(model: Any) -> None:
     if not isinstance(model, SteerableModel):
         raise ValueError(
             f"got a {type(model).__name__}, expected a HookedTransformer or TransformerBridge: "
-            "wrap a Hugging Face model with "
-            "TransformerBridge.boot_transformers(name, hf_model=model)"
+            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, "
+            "hf_model=model)"
         )
 
 
@@ -168,9 +175,9 @@ def _check(model: SteerableModel, processed: bool) -> Fingerprint:
     hook_points(model, [Site(layer, kind) for layer in layers for kind in needed])
     select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
     with torch.no_grad():
-        found = read(model, probe_tokens(model), None, select)
-    _check_sums(model, found, len(layers))
-    residuals = torch.stack([found[Site(layer)].float().cpu() for layer in layers])
+        activations = read(model, probe_tokens(model), None, select)
+    _check_sums(model, activations, len(layers))
+    residuals = torch.stack([activations[Site(layer)].float().cpu() for layer in layers])
     return Fingerprint.of(model, residuals, processed)
 
 
@@ -178,10 +185,10 @@ def _last(x: Tensor) -> Tensor:
     return x[0, -1].detach().clone()
 
 
-def _check_sums(model: Any, found: dict[Site, Tensor], n_layers: int) -> None:
+def _check_sums(model: Any, activations: dict[Site, Tensor], n_layers: int) -> None:
     wrong = []
     for layer in range(n_layers):
-        before, attention, mlp, after = (found[Site(layer, kind)] for kind in _SUMMED)
+        before, attention, mlp, after = (activations[Site(layer, kind)] for kind in _SUMMED)
         scale = torch.stack([before, attention, mlp, after]).abs().max().float()
         error = ((before + attention + mlp - after).abs().max().float() / scale).item()
         if not error <= _TOLERANCE[after.dtype]:
@@ -189,15 +196,15 @@ def _check_sums(model: Any, found: dict[Site, Tensor], n_layers: int) -> None:
     if wrong:
         raise ValueError(
             "resid_pre + attn_out + mlp_out differs from resid_post (relative to the largest "
-            f"activation) at {', '.join(wrong)}: {_why(model, found)}"
+            f"activation) at {', '.join(wrong)}: {_why(model, activations)}"
         )
 
 
-def _why(model: Any, found: dict[Site, Tensor]) -> str:
-    """The likeliest reason for which the parts of a block do not add up."""
+def _why(model: Any, activations: dict[Site, Tensor]) -> str:
+    """The likeliest reason why the parts of a block do not add up."""
     if has_hooks(model):
         return "hooks of your own are on the model: take them off while it is first looked at"
-    for site, x in found.items():
+    for site, x in activations.items():
         if not x.isfinite().all():
             return f"NaN or infinite from {site.hook_name} on, {out_of_range(x.dtype)}"
     return "this architecture's hooks do not mean what lens_steer takes them to mean"

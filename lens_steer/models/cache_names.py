@@ -1,4 +1,4 @@
-"""The names that the key-value cache goes by: transformers 5.24 renamed it within a model."""
+"""The two names of the key-value cache: transformers 5.24 renamed that argument."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from torch import nn
 def name_of_cache(model: Any) -> str:
     """The keyword by which a bridge's Hugging Face model takes its cache.
 
-    `cache` from transformers 5.24 on, `past_key_values` before; the old name works still, with a
-    warning.
+    It is `cache` from transformers 5.24 on, and `past_key_values` before; the old name still works,
+    with a warning.
     """
     return "cache" if _takes_new_name(type(model.original_model)) else "past_key_values"
 
 
 def cache_of(options: Mapping[str, Any]) -> Any | None:
-    """The cache that a Hugging Face model was called with, whichever name it was given under."""
+    """The cache among the named arguments of a Hugging Face model, under either name."""
     return options.get("cache", options.get("past_key_values"))
 
 
@@ -30,11 +30,11 @@ def _takes_new_name(module: type[nn.Module]) -> bool:
 def pass_cache_on(model: nn.Module) -> None:
     """Let every attention bridge of a TransformerBridge find the cache under the name it reads.
 
-    From transformers 5.24 on the blocks hand it over as `cache`, while TransformerLens 3.9 and 4.3
-    read `past_key_values`: what they do not find they do without, and each token is then computed
-    as if it were the only one. The hooks are plain PyTorch hooks on the modules, so that they stay
-    through `reset_hooks`, go into a `deepcopy`, and serve TransformerLens' own `generate` as well.
-    Setting them again changes nothing, and nothing changes where the old name is passed.
+    From transformers 5.24 on the blocks pass it as `cache`, while TransformerLens 3.9 and 4.3 read
+    `past_key_values`: without a cache they compute each token as if it were the only one. The hooks
+    are plain PyTorch hooks on the modules, so that they survive `reset_hooks`, are copied by
+    `deepcopy`, and serve TransformerLens' own `generate` as well. Placing them again changes
+    nothing, and nothing changes where the old name is passed.
     """
     from transformer_lens.model_bridge.generalized_components import AttentionBridge
 
@@ -47,10 +47,10 @@ def pass_cache_on(model: nn.Module) -> None:
 
 
 def _hook_once(module: Any, hook: Any) -> None:
-    """Place a hook that takes keywords.
+    """Place a hook that takes keyword arguments, unless it is there.
 
-    For a moment PyTorch does not know yet that it does: what runs in another thread calls it
-    without them, so that they have a default.
+    For a moment PyTorch does not know yet that the hook takes them: another thread then calls it
+    without, which is why they have a default.
     """
     if hook not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(hook, with_kwargs=True)
@@ -59,7 +59,7 @@ def _hook_once(module: Any, hook: Any) -> None:
 def _add_old_name(
     module: nn.Module, args: tuple[Any, ...], options: dict[str, Any] | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Both names, for an attention bridge that reads the old one."""
+    """Pass the cache under both names, to an attention bridge that reads the old one."""
     del module
     if options is None or options.get("cache") is None or "past_key_values" in options:
         return None
@@ -69,7 +69,7 @@ def _add_old_name(
 def _keep_one_name(
     module: nn.Module, args: tuple[Any, ...], options: dict[str, Any] | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """One name, for Hugging Face's own attention, where the bridge leaves the work to it."""
+    """Pass the cache under one name, to Hugging Face's own attention inside a bridge."""
     if options is None or "cache" not in options or "past_key_values" not in options:
         return None
     left_out = "past_key_values" if _takes_new_name(type(module)) else "cache"

@@ -2,11 +2,12 @@
 
 from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.axes import Logits, Mask, Tokens
 from lens_steer.models.cache_names import name_of_cache
@@ -15,11 +16,34 @@ from lens_steer.models.modules import evaluating, last_modules
 from lens_steer.models.protocol import SteerableModel, is_bridge
 
 
-class Decoder:
-    """A batch of left-padded rows being continued over a key-value cache.
+@runtime_checkable
+class TokenDecoder(Protocol):
+    """A batch of rows that is continued token by token: first `start`, then `advance` repeatedly.
 
-    The cache is made here and passed in, so that both model classes run their public forward,
-    without dropout, whatever mode the model is in.
+    Example:
+        >>> decoder: TokenDecoder = Decoder(model, tokens, mask)
+        >>> logits = decoder.start()
+        >>> logits = decoder.advance(logits.argmax(dim=-1, keepdim=True))
+    """
+
+    def start(self) -> Logits:
+        """Run the prompts; returns the next-token logits of each row."""
+        ...
+
+    def advance(self, tokens: Tokens) -> Logits:
+        """Append one token to each row; returns the next-token logits after it."""
+        ...
+
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
+        """Continue with these rows of the batch only, in this order; a row may be repeated."""
+        ...
+
+
+class Decoder(TokenDecoder):
+    """A batch of left-padded rows that is continued over a key-value cache.
+
+    The cache is made here and passed in, so that both model classes run their public forward. They
+    run without dropout, whatever mode the model is in.
     """
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
@@ -28,40 +52,48 @@ class Decoder:
         self._padded = not bool(mask.all())
         self._cache = _bridge_cache(model) if is_bridge(model) else _hooked_cache(model, tokens)
 
+    @override
     def start(self) -> Logits:
-        """Next-token logits after the prompts."""
         return self._run(self._tokens)
 
+    @override
     def advance(self, tokens: Tokens, mask: Mask | None = None) -> Logits:
-        """Logits after one more column of tokens, or several; `mask` is False at their padding."""
+        """Append a column of tokens, or several, and return the logits after the last one.
+
+        Args:
+            tokens: The columns to append.
+            mask: False where they are padding; None where none of them is.
+        """
         self._extend(torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask)
         return self._run(tokens)
 
     def score(self, tokens: Tokens, mask: Mask) -> Float[Tensor, "batch pos vocab"]:
-        """Logits after every one of several columns; `mask` is False at their padding."""
+        """Append several columns and return the logits after every one of them.
+
+        Args:
+            tokens: The columns to append.
+            mask: False where they are padding.
+        """
         self._extend(mask)
         return self._logits(tokens, tokens.shape[1])
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Go on with these rows only."""
+    @override
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
         self._mask = self._mask[rows]
         alike = len(rows) > 1 and bool((rows == rows[0]).all())  # copies of one row need no memory
-
-        def kept(x: Tensor) -> Tensor:
-            return x[rows[:1]].expand(len(rows), *x.shape[1:]) if alike else x[rows]
-
+        select = partial(_repeated, rows) if alike else partial(_indexed, rows)
         if is_bridge(self._model):
             for layer in self._cache.layers:
                 if layer.is_initialized:
-                    layer.keys, layer.values = kept(layer.keys), kept(layer.values)
+                    layer.keys, layer.values = select(layer.keys), select(layer.values)
             return
         cache = self._cache
         cache.previous_attention_mask = cache.previous_attention_mask[rows]
         for entry in cache.entries:
-            entry.past_keys, entry.past_values = kept(entry.past_keys), kept(entry.past_values)
+            entry.past_keys, entry.past_values = select(entry.past_keys), select(entry.past_values)
 
     def freeze_cache(self) -> None:
-        """Leave the cache as it is from now on: whatever is run later continues from here."""
+        """Stop adding to the cache: whatever is run from now on continues from this point."""
         if is_bridge(self._model):
             for layer in self._cache.layers:
                 layer.update = partial(_added_to_a_copy, copy(layer))
@@ -69,7 +101,7 @@ class Decoder:
             self._cache.freeze()
 
     def repeat(self, tokens: Tokens) -> Logits:
-        """Logits after the last columns once more, over the frozen cache."""
+        """Run the last columns once more over the frozen cache; returns the logits after them."""
         return self._run(tokens)
 
     def _extend(self, new: Mask) -> None:
@@ -80,7 +112,7 @@ class Decoder:
         return self._logits(tokens, 1)[:, -1]
 
     def _logits(self, tokens: Tokens, last: int) -> Float[Tensor, "batch _ vocab"]:
-        """Of the last columns; HookedTransformer has no way to leave the others out."""
+        """Logits of the `last` columns; HookedTransformer cannot leave the others out."""
         chunk = tokens.shape[1]
         if not is_bridge(self._model):
             mask = self._mask[:, -chunk:].long()  # HookedTransformer's cache remembers the rest
@@ -96,49 +128,61 @@ class Decoder:
             return wrapped_logits(self._model, tokens, padding, **options)
 
 
-class SharedPrefixDecoder:
-    """A batch whose prompts, but for their last token, are in a cache that several copies share."""
+class SharedPrefixDecoder(TokenDecoder):
+    """A batch in which several rows share a prompt: its cache is computed once for all of them.
+
+    The last token of each prompt is run for every row, so that rows may be steered from there on.
+    """
 
     def __init__(
         self, model: SteerableModel, tokens: Tokens, mask: Mask, copies: Int[Tensor, " copy"]
     ) -> None:
         self._decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
         self._decoder.start()
-        self._decoder.keep(copies)
+        self._decoder.select_rows(copies)
         self._last = tokens[copies, -1:]
 
+    @override
     def start(self) -> Logits:
-        """Next-token logits after the prompts, a row for each copy."""
         return self._decoder.advance(self._last)
 
+    @override
     def advance(self, tokens: Tokens) -> Logits:
-        """Next-token logits after one more token per row."""
         return self._decoder.advance(tokens)
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Go on with these rows only."""
-        self._decoder.keep(rows)
+    @override
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
+        self._decoder.select_rows(rows)
 
 
-class UncachedDecoder:
-    """The same as `Decoder` without a cache: the whole row again for each token."""
+class UncachedDecoder(TokenDecoder):
+    """A batch that is continued without a cache: each token runs the whole row again."""
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._tokens, self._mask = model, tokens, mask
 
+    @override
     def start(self) -> Logits:
-        """Next-token logits after the prompts."""
         return forward(self._model, self._tokens, self._mask)[:, -1]
 
+    @override
     def advance(self, tokens: Tokens) -> Logits:
-        """Next-token logits after one more token per row."""
         self._tokens = torch.cat([self._tokens, tokens], dim=1)
         self._mask = torch.cat([self._mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
         return self.start()
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Go on with these rows only."""
+    @override
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
         self._tokens, self._mask = self._tokens[rows], self._mask[rows]
+
+
+def _indexed(rows: Int[Tensor, " selected"], x: Tensor) -> Tensor:
+    return x[rows]
+
+
+def _repeated(rows: Int[Tensor, " selected"], x: Tensor) -> Tensor:
+    """One row as a view of as many copies as there are `rows`."""
+    return x[rows[:1]].expand(len(rows), *x.shape[1:])
 
 
 def _added_to_a_copy(layer: Any, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a model is, in a few numbers, so that what was fitted on one is not used on another."""
+"""A model in a few numbers, so that what was fitted on one model is not used on another."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,14 +13,14 @@ _TOLERANCE = {"float64": 1e-3, "float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A model's shape, numerics and how it answers a fixed probe.
+    """A model's shape, its numerics, and how it answers 8 fixed tokens (the probe).
 
     Attributes:
         processed: Whether weights were folded or centred (TransformerLens' `fold_ln` and the like):
             the residual stream then differs from the raw model's.
-        dtype: Of the parameters, without the `torch.` prefix.
-        norms: |resid_post| at the probe's last token, by layer.
-        projections: cos of that activation and a fixed random direction, by layer.
+        dtype: The dtype of the parameters, without the `torch.` prefix.
+        norms: The length of `resid_post` at the probe's last token, by layer.
+        projections: The cosine of that activation and a fixed random direction, by layer.
     """
 
     architecture: str
@@ -37,7 +37,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, model: Any, residuals: Float[Tensor, "layer d"], processed: bool) -> "Fingerprint":
-        """The fingerprint of a model whose probe gave these residuals (`resid_post`, by layer)."""
+        """The fingerprint of a model whose residual stream was so at the probe's last token."""
         cfg, x = model.cfg, residuals.double().cpu()
         draw = torch.Generator().manual_seed(0)
         direction = torch.nn.functional.normalize(
@@ -61,15 +61,15 @@ class Fingerprint:
         )
 
     def differences(self, other: "Fingerprint") -> list[str]:
-        """What differs, one line each; empty for the same model, whatever its dtype."""
+        """What differs, a line for each difference; empty for the same model in another dtype."""
         exact = [f.name for f in fields(self) if f.name not in ("dtype", "norms", "projections")]
-        found = [
+        different = [
             f"{name} {getattr(self, name)} against {getattr(other, name)}"
             for name in exact
             if getattr(self, name) != getattr(other, name)
         ]
-        if found:
-            return found
+        if different:
+            return different
         tolerance = max(_TOLERANCE.get(name, 1e-3) for name in (self.dtype, other.dtype))
         for layer in range(self.n_layers):
             stretch = abs(self.norms[layer] - other.norms[layer])

@@ -1,4 +1,4 @@
-"""One forward pass, the same for both model classes, and what it shows on the way."""
+"""One forward pass without a cache, the same for both model classes, and reading from it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,24 +10,24 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.axes import Mask, Tokens
-from lens_steer.models.hook_placing import placed_hooks
+from lens_steer.models.hooks import placed_hooks
 from lens_steer.models.modules import evaluating, last_modules
 from lens_steer.models.protocol import SteerableModel, is_bridge
 from lens_steer.sites import Site, hook_points
 
 
 def input_device(model: Any) -> torch.device:
-    """Where the model wants its tokens."""
+    """The device on which the model takes its tokens."""
     return next(iter(model.parameters())).device
 
 
 def context_length(model: SteerableModel) -> int:
-    """The most tokens a row may have, prompt and continuation together."""
+    """The largest number of tokens in a row, prompt and continuation together."""
     return int(model.cfg.n_ctx)
 
 
 def decode_budget(model: SteerableModel) -> int:
-    """Tokens whose keys and values fit in about a gigabyte: a batch to be generated."""
+    """How many tokens have keys and values of about a gigabyte: the budget of a decoding batch."""
     cfg = model.cfg
     heads = getattr(cfg, "n_key_value_heads", None) or cfg.n_heads
     numbers = 2 * cfg.n_layers * heads * cfg.d_head  # of one token
@@ -37,9 +37,10 @@ def decode_budget(model: SteerableModel) -> int:
 
 @contextmanager
 def gradients_possible() -> Iterator[None]:
-    """Let gradients be asked for inside, also where the caller is in `torch.inference_mode`.
+    """Let gradients be computed inside, also where the caller is in `torch.inference_mode`.
 
-    HookedTransformer's own `generate` is, and prepares methods there. Nothing else changes.
+    HookedTransformer's own `generate` runs in it, and methods are prepared there. Nothing else
+    changes: where gradients were off, they are off until `torch.enable_grad` asks for them.
     """
     if not torch.is_inference_mode_enabled():
         yield
@@ -49,9 +50,19 @@ def gradients_possible() -> Iterator[None]:
 
 
 def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> Tensor:
-    """Logits `[batch pos vocab]` without a cache; `mask` is False at padding, None without any.
+    """Run a model without a cache and without dropout, whatever mode it is in.
 
-    Without dropout, whatever mode the model is in.
+    Args:
+        model: The model.
+        tokens: Rows of tokens, padded on either side.
+        mask: False at padding; None where there is none.
+
+    Returns:
+        Logits `[batch pos vocab]`.
+
+    Example:
+        >>> tokens, mask = pad(model, [encode_prompt(model, "Once upon"), [1, 2, 3]])
+        >>> logits = forward(model, tokens, mask)
     """
     # no mask at all where nothing is padded: attention may be faster
     padding = None if mask is None or bool(mask.all()) else mask
@@ -64,10 +75,10 @@ def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> 
 def wrapped_logits(
     model: Any, tokens: Tokens, mask: Bool[Tensor, "batch total"] | None, **options: Any
 ) -> Float[Tensor, "batch _ vocab"]:
-    """Logits of the model that a bridge wraps.
+    """Run the model that a bridge wraps, as a forward pass of the bridge would.
 
     The bridge's own `forward` notes the size of the batch on the model, where the forward pass of
-    another thread reads it. To be called while the modules are `evaluating`.
+    another thread reads it. The caller holds the modules in `evaluating`.
 
     Args:
         model: The bridge.
@@ -94,9 +105,19 @@ class _Enough(Exception):  # noqa: N818 - control flow, not an error
 def hooked(
     model: SteerableModel, fns: Mapping[Site, Callable[[Tensor], Tensor | None]]
 ) -> Iterator[None]:
-    """Hook `fns` at their sites: each maps the whole activation, or returns None to look only.
+    """Hook functions at sites until the block ends; they act in this thread or task alone.
 
-    They act in this thread or task alone.
+    Args:
+        model: The model.
+        fns: For each site a function that maps the whole activation, padding included, or returns
+            None to leave it as it is.
+
+    Raises:
+        ValueError: If the model has no such site.
+
+    Example:
+        >>> with hooked(model, {Site(3): lambda x: 0.5 * x}):
+        ...     logits = forward(model, tokens)
     """
     points = hook_points(model, fns)
     with placed_hooks() as hooks:
@@ -109,9 +130,19 @@ def hooked(
 def reading(
     model: SteerableModel, select: Mapping[Site, Callable[[Tensor], Tensor]]
 ) -> Iterator[dict[Site, Tensor]]:
-    """What `select` keeps of each site's activation in the forward run inside.
+    """Read activations from the forward pass inside the block.
 
-    That forward, the last thing in the block, stops after the last of the sites.
+    That forward, the last statement in the block, stops after the last of the sites.
+
+    Args:
+        model: The model.
+        select: For each site a function of the whole activation, which returns what to keep of it.
+
+    Yields:
+        What was kept, by site; filled when the block has ended.
+
+    Raises:
+        ValueError: If the forward pass did not come by all sites.
     """
     read_so_far: dict[Site, Tensor] = {}
     keep = partial(_keep, read_so_far, select)
@@ -140,7 +171,17 @@ def read(
     mask: Mask | None,
     select: Mapping[Site, Callable[[Tensor], Tensor]],
 ) -> dict[Site, Tensor]:
-    """What `select` keeps of each site's activation, in a forward that stops after the last."""
-    with reading(model, select) as found:
+    """Read activations from a forward pass, which stops after the last of the sites.
+
+    Args:
+        model: The model.
+        tokens: Rows of tokens.
+        mask: False at padding; None where there is none.
+        select: For each site a function of the whole activation, which returns what to keep of it.
+
+    Example:
+        >>> last = read(model, tokens, None, {Site(3): lambda x: x[:, -1]})[Site(3)]
+    """
+    with reading(model, select) as activations:
         forward(model, tokens, mask)
-    return found
+    return activations

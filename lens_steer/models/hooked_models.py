@@ -1,4 +1,7 @@
-"""HookedTransformers with raw weights, also from a local directory, which 3.9 itself refuses."""
+"""HookedTransformers with raw weights, also from a local directory.
+
+TransformerLens 3.9 itself loads none from a directory.
+"""
 
 import tempfile
 from contextlib import suppress
@@ -6,28 +9,33 @@ from typing import Any
 
 import torch
 
-from lens_steer.models.agreement import (
-    TOLERANCE,
-    check_configuration,
-    difference,
-    out_of_range,
-    versions,
-)
-from lens_steer.models.complete import check_complete
+from lens_steer.models.agreement import TOLERANCE, out_of_range, relative_difference, versions
+from lens_steer.models.checkpoints import check_complete
 from lens_steer.models.forward_pass import forward, input_device
 from lens_steer.models.package_versions import version_of
-from lens_steer.models.refused import ModelRefused
+from lens_steer.models.protocol import ModelRefused
+from lens_steer.models.small_copies import check_configuration
 
 # What a configuration says about how to compute, whatever the sizes.
 _SETTINGS = (
-    *("act_fn", "eps", "gated_mlp", "parallel_attn_mlp", "positional_embedding_type"),
-    *("rotary_base", "rotary_adjacent_pairs", "attention_dir", "use_local_attn", "use_attn_scale"),
-    *("attn_scores_soft_cap", "output_logits_soft_cap", "scale_attn_by_inverse_layer_idx"),
+    "act_fn",
+    "eps",
+    "gated_mlp",
+    "parallel_attn_mlp",
+    "positional_embedding_type",
+    "rotary_base",
+    "rotary_adjacent_pairs",
+    "attention_dir",
+    "use_local_attn",
+    "use_attn_scale",
+    "attn_scores_soft_cap",
+    "output_logits_soft_cap",
+    "scale_attn_by_inverse_layer_idx",
 )
 
 
 def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
-    """A HookedTransformer of a model TransformerLens knows by name, weights as they are."""
+    """A HookedTransformer of a model that TransformerLens knows by name, with raw weights."""
     load = _hooked_transformer().from_pretrained_no_processing
     try:
         model = load(name, device=str(device), dtype=dtype)
@@ -44,7 +52,7 @@ def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -> Any:
-    """A HookedTransformer of a local Hugging Face directory, weights as they are.
+    """A HookedTransformer of a local Hugging Face directory, with raw weights.
 
     Raises:
         ValueError: If TransformerLens' conversion of this architecture does not reproduce Hugging
@@ -69,7 +77,7 @@ def small_hooked(original: Any, like: Any | None = None) -> Any:
 
     Args:
         original: The Hugging Face model.
-        like: The configuration of a HookedTransformer, whose settings other than sizes it takes.
+        like: The configuration of a HookedTransformer whose settings, other than sizes, to take.
     """
     config, weights = _converted(original, torch.device("cpu"), torch.float32)
     for name in () if like is None else _SETTINGS:
@@ -108,13 +116,11 @@ def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple
     source = original.config
     known = {"Gemma2ForCausalLM": "google/gemma-2-2b", "Gemma3ForCausalLM": "google/gemma-3-1b-pt"}
     name = known.get((source.architectures or [""])[0])
-    with tempfile.TemporaryDirectory(
-        prefix="model-"
-    ) as neutral:  # the path would choose the architecture
-        if source.model_type == "gpt2" and not hasattr(source, "n_ctx"):
-            source.n_ctx = (
-                source.n_positions
-            )  # transformers 5 dropped the name that TransformerLens reads
+    if source.model_type == "gpt2" and not hasattr(source, "n_ctx"):
+        # TransformerLens reads the name that transformers 5 dropped.
+        source.n_ctx = source.n_positions
+    # A folder of neutral name, for TransformerLens would take the architecture from its path.
+    with tempfile.TemporaryDirectory(prefix="model-") as neutral:
         source.save_pretrained(neutral)
         config = conversion.get_pretrained_model_config(
             name or neutral, hf_cfg=source.to_dict(), device=str(device), dtype=dtype
@@ -125,7 +131,7 @@ def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple
             name or neutral, config, original, dtype=dtype
         )
     config.tokenizer_name = None
-    # TransformerLens takes 2048 for some, whatever the model says.
+    # TransformerLens assumes 2048 for some architectures, whatever the model says.
     config.n_ctx = min(config.n_ctx, source.max_position_embeddings)
     return config, weights
 
@@ -150,7 +156,7 @@ def _gemma_sizes(source: Any) -> dict[str, Any]:
         ],
         "rotary_dim": source.head_dim,
     }
-    if "full_attention" in ropes:  # Gemma 3 turns its local layers at a base of their own
+    if "full_attention" in ropes:  # in Gemma 3 local layers have a rotary base of their own
         sizes["rotary_base"] = ropes["full_attention"]["rope_theta"]
         sizes["rotary_base_local"] = ropes["sliding_attention"]["rope_theta"]
     else:
@@ -168,7 +174,7 @@ def _check_agreement(model: Any, original: Any, path: str) -> None:
         theirs = original(tokens).logits
     if not theirs.isfinite().all():
         raise ModelRefused(f"logits of {path} are NaN or infinite: {out_of_range(theirs.dtype)}")
-    error = difference(ours, theirs)
+    error = relative_difference(ours, theirs)
     if not error <= TOLERANCE[theirs.dtype]:
         raise ModelRefused(
             f"TransformerLens' conversion of {path} gives other logits than Hugging Face, by "

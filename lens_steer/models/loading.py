@@ -1,6 +1,7 @@
 """Loading a model by hub name or from a local Hugging Face directory, as either model class."""
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -10,11 +11,14 @@ import torch
 from lens_steer import organism
 from lens_steer.files import json_file
 from lens_steer.models.attachment import attach
-from lens_steer.models.complete import check_complete
+from lens_steer.models.checkpoints import (
+    check_complete,
+    check_no_install,
+    check_requirements,
+    no_processes,
+)
 from lens_steer.models.hooked_models import hooked_from_directory, hooked_from_hub
-from lens_steer.models.no_install import check_no_install, check_requirements, no_processes
-from lens_steer.models.protocol import SteerableModel
-from lens_steer.models.refused import ModelRefused
+from lens_steer.models.protocol import ModelRefused, SteerableModel
 
 _CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 
@@ -34,18 +38,22 @@ def load_model(
         backend: `bridge` for a TransformerBridge, `hooked` for a HookedTransformer (TransformerLens
             3.9).
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None is CUDA where there is one, else the CPU.
-        dtype: Of the weights; statistics are float32 whatever this is.
+        dtype: Of the weights; statistics are float32 in any case.
 
     Returns:
-        The model, checked: every function of lens_steer takes it, as it takes one you made
-        yourself.
+        The model, checked. Every function of lens_steer takes it, and also takes models that you
+        made yourself.
 
     Raises:
         ValueError: If nothing of that name can be loaded, the embedded weights are not as they
-            were shipped, the device is not there, the backend is not to be had with the
-            TransformerLens installed, loading asks for a process to be started (for text and
-            images: `pip install torchvision`), or the model fails the check (`attach`): its logits
-            are those of Hugging Face, with a cache and without.
+            were shipped, this machine has no such device, the installed version of TransformerLens
+            does not support the backend, loading asks for a process to be started (for text and
+            images: `pip install torchvision`), or the model fails the check of `attach`, that its
+            logits are those of Hugging Face, with a cache and without.
+
+    Example:
+        >>> model = ls.load_model("gpt2", device="cuda", dtype=torch.bfloat16)
+        >>> model = ls.load_model("organism", backend="hooked")
     """
     if backend not in ("bridge", "hooked"):
         raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")
@@ -61,10 +69,10 @@ def load_model(
 
 
 def available_device(device: str | torch.device | None) -> torch.device:
-    """That device, if this machine has it; None is CUDA where there is one, else the CPU.
+    """The device of that name; None is CUDA where there is one, else the CPU.
 
     Raises:
-        ValueError: If there is no such device here.
+        ValueError: If this machine has no such device.
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,19 +82,20 @@ def available_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(
             f"device {device!r} is not one: expected cpu, cuda, cuda:1 or mps"
         ) from error
-    here = {
+    count = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
     }.get(place.type, 0)
-    if (place.index or 0) >= here:
+    if (place.index or 0) >= count:
         raise ValueError(
-            f"device {str(place)!r} is not on this machine, which has {here} of that type: use cpu"
+            f"device {str(place)!r} is not on this machine, which has {count} of that type: use cpu"
         )
     return place
 
 
 def _directory(name: str | Path) -> Path | None:
+    """The local directory that a name means; None for a hub name."""
     if name == "organism":
         return organism.weights()
     path = Path(name).expanduser()
@@ -96,9 +105,9 @@ def _directory(name: str | Path) -> Path | None:
             raise ValueError(
                 f"{path} has no config.json: expected a directory in the Hugging Face format"
             )
-        for each in filter(Path.is_file, (path / name for name in _CONFIGS)):
-            if not isinstance(json_file(each), dict):
-                raise ValueError(f"{each} is not JSON of an object: is the download complete?")
+        for file in filter(Path.is_file, (path / name for name in _CONFIGS)):
+            if not isinstance(json_file(file), dict):
+                raise ValueError(f"{file} is not JSON of an object: is the download complete?")
         return path.resolve()
     if (
         path.is_absolute()
@@ -112,10 +121,11 @@ def _directory(name: str | Path) -> Path | None:
     return None
 
 
-def _or_value_error(name: str | Path, load: Any) -> Any:
+def _or_value_error(name: str | Path, load: Callable[[], Any]) -> Any:
+    """The loaded model; whatever error the loader raises becomes a ValueError."""
     import_module("transformer_lens")  # before processes are refused: it may ask for `uname`
     try:
-        # weights are drawn, then overwritten
+        # loaders draw weights at random, then overwrite them
         with no_processes() as refused, torch.random.fork_rng(devices=[]):
             model = load()
     except ModelRefused:

@@ -7,28 +7,31 @@ from weakref import WeakKeyDictionary, ref
 
 from torch.nn import Module
 
-from lens_steer.models.fork_safe_lock import ForkSafeLock
+from lens_steer.models.hooks import ForkSafeLock
 
 _last_walk: WeakKeyDictionary[Module, list[ref[Module]]] = WeakKeyDictionary()
 
 
 def all_modules(*roots: Module) -> list[Module]:
-    """Every module below these, themselves included, each once.
+    """Every module in these modules, themselves included, each once.
 
-    The same as `Module.modules()` at a quarter of the time: it is asked for at every forward pass.
+    It gives what `Module.modules()` gives in a quarter of the time: every forward pass asks for it.
     """
-    found: dict[int, Module] = {}
+    seen: dict[int, Module] = {}
     waiting: list[Any] = list(roots)
     while waiting:
         module = waiting.pop()
-        if module is not None and id(module) not in found:
-            found[id(module)] = module
+        if module is not None and id(module) not in seen:
+            seen[id(module)] = module
             waiting.extend(module._modules.values())
-    return list(found.values())
+    return list(seen.values())
 
 
 def model_modules(model: Any) -> list[Module]:
-    """Every module of a model; a TransformerBridge does not register the model that it wraps."""
+    """Every module of a model, those of the model that a TransformerBridge wraps included.
+
+    A bridge does not register the wrapped model as a submodule.
+    """
     original = getattr(model, "original_model", None)
     modules = all_modules(model, *([original] if isinstance(original, Module) else []))
     if isinstance(model, Module):
@@ -37,9 +40,10 @@ def model_modules(model: Any) -> list[Module]:
 
 
 def last_modules(model: Any) -> list[Module]:
-    """The modules that `model_modules` found last: for forward passes, which follow a look.
+    """The modules that `model_modules` found last, without walking through the model again.
 
-    To walk again would take as long as a block of a small model.
+    It is for forward passes, which follow an `attach`; to walk again would take as long as a block
+    of a small model.
     """
     references = _last_walk.get(model) if isinstance(model, Module) else None
     if references is None:
@@ -49,22 +53,26 @@ def last_modules(model: Any) -> list[Module]:
 
 # Modules that were found in training mode, and how many passes now run them without dropout.
 _evaluated: WeakKeyDictionary[Module, int] = WeakKeyDictionary()
-_lock = ForkSafeLock()  # of `_evaluated`
+_lock = ForkSafeLock()  # guards `_evaluated`
 
 
 @contextmanager
 def evaluating(modules: list[Module]) -> Iterator[None]:
-    """Run forward passes of a block as in evaluation mode, then put every module's mode back.
+    """Run forward passes of a block in evaluation mode, then put every module's mode back.
 
     Whatever lens_steer computes is computed without dropout, also on a model that is being trained.
-    The mode is changed here and not refused in `attach`, because what dropout does cannot be seen
-    from outside: attention drops in a function call, and modules of a user's own have names of
-    their own; whereas a model in training mode without any dropout gives right answers. Only the
-    flags are set: `eval()` may be overridden to do more, as adapters that merge themselves do.
-    Forward passes that users make themselves, in a steered block as well, keep the mode they set.
-    The modes belong to the modules, which all threads share: they are put back when the last pass
-    that needs them as they are has ended, and until then a forward of the user's own in another
-    thread runs without dropout as well.
+    Training mode is not refused in `attach`, because a model without dropout gives right answers in
+    it, and whether there is dropout cannot be seen from outside: attention drops in a function
+    call, and users' modules have names of their own. Only the flags are set: `eval()` may be
+    overridden to do more, as by adapters that merge themselves. Forward passes that users make
+    themselves, in a steered block as well, keep the mode that they set.
+
+    The flags belong to the modules, which all threads share: they are put back when the last pass
+    that needs them has ended, and until then a user's own forward in another thread runs without
+    dropout as well.
+
+    Args:
+        modules: Every module that runs; see `last_modules`.
     """
     with _lock:
         training = [module for module in modules if module.training]

@@ -1,4 +1,4 @@
-"""Which versions of what are at work, looked up without importing any of it."""
+"""Versions of the packages at work, looked up without importing them."""
 
 import platform
 import sys
@@ -7,29 +7,35 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).parents[1] / "pyproject.toml"
-_REPORTED = (
-    *("torch", "transformers", "transformer-lens", "jaxtyping", "numpy", "scikit-learn"),
-    *("safetensors", "pandas"),
-)
+_CHECKOUT = Path(__file__).parents[2] / "pyproject.toml"
+_REPORTED = [
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "jaxtyping",
+    "numpy",
+    "scikit-learn",
+    "safetensors",
+    "pandas",
+]
 
 
 def version_of(package: str) -> str:
     """The version of an installed package, `unknown` where its metadata is missing.
 
-    lens-steer's own is that of the checkout it runs from, where it runs from one.
+    That of lens-steer itself is read from the checkout it runs from, where it runs from one.
     """
     if package == "lens-steer":
-        found = _of_checkout(_CHECKOUT)
-        if found is not None:
-            return found
+        checkout = _version_of_checkout(_CHECKOUT)
+        if checkout is not None:
+            return checkout
     try:
         return str(version(package))
     except PackageNotFoundError:
         return "unknown"
 
 
-def _of_checkout(path: Path) -> str | None:
+def _version_of_checkout(path: Path) -> str | None:
     try:
         project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
     except (OSError, ValueError):  # no checkout, or one that is being edited
@@ -39,13 +45,13 @@ def _of_checkout(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Versions:
-    """What a report of a fault begins with; print it.
+    """Versions and devices, as a bug report begins with them; print it.
 
     Attributes:
         packages: Versions by name, lens-steer's and Python's first; `unknown` where a package's
             metadata is missing.
         platform: The operating system and processor.
-        device: What `load_model` takes by default, and the other kinds there are.
+        device: The device that `load_model` takes by default, then the others on this machine.
     """
 
     packages: tuple[tuple[str, str], ...]
@@ -58,7 +64,11 @@ class Versions:
 
 
 def versions() -> Versions:
-    """Versions of lens_steer, Python and what it builds on, the platform and the devices."""
+    """Versions of lens_steer, of Python and of what it builds on, the platform and the devices.
+
+    Example:
+        >>> print(ls.versions())
+    """
     python = ("python", sys.version.split()[0])
     packages = (("lens-steer", version_of("lens-steer")), python)
     packages += tuple((name, version_of(name)) for name in _REPORTED)
@@ -68,10 +78,10 @@ def versions() -> Versions:
 def _devices() -> str:
     import torch
 
-    found = [
+    devices = [
         f"cuda:{i} ({torch.cuda.get_device_name(i)}, CUDA {torch.version.cuda})"
         for i in range(torch.cuda.device_count())
     ]
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return ", ".join([*found, "cpu"])
+        devices.append("mps")
+    return ", ".join([*devices, "cpu"])

@@ -1,4 +1,4 @@
-"""What a model has to offer: HookedTransformer 3.9 and TransformerBridge 3.9 and 4.x do."""
+"""What a model has to offer, as HookedTransformer 3.9 and TransformerBridge 3.9 and 4.x do."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,13 +31,26 @@ class SteerableModel(Protocol):
         ...
 
 
+class ModelRefused(ValueError):
+    """A model that would give wrong numbers, or cannot be loaded; the message says what to do."""
+
+
 def is_bridge(model: Any) -> bool:
-    """Whether this is a TransformerBridge; 4.x raises even when asked for the other class."""
+    """Whether this is a TransformerBridge, by what it has: 4.x has no other class to ask for."""
     return hasattr(model, "original_model")
 
 
+def wrapped_model(bridge: Any) -> Any:
+    """The Hugging Face model that a TransformerBridge wraps."""
+    return bridge.original_model
+
+
 def working_place(model: Any, layer: int) -> dict[str, Any]:
-    """Device and dtype to compute an edit in: the block's own, no coarser than float32."""
+    """Device and dtype to compute an edit of a layer in: the block's, but at least float32.
+
+    Returns:
+        `{"device": ..., "dtype": ...}`, as `Tensor.to` takes them.
+    """
     parameter = next(iter(model.blocks[layer].parameters()))
     exact = torch.promote_types(parameter.dtype, torch.float32)  # one rounding, at the end
     return {"device": parameter.device, "dtype": exact}

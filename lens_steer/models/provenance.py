@@ -4,17 +4,19 @@ from dataclasses import dataclass, field
 
 from lens_steer.models.attachment import attach, last_seen
 from lens_steer.models.fingerprint import Fingerprint
-from lens_steer.models.open_steering import open_blocks
 from lens_steer.models.package_versions import version_of
 from lens_steer.models.protocol import SteerableModel
+from lens_steer.models.steered_blocks import open_blocks
 
-_PACKAGES = ("lens-steer", "transformer-lens", "torch", "transformers")
-# What was imported, and not what is installed by the time that a long run ends.
-_VERSIONS = {package: version_of(package) for package in sorted(_PACKAGES)}
+# The versions that were imported: others may be installed by the time that a long run ends.
+_VERSIONS = {
+    package: version_of(package)
+    for package in ("lens-steer", "torch", "transformer-lens", "transformers")
+}
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that results depend on, as they were when lens_steer was imported."""
+    """Versions of the packages that results depend on, as lens_steer was imported with them."""
     return dict(_VERSIONS)
 
 
@@ -23,11 +25,11 @@ class Provenance:
     """The model something was read from, and how.
 
     Attributes:
-        fingerprint: Of the model.
-        data: Name of the pairs.
+        fingerprint: The fingerprint of the model.
+        data: The name of the pairs.
         read: The read position, as text.
-        seed: Of whatever was drawn, or None where nothing was.
-        versions: Of the packages at that time.
+        seed: The seed of what was drawn; None where nothing was.
+        versions: The versions of the packages at that time.
     """
 
     fingerprint: Fingerprint
@@ -37,10 +39,13 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=versions)
 
     def check(self, model: SteerableModel) -> None:
-        """Raise a ValueError that names what differs, if this is not the model that was read.
+        """Check that a model is the one that was read.
 
-        A steered block looked at the model when it was opened; within one, methods are checked at
-        every token, and that look is taken.
+        Within a steered block, where methods are checked at every token, the model's weights are
+        not looked at again: that was done when the block was opened.
+
+        Raises:
+            ValueError: If it is another model, naming what differs.
         """
         seen = last_seen(model) if open_blocks(model) else attach(model)
         differences = self.fingerprint.differences(seen.fingerprint)
@@ -53,7 +58,7 @@ class Provenance:
 
 
 def check_one_model(ours: Provenance | None, theirs: Provenance | None, what: str) -> None:
-    """Raise a ValueError that begins with `what` if two records are of two models."""
+    """Raise a ValueError that begins with `what` if two records are of different models."""
     if ours is not None and theirs is not None:
         differences = ours.fingerprint.differences(theirs.fingerprint)
         if differences:

@@ -1,4 +1,4 @@
-"""What a model's texts begin with (BOS), and the tokens that end them."""
+"""The tokens that a model's texts begin with (BOS) and end with (EOS)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,15 +13,15 @@ _as_published: WeakKeyDictionary[Any, Ids | None] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Beginning:
-    """What every text of a model begins with, and who wants it there.
+    """The special tokens before every text of a model, and what writes them.
 
     Attributes:
-        ids: Tokens before the text: a BOS, rarely more (GLM writes two), or none.
+        ids: The tokens before the text: a BOS, rarely more (GLM writes two), or none.
         text: The same tokens as text.
         by_tokenizer: Whether the tokenizer, as it was published, writes them. False where it writes
-            none and TransformerLens puts a BOS there all the same (GPT-2, SmolLM2): Hugging Face's
-            own tokenizer then gives one token less. None where the published tokenizer cannot be
-            looked at.
+            none and TransformerLens adds a BOS all the same (GPT-2, SmolLM2): Hugging Face's own
+            tokenizer then gives one token less. None where the published tokenizer is not on this
+            machine.
     """
 
     ids: Ids
@@ -40,9 +40,13 @@ class Beginning:
 
 
 def beginning(model: SteerableModel) -> Beginning:
-    """What this model's texts begin with, and whether its own tokenizer or TransformerLens says so.
+    """What this model's texts begin with, and whether its tokenizer or TransformerLens writes it.
 
-    The tokenizer as it was published is looked at, on this machine, once for each model.
+    The tokenizer as it was published is read from this machine, once for each model.
+
+    Example:
+        >>> print(ls.special_tokens.beginning(model))
+        texts begin with <s> [1], written by the tokenizer
     """
     tokenizer, ids = tokenizer_of(model), beginning_ids(model)
     published = _published(tokenizer)
@@ -51,7 +55,7 @@ def beginning(model: SteerableModel) -> Beginning:
 
 
 def beginning_ids(model: SteerableModel) -> Ids:
-    """The tokens that every text of this model begins with, see `bos_id`."""
+    """The tokens that every text of this model begins with; see `bos_id`."""
     tokenizer = tokenizer_of(model)
     conventional = bool(getattr(model.cfg, "default_prepend_bos", True))
     written = _written_before(tokenizer)
@@ -70,7 +74,7 @@ def bos_id(model: SteerableModel) -> int | None:
 
     What the tokenizer itself writes before a text is always kept, whatever TransformerLens' config
     says (`default_prepend_bos`). Where the tokenizer writes none (GPT-2, SmolLM2), TransformerLens
-    puts its BOS there by default, and so do we; `beginning` tells which of the two it is.
+    adds its BOS by default, and so does lens_steer; `beginning` says which of the two it is.
     """
     ids = beginning_ids(model)
     return ids[0] if ids else None
@@ -79,14 +83,14 @@ def bos_id(model: SteerableModel) -> int | None:
 def eos_ids(model: SteerableModel) -> Ids:
     """The tokens that end a text: the tokenizer's, then all that the generation config names.
 
-    Chat models end a turn with a token that only the generation config knows. A HookedTransformer
-    keeps that config if `load_model` made it; of others only the tokenizer's token is known.
+    Chat models end a turn with a token that only the generation config names. A HookedTransformer
+    has that config if `load_model` made it; for others only the tokenizer's token is known.
     """
     config = getattr(model, "generation_config", None)
     named = getattr(config, "eos_token_id", None)
     others = [] if named is None else [named] if isinstance(named, int) else list(named)
-    own = tokenizer_of(model).eos_token_id
-    return tuple(dict.fromkeys([*([] if own is None else [own]), *map(int, others)]))
+    eos = tokenizer_of(model).eos_token_id
+    return tuple(dict.fromkeys([*([] if eos is None else [eos]), *map(int, others)]))
 
 
 def tokenizer_of(model: SteerableModel) -> Any:
@@ -103,7 +107,7 @@ def tokenizer_of(model: SteerableModel) -> Any:
 
 
 def _written_before(tokenizer: Any) -> Ids:
-    """What a tokenizer writes before a text; what it writes after one (an EOS) is no part of it."""
+    """The tokens that a tokenizer writes before a text; those after it (an EOS) are left out."""
     encode = partial(tokenizer, "a")
     whole, bare = encode()["input_ids"], encode(add_special_tokens=False)["input_ids"]
     if not bare:  # a vocabulary without this letter
@@ -113,7 +117,7 @@ def _written_before(tokenizer: Any) -> Ids:
 
 
 def _published(tokenizer: Any) -> Ids | None:
-    """What the tokenizer writes before a text as its authors saved it; None if it is not here."""
+    """What a tokenizer writes as its authors published it; None if that is not on this machine."""
     if tokenizer not in _as_published:
         _as_published[tokenizer] = _read_published(tokenizer)
     return _as_published[tokenizer]

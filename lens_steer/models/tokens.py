@@ -1,7 +1,8 @@
-"""Text to tokens: prompts and chats, where a continuation begins, padding and batching."""
+"""Text to tokens and back: prompts, chats, where a continuation begins, padding and batching."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,14 +25,21 @@ class Message:
 
 Prompt = str | tuple[Message, ...]
 
-_OWN_ROLES = ("assistant", "model")  # a last message of theirs is continued, not answered
+_ASSISTANT_ROLES = ("assistant", "model")  # a last message of theirs is continued, not answered
 
 
 def as_prompt(prompt: Any) -> Prompt:
     """A prompt from text, or from a chat: messages as `{"role": ..., "content": ...}`.
 
+    Returns:
+        The text, or a tuple of `Message`.
+
     Raises:
         ValueError: If it is neither, or the chat is empty.
+
+    Example:
+        >>> as_prompt([{"role": "user", "content": "Hello!"}])
+        (Message(role='user', content='Hello!'),)
     """
     if isinstance(prompt, str):
         return prompt
@@ -56,15 +64,21 @@ def as_prompt(prompt: Any) -> Prompt:
 
 
 def render(model: SteerableModel, prompt: Prompt) -> str:
-    """The text of a prompt; a chat goes through the template once.
+    """The text of a prompt; a chat is written with the tokenizer's chat template.
 
-    It ends where the assistant begins to speak or, if the last message is the assistant's own, with
-    that message, which is then continued (`continue_final_message` of Hugging Face): whatever the
-    template writes after it, such as the end of the turn, is left out.
+    The text ends where the assistant begins to speak or, if the last message is the assistant's
+    own, with that message, which is then continued (`continue_final_message` of Hugging Face):
+    whatever the template writes after it, such as the end of the turn, is left out.
 
     Raises:
         ValueError: If the prompt is a chat and the tokenizer has no template, or the template
             refuses the chat.
+
+    Example:
+        >>> print(render(model, (Message("user", "Hello!"),)))
+        <|im_start|>user
+        Hello!<|im_end|>
+        <|im_start|>assistant
     """
     if isinstance(prompt, str):
         return prompt
@@ -72,16 +86,19 @@ def render(model: SteerableModel, prompt: Prompt) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
             "got a chat, but this model's tokenizer has no chat template: set "
-            "tokenizer.chat_template, "
-            "or write the prompt as text"
+            "tokenizer.chat_template, or write the prompt as text"
         )
     from jinja2 import TemplateError  # what a template raises to refuse a chat
 
     messages = [{"role": message.role, "content": message.content} for message in prompt]
-    continued = prompt[-1].role in _OWN_ROLES
-    how = {"add_generation_prompt": not continued, "continue_final_message": continued}
+    continued = prompt[-1].role in _ASSISTANT_ROLES
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, **how)
+        return tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=not continued,
+            continue_final_message=continued,
+        )
     except (ValueError, TemplateError) as error:
         reason = str(error).splitlines()[0]
         roles = ", ".join(message.role for message in prompt)
@@ -97,10 +114,13 @@ def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:
     `lens_steer.special_tokens.beginning` says which one, and whether the model's own tokenizer
     writes it. No end-of-sequence token is added, even by a tokenizer that would end every text
     with one.
+
+    Example:
+        >>> encode_prompt(model, "Once upon a time")
+        [50256, 7454, 2402, 257, 640]
     """
-    return _with_bos(
-        model, tokenizer_of(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
-    )
+    ids = tokenizer_of(model)(render(model, prompt), add_special_tokens=False)["input_ids"]
+    return _with_bos(model, ids)
 
 
 @dataclass(frozen=True)
@@ -112,15 +132,20 @@ class Encoded:
 
 
 def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:
-    """Tokens of prompt and continuation written as one text.
+    """The tokens of a prompt and its continuation, written as one text.
 
     A token belongs to the continuation as soon as one of its characters does: where the tokenizer
-    merges across the boundary (a prompt that ends in a space, say) the merged token, space
-    included, is the continuation's, and the prompt's tokens stay a prefix.
+    merges across the boundary (of a prompt that ends in a space, say), the merged token is the
+    continuation's, and the prompt's tokens stay a prefix.
 
     Raises:
         ValueError: If the continuation has no token of its own, the row is longer than the model's
             context, or the tokenizer gives no offsets and merges across the boundary.
+
+    Example:
+        >>> encoded = encode(model, "The cat", " sat")
+        >>> encoded.ids[encoded.prompt_length :]
+        (3332,)
     """
     text = render(model, prompt)
     ids, boundary = _tokenise(tokenizer_of(model), text, continuation)
@@ -136,19 +161,30 @@ def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:
 
 
 def check_fits(model: SteerableModel, length: int, text: str) -> None:
-    """Raise a ValueError if `length` tokens are more than the model's context."""
+    """Raise a ValueError if `length` tokens, made from `text`, are more than the context holds."""
     if length > context_length(model):
         raise ValueError(
             f"{length} tokens, from {_short(text)}, but the model's context holds "
-            f"{context_length(model)}: "
-            "shorten the prompt, or generate fewer tokens"
+            f"{context_length(model)}: shorten the prompt, or generate fewer tokens"
         )
 
 
 def pad(
     model: SteerableModel, rows: Sequence[Sequence[int]], *, left: bool = False
 ) -> tuple[Tokens, Mask]:
-    """Rows of different lengths as one batch on the model's device, with its mask."""
+    """Pad rows of different lengths to one batch on the model's device.
+
+    Args:
+        model: The model whose device and padding token to take.
+        rows: Token ids, at least one row.
+        left: Pad on the left, for rows that are continued.
+
+    Returns:
+        Tokens, and a mask that is False at padding.
+
+    Example:
+        >>> tokens, mask = pad(model, [[50256, 464, 3797], [50256]], left=True)
+    """
     width = max(len(row) for row in rows)
     filler = tokenizer_of(model).pad_token_id or 0
     tokens = torch.full((len(rows), width), filler, dtype=torch.long)
@@ -162,9 +198,16 @@ def pad(
 
 
 def batches(lengths: Sequence[int], token_budget: int) -> Iterable[list[int]]:
-    """Indices of rows, similar lengths together, at most `token_budget` tokens to a padded batch.
+    """Divide rows into padded batches of at most `token_budget` tokens, similar lengths together.
 
-    A row longer than the budget is a batch of its own.
+    A row longer than the budget is a batch by itself.
+
+    Args:
+        lengths: How many tokens each row has.
+        token_budget: The largest size of a batch, padding included.
+
+    Yields:
+        The indices of the rows of each batch.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
@@ -182,42 +225,38 @@ def decode_continuation(
     continuation: Sequence[int],
     stop: Sequence[str] = (),
 ) -> str:
-    """The text that follows a prompt, a leading space kept, special tokens left out.
+    """The text of a continuation, with its leading space and without special tokens.
 
     Args:
+        model: The model whose tokenizer to take.
+        prompt: The tokens before the continuation.
+        continuation: The tokens to write out.
         stop: The text ends before the first of these strings.
     """
     text = _decoded_after(model, prompt, continuation)
-    places = [text.find(string) for string in stop if string in text]
-    return text[: min(places)] if places else text
+    ends = [text.find(string) for string in stop if string in text]
+    return text[: min(ends)] if ends else text
 
 
 def _decoded_after(
     model: SteerableModel, prompt: Sequence[int], continuation: Sequence[int]
 ) -> str:
-    tokenizer = tokenizer_of(model)
-    start = tokenizer.decode(
-        list(prompt), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    decode = partial(
+        tokenizer_of(model).decode, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    whole = tokenizer.decode(
-        [*prompt, *continuation], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    if whole.startswith(start):
-        return whole[len(start) :]
-    return tokenizer.decode(
-        list(continuation), skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    start, whole = decode(list(prompt)), decode([*prompt, *continuation])
+    return whole[len(start) :] if whole.startswith(start) else decode(list(continuation))
 
 
 def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
-    """Each token as the text it adds to what precedes it, for display."""
+    """Each token as the text that it adds to what precedes it, for display."""
     tokenizer = tokenizer_of(model)
-    found, before = [], ""
+    texts, before = [], ""
     for end in range(1, len(ids) + 1):
         text = tokenizer.decode(list(ids[:end]), clean_up_tokenization_spaces=False)
-        found.append(text[len(before) :] if text.startswith(before) else text)
+        texts.append(text[len(before) :] if text.startswith(before) else text)
         before = text
-    return found
+    return texts
 
 
 def _with_bos(model: SteerableModel, ids: list[int]) -> list[int]:
@@ -226,12 +265,13 @@ def _with_bos(model: SteerableModel, ids: list[int]) -> list[int]:
 
 
 def _tokenise(tokenizer: Any, prompt: str, continuation: str) -> tuple[list[int], int]:
+    """The tokens of both as one text, and how many of them are the prompt's."""
     text = prompt + continuation
     if tokenizer.is_fast:
-        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ends = [end for _, end in found["offset_mapping"]]
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ends = [end for _, end in encoding["offset_mapping"]]
         boundary = next((i for i, end in enumerate(ends) if end > len(prompt)), len(ends))
-        return found["input_ids"], boundary
+        return encoding["input_ids"], boundary
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     if ids[: len(start)] != start:

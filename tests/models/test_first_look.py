@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from lens_steer.models import Decoder, attach, forward, load_model
-from lens_steer.models.agreement import verdicts
-from lens_steer.models.no_install import check_no_install, no_processes
-from lens_steer.models.shrink import shrunken
+from lens_steer.models.checkpoints import check_no_install, no_processes
+from lens_steer.models.small_configs import shrunken
+from lens_steer.models.small_copies import verdicts
 from tests.conftest import HAS_HOOKED, config_of, tokenizer_of, write_model
 
 TOKENS = (torch.arange(12)[None] * 7 + 5) % 120

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.axes import Logits
-from lens_steer.models import Decoder, OpenBlock, SharedPrefixDecoder, UncachedDecoder
+from lens_steer.models import OpenBlock, TokenDecoder
 from lens_steer.steering.base.ending import Ending
 from lens_steer.steering.base.finite import is_distribution
 from lens_steer.steering.base.sampling import Sampling
@@ -48,7 +48,7 @@ class Batch:
 
     def __init__(
         self,
-        decoder: Decoder | UncachedDecoder | SharedPrefixDecoder,
+        decoder: TokenDecoder,
         blocks: Sequence[OpenBlock],
         generators: Sequence[torch.Generator],
         on_step: StepCallback | None = None,
@@ -129,9 +129,9 @@ class Batch:
         going = self._going()
         kept = torch.tensor(going, device=device)
         rows = torch.cat([kept + k * len(self._of) for k in range(copies)])
-        self._decoder.keep(rows)
+        self._decoder.select_rows(rows)
         for block in self._blocks:
-            block.keep(rows)
+            block.select_rows(rows)
         self._generators = [self._generators[i] for i in going]
         self._of = [self._of[i] for i in going]
         self._ended = [False] * len(going)

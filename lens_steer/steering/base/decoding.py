@@ -16,6 +16,7 @@ from lens_steer.models import (
     OpenBlock,
     SharedPrefixDecoder,
     SteerableModel,
+    TokenDecoder,
     UncachedDecoder,
     batches,
     decode_budget,
@@ -152,7 +153,7 @@ def _check_reached(scope: Scope, longest: int) -> None:
 
 
 def _numbered(look: StepCallback, of: Int[Tensor, " text"]) -> StepCallback:
-    return lambda draws: look(replace(draws, of=of[draws.text_index]))
+    return lambda draws: look(replace(draws, text_index=of[draws.text_index]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +265,7 @@ def _decoder(  # noqa: PLR0913 - what a batch is
     copies: Int[Tensor, " copy"],
     methods: Sequence[Methods],
     how: Decoding,
-) -> Decoder | UncachedDecoder | SharedPrefixDecoder:
+) -> TokenDecoder:
     """Copies of the rows; where nothing is steered before the last prompt token, read once."""
     if not how.use_cache:
         return UncachedDecoder(model, tokens[copies], mask[copies])

@@ -119,7 +119,7 @@ class Session:
         finally:
             self._state = before
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
         """From here to the end of the generation the batch has only these of its rows."""
         self._state = self._state.only_rows(self.model, rows)
 

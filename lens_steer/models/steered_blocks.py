@@ -1,4 +1,4 @@
-"""Which blocks are steering a model in this thread or task."""
+"""The steered blocks (`with steered(model, ...)`) that are open in this thread or task."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -8,45 +8,47 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Int
 from torch import Tensor
 
+from lens_steer.models.protocol import SteerableModel
+
 
 @runtime_checkable
 class OpenBlock(Protocol):
-    """A steered block while it lasts."""
+    """A `with steered(...)` block as the rest of the package sees it while it is open."""
 
     @property
     def model(self) -> Any:
-        """The model that it steers."""
+        """The model that the block steers."""
         ...
 
     @property
     def methods(self) -> tuple[Any, ...]:
-        """What steers it."""
+        """The methods that steer it."""
         ...
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended, wherever that was."""
+        """Whether the block has ended, in whatever thread or task."""
         ...
 
     @property
     def active(self) -> bool:
-        """Whether it steers now; it does not while it runs the clean model."""
+        """Whether it steers at this moment; it does not while it is suspended."""
         ...
 
     def suspended(self) -> AbstractContextManager[None]:
-        """Run the clean model inside."""
+        """Until the returned context ends, forward passes run the clean model."""
         ...
 
     def begin_generation(self, *, prompt_alone: bool = True) -> None:
-        """Take the next forward pass for the prompt, and the later ones for its sequel."""
+        """Treat the next forward pass as the prompt, and later ones as its continuation."""
         ...
 
     def generation(self, *, prompt_alone: bool = True) -> AbstractContextManager[None]:
-        """Take the first forward pass inside for the prompt, and the later ones for its sequel."""
+        """Do as `begin_generation` does, until the returned context ends."""
         ...
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Take the batch to have only these of its rows, until the generation ends."""
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
+        """Treat the batch as having only these of its rows, until the generation ends."""
         ...
 
 
@@ -54,13 +56,13 @@ _blocks: ContextVar[tuple[OpenBlock, ...]] = ContextVar("lens_steer_blocks", def
 
 
 def open_blocks(model: Any) -> tuple[OpenBlock, ...]:
-    """The blocks that steer this model in this thread or task, the outermost first."""
+    """The open blocks that steer this model in this thread or task, the outermost first."""
     return tuple(b for b in _blocks.get() if b.model is model and not b.closed)
 
 
 @contextmanager
 def opened(block: OpenBlock) -> Iterator[None]:
-    """While it lasts, the block is one of `open_blocks`, also in tasks that are started inside."""
+    """List the block in `open_blocks` until the context ends, also in tasks started inside."""
     _blocks.set((*_blocks.get(), block))
     try:
         yield
@@ -69,8 +71,8 @@ def opened(block: OpenBlock) -> Iterator[None]:
 
 
 @contextmanager
-def unsteered(model: Any) -> Iterator[None]:
-    """While it lasts, the model runs as it is: its open blocks are suspended."""
+def unsteered(model: SteerableModel) -> Iterator[None]:
+    """Suspend the open blocks of a model until the context ends: it runs unsteered inside."""
     with ExitStack() as suspended:
         for block in open_blocks(model):
             suspended.enter_context(block.suspended())

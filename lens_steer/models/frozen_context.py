@@ -1,10 +1,10 @@
-"""One token's way through the blocks, each to be run again by itself: its context stays frozen.
+"""The blocks of a model as functions of one token's vector, its context being frozen.
 
 What comes before the token is in a key-value cache, so that a block maps one vector to one vector
 and costs one token, however long the text.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from lens_steer.models.attachment import attach
 from lens_steer.models.decoders import Decoder
 from lens_steer.models.fingerprint import Fingerprint
 from lens_steer.models.forward_pass import hooked
-from lens_steer.models.hook_placing import placed_hooks
+from lens_steer.models.hooks import placed_hooks
 from lens_steer.models.modules import all_modules, evaluating
 from lens_steer.models.protocol import SteerableModel
 from lens_steer.sites import Kind, Site
@@ -26,14 +26,19 @@ _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class FrozenContextBlocks:
-    """The last token of a batch of left-padded texts, in the model's dtype.
+    """Every block of a model as a function of the last token of some texts, in the model's dtype.
 
-    Padding on the right would move sliding windows. A float64 model is to be given texts of one
-    length: its mask overflows in a softmax taken in float32, and padding then makes NaN.
+    The texts are a left-padded batch, because padding on the right would move sliding windows. A
+    float64 model has to be given texts of one length: its mask overflows in a softmax that is taken
+    in float32, and padding then makes NaN.
 
     Attributes:
         states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
-        fingerprint: Of the model as it was.
+        fingerprint: The fingerprint of the model as it was.
+
+    Example:
+        >>> blocks = FrozenContextBlocks(model, tokens, mask)
+        >>> y = blocks.block(3, blocks.states[3])  # equals blocks.states[4]
     """
 
     states: Float[Tensor, "layer text d"]
@@ -55,44 +60,60 @@ class FrozenContextBlocks:
         """What each block is called with, and what the last one returns."""
         calls: list[_Call] = []
         final: list[Tensor] = []
-
+        record = partial(_record, calls)
         blocks = self._model.blocks
         with placed_hooks() as hooks, hooked(self._model, {Site(len(blocks) - 1): final.append}):
             for block in blocks:
-                hooks.before(block, lambda args, options: calls.append((args, options)))
+                hooks.before(block, record)
             self._decoder.advance(self._last)
         return calls, final[0][:, -1]
 
     def block(self, layer: int, x: Vectors) -> Vectors:
-        """What block `layer` makes of other vectors, one for each text; differentiable."""
+        """Run block `layer` on other vectors, one for each text; differentiable."""
         args, options = self._calls[layer]
-        given, block = x[:, None].to(self.states.dtype), self._model.blocks[layer]
+        stream, block = x[:, None].to(self.states.dtype), self._model.blocks[layer]
         with evaluating(self._modules[layer]):
             if _is_first(args):
-                out = block(given, *args[1:], **options)
+                out = block(stream, *args[1:], **options)
             else:
-                out = block(*args, **{**options, "hidden_states": given})
+                out = block(*args, **{**options, "hidden_states": stream})
         return (out[0] if isinstance(out, tuple) else out)[:, -1]
 
     def through(self, layer: int, kind: Kind, x: Vectors) -> tuple[Tensor, Vectors]:
-        """The same, after what the block holds at a hook point on the way `[text pos *site]`."""
+        """Run block `layer` as `block` does, and also return what it holds at a hook point.
+
+        Returns:
+            The activation at the hook point `[text pos *site]`, and the block's output.
+        """
         kept: list[Tensor] = []
-
-        def keep(z: Tensor) -> Tensor:
-            kept.append(z)
-            return z  # else the model may go on with a tensor that this one is a view of
-
-        with hooked(self._model, {Site(layer, kind): keep}):
+        with hooked(self._model, {Site(layer, kind): partial(_keep, kept)}):
             y = self.block(layer, x)
         return kept[0], y
 
     def logits(self, layer: int, x: Vectors) -> Float[Tensor, "text vocab"]:
-        """Of the next token, if `x` entered block `layer`, or left the last; differentiable."""
+        """Next-token logits if `x` entered block `layer`; differentiable.
+
+        Args:
+            layer: Block index; the number of blocks means that `x` leaves the last one.
+            x: A vector for each text.
+        """
         last = layer == len(self._model.blocks)
         site = Site(layer - 1) if last else Site(layer, Kind.RESID_PRE)
-        replace: Callable[[Tensor], Tensor] = lambda z: x[:, None].to(z.dtype)  # noqa: E731
-        with hooked(self._model, {site: replace}):
+        with hooked(self._model, {site: partial(_replaced_by, x)}):
             return self._decoder.repeat(self._last)
+
+
+def _record(calls: list[_Call], args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    calls.append((args, options))
+
+
+def _keep(kept: list[Tensor], x: Tensor) -> Tensor:
+    kept.append(x)
+    return x  # else the model may go on with a tensor that this one is a view of
+
+
+def _replaced_by(vectors: Vectors, x: Tensor) -> Tensor:
+    return vectors[:, None].to(x.dtype)
 
 
 def _stream(call: _Call) -> Tensor:
@@ -101,5 +122,5 @@ def _stream(call: _Call) -> Tensor:
 
 
 def _is_first(args: tuple[Any, ...]) -> bool:
-    """Whether the stream is given by position, and not by name."""
+    """Whether the residual stream is a positional argument, and not a named one."""
     return bool(args) and isinstance(args[0], Tensor)

@@ -1,4 +1,4 @@
-"""A model's configuration made small: few narrow layers of the same kinds, and a short window."""
+"""Small copies of configurations: few narrow layers of the same kinds, and a short window."""
 
 import copy
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ VOCABULARY = 96
 _HEAD, _MLP = 16, 48
 _MOST_LAYERS = 6
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
-_OWN = "per_layer_config"
-# What may be no larger than this, wherever a configuration has it. Ratios are kept where they
-# choose another way through the code: grouped heads, heads that are not a power of two.
+_PER_LAYER = "per_layer_config"
+# The largest value of a setting, wherever a configuration has it. Ratios are kept where they choose
+# another way through the code: grouped heads, heads that are not a power of two.
 _CAPS = {
     "intermediate_size": _MLP,
     "intermediate_size_mlp": _MLP,
@@ -39,17 +39,21 @@ _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 def shrunken(config: Any, *, narrow: bool = True) -> Any:
     """A small configuration of the same class, whose model runs through the same code.
 
-    Kept are the kinds of layers (one of each, at least two layers), attention's pattern, rotary
-    settings, ALiBi, soft caps, norms, parallel blocks, tied embeddings, the ratio of query to key
-    heads up to 4, whether heads are a power of two, and experts; a window becomes 8 positions.
+    It keeps the kinds of layers (one of each, at least two layers), the pattern of attention,
+    rotary settings, ALiBi, soft caps, norms, parallel blocks, tied embeddings, the ratio of query
+    to key heads up to 4, whether heads are a power of two, and experts. A window becomes 8
+    positions.
 
     Args:
-        config: Of a Hugging Face model; it stays as it is.
-        narrow: Shrink heads and the residual stream too; without, only what has no bearing on
-            them.
+        config: A Hugging Face model's configuration, which stays as it is.
+        narrow: Also make heads and the residual stream narrower.
 
     Raises:
-        Exception: Whatever the configuration's own class raises at sizes that it does not take.
+        Exception: Whatever the configuration's own class raises at sizes that it does not accept.
+
+    Example:
+        >>> shrunken(model.original_model.config).num_hidden_layers
+        2
     """
     small = copy.deepcopy(config)
     text = small.get_text_config(decoder=True)
@@ -76,7 +80,7 @@ def shrunken(config: Any, *, narrow: bool = True) -> Any:
 
 
 def _name_tokens(config: Any) -> None:
-    """Special tokens within the small vocabulary."""
+    """Give special tokens a number within the small vocabulary."""
     for name in _TOKENS:
         if getattr(config, name, None) is not None:
             setattr(config, name, 2)
@@ -91,9 +95,12 @@ def _cap(config: Any, name: str, most: int) -> None:
 
 
 def _keep_layers(config: Any) -> list[int]:
-    """One layer of each kind, in order; a kind is what all lists with an entry a layer say."""
+    """Keep one layer of each kind, in order; returns their old numbers.
+
+    Layers are of one kind if all lists that have an entry for each layer say the same of them.
+    """
     count, settings = config.num_hidden_layers, config.to_dict()
-    own = {int(layer): value for layer, value in (settings.get(_OWN) or {}).items()}
+    single = {int(layer): value for layer, value in (settings.get(_PER_LAYER) or {}).items()}
     lists = {
         name: value
         for name, value in settings.items()
@@ -102,7 +109,11 @@ def _keep_layers(config: Any) -> list[int]:
     shared = getattr(config, "num_kv_shared_layers", None) or 0  # the last ones, Gemma 3n's
     kinds = {
         layer: repr(
-            [layer >= count - shared, own.get(layer), *(value[layer] for value in lists.values())]
+            [
+                layer >= count - shared,
+                single.get(layer),
+                *(value[layer] for value in lists.values()),
+            ]
         )
         for layer in range(count)
     }
@@ -125,18 +136,20 @@ def _keep_layers(config: Any) -> list[int]:
 
 
 def _renumber(settings: Any, kept: list[int], narrow: bool) -> None:
-    """Settings that some layers have of their own, under the numbers that they have now."""
-    if not isinstance(settings, dict) or not settings.get(_OWN):
+    """Move the settings that single layers have to the new numbers of these layers."""
+    if not isinstance(settings, dict) or not settings.get(_PER_LAYER):
         return
-    own = {int(layer): dict(value) for layer, value in settings[_OWN].items()}
-    settings[_OWN] = {str(new): own[layer] for new, layer in enumerate(kept) if layer in own}
+    single = {int(layer): dict(value) for layer, value in settings[_PER_LAYER].items()}
+    settings[_PER_LAYER] = {
+        str(new): single[layer] for new, layer in enumerate(kept) if layer in single
+    }
     if narrow:
-        for value in settings[_OWN].values():
+        for value in settings[_PER_LAYER].values():
             value.update({name: 2 * _HEAD for name in value if name == "head_dim"})
 
 
 def _numbers_layers(value: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether this is a list of layers, and not a list by layer."""
+    """Whether a list names layers, and does not have an entry for each layer."""
     return list(value) == list(range(len(value)))
 
 
@@ -170,12 +183,12 @@ def _narrow(config: Any) -> None:
 
 
 def _rotary(config: Any) -> list[Any]:
-    """Rotary settings: one table of them, or one for each kind of layer."""
-    found = getattr(config, "rope_parameters", None)
-    if not isinstance(found, Mapping) or getattr(config, "alibi", False):
+    """The tables of rotary settings: one, or one for each kind of layer; none without rotation."""
+    rope = getattr(config, "rope_parameters", None)
+    if not isinstance(rope, Mapping) or getattr(config, "alibi", False):
         return []
-    nested = [value for value in found.values() if isinstance(value, Mapping)]
-    return nested or [found]
+    nested = [value for value in rope.values() if isinstance(value, Mapping)]
+    return nested or [rope]
 
 
 def _narrow_rotary(rope: Any, small: int, size: int) -> None:

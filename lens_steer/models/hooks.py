@@ -8,38 +8,65 @@ of the model carries the hook functions with it, but they do nothing there: they
 modules of the original.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import RLock
 from typing import Any
 
 import torch
 
-from lens_steer.models.fork_safe_lock import ForkSafeLock
 from lens_steer.sites import PointHook, add_hook
 
 
+class ForkSafeLock:
+    """A re-entrant lock that is free in a forked child process, whoever held it in the parent.
+
+    The thread that held it does not exist in the child and could never release it there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class PlacedHooks:
-    """Hooks that are placed together and removed together."""
+    """Hooks that are placed together and removed together; `placed_hooks` makes them."""
 
     def __init__(self) -> None:
         self._on_points: list[PointHook] = []
         self._on_modules: list[Any] = []
 
     def at_point(self, point: Any, fn: Callable[[Any], Any]) -> None:
-        """Hook a TransformerLens hook point: `fn` maps the activation, or returns None to look."""
+        """Hook a TransformerLens hook point.
+
+        Args:
+            point: The hook point.
+            fn: Maps the activation, or returns None to leave it as it is.
+        """
         with _bookkeeping:
             self._on_points.append(add_hook(point, fn, self._acts))
 
     def before(
         self, module: torch.nn.Module, fn: Callable[[tuple[Any, ...], dict[str, Any]], None]
     ) -> None:
-        """Call `fn` with the positional and the keyword arguments of each call of a module."""
+        """Call `fn` with the positional and the keyword arguments of each call of the module."""
         pre_hook = _PreHook(module, fn, self._acts)
         self._on_modules.append(module.register_forward_pre_hook(pre_hook, with_kwargs=True))
 
     def check_present(self) -> None:
-        """Check that nobody has removed a hook, which would then silently do nothing.
+        """Check that no hook was removed by somebody else, without which it silently does nothing.
 
         Raises:
             ValueError: If a hook point has lost its hook.
@@ -53,7 +80,7 @@ class PlacedHooks:
             )
 
     def remove(self) -> None:
-        """Take all of them off the model."""
+        """Remove all of these hooks from the model."""
         with _bookkeeping:
             for hook in (*self._on_points, *self._on_modules):
                 hook.remove()
@@ -88,7 +115,13 @@ _placed: ContextVar[frozenset[PlacedHooks]] = ContextVar("lens_steer_hooks", def
 
 @contextmanager
 def placed_hooks() -> Iterator[PlacedHooks]:
-    """Hooks that are removed when the block ends, exceptions included."""
+    """Yield an empty set of hooks, which are removed when the block ends, also by an exception.
+
+    Example:
+        >>> with placed_hooks() as hooks:
+        ...     hooks.before(model.blocks[0], lambda args, options: print(args))
+        ...     forward(model, tokens)
+    """
     hooks = PlacedHooks()
     _placed.set(_placed.get() | {hooks})
     try:

@@ -1,13 +1,14 @@
-"""The Hugging Face model that a TransformerLens model has to agree with, where there is one.
+"""Comparing a TransformerLens model with the Hugging Face model that it has to agree with.
 
-A TransformerBridge says which: the class and the configuration of what it wraps. Compared are a
-small copy of both, and the real weights, which the bridge and Hugging Face's own modules share.
-A HookedTransformer does not say. `load_model` has the original at hand; for one made elsewhere the
-configuration is looked for where its tokenizer came from, on this machine alone, and taken if
-architecture and sizes are the model's: its small copy is compared, the real weights are not.
+A TransformerBridge says which model that is: it has the class and the configuration of what it
+wraps. Small copies of both are compared, and so are the real weights, which the bridge shares with
+Hugging Face's own modules. A HookedTransformer does not say. `load_model` has the original at hand;
+for one made elsewhere the configuration is looked for where its tokenizer came from, on this
+machine only, and used if architecture and sizes are the model's: then small copies are compared,
+and the real weights are not.
 
-Not compared are native bridges, HookedTransformers whose configuration is not found, and the real
-weights once they are folded, on several devices or quantised.
+Native bridges and HookedTransformers whose configuration is not found are not compared, nor are the
+real weights once they are folded, on several devices or quantised.
 """
 
 from copy import deepcopy
@@ -21,33 +22,34 @@ from torch import Tensor
 
 from lens_steer.models.agreement import (
     TOLERANCE,
-    NothingToCompareError,
     alternative,
-    check_configuration,
-    difference,
     has_hooks,
     probe_tokens,
+    relative_difference,
     versions,
-    wrap_in_bridge,
 )
 from lens_steer.models.cache_names import pass_cache_on
 from lens_steer.models.hooked_models import small_hooked
-from lens_steer.models.protocol import is_bridge
-from lens_steer.models.refused import ModelRefused
+from lens_steer.models.protocol import ModelRefused, SteerableModel, is_bridge, wrapped_model
+from lens_steer.models.small_copies import (
+    NothingToCompareError,
+    check_configuration,
+    wrap_in_bridge,
+)
 
 
-def prepare(model: Any) -> None:
-    """What a model needs before it is first run: its cache under the name that it reads."""
+def prepare(model: SteerableModel) -> None:
+    """Let a bridge find its cache under the name that it reads, before it is first run."""
     if is_bridge(model) and isinstance(model, torch.nn.Module):
         pass_cache_on(model)
 
 
-def check_against_hugging_face(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> None:
-    """Compare a model with Hugging Face, by what is known of it.
+def check_against_hugging_face(model: SteerableModel, logits: Float[Tensor, "1 pos vocab"]) -> None:
+    """Compare a model with Hugging Face in the ways that what is known of it permits.
 
     Args:
         model: A HookedTransformer or a TransformerBridge.
-        logits: Its own, without a cache, of the probe's 8 tokens.
+        logits: The model's logits of the probe's 8 tokens, without a cache.
 
     Raises:
         ValueError: If they differ.
@@ -55,12 +57,12 @@ def check_against_hugging_face(model: Any, logits: Float[Tensor, "1 pos vocab"])
     from transformers import PreTrainedModel
 
     if not is_bridge(model):
-        found = _configuration_of_hooked(model)
-        if found is not None:
+        class_and_config = _configuration_of_hooked(model)
+        if class_and_config is not None:
             wrap = partial(small_hooked, like=model.cfg)
-            check_configuration(*found, wrap, bridge=False)
+            check_configuration(*class_and_config, wrap, bridge=False)
         return
-    original = model.original_model
+    original = wrapped_model(model)
     if not isinstance(original, PreTrainedModel):
         return
     compared = check_weights(model, logits)
@@ -72,37 +74,40 @@ def check_against_hugging_face(model: Any, logits: Float[Tensor, "1 pos vocab"])
 
 
 def check_weights(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> bool:
-    """Compare a bridge's logits of the probe with those of Hugging Face's modules, same weights.
+    """Compare a bridge's logits of the probe with those of Hugging Face's modules and its weights.
 
     Returns:
-        Whether they could be compared: weights must be as Hugging Face has them, on one device.
+        Whether they could be compared: the weights have to be Hugging Face's, on one device.
 
     Raises:
         ValueError: If they differ.
     """
     if getattr(model, "_weights_processed", False) or has_hooks(model):
         return False
-    original = model.original_model
+    original = wrapped_model(model)
     try:
         rebuilt = _rebuilt(original)
         if rebuilt is None:
             return False
         with torch.no_grad():
             theirs = rebuilt(input_ids=probe_tokens(model), use_cache=False).logits
-    except Exception:  # noqa: BLE001 - a class of its own, not to be made of a configuration
+    except Exception:  # noqa: BLE001 - a class that cannot be made from its configuration
         return False
-    error = difference(logits, theirs)
+    error = relative_difference(logits, theirs)
     if not error <= TOLERANCE[theirs.dtype]:
         raise ModelRefused(
             f"TransformerBridge of {type(original).__name__} gives other logits than Hugging Face "
-            f"with the same weights, by {error:.1e} of the largest, with {versions()}: use "
-            + alternative(bridge=True)
+            f"with the same weights, by {error:.1e} of the largest, with {versions()}: "
+            f"use {alternative(bridge=True)}"
         )
     return True
 
 
 def _rebuilt(original: Any) -> Any | None:
-    """Hugging Face's own modules around the tensors of a wrapped model, which takes no memory."""
+    """Hugging Face's own modules around the tensors of a wrapped model, or None.
+
+    They share the tensors, so that they take no memory.
+    """
     config = deepcopy(original.config)
     config.output_attentions = False  # which TransformerLens sets, as it does eager attention:
     config._attn_implementation = None  # Hugging Face chooses as it would for a user
@@ -128,12 +133,12 @@ def _rebuilt(original: Any) -> Any | None:
         tensor = tensors.get(name)
         if tensor is None or tensor.shape != empty.shape:
             return None
-        parent, _, own = name.rpartition(".")
+        parent, _, attribute = name.rpartition(".")
         module = rebuilt.get_submodule(parent)
         if isinstance(empty, torch.nn.Parameter):
-            setattr(module, own, torch.nn.Parameter(tensor.detach(), requires_grad=False))
+            setattr(module, attribute, torch.nn.Parameter(tensor.detach(), requires_grad=False))
         else:
-            setattr(module, own, tensor)
+            setattr(module, attribute, tensor)
     rebuilt.tie_weights()
     return rebuilt
 
@@ -143,22 +148,16 @@ def _configuration_of_hooked(model: Any) -> tuple[type[Any], Any] | None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     classes: Any = AutoModelForCausalLM
-    places = (getattr(model.cfg, "tokenizer_name", None), _origin(model.tokenizer))
-    for place in filter(None, places):
+    origin = getattr(model.tokenizer, "name_or_path", None)
+    for place in filter(None, (getattr(model.cfg, "tokenizer_name", None), origin)):
         try:
             config: Any = AutoConfig.from_pretrained(place, local_files_only=True)
-            made_by = classes._model_mapping[type(config)]
+            model_class = classes._model_mapping[type(config)]
         except (OSError, ValueError, KeyError):  # not on this machine, or no language model
             continue
+        cfg = model.cfg
         sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads)
-        if sizes == (
-            model.cfg.d_model,
-            model.cfg.n_layers,
-            model.cfg.n_heads,
-        ) and model.cfg.original_architecture in (config.architectures or ()):
-            return made_by, config
+        same_sizes = sizes == (cfg.d_model, cfg.n_layers, cfg.n_heads)
+        if same_sizes and cfg.original_architecture in (config.architectures or ()):
+            return model_class, config
     return None
-
-
-def _origin(tokenizer: Any) -> str | None:
-    return getattr(tokenizer, "name_or_path", None) or None
