@@ -12,7 +12,7 @@ import torch
 
 from lens_steer.benchmark.method_families import SHARES, FitCache
 from lens_steer.benchmark.terms import ComparisonConfig
-from lens_steer.data import ContrastivePairs, rows_of
+from lens_steer.data import ContrastivePairs, as_records
 from lens_steer.evaluation import Judge, judge_of
 from lens_steer.models import SteerableModel, attach, versions
 
@@ -138,7 +138,7 @@ def stem(name: str) -> str:
 
 
 def _sha256_of_pairs(pairs: ContrastivePairs) -> str:
-    rows = rows_of(pairs.desired, pairs.undesired, paired=pairs.paired)
+    rows = as_records(pairs.desired, pairs.undesired, paired=pairs.paired)
     return hashlib.sha256(json.dumps([pairs.paired, rows]).encode()).hexdigest()
 
 

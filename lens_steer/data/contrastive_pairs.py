@@ -1,4 +1,4 @@
-"""The set of pairs: made from rows, files or subsets, split, and saved."""
+"""The set of contrastive pairs: made from rows, files or subsets, split, and saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,26 +8,29 @@ from typing import Any
 import numpy as np
 
 from lens_steer.data.documents import document_rows, subset_rows
-from lens_steer.data.example import Example, rows_of
+from lens_steer.data.example import Example, as_records, read_rows
 from lens_steer.data.file_formats import READERS, WRITERS, read_json
 from lens_steer.data.named_sets import named
-from lens_steer.data.records import SIDES, as_row
-from lens_steer.data.splits import parts, redrawn, ties_of
+from lens_steer.data.splits import assign_parts, resampled, ties_of
 from lens_steer.files import write_whole
 from lens_steer.models import Prompt
 
 
 @dataclass(frozen=True)
 class ContrastivePairs:
-    """Examples that show a behaviour and examples that do not.
+    """Examples that show a behaviour, and examples that do not.
 
     Attributes:
         desired: Examples that show it.
         undesired: Examples that do not; their number may differ unless `paired`.
         paired: Whether `desired[i]` and `undesired[i]` continue one prompt.
         name: What the set is called in reports.
-        left_out: How many answers of the file are on neither side, since the lists of both sides
+        left_out: How many answers of the file are on neither side, because the lists of both sides
             have them; 0 for a part of a set.
+
+    Example:
+        >>> pairs = ls.ContrastivePairs.load("organism:sentiment")
+        >>> train, dev, test = pairs.split(0.6, 0.2, 0.2, seed=0)
     """
 
     desired: tuple[Example, ...]
@@ -72,20 +75,27 @@ class ContrastivePairs:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Of each pair: its group, its prompt where it has none; intervals draw them whole."""
+        """The group of each pair, or its prompt where it has none; intervals draw groups whole."""
         return tuple(str(e.group or e.prompt or f"pair {i}") for i, e in enumerate(self.desired))
 
     @classmethod
     def of(
         cls, rows: Iterable[Sequence[Any] | Mapping[str, Any]], *, name: str = "pairs"
     ) -> "ContrastivePairs":
-        """Pairs from `(prompt, desired, undesired)`, with a group, or without the prompt.
+        """Make pairs from rows.
 
-        What a tuple holds is taken as it is: a leading space belongs to the continuation. A row may
-        also be a mapping with the columns that `load` reads.
+        Args:
+            rows: Tuples `(prompt, desired, undesired)`, `(desired, undesired)` or
+                `(prompt, desired, undesired, group)`, whose texts are taken as they are: a leading
+                space belongs to the continuation. Or mappings with the columns that `load` reads.
+            name: What the set is called in reports.
 
         Raises:
             ValueError: If there is no row, or one is broken; the row is named, counted from 0.
+
+        Example:
+            >>> ls.ContrastivePairs.of([("The film was", " great", " awful")])
+            ContrastivePairs(pairs: 1 desired, 1 undesired, paired)
         """
         return cls._from_rows(document_rows("", rows), name)
 
@@ -93,7 +103,17 @@ class ContrastivePairs:
     def unpaired(
         cls, desired: Iterable[str], undesired: Iterable[str], *, name: str = "pairs"
     ) -> "ContrastivePairs":
-        """Two collections of texts that do not belong together; the counts may differ."""
+        """Make a set from two collections of texts that are no pairs; their counts may differ.
+
+        Args:
+            desired: Texts that show the behaviour.
+            undesired: Texts that do not.
+            name: What the set is called in reports.
+
+        Example:
+            >>> ls.ContrastivePairs.unpaired(["I love it."], ["I hate it.", "It is bad."])
+            ContrastivePairs(pairs: 1 desired, 2 undesired, unpaired)
+        """
         sides = [[Example("", text) for text in texts] for texts in (desired, undesired)]
         return cls(tuple(sides[0]), tuple(sides[1]), paired=False, name=name)
 
@@ -106,16 +126,22 @@ class ContrastivePairs:
         undesired: str | Sequence[str],
         name: str = "",
     ) -> "ContrastivePairs":
-        """Unpaired texts from `{subset: [text, ...]}`, or from a `.json` file that holds it.
+        """Make an unpaired set from `{subset: [text, ...]}`.
 
         Args:
+            source: The mapping, or the path of a `.json` file that holds it.
             desired: The subset, or subsets, whose texts show the behaviour.
             undesired: The subset, or subsets, whose texts do not.
-            name: Empty for the file's stem.
+            name: What the set is called in reports; empty for the name of the file.
 
         Raises:
             ValueError: If there is no such file or subset, a subset is on both sides, or a text is
                 broken (its subset and its number, counted from 0, are named).
+
+        Example:
+            >>> texts = {"joy": ["I am so happy."], "anger": ["I am furious."]}
+            >>> ls.ContrastivePairs.from_subsets(texts, desired="joy", undesired="anger")
+            ContrastivePairs(pairs: 1 desired, 1 undesired, unpaired)
         """
         if not isinstance(source, str | Path):
             return cls._from_rows(subset_rows("", source, desired, undesired), name or "pairs")
@@ -125,20 +151,21 @@ class ContrastivePairs:
 
     @classmethod
     def load(cls, source: Any, *, paired: bool = True) -> "ContrastivePairs":
-        """Pairs from a named set, a `.jsonl`, `.csv` or `.json` file, or the rows of one.
+        """Load pairs from a named set, from a `.jsonl`, `.csv` or `.json` file, or from its rows.
 
-        A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has, by name,
+        A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has these
+        columns, by name:
 
-        - `prompt` or `messages` (a chat), both optional; or `question`, from which an answer is
-          parted by a space if neither has one there;
+        - `prompt` or `messages` (a chat), both optional; or `question`, after which a space is put
+          if neither it nor the answer has one there;
         - `desired` and `undesired`; or `answer_matching_behavior` and
           `answer_not_matching_behavior` (CAA); or `true` and `false`; or `correct_answers` and
           `incorrect_answers` (TruthfulQA). The last two couples may be lists, which are paired in
-          order as far as the shorter goes; text under the last is split at semicolons. An answer
-          that both lists have tells nothing apart: it is left out and counted (`left_out`, and in
-          what is printed);
+          order as far as the shorter goes; text under the last is split at semicolons. An answer in
+          both lists distinguishes nothing: it is left out and counted (`left_out`, and in what is
+          printed);
         - or `mc2_targets` or `mc1_targets` (TruthfulQA's `mc_task.json`): each answer with 1 if it
-          is correct, else 0; of both columns the first, which has more, is taken;
+          is correct, else 0; where both columns are present the first, which has more, is used;
         - or, unpaired, `text` and `label`, the label being `desired` or `undesired`;
         - `group` (optional).
 
@@ -147,16 +174,21 @@ class ContrastivePairs:
         `{"desired": [...], "undesired": [...]}` (unpaired; for subsets of other names see
         `from_subsets`).
 
-        CAA's answers, ` (A)` and ` (B)`, are kept whole: `last` then reads the closing bracket,
-        which both classes share, and position -2 the letter, as the paper does.
+        CAA's answers, ` (A)` and ` (B)`, are kept whole: the read position `last` then reads the
+        closing bracket, which both classes share, and position -2 the letter, as the paper does.
 
         Args:
-            source: The name, the path, or rows as `of` takes them.
+            source: The name of a set, the path of a file, or rows as `of` takes them.
             paired: False keeps every answer of a list and makes an unpaired set.
 
         Raises:
             ValueError: If there is no such set or file, or a line is broken (its number is named;
                 in `.json` it counts from 0).
+
+        Example:
+            >>> ls.ContrastivePairs.load("stories:sad")
+            ContrastivePairs(stories:sad: 320 desired, 320 undesired, paired)
+            >>> ls.ContrastivePairs.load("my_pairs.jsonl")
         """
         if not isinstance(source, str | Path):
             return cls._from_rows(document_rows("", source), "pairs", paired)
@@ -169,24 +201,14 @@ class ContrastivePairs:
     def _from_rows(
         cls, rows: Iterable[tuple[str, Any]], name: str, paired: bool = True
     ) -> "ContrastivePairs":
-        sides: dict[str, list[Example]] = {side: [] for side in SIDES}
-        labelled, left_out = set(), 0
-        for place, given in rows:
-            try:
-                row = as_row(given, paired=paired)
-                for side, texts in row.texts.items():
-                    sides[side] += [Example(row.prompt, text, row.group) for text in texts]
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from error
-            labelled.add(row.labelled)
-            left_out += row.left_out
-        if len(labelled) > 1:
-            raise ValueError(
-                f"{name} mixes rows with 'desired' and rows with 'label': use one form"
-            )
-        examples = (tuple(sides[side]) for side in SIDES)
-        paired = paired and True not in labelled
-        return cls(*examples, paired=paired, name=name, left_out=left_out)
+        examples = read_rows(rows, name, paired=paired)
+        return cls(
+            examples.desired,
+            examples.undesired,
+            paired=paired and not examples.labelled,
+            name=name,
+            left_out=examples.left_out,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write a `.jsonl` file, or `.csv` where no prompt is a chat, whole or not at all.
@@ -196,48 +218,57 @@ class ContrastivePairs:
         Raises:
             ValueError: If the suffix is another, the folder does not exist, or `.csv` cannot hold
                 an example; it is then named.
+
+        Example:
+            >>> pairs.save("pairs.jsonl")
+            >>> ls.ContrastivePairs.load("pairs.jsonl") == pairs
+            True
         """
         target = Path(path)
         if target.suffix not in WRITERS:
             raise ValueError(f"got {str(path)!r}, expected a name that ends in .jsonl or .csv")
         write = WRITERS[target.suffix]
-        rows = rows_of(self.desired, self.undesired, paired=self.paired)
+        rows = as_records(self.desired, self.undesired, paired=self.paired)
         write_whole(target, lambda place: write(place, rows))
 
     def split(self, *fractions: float, seed: int) -> tuple["ContrastivePairs", ...]:
-        """Parts of about these shares; what has a prompt or a group in common stays together.
+        """Split the set at random; what has a prompt or a group in common stays together.
 
         Args:
-            fractions: Positive, adding up to 1, such as `0.6, 0.2, 0.2`.
+            fractions: The share of each part, positive and adding up to 1, such as `0.6, 0.2, 0.2`;
+                parts have about these shares.
             seed: Of the shuffle.
 
         Raises:
             ValueError: If the fractions do not add up, or a part would be without one of the sides.
+
+        Example:
+            >>> train, test = pairs.split(0.8, 0.2, seed=0)
         """
         if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
             raise ValueError(
                 f"got the fractions {fractions}, expected positive ones that add up to 1"
             )
         ties = ties_of(self.desired, self.undesired, paired=self.paired)
-        of_example = parts(ties, fractions, seed)
-        return tuple(
-            self._part(of_example == part, part, fractions) for part in range(len(fractions))
-        )
+        part_of = assign_parts(ties, fractions, seed)
+        return tuple(self._part(part_of == k, k, fractions) for k in range(len(fractions)))
 
     def first(self, n: int) -> "ContrastivePairs":
-        """At most so many of each side."""
+        """The first `n` examples of each side, or all where there are fewer."""
         return ContrastivePairs(self.desired[:n], self.undesired[:n], self.paired, self.name)
 
     def resample(self, *, seed: int) -> "ContrastivePairs":
-        """As many clusters of what belongs together, drawn with replacement: for refitting.
+        """Draw the set again with replacement, to refit a method on: a bootstrap sample.
+
+        Clusters of what has a prompt or a group in common are drawn whole, as many as there are.
 
         Raises:
             ValueError: If one of the sides is without an example in the draw.
         """
-        taken = redrawn(ties_of(self.desired, self.undesired, paired=self.paired), seed)
+        drawn = resampled(ties_of(self.desired, self.undesired, paired=self.paired), seed)
         examples, half = (*self.desired, *self.undesired), len(self.desired)
-        desired = tuple(examples[i] for i in taken if i < half)
-        undesired = tuple(examples[i] for i in taken if i >= half)
+        desired = tuple(examples[i] for i in drawn if i < half)
+        undesired = tuple(examples[i] for i in drawn if i >= half)
         return ContrastivePairs(desired, undesired, self.paired, self.name)
 
     def _part(
@@ -249,7 +280,7 @@ class ContrastivePairs:
         if not desired or not undesired:
             raise ValueError(
                 f"part {part} of the split {fractions} would have {len(desired)} desired and "
-                f"{len(undesired)} "
-                f"undesired examples of {self!r}: give more groups, or a larger share"
+                f"{len(undesired)} undesired examples of {self!r}: give more groups, or a larger "
+                "share"
             )
         return ContrastivePairs(desired, undesired, self.paired, self.name)

@@ -1,4 +1,4 @@
-"""The rows in what a JSON file holds, or in Python objects of that form, each with its place."""
+"""Rows in a JSON document, or in Python objects of that form, each with its place in it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,15 +9,18 @@ _TABLE = {"prompts": "prompt", "positives": "desired", "negatives": "undesired"}
 
 
 def document_rows(place: str, document: Any) -> Iterator[tuple[str, Any]]:
-    """`(place, row)` for each row of what a JSON file holds, or of Python objects of that form.
+    """The rows of a JSON document, or of Python objects of that form.
 
     Args:
         place: Where the document is, for messages; may be empty.
-        document: Mappings or tuples; or a mapping of `positives` and `negatives`, or of the subsets
-            `desired` and `undesired`.
+        document: A list of mappings or tuples; or a mapping of `positives` and `negatives`, or of
+            the subsets `desired` and `undesired`.
+
+    Yields:
+        `(place, row)` for each row.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If the document has another form.
     """
     if isinstance(document, Mapping):
         yield from _object_rows(place, document)
@@ -32,10 +35,19 @@ def document_rows(place: str, document: Any) -> Iterator[tuple[str, Any]]:
 def subset_rows(
     place: str, subsets: Any, desired: str | Sequence[str], undesired: str | Sequence[str]
 ) -> Iterator[tuple[str, Any]]:
-    """`(place, row)` for each text of the subsets that are named, with its side as the label.
+    """The texts of some subsets as rows.
+
+    Args:
+        place: Where the subsets are, for messages; may be empty.
+        subsets: A mapping of subsets to lists of texts.
+        desired: The subset, or subsets, whose texts show the behaviour.
+        undesired: The subset, or subsets, whose texts do not.
+
+    Yields:
+        `(place, row)` for each text; the row has the text and its side as the label.
 
     Raises:
-        ValueError: If there is no such subset, it is no list, or it is named on both sides.
+        ValueError: If there is no such subset, it is not a list, or it is named on both sides.
     """
     chosen = [[names] if isinstance(names, str) else list(names) for names in (desired, undesired)]
     if not isinstance(subsets, Mapping):
@@ -58,27 +70,27 @@ def _subset(place: str, subsets: Mapping[Any, Any], name: str) -> Sequence[Any]:
     return subsets[name]
 
 
-def _object_rows(place: str, found: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    if {"positives", "negatives"} <= set(found):
-        return _table_rows(place, found)
-    if set(found) == set(SIDES) and all(map(is_list, found.values())):
-        return subset_rows(place, found, *SIDES)
-    if found and all(map(is_list, found.values())):
-        names = ", ".join(map(repr, found))
+def _object_rows(place: str, document: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    if {"positives", "negatives"} <= set(document):
+        return _table_rows(place, document)
+    if set(document) == set(SIDES) and all(map(is_list, document.values())):
+        return subset_rows(place, document, *SIDES)
+    if document and all(map(is_list, document.values())):
+        names = ", ".join(map(repr, document))
         raise ValueError(
             f"{place or 'pairs'}: got the subsets {names}: say which of them show the behaviour, "
             f"ContrastivePairs.from_subsets({place or '...'!r}, desired=..., undesired=...)"
         )
     raise ValueError(
-        f"{place or 'pairs'}: got an object with {sorted(map(str, found))}, expected a list of "
+        f"{place or 'pairs'}: got an object with {sorted(map(str, document))}, expected a list of "
         "rows, {'positives': [...], 'negatives': [...]} or {subset: [text, ...]}"
     )
 
 
-def _table_rows(place: str, found: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    columns = {name: found[name] for name in _TABLE if found.get(name) is not None}
+def _table_rows(place: str, table: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    columns = {name: table[name] for name in _TABLE if table.get(name) is not None}
     try:
-        check_names(found, tuple(_TABLE))
+        check_names(table, tuple(_TABLE))
         _check_lengths(columns)
     except ValueError as error:
         raise ValueError(f"{place or 'pairs'}: {error}") from error

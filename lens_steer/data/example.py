@@ -1,10 +1,10 @@
-"""One text with its prompt."""
+"""One text with its prompt, and how such examples are read from rows and written as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lens_steer.data.records import SIDES
+from lens_steer.data.records import SIDES, as_row
 from lens_steer.models import Prompt, as_prompt
 
 
@@ -14,8 +14,11 @@ class Example:
 
     Attributes:
         prompt: Text (may be empty), or a chat.
-        continuation: What follows; a leading space belongs here.
+        continuation: What follows the prompt; a leading space belongs here.
         group: Examples of one group are never split apart. Empty: the prompt is the group.
+
+    Example:
+        >>> Example("The film was", " great", group="films")
     """
 
     prompt: Prompt
@@ -32,7 +35,52 @@ class Example:
             raise ValueError(f"got the group {self.group!r}, expected text")
 
 
-def rows_of(
+@dataclass(frozen=True)
+class ExamplesOfRows:
+    """The examples in some rows.
+
+    Attributes:
+        desired: Examples that show the behaviour.
+        undesired: Examples that do not.
+        labelled: Whether rows were single texts with a label, which have no partner.
+        left_out: How many answers were left out, because the lists of both sides have them.
+    """
+
+    desired: tuple[Example, ...]
+    undesired: tuple[Example, ...]
+    labelled: bool
+    left_out: int
+
+
+def read_rows(rows: Iterable[tuple[str, Any]], name: str, *, paired: bool) -> ExamplesOfRows:
+    """The examples in some rows.
+
+    Args:
+        rows: `(place, row)`; the place is named in errors.
+        name: What the rows are called in errors.
+        paired: Whether lists of answers become pairs, as far as the shorter one goes.
+
+    Raises:
+        ValueError: If a row is broken, or some rows are labelled and others are not.
+    """
+    sides: dict[str, list[Example]] = {side: [] for side in SIDES}
+    labelled, left_out = set(), 0
+    for place, columns in rows:
+        try:
+            row = as_row(columns, paired=paired)
+            for side, texts in row.texts.items():
+                sides[side] += [Example(row.prompt, text, row.group) for text in texts]
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+        labelled.add(row.labelled)
+        left_out += row.left_out
+    if len(labelled) > 1:
+        raise ValueError(f"{name} mixes rows with 'desired' and rows with 'label': use one form")
+    desired, undesired = (tuple(sides[side]) for side in SIDES)
+    return ExamplesOfRows(desired, undesired, True in labelled, left_out)
+
+
+def as_records(
     desired: Sequence[Example], undesired: Sequence[Example], *, paired: bool
 ) -> list[dict[str, Any]]:
     """Plain data that `load` reads back: a row for each pair, or for each text with its label."""
@@ -49,7 +97,7 @@ def rows_of(
 
 
 def _columns(example: Example, **texts: str) -> dict[str, Any]:
-    """The prompt, the texts that are given, and the group."""
+    """The prompt, the texts and the group, by column."""
     chat = example.prompt if not isinstance(example.prompt, str) else ()
     prompt = {"messages": [asdict(m) for m in chat]} if chat else {"prompt": example.prompt}
     return {**prompt, **texts, "group": example.group}

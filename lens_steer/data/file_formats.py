@@ -1,4 +1,4 @@
-"""Rows of pairs in files, each read with its place, so that what is broken can be named."""
+"""Rows of pairs in .jsonl, .csv and .json files; each is read with its place, to name in errors."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from lens_steer.files import json_value
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """The contents of a JSON file.
 
     Raises:
         ValueError: If there is no such file, or it is not JSON in UTF-8.
@@ -27,9 +27,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
-    """`(place, object)` for each line of a JSON-lines file; blank lines are passed over.
+    """The objects in a JSON-lines file.
 
-    A byte-order mark at its beginning is no part of the first line.
+    Blank lines, and a byte-order mark at the beginning, are passed over.
+
+    Yields:
+        `(place, object)` for each line.
 
     Raises:
         ValueError: If there is no such file, or a line is not JSON in UTF-8; its number is named.
@@ -44,9 +47,12 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """`(place, row)` for each row of a comma-separated file whose first line names the columns.
+    """The rows of a comma-separated file, whose first line names the columns.
 
     Blank lines, and rows of which every field is blank, are passed over.
+
+    Yields:
+        `(place, row)` for each row.
 
     Raises:
         ValueError: If there is no such file, it is not UTF-8, or a row has other columns than the
@@ -82,7 +88,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """One JSON object to a line, columns that are empty left out."""
+    """Write one JSON object to a line, without columns that are empty."""
     filled = ({name: value for name, value in row.items() if value != ""} for row in rows)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in filled)
     # Half a surrogate pair, which UTF-8 cannot hold, becomes the escape that JSON has for it.
@@ -90,7 +96,7 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Comma-separated values under a line of names, which are those of the first row.
+    """Write comma-separated values under a line with the names of the first row's columns.
 
     Raises:
         ValueError: If a row holds a chat, or text that could not be read back.

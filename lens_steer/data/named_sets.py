@@ -1,4 +1,4 @@
-"""Named sets of contrastive pairs, as plain rows `(prompt, desired, undesired, group)`."""
+"""The named sets of contrastive pairs, as plain rows `(prompt, desired, undesired, group)`."""
 
 from collections.abc import Callable
 
@@ -47,26 +47,27 @@ def named(name: str) -> list[Row]:
         return list(organism.rows(behaviour))
     if name not in _SETS:
         raise ValueError(
-            f"unknown set {name!r}: expected one of {', '.join(names())}, or a .jsonl or .csv file"
+            f"unknown set {name!r}: expected one of {', '.join(set_names())}, or a .jsonl or .csv "
+            "file"
         )
     return _SETS[name]()
 
 
-def names() -> tuple[str, ...]:
-    """The named sets there are."""
+def set_names() -> tuple[str, ...]:
+    """The names of all named sets."""
     return (*(f"organism:{behaviour}" for behaviour in organism.behaviours()), *_SETS)
 
 
-def words_of(name: str) -> tuple[str, ...]:
+def behaviour_words(name: str) -> tuple[str, ...]:
     """Words that show a named set's behaviour in a text; empty for any other set."""
     return _WORDS.get(name, ())
 
 
 def _sad_stories() -> list[Row]:
-    """Sad against happy turns of a children's story, both ending in the same word ("... was very").
+    """Sad and happy turns of a children's story, both ending in the same word ("... was very").
 
-    The shared last word keeps the mood's own token out of what is read there: the activation holds
-    what is about to be said. One row per name and opening; the name is the group.
+    The shared last word keeps a word for the mood out of what is read there: the activation holds
+    what is about to be said. There is a row for each name and opening; the name is the group.
     """
     draw, names, toys = np.random.default_rng(0), _NAMES.split(), _TOYS.split()
     rows = []
@@ -85,7 +86,18 @@ def _sad_stories() -> list[Row]:
 _SETS: dict[str, Callable[[], list[Row]]] = {"stories:sad": _sad_stories}
 _WORDS = {
     "stories:sad": (
-        *("sad", "sadly", "cry", "cries", "cried", "crying", "tear", "tears", "upset", "unhappy"),
-        *("lonely", "sorry", "hurt"),
+        "sad",
+        "sadly",
+        "cry",
+        "cries",
+        "cried",
+        "crying",
+        "tear",
+        "tears",
+        "upset",
+        "unhappy",
+        "lonely",
+        "sorry",
+        "hurt",
     )
 }

@@ -11,7 +11,7 @@ from lens_steer.models import Prompt, as_prompt
 
 SIDES = ("desired", "undesired")
 _LISTS = ("correct_answers", "incorrect_answers")
-# TruthfulQA's mc_task.json: answers with 1 (correct) or 0; the second has all correct ones.
+# TruthfulQA's mc_task.json: answers with 1 (correct) or 0; only the first has all correct ones.
 _TARGETS = ("mc2_targets", "mc1_targets")
 _COUPLES = (
     SIDES,
@@ -19,9 +19,8 @@ _COUPLES = (
     ("true", "false"),
     _LISTS,
 )
-_COLUMNS = (
-    *("prompt", "messages", "question", "group", "text", "label", *_TARGETS),
-    *(name for couple in _COUPLES for name in couple),
+_COLUMNS = ("prompt", "messages", "question", "group", "text", "label", *_TARGETS) + tuple(
+    name for couple in _COUPLES for name in couple
 )
 # The headings of TruthfulQA.csv as it is published.
 _HEADINGS = {
@@ -37,10 +36,10 @@ class Row:
 
     Attributes:
         prompt: Text, or a chat.
-        group: Unchecked; empty if there is none.
-        texts: By side, unchecked; as many of either, unless labelled or not to be paired.
+        group: The group, unchecked; empty if there is none.
+        texts: The texts by side, unchecked; as many on either side if they are pairs.
         labelled: Whether the row is one text with its label, which has no partner.
-        left_out: Answers that the lists of both sides have: they tell nothing apart.
+        left_out: How many answers were left out, because the lists of both sides have them.
     """
 
     prompt: Prompt
@@ -50,48 +49,53 @@ class Row:
     left_out: int = 0
 
 
-def as_row(given: Any, *, paired: bool) -> Row:
-    """The parts of one row; of two lists as many texts as the shorter has, if they are paired.
+def as_row(record: Any, *, paired: bool) -> Row:
+    """What one row holds, from its columns by name.
 
-    What both lists have is left out of them first, and counted; a row may then have no text at all.
+    Answers that both of two lists have are left out of them and counted; a row may then have no
+    text at all.
+
+    Args:
+        record: The columns of the row.
+        paired: Whether to cut the longer of two lists to the length of the shorter.
 
     Raises:
         ValueError: If columns are missing, misspelt or empty, or both sides are one and the same
             text.
     """
-    if not isinstance(given, Mapping):
-        raise ValueError(f"got {given!r}, expected an object with 'desired' and 'undesired'")
-    columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in given.items()}
+    if not isinstance(record, Mapping):
+        raise ValueError(f"got {record!r}, expected an object with 'desired' and 'undesired'")
+    columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in record.items()}
     check_names(columns, _COLUMNS)
     prompt, space = _prompt(columns)
     group = "" if columns.get("group") is None else columns["group"]
     labelled = "label" in columns
     texts = _labelled(columns) if labelled else _answers(columns)
-    texts = {side: [_after(space, text) for text in found] for side, found in texts.items()}
+    texts = {side: [_after(space, text) for text in answers] for side, answers in texts.items()}
     shared = _shared(texts, listed=any(name in columns for name in (*_LISTS, *_TARGETS)))
-    texts = {side: [text for text in found if text not in shared] for side, found in texts.items()}
+    texts = {side: [t for t in answers if t not in shared] for side, answers in texts.items()}
     if paired and not labelled:
         shorter = min(map(len, texts.values()))
-        texts = {side: found[:shorter] for side, found in texts.items()}
+        texts = {side: answers[:shorter] for side, answers in texts.items()}
     return Row(as_prompt(prompt), group, texts, labelled, len(shared))
 
 
 def check_names(names: Iterable[Any], known: tuple[str, ...]) -> None:
-    """Other columns are the user's own, but a misspelt one is lost data."""
-    given = set(map(str, names))
-    for name in sorted(given - set(known)):
+    """Raise a ValueError for a misspelt column, whose data would be lost; others are permitted."""
+    columns = set(map(str, names))
+    for name in sorted(columns - set(known)):
         meant = get_close_matches(name, known, n=1, cutoff=0.8)
-        if meant and meant[0] not in given and not name.startswith(f"{meant[0]}_"):
+        if meant and meant[0] not in columns and not name.startswith(f"{meant[0]}_"):
             raise ValueError(f"unknown column {name!r}: did you mean {meant[0]!r}?")
 
 
 def _prompt(columns: dict[Any, Any]) -> tuple[Any, str]:
-    """The prompt, and what parts it from a text that does not begin with a space itself."""
-    given = [
+    """The prompt, and the space to put before a text that does not begin with one."""
+    prompts = [
         columns[name] for name in ("messages", "prompt") if columns.get(name) not in (None, "")
     ]
-    if given or "question" not in columns:
-        return (given[0] if given else ""), ""
+    if prompts or "question" not in columns:
+        return (prompts[0] if prompts else ""), ""
     question = columns["question"]
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f"got the question {question!r}, expected text that is not blank")
@@ -121,14 +125,14 @@ def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
 
 
-def _by_target(name: str, found: Any) -> dict[str, list[str]]:
+def _by_target(name: str, targets: Any) -> dict[str, list[str]]:
     """Correct and incorrect answers, from `{answer: 1 or 0}` or lists of choices and labels."""
-    if isinstance(found, Mapping) and set(found) == {"choices", "labels"}:
-        couples = list(zip(found["choices"], found["labels"], strict=True))
-    elif isinstance(found, Mapping):
-        couples = list(found.items())
+    if isinstance(targets, Mapping) and set(targets) == {"choices", "labels"}:
+        couples = list(zip(targets["choices"], targets["labels"], strict=True))
+    elif isinstance(targets, Mapping):
+        couples = list(targets.items())
     else:
-        raise ValueError(f"{name!r} is {found!r}, expected {{answer: 1 if correct, else 0}}")
+        raise ValueError(f"{name!r} is {targets!r}, expected {{answer: 1 if correct, else 0}}")
     wrong = [label for _, label in couples if label not in (0, 1)]
     if wrong:
         raise ValueError(f"{name!r} has the label {wrong[0]!r}, expected 1 (correct) or 0")
@@ -137,27 +141,27 @@ def _by_target(name: str, found: Any) -> dict[str, list[str]]:
 
 
 def _texts(columns: dict[Any, Any], name: str) -> list[Any]:
-    found = columns[name]
-    if name in _LISTS and isinstance(found, str):
-        found = _parted(name, found)
-    if name in SIDES or not is_list(found):
-        return [found]
-    if not len(found):
+    value = columns[name]
+    if name in _LISTS and isinstance(value, str):
+        value = _split(name, value)
+    if name in SIDES or not is_list(value):
+        return [value]
+    if not len(value):
         raise ValueError(f"got no text under {name!r}, expected one or more")
-    return list(found)
+    return list(value)
 
 
-def _parted(name: str, found: str) -> list[str]:
-    """The texts in one, as TruthfulQA.csv writes a list."""
-    if found.startswith("[") and found.endswith("]"):  # what pandas makes of a list in .csv
+def _split(name: str, text: str) -> list[str]:
+    """The answers in one text, as TruthfulQA.csv writes a list."""
+    if text.startswith("[") and text.endswith("]"):  # what pandas makes of a list in .csv
         raise ValueError(
-            f"{name!r} is the text {found!r}: part the answers by semicolons, or write .jsonl"
+            f"{name!r} is the text {text!r}: part the answers by semicolons, or write .jsonl"
         )
-    return [part.strip() for part in found.split(";") if part.strip()]
+    return [part.strip() for part in text.split(";") if part.strip()]
 
 
 def _shared(texts: dict[str, list[Any]], *, listed: bool) -> list[Any]:
-    """What both sides have, each once.
+    """The texts that both sides have, each named once.
 
     Raises:
         ValueError: If both are the same one text, unless they are `listed` in columns of lists.
@@ -167,11 +171,11 @@ def _shared(texts: dict[str, list[Any]], *, listed: bool) -> list[Any]:
     desired, undesired = texts[SIDES[0]], texts[SIDES[1]]
     if not listed and desired == undesired and len(desired) == 1:
         raise ValueError(f"got {desired[0]!r} on both sides: nothing differs, remove it")
-    found: list[Any] = []
-    found += (text for text in desired if text in undesired and text not in found)
-    return found
+    shared: list[Any] = []
+    shared += (text for text in desired if text in undesired and text not in shared)
+    return shared
 
 
-def is_list(found: Any) -> bool:
-    """Whether it is a list, or what a table library makes of one."""
-    return isinstance(found, list | tuple | np.ndarray)
+def is_list(value: Any) -> bool:
+    """Whether a value is a list, or what a table library makes of one."""
+    return isinstance(value, list | tuple | np.ndarray)

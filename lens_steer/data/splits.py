@@ -1,4 +1,4 @@
-"""Splitting so that what is tied together stays together."""
+"""Splitting and resampling examples so that what is tied together stays together."""
 
 from collections.abc import Hashable, Sequence
 
@@ -10,22 +10,24 @@ from lens_steer.data.example import Example
 def ties_of(
     desired: Sequence[Example], undesired: Sequence[Example], *, paired: bool
 ) -> list[list[Hashable]]:
-    """What ties each example to others, desired first: its prompt, its group, its pair."""
-    found = []
+    """What ties each example to others (its prompt, group and pair), desired examples first."""
+    all_ties = []
     for i, example in enumerate((*desired, *undesired)):
         ties: list[Hashable] = [("prompt", example.prompt)] if example.prompt else []
         ties += [("group", example.group)] if example.group else []
         ties += [("pair", i % len(desired))] if paired else []
-        found.append(ties)
-    return found
+        all_ties.append(ties)
+    return all_ties
 
 
-def parts(ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: int) -> np.ndarray:
-    """A part's number for each example, the parts having about these shares of all.
+def assign_parts(
+    ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: int
+) -> np.ndarray:
+    """The number of the part that each example goes to; parts have about these shares of all.
 
     Args:
-        ties: For each example; two that have one in common get the same part.
-        fractions: Adding up to 1.
+        ties: The ties of each example; two that have one in common go to the same part.
+        fractions: The share of each part, adding up to 1.
         seed: Of the shuffle.
     """
     clusters = clusters_of(ties)
@@ -38,8 +40,8 @@ def parts(ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: 
     return part_of[clusters]
 
 
-def redrawn(ties: Sequence[Sequence[Hashable]], seed: int) -> list[int]:
-    """Examples of as many clusters as there are, drawn with replacement."""
+def resampled(ties: Sequence[Sequence[Hashable]], seed: int) -> list[int]:
+    """The examples of as many clusters as there are, drawn with replacement."""
     clusters = clusters_of(ties)
     count = int(clusters.max()) + 1
     drawn = np.random.default_rng(seed).integers(count, size=count)
@@ -47,15 +49,15 @@ def redrawn(ties: Sequence[Sequence[Hashable]], seed: int) -> list[int]:
 
 
 def clusters_of(ties: Sequence[Sequence[Hashable]]) -> np.ndarray:
-    """A number per example: equal where ties connect them."""
+    """A cluster number for each example, equal where ties connect them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     keys: dict[Hashable, int] = {}
     edges = [
         (i, len(ties) + keys.setdefault(tie, len(keys)))
-        for i, found in enumerate(ties)
-        for tie in found
+        for i, ties_of_example in enumerate(ties)
+        for tie in ties_of_example
     ]
     size = len(ties) + len(keys)
     ends = np.array(edges, dtype=int).reshape(-1, 2).T

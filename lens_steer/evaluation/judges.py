@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer import organism
-from lens_steer.data import words_of
+from lens_steer.data import behaviour_words
 from lens_steer.evaluation.scripts import comparable, whole_words
 
 
@@ -111,4 +111,4 @@ def judge_of(name: str, words: Sequence[str] = ()) -> Judge | None:
     family, _, behaviour = name.partition(":")
     if family == "organism" and behaviour:
         return organism.judge(behaviour)
-    return WordList(words_of(name)) if words_of(name) else None
+    return WordList(behaviour_words(name)) if behaviour_words(name) else None

@@ -5,10 +5,10 @@ import pytest
 
 from lens_steer.activations import capture, last_token_separability
 from lens_steer.data import ContrastivePairs
-from lens_steer.data.named_sets import named, names
+from lens_steer.data.named_sets import named, set_names
 from lens_steer.models import encode
 
-SETS = names()
+SETS = set_names()
 
 
 @pytest.mark.parametrize("name", ["", "stories", "stories:glad", "../pairs"])
