@@ -37,9 +37,9 @@ def test_a_circle_is_named(architecture: ModuleType) -> None:
 
 
 def test_a_walk_counts_each_function_of_the_package_once(architecture: ModuleType) -> None:
-    from lens_steer.intervals import by_group
+    from lens_steer.intervals import group_sums
 
-    entered = architecture.walk(lambda: [by_group, len("")])
+    entered = architecture.walk(lambda: [group_sums, len("")])
     assert entered == {}
     entered = architecture.walk(lambda: _twice())
     [(file, names)] = entered.items()

@@ -1,4 +1,5 @@
 import json
+import runpy
 import subprocess
 import sys
 
@@ -47,3 +48,15 @@ def test_the_package_says_what_it_is() -> None:
     for name in ("load_model", "ContrastivePairs", "capture", "CAA", "steered", "generate"):
         assert name in lens_steer.__doc__
     assert all(len(line) <= 100 for line in lens_steer.__doc__.splitlines())
+
+
+def test_the_package_runs_as_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lens-steer", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("lens_steer", run_name="__main__")
+    assert ended.value.code in (0, None)
+    shown = capsys.readouterr().out
+    assert shown.strip().startswith("Usage: ")
+    assert "compare" in shown
