@@ -137,7 +137,7 @@ def attribute(room: str, name: str) -> Any:
         AttributeError: If the room never had that name, or the package has it no longer.
 
     Example:
-        >>> attribute("attribution", "effects")  # warns: is now lens_steer.attribution.zero_ablation
+        >>> attribute("attribution", "effects")  # warns that it is now called zero_ablation
         <function zero_ablation at ...>
     """
     room = "" if room == "lens_steer" else room

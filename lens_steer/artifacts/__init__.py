@@ -1,4 +1,9 @@
-"""Saving and loading of fitted objects, as safetensors files that say where they come from."""
+"""Saving and loading of fitted objects, as safetensors files that say where they come from.
+
+`save`, `load` and `describe` are in `storage`; `packing` turns objects into JSON and tensors and
+back; `registry` knows the classes that can be saved (`savable`), and `field_types` checks what a
+file puts into their fields.
+"""
 
 from lens_steer.artifacts.registry import savable as savable
 from lens_steer.artifacts.storage import describe as describe

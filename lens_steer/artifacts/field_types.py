@@ -1,4 +1,4 @@
-"""Whether the fields of a dataclass hold what their annotations say: for values from a file."""
+"""Whether the fields of a dataclass made from a file hold what their annotations say."""
 
 from dataclasses import fields
 from functools import partial
@@ -9,7 +9,7 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 
 def check_field_types(made: Any) -> None:
-    """Raise a TypeError that names the field, if one holds what its annotation does not allow."""
+    """Raise a TypeError if a field holds what its annotation does not allow; the field is named."""
     hints = get_type_hints(type(made))
     with jaxtyped("context"):  # one name of an axis is one size
         for field in fields(made):

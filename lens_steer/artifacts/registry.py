@@ -2,23 +2,29 @@
 
 from typing import TypeVar
 
+from lens_steer.intervals import Interval
 from lens_steer.models import Fingerprint, Provenance
 from lens_steer.sites import Kind, Site
 
 _T = TypeVar("_T", bound=type)
 
-TYPES: dict[str, type] = {cls.__name__: cls for cls in (Provenance, Fingerprint, Site, Kind)}
+TYPES: dict[str, type] = {
+    cls.__name__: cls for cls in (Provenance, Fingerprint, Interval, Site, Kind)
+}
 OLD_NAMES: dict[str, str] = {}  # a class's name in files of earlier versions -> its name today
+# Classes that register when their package in the repository is imported; it is not installed.
+IN_ANALYSES = {"DivergenceReport": "analyses.divergence", "PathSplitReport": "analyses.paths"}
 
 
 def savable(cls: _T) -> _T:
-    """Let `save` and `load` take a dataclass; its fields are tensors, plain values or savable.
+    """Let `save` and `load` take a dataclass.
 
-    A class may have a method `check_savable()`, which raises a ValueError where one object of it
-    cannot be saved.
+    Its fields are tensors, numpy arrays, plain values, savable objects, or tuples and dictionaries
+    of these. A class may have a method `check_savable()`, which raises a ValueError where an object
+    of it cannot be saved.
 
     Raises:
-        TypeError: If another class of that name is there: a file could mean either.
+        TypeError: If there is another savable class of that name: a file could mean either.
 
     Example:
         >>> from dataclasses import dataclass
