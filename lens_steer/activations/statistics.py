@@ -1,7 +1,8 @@
 """Mean and spread of contrastive activations in one pass, memory flat in the number of pairs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +12,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations.reading import ReadPosition, read_rows
 from lens_steer.activations.types import Activations
 from lens_steer.artifacts import savable
-from lens_steer.data import ContrastivePairs, Example
+from lens_steer.data import ContrastivePairs, Example, as_pairs
 from lens_steer.models import Provenance, SteerableModel, attach, check_one_model, encode
 from lens_steer.sites import Kind, Site, sites_of
 
@@ -91,7 +92,7 @@ class ContrastStats:
     def fit(  # noqa: PLR0913 - each is a knob of reading
         cls,
         model: SteerableModel,
-        pairs: ContrastivePairs,
+        pairs: ContrastivePairs | Iterable[Any],
         kind: str,
         *,
         read: ReadPosition = "last",
@@ -103,14 +104,15 @@ class ContrastStats:
 
         Args:
             kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name.
-            read: See `capture`.
+            pairs: As in `capture`.
+            read: As in `capture`.
             layers: Blocks to read; None is all.
             window: Pairs (or, unpaired, examples) held at once; any value gives the same result.
 
         Raises:
             ValueError: As `capture`.
         """
-        sites = sites_of(model, kind, layers)
+        pairs, sites = as_pairs(pairs), sites_of(model, kind, layers)
         chosen = tuple(site.layer for site in sites)
         source = Provenance(attach(model).fingerprint, pairs.name, str(read))
         total: ContrastStats | None = None
@@ -185,18 +187,5 @@ def _sides(
     """Either class, read together: a pair's examples have their prompt in common."""
     examples = (*pairs.desired, *pairs.undesired)
     rows = [encode(model, example.prompt, example.continuation) for example in examples]
-    values = gather(len(rows), read_rows(model, rows, sites, read, advance=advance))
+    values = read_rows(model, rows, sites, read, advance=advance)
     return values[: len(pairs.desired)], values[len(pairs.desired) :]
-
-
-def gather(
-    n: int, parts: Iterator[tuple[list[int], Float[Tensor, "part layer *site"]]]
-) -> Float[Tensor, "n layer *site"]:
-    """Batches of rows put back in the order of the examples."""
-    whole: Tensor | None = None
-    for indices, values in parts:
-        if whole is None:
-            whole = torch.empty((n, *values.shape[1:]), dtype=values.dtype)
-        whole[indices] = values
-    assert whole is not None  # at least one row
-    return whole

@@ -159,17 +159,9 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
     own = FeatureDirections.of_states(maps.states[:split], maps.states[split:])
     sizes = [float(radius) for radius in radii]
     shift = int(np.random.default_rng(seed).integers(1, max(2, maps.n_layers)))
-    probe = Probe(maps, jacobians, features or own, _groups(pairs), split, shift, seed)
+    probe = Probe(maps, jacobians, features or own, pairs.example_groups, split, shift, seed)
     return LinearityReport(
         ErrorCurves.measure(probe, sizes, progress=progress),
         PersistenceReport.measure(probe),
         LogitReport.measure(probe, sizes, progress=progress),
     )
-
-
-def _groups(pairs: ContrastivePairs) -> tuple[str, ...]:
-    """Of both sides: either example of a pair belongs to its group."""
-    if pairs.paired:
-        return pairs.groups * 2
-    sides = enumerate((pairs.desired, pairs.undesired))
-    return tuple(str(e.group or e.prompt or (s, i)) for s, own in sides for i, e in enumerate(own))
