@@ -105,7 +105,8 @@ def show_read_positions(
 
     Example:
         >>> pairs = ls.ContrastivePairs.of([("The film was", " good.", " bad.")])
-        >>> print(ls.show_read_positions(model, pairs)[0])  # The| film| was >>  good|[.]
+        >>> print(ls.activations.show_read_positions(model, pairs)[0])
+        The| film| was >>  good|[.]
     """
     listed = examples if isinstance(examples, ContrastivePairs | str) else list(examples)
     if isinstance(listed, list) and all(isinstance(each, Example) for each in listed):

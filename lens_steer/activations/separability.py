@@ -14,14 +14,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations.types import Activations
+from lens_steer.artifacts import savable
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class SeparabilityReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SeparabilityReport(Report):
     """Held-out area under the ROC curve by layer, with 95 % intervals.
 
     Attributes:
