@@ -151,17 +151,17 @@ def read_rows(
         [rest[i] for i in batch]
         for batch in batches([len(rows[i].ids) for i in rest], token_budget)
     ]
-    found: Tensor | None = None
+    activations: Tensor | None = None
     for prompts_once, part in ((False, whole), (True, shared)):
         for batch in part:
             chosen = [rows[i] for i in batch], [spans[i] for i in batch]
             values = _read_batch(model, *chosen, sites, prompts_once=prompts_once)
-            if found is None:
-                found = torch.empty((len(rows), *values.shape[1:]), dtype=torch.float32)
-            found[batch] = values
+            if activations is None:
+                activations = torch.empty((len(rows), *values.shape[1:]), dtype=torch.float32)
+            activations[batch] = values
             advance(len(batch))
-    assert found is not None  # at least one row
-    return found
+    assert activations is not None  # at least one row
+    return activations
 
 
 @torch.no_grad()
@@ -235,14 +235,14 @@ def batches_by_prompt(rows: Sequence[Encoded], token_budget: int) -> list[list[i
     for i, row in enumerate(rows):
         groups.setdefault(row.ids[: row.prompt_length], []).append(i)
     pieces = [piece for group in groups.values() for piece in _cut(rows, group, token_budget)]
-    found: list[list[int]] = []
+    whole: list[list[int]] = []
     for piece in sorted(pieces, key=lambda piece: (_width(rows, piece), piece)):
-        joined = [*found[-1], *piece] if found else []
+        joined = [*whole[-1], *piece] if whole else []
         if joined and len(joined) * _width(rows, joined) <= token_budget:
-            found[-1] = joined
+            whole[-1] = joined
         else:
-            found.append(piece)
-    return found
+            whole.append(piece)
+    return whole
 
 
 def _cut(rows: Sequence[Encoded], group: list[int], token_budget: int) -> Iterator[list[int]]:

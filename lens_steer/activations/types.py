@@ -89,8 +89,8 @@ class LayerActivations:
             return desired.at(layer)
         if isinstance(desired, Activations) and undesired is None:
             raise ValueError(
-                f"got {desired!r}: expected one layer of them; write activations[layer], or pass "
-                f"layer=, one of {list(desired.layers)}"
+                f"got {desired!r}: expected one layer; write activations[layer], or pass layer=, "
+                f"one of {list(desired.layers)}"
             )
         if isinstance(desired, Tensor) and isinstance(undesired, Tensor):
             return cls.from_tensors(desired, undesired, layer or 0)

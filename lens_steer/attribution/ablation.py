@@ -168,13 +168,13 @@ class AblationReport(Report):
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Margin lost against k, the chosen elements beside random ones, the knee marked."""
+        """Margin lost against k, of the chosen elements and of random ones, the knee marked."""
         from lens_steer.figures import canvas
 
         table = self.table()
         with canvas() as (figure, axes):
-            shown = (("lost", "C0", "chosen"), ("random", "C7", f"random, {self.draws} draws"))
-            for name, colour, label in shown:
+            lines = (("lost", "C0", "chosen"), ("random", "C7", f"random, {self.draws} draws"))
+            for name, colour, label in lines:
                 low, high = table[f"{name}_low"], table[f"{name}_high"]
                 axes.fill_between(table["k"], low, high, color=colour, alpha=0.2, lw=0)
                 axes.plot(table["k"], table[name], "o-", color=colour, label=label)

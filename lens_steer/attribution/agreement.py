@@ -163,8 +163,8 @@ class SignReport(Report):
         chosen = mask.selected[..., None] if mask.kind is Kind.HEAD else mask.selected
         counted = (chosen & (direction != 0)).expand_as(direction)
         right = ((held_out * direction) > 0)[:, counted]
-        own = tuple(range(len(held_out))) if groups is None else groups
-        return cls(right.double().mean(dim=1), own, seed)
+        clusters = tuple(range(len(held_out))) if groups is None else groups
+        return cls(right.double().mean(dim=1), clusters, seed)
 
     @property
     def share(self) -> Interval:

@@ -143,8 +143,8 @@ class ElementScores(Report):
         with canvas(width=5.4, height=3.4) as (figure, axes):
             if self.values.shape[1] <= _MAPPED:
                 scale = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
-                shown = axes.imshow(self.values.numpy(), aspect="auto", origin="lower", **scale)
-                figure.colorbar(shown, ax=axes, label=fill(self.name, 30))
+                image = axes.imshow(self.values.numpy(), aspect="auto", origin="lower", **scale)
+                figure.colorbar(image, ax=axes, label=fill(self.name, 30))
                 axes.plot([e for _, e in rings], [i for i, _ in rings], **_RING)
                 axes.set_yticks(range(len(names)), names)
                 axes.xaxis.get_major_locator().set_params(integer=True)
@@ -170,7 +170,7 @@ class ElementScores(Report):
 
 
 def _spread(n: int) -> Float[Tensor, " element"]:
-    """Places of a layer's elements beside each other, within its own column."""
+    """Places of a layer's elements next to each other, within the layer's column."""
     return torch.linspace(-0.38, 0.38, n)
 
 

@@ -96,7 +96,7 @@ class StabilityReport(Report):
         return cls(tuple(sizes), halves, against, k, by, kind, n, seed)
 
     def table(self) -> "pd.DataFrame":
-        """One row per number of pairs: means over draws with the middle 95 % of them."""
+        """One row per number of pairs: means over draws, with the middle 95 % of the draws."""
         import pandas as pd
 
         columns = {"pairs": self.sizes}
@@ -111,11 +111,11 @@ class StabilityReport(Report):
 
         table = self.table()
         with canvas() as (figure, axes):
-            shown = (
+            lines = (
                 ("halves", "C0", "two disjoint sets of pairs"),
                 ("whole", "C1", "resampled, with all pairs"),
             )
-            for name, colour, label in shown:
+            for name, colour, label in lines:
                 low, high = table[f"{name}_low"], table[f"{name}_high"]
                 axes.fill_between(table["pairs"], low, high, color=colour, alpha=0.2, lw=0)
                 axes.plot(table["pairs"], table[name], "o-", color=colour, label=label)

@@ -73,10 +73,10 @@ class AlignmentReport(Report):
         """Similarity against m by part and layer, a line for each set."""
         from lens_steer.figures import canvas
 
-        shown = a_few(len(self.layers), 3)
-        shape = {"width": 9.0, "height": 1.9 * len(shown) + 0.9, "squeeze": False}
-        with canvas(len(shown), 4, sharex=True, sharey=True, **shape) as (figure, grid):
-            for row, j in zip(grid, shown, strict=True):
+        drawn = a_few(len(self.layers), 3)
+        shape = {"width": 9.0, "height": 1.9 * len(drawn) + 0.9, "squeeze": False}
+        with canvas(len(drawn), 4, sharex=True, sharey=True, **shape) as (figure, grid):
+            for row, j in zip(grid, drawn, strict=True):
                 for p, (axes, part) in enumerate(zip(row, PARTS, strict=True)):
                     for i, name in enumerate(self.sets):
                         means = [self._interval(values) for values in self.similarity[i, p, j]]
@@ -94,11 +94,11 @@ class AlignmentReport(Report):
         """Singular values of A and of A - I, normalised to the largest."""
         from lens_steer.figures import canvas
 
-        shown = a_few(len(self.layers), 4)
-        shape = {"width": 2.3 * len(shown) + 0.6, "height": 4.4, "squeeze": False}
-        with canvas(2, len(shown), sharex=True, sharey=True, **shape) as (figure, grid):
+        drawn = a_few(len(self.layers), 4)
+        shape = {"width": 2.3 * len(drawn) + 0.6, "height": 4.4, "squeeze": False}
+        with canvas(2, len(drawn), sharex=True, sharey=True, **shape) as (figure, grid):
             for row, which, name in zip(grid, (0, 1), ("A", "A - I"), strict=True):
-                for axes, j in zip(row, shown, strict=True):
+                for axes, j in zip(row, drawn, strict=True):
                     for i, texts in enumerate(self.sets[:-1]):
                         values = self.spectra[i, which, j]
                         axes.plot((values / values[0]).numpy(), color=f"C{i}", lw=1, label=texts)

@@ -127,8 +127,8 @@ class BlockMaps:
             with torch.enable_grad():
                 x = replay.states[layer].detach().requires_grad_()
                 y = replay.logits(layer, x)
-                (found,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
-            return found
+                (product,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
+            return product
 
         return self._each(layer, cotangents, products, behind=1)
 
@@ -155,8 +155,8 @@ class BlockMaps:
                     inner, y = x, replay.block(layer, x)
                 else:
                     inner, y = replay.through(layer, kind, x)
-                (found,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
-            return found if kind is Kind.RESID_PRE else found[:, :, -1]
+                (product,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
+            return product if kind is Kind.RESID_PRE else product[:, :, -1]
 
         return self._each(layer, cotangents, products)
 
@@ -184,8 +184,8 @@ class BlockMaps:
                 y = map_of(replay)(x)
                 v = torch.zeros_like(y, requires_grad=True)
                 (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
-                (found,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
-            return found
+                (product,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
+            return product
 
         return self._each(layer, tangents, products, behind)
 

@@ -88,8 +88,9 @@ class ErrorCurves(Report):
         Args:
             radius: Its number in `radii`.
         """
-        own, base = (self._of(name, direction)[radius, layer] for name in (predictor, "identity"))
-        return skill(own, base, self.groups, self.seed)
+        names = (predictor, "identity")
+        errors, base = (self._of(name, direction)[radius, layer] for name in names)
+        return skill(errors, base, self.groups, self.seed)
 
     def table(self) -> "pd.DataFrame":
         """A row per layer, radius, direction and predictor: error and skill with intervals."""
@@ -126,8 +127,8 @@ class ErrorCurves(Report):
         with canvas(rows, columns, squeeze=False, sharex=True, sharey=True, **size) as (figure, ax):
             for axes, layer in zip(ax.flat, layers, strict=False):
                 for predictor in PREDICTORS:
-                    each = range(len(self.radii))
-                    errors = [self._interval(predictor, direction, r, layer) for r in each]
+                    places = range(len(self.radii))
+                    errors = [self._interval(predictor, direction, r, layer) for r in places]
                     band(axes, self.radii, errors, COLOURS[predictor], predictor)
                 axes.axhline(0.1, color="k", ls=":", lw=0.8)
                 axes.set(xscale="log", yscale="log", title=f"layer {layer}")

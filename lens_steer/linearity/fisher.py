@@ -74,8 +74,8 @@ class PullbackFisher:
         _, sizes, basis = torch.linalg.svd(self.rows, full_matrices=False)
         w = w.to(self.rows)
         along = basis @ w
-        beside = w - along @ basis
-        return beside / level + (along / (sizes.square() + level)) @ basis
+        rest = w - along @ basis
+        return rest / level + (along / (sizes.square() + level)) @ basis
 
 
 def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
@@ -89,7 +89,7 @@ def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
     memory_budget: int | None = None,
     progress: bool = True,
 ) -> PullbackFisher:
-    """The metric of pushes behind a block, averaged over texts; one batch of them at a time.
+    """The metric of pushes behind a block, averaged over texts, which are run one batch at a time.
 
     Args:
         texts: As in `linearize`: pairs give their desired examples.

@@ -134,8 +134,8 @@ class PersistenceReport(Report):
         mean = self.transfer.mean(dim=-1)
         reach = float(mean.nan_to_num().abs().max())
         style = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "origin": "lower"}
-        shown = axes.imshow(mean.numpy(), **style)
-        figure.colorbar(shown, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")
+        image = axes.imshow(mean.numpy(), **style)
+        figure.colorbar(image, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")
         if len(mean) <= _WRITTEN:
             for k, j in mean.isfinite().nonzero().tolist():
                 value = float(mean[k, j])

@@ -50,7 +50,7 @@ class LinearityReport(Report):
         between the radii measured.
 
         Raises:
-            ValueError: If the radius is outside of them.
+            ValueError: If the radius is outside of what was measured.
         """
         return self.curves.error_at(radius)
 

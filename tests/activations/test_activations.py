@@ -627,7 +627,9 @@ def test_one_layer_of_activations_is_named_by_layer(llama: Any, pairs: Contrasti
     one = LayerActivations.of(found, layer=3)
     assert (one.layer, torch.equal(one.desired, found[3].desired)) == (3, True)
     assert LayerActivations.of(one) is one
-    with pytest.raises(ValueError, match=r"one layer of them; write activations\[layer\], or pass"):
+    with pytest.raises(
+        ValueError, match=r"expected one layer; write activations\[layer\], or pass"
+    ):
         LayerActivations.of(found)
     with pytest.raises(ValueError, match=r"layer 2 was not captured: expected one of \[1, 3\]"):
         LayerActivations.of(found, layer=2)

@@ -58,13 +58,14 @@ def curves() -> ErrorCurves:
 
 
 def persistence() -> PersistenceReport:
-    ways, pushes = torch.rand(2, 4, 1, 4), torch.rand(2, 1, 4)
+    (cosine, gain), (energy, random) = torch.rand(2, 4, 1, 4), torch.rand(2, 1, 4)
     transfer, sizes = torch.rand(2, 2, 4), torch.rand(2)
-    return PersistenceReport(*ways, transfer, *pushes, sizes, None, GROUPS, 0)
+    return PersistenceReport(cosine, gain, transfer, energy, random, sizes, None, GROUPS, 0)
 
 
 def logits() -> LogitReport:
-    return LogitReport((0.1, 0.5), *torch.rand(2, 4, 2, 2, 1, 4), GROUPS, 0)
+    slope, explained = torch.rand(2, 4, 2, 2, 1, 4)
+    return LogitReport((0.1, 0.5), slope, explained, GROUPS, 0)
 
 
 def alignment() -> AlignmentReport:

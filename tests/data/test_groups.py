@@ -93,7 +93,7 @@ def test_everything_that_groups_examples_makes_the_same_partition(
     if all(example.prompt or example.group for example in examples):
         assert partition(TrackedTexts.of(model, examples, "last").groups) == expected
     judge = ls.WordList(("a",))
-    few = {"seed": 0, "max_new_tokens": 2}
+    few: dict[str, Any] = {"seed": 0, "max_new_tokens": 2}
     judged = ls.evaluate(model, pairs, judge=judge, **few)
     assert judged.groups == judged.text_groups == pairs.prompt_groups
     if pairs.paired:
