@@ -107,17 +107,21 @@ def _warn_of_label_tokens(
 
 
 def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) -> float:
-    """How often an example's class follows from its token, judged by the others (0.5: never).
+    """How often an example's class follows from the token that is read: 0.5 is chance, 1 always.
 
-    Leave-one-out majority vote among the examples of the same token, both classes weighing the
-    same; an example whose token no other has counts one half.
+    It is a leave-one-out majority vote among the examples of the same token, both classes weighing
+    the same; an example whose token no other has counts one half.
+
+    Args:
+        desired: The token of each desired example.
+        undesired: The token of each undesired example.
     """
     counts, sizes = (Counter(desired), Counter(undesired)), (len(desired), len(undesired))
 
-    def right(token: int, own: int) -> float:  # in whole numbers: a tie of shares is a tie
-        mine = (counts[own][token] - 1) * sizes[1 - own]
-        others = counts[1 - own][token] * sizes[own]
-        return 0.5 if mine == others else float(mine > others)
+    def right(token: int, side: int) -> float:  # in whole numbers: a tie of shares is a tie
+        same = (counts[side][token] - 1) * sizes[1 - side]
+        other = counts[1 - side][token] * sizes[side]
+        return 0.5 if same == other else float(same > other)
 
     d = sum(right(token, 0) for token in desired) / len(desired)
     u = sum(right(token, 1) for token in undesired) / len(undesired)

@@ -23,8 +23,8 @@ class Moments:
     """Count, mean and squared deviations of a sample, mergeable (Chan, Golub, LeVeque 1979).
 
     Attributes:
-        count: Of examples.
-        mean: Float32.
+        count: How many examples there are.
+        mean: Mean over the examples, float32.
         m2: Sum over examples of the squared deviation from the mean, float32.
     """
 
@@ -48,21 +48,21 @@ class Moments:
 
     @property
     def variance(self) -> Float[Tensor, "layer *site"]:
-        """Unbiased; NaN for a single example."""
+        """The unbiased variance; NaN for a single example."""
         return self.m2 / (self.count - 1) if self.count > 1 else torch.full_like(self.m2, torch.nan)
 
 
 @savable
 @dataclass(frozen=True, eq=False)
 class ContrastStats:
-    """What is known of the two classes and of their paired difference, without the examples.
+    """Mean and spread of both classes and of their paired difference, without the examples.
 
     Attributes:
-        desired: Of the desired examples.
-        undesired: Of the undesired.
-        difference: Of desired minus undesired, pair by pair; None for unpaired examples.
+        desired: Moments of the desired examples.
+        undesired: Moments of the undesired examples.
+        difference: Moments of desired minus undesired, pair by pair; None for unpaired examples.
         positive: Pairs whose difference is above 0, per element; None for unpaired examples.
-        negative: The same below 0.
+        negative: Pairs whose difference is below 0, likewise.
         kind: What was read.
         layers: Block indices of the layer axis.
         provenance: The model and data.
@@ -111,6 +111,10 @@ class ContrastStats:
 
         Raises:
             ValueError: As `capture`.
+
+        Example:
+            >>> stats = ls.activations.ContrastStats.fit(model, pairs, "neuron", read="mean")
+            >>> scores = ls.attribution.contrast(stats)
         """
         pairs, sites = as_pairs(pairs), sites_of(model, kind, layers)
         chosen = tuple(site.layer for site in sites)
@@ -164,7 +168,7 @@ class ContrastStats:
 
 
 def _windows(pairs: ContrastivePairs, window: int) -> Iterator[ContrastivePairs]:
-    """Consecutive parts; both sides of unpaired sets are cut into as many."""
+    """Consecutive parts of the pairs; both sides of unpaired sets are cut into as many parts."""
     if window < 1:
         raise ValueError(f"window {window}: expected at least 1")
     most = max(len(pairs.desired), len(pairs.undesired))
@@ -184,7 +188,7 @@ def _sides(
     read: ReadPosition,
     advance: Callable[[int], object],
 ) -> tuple[Float[Tensor, "desired layer *site"], Float[Tensor, "undesired layer *site"]]:
-    """Either class, read together: a pair's examples have their prompt in common."""
+    """Both classes, read together: a pair's examples have their prompt in common."""
     examples = (*pairs.desired, *pairs.undesired)
     rows = [encode(model, example.prompt, example.continuation) for example in examples]
     values = read_rows(model, rows, sites, read, advance=advance)

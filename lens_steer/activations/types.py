@@ -125,7 +125,7 @@ class Activations:
         kind: What was read; `resid` at layer l is `blocks.l.hook_resid_post`.
         layers: Block indices of the layer axis.
         embedded_desired: With kind `resid`, the embedding (`blocks.0.hook_resid_pre`), else None.
-        embedded_undesired: The same for the undesired.
+        embedded_undesired: The embedding of the undesired, likewise.
         paired: Whether row i of either side belongs to one pair.
         provenance: The model and data.
     """
