@@ -55,7 +55,7 @@ class Parts:
         read: list[Activations] = [
             ls.capture(model, part, "resid", read="mean", progress=False) for part in parts
         ]
-        return cls(*read, groups=tuple(parts[2].groups) * 2)
+        return cls(*read, groups=parts[2].example_groups)
 
 
 def log_loss(barrier: Barrier, held_out: LayerActivations) -> float:

@@ -78,7 +78,8 @@ class Site:
     kind: Kind = Kind.RESID
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", Kind.parse(self.kind))
+        if not isinstance(self.kind, Kind):
+            object.__setattr__(self, "kind", Kind.parse(self.kind))
         if self.layer < 0:
             raise ValueError(f"layer {self.layer}: expected a block index counted from 0")
 
@@ -98,11 +99,12 @@ def sites_of(model: Any, kind: str, layers: Sequence[int] | None) -> list[Site]:
     Raises:
         ValueError: If there is no such kind, no layer is given, or one is negative.
     """
+    parsed = Kind.parse(kind)
     chosen = range(model.cfg.n_layers) if layers is None else layers
-    found = [Site(layer, Kind.parse(kind)) for layer in chosen]
-    if not found:
+    sites = [Site(layer, parsed) for layer in chosen]
+    if not sites:
         raise ValueError("no layers to read: expected at least one, or None for all")
-    return found
+    return sites
 
 
 def hook_point(model: Any, site: Site) -> Any:

@@ -2,15 +2,15 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
 from lens_steer.activations.reading import TOKEN_BUDGET, ReadPosition, read_rows, span
-from lens_steer.activations.statistics import gather
 from lens_steer.activations.types import Activations
-from lens_steer.data import ContrastivePairs
+from lens_steer.data import ContrastivePairs, as_pairs
 from lens_steer.models import Encoded, Provenance, SteerableModel, attach, encode
 from lens_steer.sites import Kind, Site, sites_of
 
@@ -21,7 +21,7 @@ class LabelTokenWarning(UserWarning):
 
 def capture(  # noqa: PLR0913 - each is a knob of reading
     model: SteerableModel,
-    pairs: ContrastivePairs,
+    pairs: ContrastivePairs | Iterable[Any],
     kind: str = "resid",
     *,
     read: ReadPosition = "last",
@@ -35,6 +35,8 @@ def capture(  # noqa: PLR0913 - each is a knob of reading
     after it: hooks of your own then see the two one after the other.
 
     Args:
+        pairs: Contrastive pairs, or rows as `ContrastivePairs.of` takes them: tuples of (prompt,
+            desired, undesired).
         kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name. `gate` is the
             activation function of the gate alone; on MLPs without one it equals `neuron`.
         read: `last` (the continuation's last token), `mean` (over the continuation), `prompt_last`,
@@ -54,8 +56,12 @@ def capture(  # noqa: PLR0913 - each is a knob of reading
     Raises:
         ValueError: If the kind, a layer or the position does not exist, or an example does not fit
             the context or has an empty continuation.
+
+    Example:
+        >>> resid = ls.capture(model, pairs, "resid", read="mean")
+        >>> caa = ls.CAA.fit(resid[15])
     """
-    attachment = attach(model)
+    attachment, pairs = attach(model), as_pairs(pairs)
     sites = sites_of(model, kind, layers)
     what, chosen = sites[0].kind, tuple(site.layer for site in sites)
     if what is Kind.RESID:
@@ -65,14 +71,19 @@ def capture(  # noqa: PLR0913 - each is a knob of reading
     split = len(pairs.desired)
     _warn_of_label_tokens(rows[:split], rows[split:], read)
     with tqdm(total=len(rows), desc=f"capture {what.value}", disable=not progress) as bar:
-        parts = read_rows(model, rows, sites, read, token_budget=token_budget, advance=bar.update)
-        values = gather(len(rows), parts)
+        values = read_rows(model, rows, sites, read, token_budget=token_budget, advance=bar.update)
     embedded: tuple[torch.Tensor, ...] | tuple[None, None] = (None, None)
     if what is Kind.RESID:
         embedded, values = (values[:split, 0], values[split:, 0]), values[:, 1:]
     source = Provenance(attachment.fingerprint, pairs.name, str(read))
     return Activations(
-        values[:split], values[split:], what, chosen, *embedded, pairs.paired, source
+        values[:split],
+        values[split:],
+        what,
+        chosen,
+        *embedded,
+        paired=pairs.paired,
+        provenance=source,
     )
 
 
@@ -88,27 +99,29 @@ def _warn_of_label_tokens(
     if share > 0.75:
         warnings.warn(
             f"the token that is read tells desired from undesired in {share:.0%} of the examples "
-            "by itself, so "
-            "that the direction is largely its embedding: end both continuations in the same "
-            "token, or "
-            "read='mean'",
+            "by itself, so that the direction is largely its embedding: end both continuations in "
+            "the same token, or read='mean'",
             LabelTokenWarning,
             stacklevel=3,
         )
 
 
 def last_token_separability(desired: Sequence[int], undesired: Sequence[int]) -> float:
-    """How often an example's class follows from its token, judged by the others (0.5: never).
+    """How often an example's class follows from the token that is read: 0.5 is chance, 1 always.
 
-    Leave-one-out majority vote among the examples of the same token, both classes weighing the
-    same; an example whose token no other has counts one half.
+    It is a leave-one-out majority vote among the examples of the same token, both classes weighing
+    the same; an example whose token no other has counts one half.
+
+    Args:
+        desired: The token of each desired example.
+        undesired: The token of each undesired example.
     """
     counts, sizes = (Counter(desired), Counter(undesired)), (len(desired), len(undesired))
 
-    def right(token: int, own: int) -> float:  # in whole numbers: a tie of shares is a tie
-        mine = (counts[own][token] - 1) * sizes[1 - own]
-        others = counts[1 - own][token] * sizes[own]
-        return 0.5 if mine == others else float(mine > others)
+    def right(token: int, side: int) -> float:  # in whole numbers: a tie of shares is a tie
+        same = (counts[side][token] - 1) * sizes[1 - side]
+        other = counts[1 - side][token] * sizes[side]
+        return 0.5 if same == other else float(same > other)
 
     d = sum(right(token, 0) for token in desired) / len(desired)
     u = sum(right(token, 1) for token in undesired) / len(undesired)

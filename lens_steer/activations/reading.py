@@ -1,35 +1,38 @@
-"""Reading one position per example from a model, in padded batches."""
+"""Reading a model at one position of each example, in padded batches.
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+`span` says which tokens of an example are read, `show_read_positions` prints them, and `read_rows`
+reads them. A prompt that several examples have in common is run once, where that pays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.activations.shared_prompts import by_prompt
+from lens_steer.data import ContrastivePairs, Example, as_pairs
 from lens_steer.models import (
     Decoder,
     Encoded,
     SteerableModel,
     attach,
     batches,
+    encode,
+    forward,
+    input_device,
     open_blocks,
     pad,
-    read,
     reading,
+    token_texts,
 )
 from lens_steer.sites import Kind, Site
 
 ReadPosition = Literal["last", "mean", "prompt_last"] | int
 TOKEN_BUDGET = 2048
-
-Rows = Float[Tensor, "n layer *site"]
-_Activation = Callable[[Tensor], Tensor]
-_Run = Callable[
-    [SteerableModel, Sequence[Encoded], Sequence[range], Sequence[Site], _Activation],
-    dict[Site, Tensor],
-]
+# Running a prompt apart is a second pass: on a CPU, about this share of the tokens pays for it.
+_WORTH = 0.125
 
 
 def span(row: Encoded, position: ReadPosition) -> range:
@@ -63,6 +66,61 @@ def span(row: Encoded, position: ReadPosition) -> range:
     return range(index, index + 1)
 
 
+@dataclass(frozen=True)
+class ReadPreview:
+    """One example as it is read.
+
+    Attributes:
+        tokens: The text of each token.
+        prompt_length: Tokens of the prompt; the rest is the continuation.
+        read: Positions whose activations are averaged.
+    """
+
+    tokens: tuple[str, ...]
+    prompt_length: int
+    read: tuple[int, ...]
+
+    def __str__(self) -> str:
+        texts = [repr(token)[1:-1] for token in self.tokens]
+        marked = [f"[{text}]" if i in self.read else text for i, text in enumerate(texts)]
+        prompt, continuation = marked[: self.prompt_length], marked[self.prompt_length :]
+        return "|".join(prompt) + " >> " + "|".join(continuation)
+
+
+def show_read_positions(
+    model: SteerableModel,
+    examples: ContrastivePairs | Iterable[Any],
+    read: ReadPosition = "last",
+) -> list[ReadPreview]:
+    """Each example's tokens, and which of them `capture` reads.
+
+    Args:
+        examples: Examples; or pairs, or a list of tuples as `ContrastivePairs.of` takes them, of
+            which the desired examples come first.
+        read: As in `capture`.
+
+    Raises:
+        ValueError: If there is no such position in an example, it does not fit the context, or the
+            tuples are broken.
+
+    Example:
+        >>> pairs = ls.ContrastivePairs.of([("The film was", " good.", " bad.")])
+        >>> print(ls.activations.show_read_positions(model, pairs)[0])
+        The| film| was >>  good|[.]
+    """
+    listed = examples if isinstance(examples, ContrastivePairs | str) else list(examples)
+    if isinstance(listed, list) and all(isinstance(each, Example) for each in listed):
+        chosen = listed
+    else:
+        pairs = as_pairs(listed)
+        chosen = [*pairs.desired, *pairs.undesired]
+    rows = [encode(model, example.prompt, example.continuation) for example in chosen]
+    return [
+        ReadPreview(tuple(token_texts(model, row.ids)), row.prompt_length, tuple(span(row, read)))
+        for row in rows
+    ]
+
+
 def read_rows(
     model: SteerableModel,
     rows: Sequence[Encoded],
@@ -71,95 +129,135 @@ def read_rows(
     *,
     token_budget: int = TOKEN_BUDGET,
     advance: Callable[[int], object] = lambda _: None,
-) -> Iterator[tuple[list[int], Rows]]:
-    """Per batch: which rows it holds and what their sites hold, float32 on the CPU.
+) -> Float[Tensor, "n layer *site"]:
+    """What the sites hold at one position of every row, float32 on the CPU.
 
     A prompt that several rows have in common is run once where only continuations are read, unless
     a steered block is open: its edits are to see whole rows.
+
+    Args:
+        rows: Tokenised examples, at least one.
+        sites: Of one kind.
+        position: Which tokens of a row are read; see `span`.
+        token_budget: Tokens of a padded batch.
+        advance: Called with the number of rows after each batch.
     """
     spans = [span(row, position) for row in rows]
     attach(model)
-    activation = _activation_function(model, sites[0].kind)
-    common = position in ("last", "mean") and not open_blocks(model)
-    for batch, run in _runs(rows, by_prompt(rows, token_budget) if common else [], token_budget):
-        with torch.no_grad():  # never across the yield: the caller's grad mode is its own
-            found = run(
-                model, [rows[i] for i in batch], [spans[i] for i in batch], sites, activation
-            )
-        yield batch, torch.stack([found[site].float().cpu() for site in sites], dim=1)
-        advance(len(batch))
-
-
-def _runs(
-    rows: Sequence[Encoded], shared: list[list[int]], token_budget: int
-) -> Iterator[tuple[list[int], _Run]]:
-    """Every row in one batch, with how that batch is run."""
+    continuations_alone = position in ("last", "mean") and not open_blocks(model)
+    shared = batches_by_prompt(rows, token_budget) if continuations_alone else []
     rest = sorted(set(range(len(rows))).difference(*shared))
-    for batch in batches([len(rows[i].ids) for i in rest], token_budget):
-        yield [rest[i] for i in batch], _whole
-    for batch in shared:
-        yield batch, _after_prompts
+    whole = [
+        [rest[i] for i in batch]
+        for batch in batches([len(rows[i].ids) for i in rest], token_budget)
+    ]
+    activations: Tensor | None = None
+    for prompts_once, part in ((False, whole), (True, shared)):
+        for batch in part:
+            chosen = [rows[i] for i in batch], [spans[i] for i in batch]
+            values = _read_batch(model, *chosen, sites, prompts_once=prompts_once)
+            if activations is None:
+                activations = torch.empty((len(rows), *values.shape[1:]), dtype=torch.float32)
+            activations[batch] = values
+            advance(len(batch))
+    assert activations is not None  # at least one row
+    return activations
 
 
-def _whole(
+@torch.no_grad()
+def _read_batch(
     model: SteerableModel,
     rows: Sequence[Encoded],
     spans: Sequence[range],
     sites: Sequence[Site],
-    activation: _Activation,
-) -> dict[Site, Tensor]:
-    tokens, mask = pad(model, [row.ids for row in rows])
-    keep = _keeper(spans, tokens.shape[1], activation)
-    return read(model, tokens, mask, dict.fromkeys(sites, keep))
+    *,
+    prompts_once: bool,
+) -> Float[Tensor, "batch layer *site"]:
+    """What the sites hold, averaged over each row's span, from one padded forward.
+
+    With `prompts_once` the continuations alone are run, behind a cache of their prompts.
+    """
+    starts = [row.prompt_length if prompts_once else 0 for row in rows]
+    tokens, mask = pad(model, [row.ids[n:] for row, n in zip(rows, starts, strict=True)])
+    moved = [range(s.start - n, s.stop - n) for s, n in zip(spans, starts, strict=True)]
+    select = dict.fromkeys(sites, _averaged(model, sites[0].kind, moved, tokens.shape[1]))
+    decoder = _after_prompts(model, rows, sites) if prompts_once else None
+    with reading(model, select) as held:
+        if decoder is None:
+            forward(model, tokens, mask)
+        else:
+            decoder.advance(tokens, mask)
+    return torch.stack([held[site].float().cpu() for site in sites], dim=1)
 
 
 def _after_prompts(
-    model: SteerableModel,
-    rows: Sequence[Encoded],
-    spans: Sequence[range],
-    sites: Sequence[Site],
-    activation: _Activation,
-) -> dict[Site, Tensor]:
-    """The same, each different prompt being run once into a cache, up to the last keys needed."""
+    model: SteerableModel, rows: Sequence[Encoded], sites: Sequence[Site]
+) -> Decoder:
+    """A cache of each row's prompt, equal prompts being run once, up to the last keys needed."""
     prompts = [row.ids[: row.prompt_length] for row in rows]
     number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
     decoder = Decoder(model, *pad(model, list(number), left=True))
     last = Site(max(site.layer for site in sites), Kind.HEAD)  # its keys are in the cache by then
     with reading(model, {last: lambda x: x[:0]}):
         decoder.start()
-    tokens, mask = pad(model, [row.ids[row.prompt_length :] for row in rows])
-    decoder.select_rows(torch.tensor([number[prompt] for prompt in prompts], device=tokens.device))
-    starts = [row.prompt_length for row in rows]
-    moved = [range(s.start - n, s.stop - n) for s, n in zip(spans, starts, strict=True)]
-    keep = _keeper(moved, tokens.shape[1], activation)
-    with reading(model, dict.fromkeys(sites, keep)) as found:
-        decoder.advance(tokens, mask)
-    return found
+    decoder.keep(torch.tensor([number[prompt] for prompt in prompts], device=input_device(model)))
+    return decoder
 
 
-def _keeper(
-    spans: Sequence[range], width: int, activation: _Activation
+def _averaged(
+    model: SteerableModel, kind: Kind, spans: Sequence[range], width: int
 ) -> Callable[[Tensor], Tensor]:
+    """The mean over each row's span of a site's activation; of `gate`, behind its function."""
+    activation: Callable[[Tensor], Tensor] = lambda x: x  # noqa: E731
+    if kind is Kind.GATE:
+        from transformers.activations import ACT2FN
+
+        activation = ACT2FN[model.cfg.act_fn]
     if all(len(positions) == 1 for positions in spans):
-        columns = torch.tensor([positions[0] for positions in spans])
         rows = torch.arange(len(spans))
+        columns = torch.tensor([positions.start for positions in spans])
         return lambda x: activation(x[rows.to(x.device), columns.to(x.device)].detach())
-    weights = _weights(spans, width)
+    weights = torch.zeros(len(spans), width, dtype=torch.float32)
+    for row, positions in enumerate(spans):
+        weights[row, positions.start : positions.stop] = 1 / len(positions)
     return lambda x: torch.einsum(
         "bp,bp...->b...", weights.to(x.device), activation(x.detach().float())
     )
 
 
-def _weights(spans: Sequence[range], width: int) -> Float[Tensor, "batch pos"]:
-    weights = torch.zeros(len(spans), width, dtype=torch.float32)
-    for row, positions in enumerate(spans):
-        weights[row, positions.start : positions.stop] = 1 / len(positions)
-    return weights
+def batches_by_prompt(rows: Sequence[Encoded], token_budget: int) -> list[list[int]]:
+    """Batches of rows whose prompts are run once, the rows of a prompt side by side.
+
+    A batch holds at most `token_budget` tokens, padding and each row's copy of its prompt counted.
+    Rows whose prompt is empty, or shared with none, or too short to save anything, are in no batch.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row.ids[: row.prompt_length], []).append(i)
+    pieces = [piece for group in groups.values() for piece in _cut(rows, group, token_budget)]
+    whole: list[list[int]] = []
+    for piece in sorted(pieces, key=lambda piece: (_width(rows, piece), piece)):
+        joined = [*whole[-1], *piece] if whole else []
+        if joined and len(joined) * _width(rows, joined) <= token_budget:
+            whole[-1] = joined
+        else:
+            whole.append(piece)
+    return whole
 
 
-def _activation_function(model: SteerableModel, kind: Kind) -> _Activation:
-    if kind is not Kind.GATE:
-        return lambda x: x
-    from transformers.activations import ACT2FN
+def _cut(rows: Sequence[Encoded], group: list[int], token_budget: int) -> Iterator[list[int]]:
+    """Parts of a prompt's rows that fit the budget and save tokens, similar lengths together."""
+    together = max(1, token_budget // _width(rows, group))
+    ordered = sorted(group, key=lambda i: (len(rows[i].ids), i))
+    for start in range(0, len(group), together):
+        part = ordered[start : start + together]
+        prompt = rows[part[0]].prompt_length
+        once = prompt + len(part) * (_width(rows, part) - prompt)
+        if once <= (1 - _WORTH) * sum(len(rows[i].ids) for i in part):
+            yield part
 
-    return ACT2FN[model.cfg.act_fn]
+
+def _width(rows: Sequence[Encoded], batch: Sequence[int]) -> int:
+    """Tokens of a row once its prompt and its continuation are padded to the longest."""
+    prompt = max(rows[i].prompt_length for i in batch)
+    return prompt + max(len(rows[i].ids) - rows[i].prompt_length for i in batch)

@@ -14,24 +14,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations.types import Activations
+from lens_steer.artifacts import savable
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class SeparabilityReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SeparabilityReport(Report):
     """Held-out area under the ROC curve by layer, with 95 % intervals.
 
     Attributes:
         labels: `embedding`, then block indices.
-        auc: Of the held-out examples.
+        auc: Area under the curve of the held-out examples; 0.5 is chance.
         low: Lower end of the bootstrap interval over examples (pairs, where paired).
-        high: Upper end.
+        high: Upper end of that interval.
         control_low: 2.5 % point of directions fitted to classes swapped at random (within pairs).
-        control_high: 97.5 % point.
-        held_out: Desired and undesired examples the areas are of.
+        control_high: Their 97.5 % point.
+        held_out: Numbers of held-out desired and undesired examples.
         seed: Of the bootstrap and the shuffles.
     """
 
@@ -50,8 +53,19 @@ class SeparabilityReport:
     ) -> "SeparabilityReport":
         """The report of activations of one kind and the same layers.
 
+        Args:
+            train: Activations whose mean difference is the direction.
+            held_out: Activations that are scored along it, of other pairs.
+            seed: Of the bootstrap and the shuffles.
+            resamples: Bootstrap resamples.
+
         Raises:
             ValueError: If the two were captured at different kinds or layers.
+
+        Example:
+            >>> train, test = pairs.split(0.6, 0.4, seed=0)
+            >>> activations = [ls.capture(model, part, "resid") for part in (train, test)]
+            >>> ls.activations.SeparabilityReport.fit(*activations, seed=0).figure()
         """
         forms = [(a.kind, a.layers, a.embedded_desired is None) for a in (train, held_out)]
         if forms[0] != forms[1]:
@@ -101,6 +115,7 @@ class SeparabilityReport:
 
 
 def _stacked(a: Activations) -> tuple[Float[Tensor, "n layer d"], Float[Tensor, "m layer d"]]:
+    """Both classes as one vector for each layer, the embedding first where it is known."""
     sides = []
     for side, embedded in ((a.desired, a.embedded_desired), (a.undesired, a.embedded_undesired)):
         flat = side.flatten(2)
@@ -118,7 +133,7 @@ def _scores(
 def _above(
     desired: Float[Tensor, "n layer"], undesired: Float[Tensor, "m layer"]
 ) -> Float[Tensor, "n m layer"]:
-    """1 where the desired example scores above the undesired, 0.5 at a tie."""
+    """1 where the desired example scores above the undesired, 0 where below, 0.5 at a tie."""
     gap = desired[:, None] - undesired[None]
     return (gap.sign() + 1) / 2
 
@@ -149,6 +164,7 @@ def _shuffled(
     sides: tuple[Float[Tensor, "n layer d"], Float[Tensor, "m layer d"]],
     paired: bool,
 ) -> Float[Tensor, "layer d"]:
+    """The mean difference of classes that are swapped at random."""
     n = len(sides[0])
     if paired:  # swap the classes of a random half of the pairs
         signs = torch.from_numpy(draw.choice([-1.0, 1.0], size=n)).float()

@@ -1,7 +1,8 @@
 """Mean and spread of contrastive activations in one pass, memory flat in the number of pairs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +12,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations.reading import ReadPosition, read_rows
 from lens_steer.activations.types import Activations
 from lens_steer.artifacts import savable
-from lens_steer.data import ContrastivePairs, Example
+from lens_steer.data import ContrastivePairs, Example, as_pairs
 from lens_steer.models import Provenance, SteerableModel, attach, check_one_model, encode
 from lens_steer.sites import Kind, Site, sites_of
 
@@ -22,8 +23,8 @@ class Moments:
     """Count, mean and squared deviations of a sample, mergeable (Chan, Golub, LeVeque 1979).
 
     Attributes:
-        count: Of examples.
-        mean: Float32.
+        count: How many examples there are.
+        mean: Mean over the examples, float32.
         m2: Sum over examples of the squared deviation from the mean, float32.
     """
 
@@ -47,21 +48,21 @@ class Moments:
 
     @property
     def variance(self) -> Float[Tensor, "layer *site"]:
-        """Unbiased; NaN for a single example."""
+        """The unbiased variance; NaN for a single example."""
         return self.m2 / (self.count - 1) if self.count > 1 else torch.full_like(self.m2, torch.nan)
 
 
 @savable
 @dataclass(frozen=True, eq=False)
 class ContrastStats:
-    """What is known of the two classes and of their paired difference, without the examples.
+    """Mean and spread of both classes and of their paired difference, without the examples.
 
     Attributes:
-        desired: Of the desired examples.
-        undesired: Of the undesired.
-        difference: Of desired minus undesired, pair by pair; None for unpaired examples.
+        desired: Moments of the desired examples.
+        undesired: Moments of the undesired examples.
+        difference: Moments of desired minus undesired, pair by pair; None for unpaired examples.
         positive: Pairs whose difference is above 0, per element; None for unpaired examples.
-        negative: The same below 0.
+        negative: Pairs whose difference is below 0, likewise.
         kind: What was read.
         layers: Block indices of the layer axis.
         provenance: The model and data.
@@ -91,7 +92,7 @@ class ContrastStats:
     def fit(  # noqa: PLR0913 - each is a knob of reading
         cls,
         model: SteerableModel,
-        pairs: ContrastivePairs,
+        pairs: ContrastivePairs | Iterable[Any],
         kind: str,
         *,
         read: ReadPosition = "last",
@@ -103,14 +104,19 @@ class ContrastStats:
 
         Args:
             kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name.
-            read: See `capture`.
+            pairs: As in `capture`.
+            read: As in `capture`.
             layers: Blocks to read; None is all.
             window: Pairs (or, unpaired, examples) held at once; any value gives the same result.
 
         Raises:
             ValueError: As `capture`.
+
+        Example:
+            >>> stats = ls.activations.ContrastStats.fit(model, pairs, "neuron", read="mean")
+            >>> scores = ls.attribution.contrast(stats)
         """
-        sites = sites_of(model, kind, layers)
+        pairs, sites = as_pairs(pairs), sites_of(model, kind, layers)
         chosen = tuple(site.layer for site in sites)
         source = Provenance(attach(model).fingerprint, pairs.name, str(read))
         total: ContrastStats | None = None
@@ -162,7 +168,7 @@ class ContrastStats:
 
 
 def _windows(pairs: ContrastivePairs, window: int) -> Iterator[ContrastivePairs]:
-    """Consecutive parts; both sides of unpaired sets are cut into as many."""
+    """Consecutive parts of the pairs; both sides of unpaired sets are cut into as many parts."""
     if window < 1:
         raise ValueError(f"window {window}: expected at least 1")
     most = max(len(pairs.desired), len(pairs.undesired))
@@ -182,21 +188,8 @@ def _sides(
     read: ReadPosition,
     advance: Callable[[int], object],
 ) -> tuple[Float[Tensor, "desired layer *site"], Float[Tensor, "undesired layer *site"]]:
-    """Either class, read together: a pair's examples have their prompt in common."""
+    """Both classes, read together: a pair's examples have their prompt in common."""
     examples = (*pairs.desired, *pairs.undesired)
     rows = [encode(model, example.prompt, example.continuation) for example in examples]
-    values = gather(len(rows), read_rows(model, rows, sites, read, advance=advance))
+    values = read_rows(model, rows, sites, read, advance=advance)
     return values[: len(pairs.desired)], values[len(pairs.desired) :]
-
-
-def gather(
-    n: int, parts: Iterator[tuple[list[int], Float[Tensor, "part layer *site"]]]
-) -> Float[Tensor, "n layer *site"]:
-    """Batches of rows put back in the order of the examples."""
-    whole: Tensor | None = None
-    for indices, values in parts:
-        if whole is None:
-            whole = torch.empty((n, *values.shape[1:]), dtype=values.dtype)
-        whole[indices] = values
-    assert whole is not None  # at least one row
-    return whole

@@ -51,6 +51,10 @@ class LayerActivations:
 
         Raises:
             ValueError: If a side is empty or not finite.
+
+        Example:
+            >>> desired, undesired = torch.randn(64, 768) + 1, torch.randn(64, 768)
+            >>> ls.LayerActivations.from_tensors(desired, undesired, layer=5)
         """
         return cls(
             desired.detach().float().cpu(),
@@ -62,28 +66,37 @@ class LayerActivations:
     @classmethod
     def of(
         cls,
-        desired: "LayerActivations | Float[Tensor, 'desired *site']",
+        desired: "Activations | LayerActivations | Float[Tensor, 'desired *site']",
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: int | None = None,
     ) -> "LayerActivations":
-        """One layer of captured activations as they are, or two tensors of any origin.
+        """One layer of captured activations, or two tensors of any origin.
 
         Args:
-            desired: Both classes, `.at(layer=...)`; or the tensor of the desired.
+            desired: Both classes: captured activations and `layer`, or one layer, `.at(layer=...)`;
+                or the tensor of the desired.
             undesired: The tensor of the undesired.
-            layer: Block of tensors; 0 if not said. Captured activations know theirs.
+            layer: Block index; of tensors 0 if not said. One layer of activations knows its own.
 
         Raises:
-            ValueError: If it is neither, or tensors are empty or not finite.
+            ValueError: If it is none of these, that layer was not captured, or tensors are empty or
+                not finite.
         """
         if isinstance(desired, LayerActivations) and undesired is None and layer is None:
             return desired
+        if isinstance(desired, Activations) and undesired is None and layer is not None:
+            return desired.at(layer)
+        if isinstance(desired, Activations) and undesired is None:
+            raise ValueError(
+                f"got {desired!r}: expected one layer; write activations[layer], or pass layer=, "
+                f"one of {list(desired.layers)}"
+            )
         if isinstance(desired, Tensor) and isinstance(undesired, Tensor):
             return cls.from_tensors(desired, undesired, layer or 0)
-        given = ", ".join(type(each).__name__ for each in (desired, undesired))
+        types = ", ".join(type(value).__name__ for value in (desired, undesired))
         raise ValueError(
-            f"got {given} (layer {layer}): expected one layer of captured activations, "
+            f"got {types} (layer {layer}): expected one layer of captured activations, "
             ".at(layer=...), or two tensors, desired and undesired"
         )
 
@@ -104,13 +117,15 @@ class LayerActivations:
 class Activations:
     """Activations of both classes at several layers, float32, on the CPU.
 
+    `activations[15]`, the same as `activations.at(layer=15)`, is what a method is fitted to.
+
     Attributes:
         desired: One row per desired example.
         undesired: One row per undesired example; the counts may differ.
         kind: What was read; `resid` at layer l is `blocks.l.hook_resid_post`.
         layers: Block indices of the layer axis.
         embedded_desired: With kind `resid`, the embedding (`blocks.0.hook_resid_pre`), else None.
-        embedded_undesired: The same for the undesired.
+        embedded_undesired: The embedding of the undesired, likewise.
         paired: Whether row i of either side belongs to one pair.
         provenance: The model and data.
     """
@@ -133,18 +148,28 @@ class Activations:
             )
 
     def at(self, layer: int) -> LayerActivations:
-        """The activations of one layer.
+        """The activations of one layer, by its block index.
 
         Raises:
-            ValueError: If that layer was not captured.
+            ValueError: If that layer was not captured; negative numbers name no layer.
+
+        Example:
+            >>> resid = ls.capture(model, pairs, "resid")
+            >>> caa = ls.CAA.fit(resid.at(layer=15))
         """
         if layer not in self.layers:
             raise ValueError(f"layer {layer} was not captured: expected one of {list(self.layers)}")
         i = self.layers.index(layer)
-        known = self.paired and len(self.desired) == len(self.undesired)
+        pairs = self.paired and len(self.desired) == len(self.undesired)
         return LayerActivations(
-            self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance, known
+            self.desired[:, i], self.undesired[:, i], layer, self.kind, self.provenance, pairs
         )
+
+    def __getitem__(self, layer: int) -> LayerActivations:
+        """The activations of one layer, as `at` gives them."""
+        return self.at(layer)
+
+    __iter__ = None  # an index is a layer, not a position: there is nothing to count up from 0
 
     @property
     def direction(self) -> Float[Tensor, "layer *site"]:
@@ -160,7 +185,10 @@ class Activations:
 def mean_difference(
     desired: Float[Tensor, "desired *site"], undesired: Float[Tensor, "undesired *site"]
 ) -> Float[Tensor, "*site"]:
-    """In float64: float32 means of large activations lose a small difference."""
+    """Mean of the desired minus mean of the undesired, float32.
+
+    It is computed in float64: float32 means of large activations lose a small difference.
+    """
     return (desired.double().mean(dim=0) - undesired.double().mean(dim=0)).float()
 
 

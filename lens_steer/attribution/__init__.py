@@ -1,4 +1,9 @@
-"""Which heads, neurons and dimensions carry a behaviour, and how far to trust the answer."""
+"""Which heads, neurons and dimensions carry a behaviour, and how far to trust the answer.
+
+Elements are scored by the difference between the classes (`contrasts`), by gradients (`gradients`)
+or by leaving them out (`ablation`, over `answers`); `scores` ranks them, `mask` holds the chosen.
+`agreement` compares attributions, and `stability` says how far a choice depends on the pairs.
+"""
 
 from lens_steer.attribution.ablation import AblationReport as AblationReport
 from lens_steer.attribution.ablation import zero_ablation as zero_ablation

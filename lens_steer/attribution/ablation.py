@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.attribution.answers import Factors, answers_at
 from lens_steer.attribution.contrasts import over_pairs
 from lens_steer.attribution.mask import ElementMask, by_element
@@ -16,6 +17,7 @@ from lens_steer.attribution.scores import ElementScores, Ranking
 from lens_steer.data import ContrastivePairs
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import Provenance, SteerableModel, attach
+from lens_steer.reports import Report
 from lens_steer.sites import Kind, Site, site_shape
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def zero_ablation(
 ) -> ElementScores:
     """What each element alone does for the margin: the margin minus that without the element.
 
-    Elements are taken out at the last prompt token and in the answer. One batch row for each
+    Elements are set to 0 at the last prompt token and in the answer. One batch row for each
     element, answer and pair: for heads of any model, for neurons of small ones.
 
     Returns:
@@ -36,6 +38,10 @@ def zero_ablation(
 
     Raises:
         ValueError: As `answers_at`.
+
+    Example:
+        >>> scores = ls.attribution.zero_ablation(model, pairs, "head")
+        >>> mask = scores.top(16)
     """
     what = Kind.parse(kind)
     layers, elements = int(model.cfg.n_layers), site_shape(model, what)[0]
@@ -58,9 +64,10 @@ def without(mask: ElementMask) -> Factors:
     return {Site(layer, kind): by_element(row, kind) for layer, row, count in kept if count}
 
 
-@dataclass(frozen=True, eq=False)
-class AblationReport:
-    """How much of the margin goes with the first k elements, beside random ones of the same layers.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class AblationReport(Report):
+    """The margin lost without the first k elements, and without random ones of the same layers.
 
     Attributes:
         ks: Elements taken out.
@@ -97,10 +104,23 @@ class AblationReport:
         seed: int,
         progress: bool = True,
     ) -> "AblationReport":
-        """Take the first k elements out on pairs that did not choose them.
+        """Set the first k elements to 0 on pairs that did not choose them.
+
+        Args:
+            scores: Which rank the elements.
+            held_out: Pairs on which the margin is measured.
+            ks: Numbers of elements.
+            by: How elements are ranked; see `ElementScores.top`.
+            draws: Random masks for each k.
+            seed: Of the masks and the intervals.
 
         Raises:
             ValueError: As `answers_at` and `ElementScores.top`.
+
+        Example:
+            >>> scores = ls.attribution.contrast(ls.capture(model, train, "head"))
+            >>> report = ls.attribution.AblationReport.fit(model, scores, dev, [1, 4, 16], seed=0)
+            >>> report.knee
         """
         masks = [scores.top(k, by) for k in ks]
         drawn = [mask.shuffled(seed=seed + i) for mask in masks for i in range(draws)]
@@ -108,12 +128,8 @@ class AblationReport:
         margins = answers_at(model, held_out, points, progress=progress).margin
         lost = margins[:1] - margins[1:]
         chance = lost[len(masks) :].unflatten(0, (len(masks), draws)).mean(dim=1)
-        return cls(
-            *(tuple(ks), lost[: len(masks)], chance, margins[0]),
-            *(held_out.groups, scores.kind, by),
-            draws=draws,
-            seed=seed,
-        )
+        chosen, groups = lost[: len(masks)], held_out.groups
+        return cls(tuple(ks), chosen, chance, margins[0], groups, scores.kind, by, draws, seed)
 
     def effect(self, k: int) -> Interval:
         """Mean margin lost with the first k, nats per token, with its 95 % interval."""
@@ -147,22 +163,18 @@ class AblationReport:
         rows = []
         for i, k in enumerate(self.ks):
             by_chance = interval(self.random[i], self.groups, seed=self.seed)
-            rows.append(
-                {"k": k}
-                | self.effect(k).columns("lost")
-                | by_chance.columns("random")
-                | self.beyond_random(k).columns("beyond_random")
-            )
+            row = {"k": k} | self.effect(k).columns("lost") | by_chance.columns("random")
+            rows.append(row | self.beyond_random(k).columns("beyond_random"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Margin lost against k, the chosen elements beside random ones, the knee marked."""
+        """Margin lost against k, of the chosen elements and of random ones, the knee marked."""
         from lens_steer.figures import canvas
 
         table = self.table()
         with canvas() as (figure, axes):
-            shown = (("lost", "C0", "chosen"), ("random", "C7", f"random, {self.draws} draws"))
-            for name, colour, label in shown:
+            lines = (("lost", "C0", "chosen"), ("random", "C7", f"random, {self.draws} draws"))
+            for name, colour, label in lines:
                 low, high = table[f"{name}_low"], table[f"{name}_high"]
                 axes.fill_between(table["k"], low, high, color=colour, alpha=0.2, lw=0)
                 axes.plot(table["k"], table[name], "o-", color=colour, label=label)

@@ -1,4 +1,4 @@
-"""Whether several attributions say the same, and whether activations have the sign they should."""
+"""Whether several attributions agree, and whether activations have the sign of the behaviour."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations
+from lens_steer.artifacts import savable
 from lens_steer.attribution.mask import ElementMask
 from lens_steer.attribution.scores import ElementScores, Ranking
 from lens_steer.intervals import Interval, interval
+from lens_steer.reports import Report
 from lens_steer.sites import Kind
 
 if TYPE_CHECKING:
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class AgreementReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class AgreementReport(Report):
     """How alike several attributions of the same elements are.
 
     Attributes:
@@ -36,22 +39,35 @@ class AgreementReport:
     def of(
         cls, scores: Mapping[str, ElementScores], k: int, *, by: Ranking = "signed"
     ) -> "AgreementReport":
-        """Of two attributions or more.
+        """The agreement of two attributions or more.
+
+        Args:
+            scores: Attributions of the same elements, by name.
+            k: Elements of each mask.
+            by: How elements are ranked for the masks; see `ElementScores.top`.
 
         Raises:
-            ValueError: If there are fewer, or they are of different elements.
+            ValueError: If there are fewer than two, or they are of different elements.
+
+        Example:
+            >>> ablation = ls.attribution.zero_ablation(model, pairs)
+            >>> scores = {"contrast": ls.attribution.contrast(heads), "ablation": ablation}
+            >>> ls.attribution.AgreementReport.of(scores, k=16)
         """
         if len(scores) < 2:
             raise ValueError(f"got {list(scores)}: expected two attributions or more")
         forms = {(s.kind.value, s.layers, tuple(s.values.shape)) for s in scores.values()}
         if len(forms) > 1:
-            raise ValueError(f"attributions of different elements: {sorted(map(str, forms))}")
-        for each in scores.values():
-            each.top(k, by)
+            raise ValueError(
+                f"got attributions of different elements, {sorted(map(str, forms))}: expected one "
+                "kind and the same layers"
+            )
+        for attribution in scores.values():
+            attribution.top(k, by)  # refuses a k or a ranking that it does not have
         return cls(dict(scores), k, by)
 
     def table(self) -> "pd.DataFrame":
-        """One row for each two: Spearman's rank correlation, overlap of the masks beyond chance."""
+        """A row for each two: Spearman's rank correlation, overlap of the masks beyond chance."""
         import pandas as pd
         from scipy.stats import spearmanr
 
@@ -78,29 +94,28 @@ class AgreementReport:
         table = self.table()
         columns = min(3, len(table))
         rows = -(-len(table) // columns)
-        with canvas(rows, columns, width=3.1 * columns, height=2.9 * rows, squeeze=False) as (
-            figure,
-            axes,
-        ):
-            for place, (_, each) in zip(axes.flat, table.iterrows(), strict=False):
-                row: Any = each
+        size = {"width": 3.1 * columns, "height": 2.9 * rows}
+        with canvas(rows, columns, squeeze=False, **size) as (figure, grid):
+            for axes, row in zip(grid.flat, table.to_dict("records"), strict=False):
                 x, y = (self.scores[row[side]].values.flatten().numpy() for side in ("a", "b"))
-                place.axhline(0, color="k", lw=0.5)
-                place.axvline(0, color="k", lw=0.5)
-                place.plot(x, y, ".", color="C0", alpha=0.5)
-                place.set(xlabel=row["a"], ylabel=row["b"])
-                alike = f"rank correlation {row['rank_correlation']:.2f}"
-                place.set_title(f"{alike}\noverlap of {self.k}: {row['overlap']:.2f}")
-            for place in list(axes.flat)[len(table) :]:
-                place.set_axis_off()
+                axes.axhline(0, color="k", lw=0.5)
+                axes.axvline(0, color="k", lw=0.5)
+                axes.plot(x, y, ".", color="C0", alpha=0.5)
+                axes.set(xlabel=row["a"], ylabel=row["b"])
+                correlation = f"rank correlation {row['rank_correlation']:.2f}"
+                axes.set_title(f"{correlation}\noverlap of {self.k}: {row['overlap']:.2f}")
+            for axes in grid.flat[len(table) :]:
+                axes.set_axis_off()
         return figure
 
 
-@dataclass(frozen=True, eq=False)
-class SignReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SignReport(Report):
     """How often the activations that would be scaled have the sign of the desired examples.
 
-    Scaling amplifies the sign that is there: at one half it pushes the wrong way as often as not.
+    Scaling amplifies the sign that an activation has: at a share of one half it pushes the wrong
+    way as often as the right way.
 
     Attributes:
         agreement: Share of the chosen elements (of heads: of their dimensions), for each example.
@@ -127,10 +142,17 @@ class SignReport:
         Args:
             chosen_on: What the mask was chosen on; its mean difference has the wanted signs.
             held_out: Read where it would be steered: `capture(..., read="prompt_last").desired`.
-            groups: None: every example for itself.
+            groups: What each held-out example belongs to, such as `pairs.groups`; None takes every
+                example by itself.
+            seed: Of the interval.
 
         Raises:
             ValueError: If the mask or the examples are of other elements.
+
+        Example:
+            >>> mask = ls.attribution.contrast(heads).top(16)
+            >>> at_prompt = ls.capture(model, test, "head", read="prompt_last")
+            >>> ls.attribution.SignReport.fit(heads, mask, at_prompt.desired, seed=0).share
         """
         direction = chosen_on.direction
         if (mask.kind, mask.layers) != (chosen_on.kind, chosen_on.layers):
@@ -141,13 +163,19 @@ class SignReport:
         chosen = mask.selected[..., None] if mask.kind is Kind.HEAD else mask.selected
         counted = (chosen & (direction != 0)).expand_as(direction)
         right = ((held_out * direction) > 0)[:, counted]
-        own = tuple(range(len(held_out))) if groups is None else groups
-        return cls(right.double().mean(dim=1), own, seed)
+        clusters = tuple(range(len(held_out))) if groups is None else groups
+        return cls(right.double().mean(dim=1), clusters, seed)
 
     @property
     def share(self) -> Interval:
         """Mean over examples, with its 95 % interval."""
         return interval(self.agreement, self.groups, seed=self.seed)
+
+    def table(self) -> "pd.DataFrame":
+        """One row: the mean share with its 95 % interval, and how many examples it is of."""
+        import pandas as pd
+
+        return pd.DataFrame([self.share.columns("share") | {"examples": len(self.agreement)}])
 
     def figure(self) -> "Figure":
         """How many examples have which share."""

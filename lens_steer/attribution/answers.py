@@ -1,4 +1,4 @@
-"""What a model thinks of given answers while elements are scaled: prompts are read once.
+"""How likely a model finds each of two answers while elements are scaled; prompts are run once.
 
 Nothing before the last prompt token changes at scope "last", so that a point of a grid costs only
 its answer's tokens, and all points of a prompt are rows of one batch over its key-value cache.
@@ -34,7 +34,7 @@ Factors = Mapping[Site, Float[Tensor, "..."]]  # what activations are multiplied
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """How each pair's answers fare at each point; float64, on the CPU.
+    """How likely each pair's answers are at each point; float64, on the CPU.
 
     Attributes:
         margin: Log-probability per token of the desired answer minus that of the undesired, nats.
@@ -63,6 +63,11 @@ def answers_at(
         ValueError: If the pairs are unpaired, a prompt has a single token, the model is being
             steered, or its logits are NaN or infinite as it is. (Those of a point that makes them
             so are NaN.)
+
+    Example:
+        >>> without_heads = {ls.Site(3, "head"): torch.zeros(12, 1)}  # those of layer 3
+        >>> points = [{}, without_heads]
+        >>> ls.attribution.answers_at(model, pairs, points).margin.mean(dim=1)
     """
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
@@ -70,14 +75,14 @@ def answers_at(
         raise ValueError("the model is being steered: compare answers outside the block")
     budget = token_budget or min(_TOKENS, decode_budget(model))
     tasks = [_Task.of(model, pairs, i) for i in range(len(pairs.desired))]
-    found = torch.zeros(2, len(points), len(tasks), dtype=torch.double)
+    measured = torch.zeros(2, len(points), len(tasks), dtype=torch.double)
     with tqdm(total=len(points) * len(tasks), desc="answers", disable=not progress) as bar:
         for batch, part in _batches(tasks, len(points), budget):
             some = [points[k] for k in part]
             values = _measured(model, [tasks[i] for i in batch], some)
-            found[:, part.start : part.stop, batch] = values
+            measured[:, part.start : part.stop, batch] = values
             bar.update(len(batch) * len(part))
-    return Answers(found[0], found[1])
+    return Answers(measured[0], measured[1])
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def _batches(tasks: Sequence[_Task], points: int, budget: int) -> Iterator[tuple
             batch = []
         if (points + 1) * sizes[i] > budget:
             step = max(1, budget // sizes[i] - 1)
-            yield from (([i], range(points)[at : at + step]) for at in range(0, points, step))
+            yield from (([i], range(points)[k : k + step]) for k in range(0, points, step))
         else:
             batch.append(i)
     if batch:
@@ -151,13 +156,13 @@ def _scalings(
     model: SteerableModel, points: Sequence[Factors], rows: int
 ) -> dict[Site, "_Scaling"]:
     """At each site what multiplies the rows of the clean model, of the first point, and so on."""
-    found: dict[Site, _Scaling] = {}
+    scalings: dict[Site, _Scaling] = {}
     for site in sorted({site for point in points for site in point}):
         plain = torch.ones_like(next(point[site] for point in points if site in point))
-        each = [plain, *(point.get(site, plain) for point in points)]
+        factors = [plain, *(point.get(site, plain) for point in points)]
         device = next(iter(model.blocks[site.layer].parameters())).device
-        found[site] = _Scaling(torch.stack(each).to(device), rows)
-    return found
+        scalings[site] = _Scaling(torch.stack(factors).to(device), rows)
+    return scalings
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +182,8 @@ def _compared(
     nats = kl_div(first[:1].expand_as(first), first, log_target=True, reduction="none").sum(dim=-1)
     margins, divergences, start = [], [], 0
     for task in tasks:
-        own = scores[1:, start : start + len(task.rows)].double()
-        sides = [_per_token(own, task, answer) for answer in task.answers]
+        of_task = scores[1:, start : start + len(task.rows)].double()
+        sides = [_per_token(of_task, task, answer) for answer in task.answers]
         margins.append(sides[0] - sides[1])
         divergences.append(nats[1:, start].double())
         start += len(task.rows)

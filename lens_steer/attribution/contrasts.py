@@ -22,6 +22,10 @@ def contrast(activations: Activations | ContrastStats) -> ElementScores:
         from `Activations` of paired examples, and (but for heads) from their statistics.
 
     Source: SADI (arXiv:2410.12299), section 3.1.
+
+    Example:
+        >>> scores = ls.attribution.contrast(ls.capture(model, pairs, "head"))
+        >>> sadi = ls.SADI(scores.top(16), delta=2.0)
     """
     name = "mean difference, desired - undesired"
     if isinstance(activations, ContrastStats):
@@ -45,6 +49,9 @@ def contrast_norm(activations: Activations | ContrastStats) -> ElementScores:
     """Length of each element's mean difference: of a head, whatever basis it is written in.
 
     It has no sign; of one-dimensional elements it is the absolute value.
+
+    Example:
+        >>> ls.attribution.contrast_norm(heads).top(16)
     """
     a, direction = activations, activations.direction
     values = direction.norm(dim=-1) if a.kind is Kind.HEAD else direction.abs()
@@ -63,6 +70,9 @@ def contrast_in_resid(
     Raises:
         ValueError: If the activations are of another model, or of kind `gate`, or the weights are
             not what the model computes with (adapters, quantized layers).
+
+    Example:
+        >>> ls.attribution.contrast_in_resid(model, heads).top(16)
     """
     a = activations
     attach(model)
@@ -107,7 +117,7 @@ def _of_statistics(stats: ContrastStats, name: str) -> ElementScores:
 def over_pairs(
     each: Float[Tensor, "pair layer element"], kind: Kind, name: str, source: Provenance
 ) -> ElementScores:
-    """Scores of every layer from every pair's own: mean, standard error, agreement in sign."""
+    """Scores from those of every pair: mean, standard error, and agreement in sign."""
     mean, n = each.mean(dim=0), len(each)
     error = each.std(dim=0) / n**0.5 if n > 1 else None
     agree = ((each * mean) > 0).double().mean(dim=0)
@@ -115,12 +125,12 @@ def over_pairs(
 
 
 def summed(x: Float[Tensor, "row *site"], kind: Kind) -> Float[Tensor, "row element"]:
-    """Of products with a gradient: a head's dimensions add up."""
+    """Products with a gradient, one for each element: those of a head's dimensions are summed."""
     return x.sum(dim=-1) if kind is Kind.HEAD else x
 
 
 def _elementwise(x: Float[Tensor, "n layer *site"], kind: Kind) -> Float[Tensor, "n layer element"]:
-    """One number per element: of a head the mean over its width."""
+    """One number for each element: a head's is the mean over its width."""
     return reduce(x, "n layer head d_head -> n layer head", "mean") if kind is Kind.HEAD else x
 
 

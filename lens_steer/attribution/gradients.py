@@ -41,6 +41,9 @@ def grad_x_activation(
 
     Raises:
         ValueError: If the pairs are unpaired, or `kind` cannot be edited.
+
+    Example:
+        >>> ls.attribution.grad_x_activation(model, pairs, "neuron").top(100)
     """
     name = "gradient x activation, nats per token and unit of delta"
     return _attributed(model, pairs, kind, name, lambda g, a, _: g * a, progress)
@@ -62,6 +65,10 @@ def attribution_patching(
     Raises:
         ValueError: As `grad_x_activation`; if the activations are of another model or not of every
             layer.
+
+    Example:
+        >>> heads = ls.capture(model, pairs, "head")
+        >>> ls.attribution.attribution_patching(model, pairs, heads).top(16)
     """
     if activations.provenance is not None:
         activations.provenance.check(model)
@@ -92,12 +99,12 @@ def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
     rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
     shape = len(rows), int(model.cfg.n_layers), site_shape(model, what)[0]
-    found = torch.zeros(shape, dtype=torch.double)
+    products = torch.zeros(shape, dtype=torch.double)
     with tqdm(total=len(rows), desc=f"gradients {what.value}", disable=not progress) as bar:
         for batch in batches([len(row.ids) for row in rows], _TOKENS):
-            found[batch] = _of_batch(model, [rows[i] for i in batch], what, product)
+            products[batch] = _of_batch(model, [rows[i] for i in batch], what, product)
             bar.update(len(batch))
-    desired, undesired = found.chunk(2)
+    desired, undesired = products.chunk(2)
     source = Provenance(attach(model).fingerprint, pairs.name, "last prompt token and answer")
     return over_pairs(desired - undesired, what, name, source)
 
@@ -106,7 +113,7 @@ def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
 def _of_batch(
     model: SteerableModel, rows: list[Encoded], kind: Kind, product: Product
 ) -> Float[Tensor, "row layer element"]:
-    """Of each row's log-probability per token, summed over the positions that scaling changes."""
+    """The product for each row's log-probability per token, summed over the scaled positions."""
     tokens, mask = pad(model, [row.ids for row in rows])
     kept: dict[Site, Tensor] = {}
     sites = sites_of(model, kind, None)
@@ -135,18 +142,19 @@ def _of_batch(
 
 
 def _log_probability(logits: Tensor, tokens: Tensor, rows: list[Encoded]) -> Float[Tensor, " row"]:
+    """Of each row's continuation, per token."""
     scores = logits[:, :-1].float().log_softmax(dim=-1)
-    taken = scores.gather(-1, tokens[:, 1:, None])[..., 0]
-    weights = torch.zeros_like(taken)
+    of_tokens = scores.gather(-1, tokens[:, 1:, None])[..., 0]
+    weights = torch.zeros_like(of_tokens)
     for i, row in enumerate(rows):
         start = max(row.prompt_length, 1)
         weights[i, start - 1 : len(row.ids) - 1] = 1 / (len(row.ids) - start)
-    return (taken * weights).sum(dim=1)
+    return (of_tokens * weights).sum(dim=1)
 
 
 def _steered(rows: list[Encoded], tokens: Tensor) -> Float[Tensor, "row pos"]:
     """1 at the last prompt token and in the answer."""
-    found = torch.zeros(tokens.shape, dtype=torch.double, device=tokens.device)
+    where = torch.zeros(tokens.shape, dtype=torch.double, device=tokens.device)
     for i, row in enumerate(rows):
-        found[i, max(row.prompt_length - 1, 0) : len(row.ids)] = 1
-    return found
+        where[i, max(row.prompt_length - 1, 0) : len(row.ids)] = 1
+    return where

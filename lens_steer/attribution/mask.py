@@ -10,6 +10,7 @@ from torch import Tensor
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.models import Provenance
+from lens_steer.reports import Report
 from lens_steer.sites import Kind
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class ElementMask:
+@dataclass(frozen=True, eq=False, repr=False)
+class ElementMask(Report):
     """Chosen elements of one kind. Masks combine: `a & b`, `a | b`, `~a`.
 
     Attributes:
@@ -50,13 +51,13 @@ class ElementMask:
         return self.selected.sum(dim=1)
 
     def shuffled(self, *, seed: int) -> "ElementMask":
-        """As many in each layer, drawn at random: what choosing layers alone does."""
+        """A random mask of as many elements in each layer: what choosing layers alone does."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.rand(self.selected.shape, generator=generator).argsort(dim=1).argsort(dim=1)
         return replace(self, selected=order < self.by_layer[:, None])
 
     def elements(self) -> list[tuple[int, int]]:
-        """(layer, element) of each, in order."""
+        """The chosen as (layer, element), in order."""
         return [(self.layers[i], int(e)) for i, e in self.selected.nonzero().tolist()]
 
     def table(self) -> "pd.DataFrame":
@@ -78,7 +79,7 @@ class ElementMask:
         return figure
 
     def overlap(self, other: "ElementMask") -> float:
-        """Share of the smaller mask that both have, corrected for chance: 0 by chance, 1 all.
+        """Share of the smaller mask that is in both, corrected for chance: 0 by chance, 1 if equal.
 
         Cohen's correction with the hypergeometric expectation |a||b| / number of elements.
 
@@ -109,8 +110,8 @@ class ElementMask:
     def __repr__(self) -> str:
         counts = zip(self.layers, self.by_layer.tolist(), strict=True)
         places = ", ".join(f"{layer}: {count}" for layer, count in counts if count)
-        of = f"{self.count} of {self.selected.numel()} {self.kind.value}"
-        return f"ElementMask({of}; by layer {{{places}}})"
+        size = f"{self.count} of {self.selected.numel()} {self.kind.value}"
+        return f"ElementMask({size}; by layer {{{places}}})"
 
     def _check_like(self, other: "ElementMask") -> None:
         ours, theirs = ((m.kind.value, m.layers, tuple(m.selected.shape)) for m in (self, other))
@@ -123,6 +124,10 @@ def masked(activations: Activations, mask: ElementMask) -> Activations:
 
     Raises:
         ValueError: If the mask is over other elements than the activations.
+
+    Example:
+        >>> heads = ls.capture(model, pairs, "head")
+        >>> ls.CAA.fit(ls.attribution.masked(heads, ls.attribution.contrast(heads).top(16))[3])
     """
     a = activations
     if (a.kind, a.layers) != (mask.kind, mask.layers):
@@ -132,7 +137,7 @@ def masked(activations: Activations, mask: ElementMask) -> Activations:
 
 
 def by_element(values: Float[Tensor, " element"], kind: Kind) -> Float[Tensor, "element *width"]:
-    """A number for each element, shaped to meet its site's activation: a head's spans its width."""
+    """A number for each element, in a shape that multiplies its site's activation."""
     return values[:, None] if kind is Kind.HEAD else values
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from lens_steer.artifacts import savable
 from lens_steer.attribution.mask import ElementMask, check_layers
 from lens_steer.models import Provenance
+from lens_steer.reports import Report
 from lens_steer.sites import Kind
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ Ranking = Literal["signed", "negative", "absolute", "t", "consistency", "layer_z
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class ElementScores:
+@dataclass(frozen=True, eq=False, repr=False)
+class ElementScores(Report):
     """A number for every element of one kind.
 
     Attributes:
-        values: Which is wanted high, unless they are ranked otherwise.
+        values: The higher, the more wanted, unless elements are ranked in another way.
         kind: What the elements are.
         layers: Block indices of the layer axis.
         name: What the number is, with its unit.
@@ -67,7 +68,7 @@ class ElementScores:
         return torch.where(self.values == 0, 0.0, self.values / error)
 
     def top(self, k: int, by: Ranking = "signed", *, per_layer: bool = False) -> ElementMask:
-        """The k elements that rank highest; of equal ones, the first.
+        """The k elements that rank highest; of equal elements, the first.
 
         Args:
             k: Over all layers together, or in each layer.
@@ -77,7 +78,11 @@ class ElementScores:
             per_layer: k of each layer.
 
         Raises:
-            ValueError: If k is out of range, all scores are 0, or the ranking is not known here.
+            ValueError: If k is out of range, all scores are 0, or these scores cannot be ranked in
+                that way.
+
+        Example:
+            >>> mask = ls.attribution.contrast(ls.capture(model, pairs, "head")).top(16, "t")
         """
         total = self.values.shape[1] if per_layer else self.values.numel()
         if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= total:
@@ -138,8 +143,8 @@ class ElementScores:
         with canvas(width=5.4, height=3.4) as (figure, axes):
             if self.values.shape[1] <= _MAPPED:
                 scale = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
-                shown = axes.imshow(self.values.numpy(), aspect="auto", origin="lower", **scale)
-                figure.colorbar(shown, ax=axes, label=fill(self.name, 30))
+                image = axes.imshow(self.values.numpy(), aspect="auto", origin="lower", **scale)
+                figure.colorbar(image, ax=axes, label=fill(self.name, 30))
                 axes.plot([e for _, e in rings], [i for i, _ in rings], **_RING)
                 axes.set_yticks(range(len(names)), names)
                 axes.xaxis.get_major_locator().set_params(integer=True)
@@ -165,7 +170,7 @@ class ElementScores:
 
 
 def _spread(n: int) -> Float[Tensor, " element"]:
-    """Places of a layer's elements beside each other, within its own column."""
+    """Places of a layer's elements next to each other, within the layer's column."""
     return torch.linspace(-0.38, 0.38, n)
 
 

@@ -1,4 +1,4 @@
-"""How far a choice of elements can be trusted: against other pairs, label by label."""
+"""How far a choice of elements can be trusted: chosen from other pairs, and label by label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,16 +10,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations
+from lens_steer.artifacts import savable
 from lens_steer.attribution.contrasts import contrast
 from lens_steer.attribution.scores import ElementScores, Ranking
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class StabilityReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class StabilityReport(Report):
     """Overlap of the masks that different pairs give, by the number of pairs.
 
     Overlaps are corrected for chance: 0 is what random masks of that size have, 1 is equal.
@@ -57,8 +60,20 @@ class StabilityReport:
     ) -> "StabilityReport":
         """Choose k elements from parts of the pairs, again and again.
 
+        Args:
+            activations: Of paired examples.
+            k: Elements of each mask.
+            sizes: Numbers of pairs to choose from.
+            by: How elements are ranked; see `ElementScores.top`.
+            draws: Random parts of each size.
+            seed: Of the draws.
+
         Raises:
             ValueError: If the examples are unpaired, or a size is out of range.
+
+        Example:
+            >>> heads = ls.capture(model, pairs, "head")
+            >>> ls.attribution.StabilityReport.fit(heads, k=16, sizes=[8, 16, 32], seed=0)
         """
         n = len(activations.desired)
         if not activations.paired:
@@ -81,14 +96,14 @@ class StabilityReport:
         return cls(tuple(sizes), halves, against, k, by, kind, n, seed)
 
     def table(self) -> "pd.DataFrame":
-        """One row per number of pairs: means over draws with the middle 95 % of them."""
+        """One row per number of pairs: means over draws, with the middle 95 % of the draws."""
         import pandas as pd
 
-        found = {"pairs": self.sizes}
+        columns = {"pairs": self.sizes}
         for name, values in (("halves", self.halves), ("whole", self.whole)):
             low, high = np.quantile(values.numpy(), [0.025, 0.975], axis=1)
-            found |= {name: values.mean(dim=1).numpy(), f"{name}_low": low, f"{name}_high": high}
-        return pd.DataFrame(found)
+            columns |= {name: values.mean(dim=1).numpy(), f"{name}_low": low, f"{name}_high": high}
+        return pd.DataFrame(columns)
 
     def figure(self) -> "Figure":
         """Overlap against the number of pairs."""
@@ -96,11 +111,11 @@ class StabilityReport:
 
         table = self.table()
         with canvas() as (figure, axes):
-            shown = (
+            lines = (
                 ("halves", "C0", "two disjoint sets of pairs"),
                 ("whole", "C1", "resampled, with all pairs"),
             )
-            for name, colour, label in shown:
+            for name, colour, label in lines:
                 low, high = table[f"{name}_low"], table[f"{name}_high"]
                 axes.fill_between(table["pairs"], low, high, color=colour, alpha=0.2, lw=0)
                 axes.plot(table["pairs"], table[name], "o-", color=colour, label=label)
@@ -116,18 +131,14 @@ class StabilityReport:
 
 
 def _scores(activations: Activations, pairs: np.ndarray) -> ElementScores:
-    """Of some of the pairs."""
-    return contrast(
-        Activations(
-            *(activations.desired[pairs], activations.undesired[pairs]),
-            kind=activations.kind,
-            layers=activations.layers,
-        )
-    )
+    """The mean difference of some of the pairs, by element."""
+    a = activations
+    return contrast(Activations(a.desired[pairs], a.undesired[pairs], a.kind, a.layers))
 
 
-@dataclass(frozen=True, eq=False)
-class LabelBalance:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelBalance(Report):
     """Whether the difference belongs to the behaviour or to one frequent label.
 
     Attributes:
@@ -147,18 +158,22 @@ class LabelBalance:
         """Mean differences label by label.
 
         Args:
+            activations: Of paired examples.
             labels: Of each pair, such as its desired answer.
 
         Raises:
             ValueError: If there is not one label per pair.
+
+        Example:
+            >>> labels = [example.continuation for example in pairs.desired]
+            >>> ls.attribution.LabelBalance.fit(heads, labels).balanced.top(16)
         """
         if not activations.paired or len(labels) != len(activations.desired):
             n = len(activations.desired)
             raise ValueError(f"got {len(labels)} labels, expected one for each of {n} pairs")
         names = tuple(dict.fromkeys(labels))
         rows = [np.flatnonzero([label == name for label in labels]) for name in names]
-        each = [_scores(activations, own).values for own in rows]
-        directions = torch.stack(each)
+        directions = torch.stack([_scores(activations, of_label).values for of_label in rows])
         whole = contrast(activations)
         balanced = replace(
             whole,
@@ -183,3 +198,16 @@ class LabelBalance:
             )
             rows.append({"label": label, "pairs": count, "cosine_with_others": cosine})
         return pd.DataFrame(rows)
+
+    def figure(self) -> "Figure":
+        """The cosine of each label's difference with the mean of the others'."""
+        from lens_steer.figures import canvas
+
+        table = self.table()
+        with canvas() as (figure, axes):
+            axes.bar(range(len(table)), table["cosine_with_others"], color="C0")
+            counted = zip(self.labels, self.counts, strict=True)
+            axes.set_xticks(range(len(table)), [f"{name}\n{n} pairs" for name, n in counted])
+            axes.axhline(0, color="k", lw=0.8)
+            axes.set(ylabel="cosine with the others' mean", ylim=(-1.02, 1.02))
+        return figure

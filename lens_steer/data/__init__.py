@@ -7,6 +7,7 @@ shares a prompt or a group stays together.
 """
 
 from lens_steer.data.contrastive_pairs import ContrastivePairs as ContrastivePairs
+from lens_steer.data.contrastive_pairs import as_pairs as as_pairs
 from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
 from lens_steer.data.named_sets import behaviour_words as behaviour_words

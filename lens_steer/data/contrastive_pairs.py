@@ -75,8 +75,29 @@ class ContrastivePairs:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The group of each pair, or its prompt where it has none; intervals draw groups whole."""
-        return tuple(str(e.group or e.prompt or f"pair {i}") for i, e in enumerate(self.desired))
+        """What each pair belongs to: its group, else its prompt, else it is by itself.
+
+        Intervals and folds draw or leave out a group as a whole. Of unpaired sets, these are the
+        groups of the desired examples.
+        """
+        return self.example_groups[: len(self.desired)]
+
+    @property
+    def example_groups(self) -> tuple[str, ...]:
+        """What each example belongs to, the desired first; both examples of a pair to its group."""
+        if self.paired:
+            return tuple(e.cluster(f"pair {i}") for i, e in enumerate(self.desired)) * 2
+        examples = (*self.desired, *self.undesired)
+        return tuple(e.cluster(f"example {i}") for i, e in enumerate(examples))
+
+    @property
+    def prompt_groups(self) -> tuple[str, ...]:
+        """What each of `prompts` belongs to: the group of its last desired example, else itself.
+
+        A prompt that has no desired example belongs to the group of its last undesired one.
+        """
+        group_of = {e.prompt: e.cluster("") for e in (*self.undesired, *self.desired)}
+        return tuple(group_of[prompt] for prompt in self.prompts)
 
     @classmethod
     def of(
@@ -284,3 +305,12 @@ class ContrastivePairs:
                 "share"
             )
         return ContrastivePairs(desired, undesired, self.paired, self.name)
+
+
+def as_pairs(pairs: Any) -> ContrastivePairs:
+    """Pairs as they are, or made from rows as `ContrastivePairs.of` takes them.
+
+    Raises:
+        ValueError: If it is neither, or a row is broken.
+    """
+    return pairs if isinstance(pairs, ContrastivePairs) else ContrastivePairs.of(pairs)

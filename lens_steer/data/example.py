@@ -34,6 +34,17 @@ class Example:
         if not isinstance(self.group, str):
             raise ValueError(f"got the group {self.group!r}, expected text")
 
+    def cluster(self, otherwise: str) -> str:
+        """What it belongs to: its group, else its prompt, else `otherwise` without either.
+
+        Examples of one cluster are drawn and left out together by intervals and folds. A chat is
+        named by its messages, one to a line.
+        """
+        prompt = self.prompt
+        if not isinstance(prompt, str):
+            prompt = "\n".join(f"{message.role}: {message.content}" for message in prompt)
+        return self.group or prompt or otherwise
+
 
 @dataclass(frozen=True)
 class ExamplesOfRows:

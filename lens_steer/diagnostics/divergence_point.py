@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named import check_named, groups_of_prompts, place_of
+from lens_steer.diagnostics.named import check_named, place_of
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention, Sampling, Scope, continuations_of_each, prompt_rows
@@ -93,7 +93,7 @@ class DivergenceReport:
         ]
         first = torch.tensor([[number for number, _ in row] for row in found])
         parted = torch.tensor([[differs for _, differs in row] for row in found])
-        groups = groups_of_prompts(pairs)
+        groups = pairs.prompt_groups
         return cls(tuple(named), first, parted, groups, max_new_tokens, seed)
 
     def by_token(self, name: str, token: int) -> Interval:

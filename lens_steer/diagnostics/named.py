@@ -1,4 +1,4 @@
-"""Methods by the names they have in tables and figures, and what prompts are grouped by."""
+"""Methods by the names they have in tables and figures."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,9 +34,3 @@ def place_of(name: str, names: Sequence[str]) -> int:
     if name not in names:
         raise ValueError(f"no method {name!r} in this report: expected one of {tuple(names)}")
     return names.index(name)
-
-
-def groups_of_prompts(pairs: ContrastivePairs) -> tuple[str, ...]:
-    """The group of each of `pairs.prompts`, itself where it has none."""
-    of = {e.prompt: str(e.group or e.prompt) for e in (*pairs.undesired, *pairs.desired)}
-    return tuple(of[prompt] for prompt in pairs.prompts)

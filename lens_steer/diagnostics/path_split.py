@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named import check_named, groups_of_prompts, place_of
+from lens_steer.diagnostics.named import check_named, place_of
 from lens_steer.diagnostics.path_drawing import draw_split
 from lens_steer.diagnostics.path_effects import PATHS, path_effects
 from lens_steer.diagnostics.path_statistics import PARTS, PathSplit
@@ -102,7 +102,7 @@ class PathSplitReport:
         _check_tokens(stop_after, max_new_tokens, "max_new_tokens")
         decoding: dict[str, Any] = {"temperature": temperature, "max_new_tokens": max_new_tokens}
         texts = FixedTexts.sample(model, pairs, seed=seed, **decoding)
-        each, groups = [*named.values()], groups_of_prompts(pairs)
+        each, groups = [*named.values()], pairs.prompt_groups
         kl, projected = path_effects(model, texts, each, stop_after, progress=progress)
         draws = texts.draws.long()
         return cls(tuple(named), kl, projected, draws, groups, stop_after, seed)

@@ -19,7 +19,6 @@ from tqdm.auto import tqdm
 from lens_steer.activations import ReadPosition, capture
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named import groups_of_prompts
 from lens_steer.diagnostics.read_cells import Cell, label_differences, measured
 from lens_steer.evaluation import FixedTexts, Judge
 from lens_steer.models import SteerableModel
@@ -133,7 +132,7 @@ class ReadSteerReport:
         bar = tqdm(cells, desc="read x steer", disable=not progress)
         cells = [cell.at_cost(model, texts, float(kl), grid) for cell in bar]
         cells = measured(model, cells, test, judge=judge, decoding=decoding)
-        groups = test.groups if judge is None else groups_of_prompts(test)
+        groups = test.groups if judge is None else test.prompt_groups
         return cls(
             *(tuple(reads), chosen),
             **_arranged(cells, len(chosen)),

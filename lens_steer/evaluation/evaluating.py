@@ -172,21 +172,18 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
         decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :], stop)
         for t in texts
     ]
-    examples = (*pairs.undesired, *pairs.desired)
-    group_of = {e.prompt: e.group or render(model, e.prompt) for e in examples}
-    clusters = tuple(group_of[prompt] for prompt in pairs.prompts)
     if judge is None:
         behaviour, failure = _preferred(model, pairs, methods, scope)
-        groups = tuple(e.group or render(model, e.prompt) or i for i, e in enumerate(pairs.desired))
+        groups = pairs.groups
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
-        behaviour, groups = scores_of(judge, asked, found), clusters
+        behaviour, groups = scores_of(judge, asked, found), pairs.prompt_groups
         if isinstance(judge, FormJudge):
             well_formed = judge.well_formed(asked, found)
     return Evaluation(
         *(behaviour, groups, paths.perplexity, tuple(found), well_formed),
         paths=paths,
-        text_groups=clusters,
+        text_groups=pairs.prompt_groups,
         failure=failure,
     )
 

@@ -11,27 +11,31 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
-from lens_steer.intervals import Interval, interval, plot_band
+from lens_steer.artifacts import savable
+from lens_steer.intervals import Interval, band, interval
 from lens_steer.linearity.block_maps import BlockMaps
-from lens_steer.linearity.drawing import a_few
-from lens_steer.linearity.subspaces import PARTS, Factors
+from lens_steer.linearity.probe import a_few
 from lens_steer.linearity.text_batches import Texts
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+PARTS = ("A left", "A right", "A - I left", "A - I right")
 
-@dataclass(frozen=True, eq=False)
-class AlignmentReport:
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class AlignmentReport(Report):
     """Similarity of the leading singular subspaces of the Jacobians of two texts.
 
     |(U_a S_a)'(U_b S_b)|_* / (|s_a| |s_b|) with the m largest singular values: 1 if the leading
     subspaces and their weights are the same (arXiv:2604.19018, equation 3). The paper looks at the
-    left vectors of A with m = d/20. The residual stream makes all A alike, so A - I is beside it,
-    and random orthonormal vectors with the singular values of the first set. Texts are paired off
-    at random within their set, so that the pairs are independent.
+    left vectors of A with m = d/20. The residual stream makes all A alike, so that the similarity
+    of A - I is computed too, and that of random orthonormal vectors with the singular values of the
+    first set. Texts are paired off at random within their set: the pairs are independent.
 
     Attributes:
         sets: Names of the sets of texts, `random` the last.
@@ -61,23 +65,23 @@ class AlignmentReport:
                 for j, layer in enumerate(self.layers):
                     for k, m in enumerate(self.sizes):
                         row = {"texts": name, "part": part, "layer": layer, "m": m}
-                        found = self._interval(self.similarity[i, p, j, k])
-                        rows.append(row | found.columns("similarity"))
+                        similarity = self._interval(self.similarity[i, p, j, k])
+                        rows.append(row | similarity.columns("similarity"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
         """Similarity against m by part and layer, a line for each set."""
         from lens_steer.figures import canvas
 
-        shown = a_few(len(self.layers), 3)
-        shape = {"width": 9.0, "height": 1.9 * len(shown) + 0.9, "squeeze": False}
-        with canvas(len(shown), 4, sharex=True, sharey=True, **shape) as (figure, grid):
-            for row, j in zip(grid, shown, strict=True):
+        drawn = a_few(len(self.layers), 3)
+        shape = {"width": 9.0, "height": 1.9 * len(drawn) + 0.9, "squeeze": False}
+        with canvas(len(drawn), 4, sharex=True, sharey=True, **shape) as (figure, grid):
+            for row, j in zip(grid, drawn, strict=True):
                 for p, (axes, part) in enumerate(zip(row, PARTS, strict=True)):
                     for i, name in enumerate(self.sets):
-                        found = [self._interval(each) for each in self.similarity[i, p, j]]
+                        means = [self._interval(values) for values in self.similarity[i, p, j]]
                         colour = "0.45" if name == "random" else f"C{i}"
-                        plot_band(axes, self.sizes, found, colour, name)
+                        band(axes, self.sizes, means, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
             n = self.similarity.shape[-1]
             figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")
@@ -90,11 +94,11 @@ class AlignmentReport:
         """Singular values of A and of A - I, normalised to the largest."""
         from lens_steer.figures import canvas
 
-        shown = a_few(len(self.layers), 4)
-        shape = {"width": 2.3 * len(shown) + 0.6, "height": 4.4, "squeeze": False}
-        with canvas(2, len(shown), sharex=True, sharey=True, **shape) as (figure, grid):
+        drawn = a_few(len(self.layers), 4)
+        shape = {"width": 2.3 * len(drawn) + 0.6, "height": 4.4, "squeeze": False}
+        with canvas(2, len(drawn), sharex=True, sharey=True, **shape) as (figure, grid):
             for row, which, name in zip(grid, (0, 1), ("A", "A - I"), strict=True):
-                for axes, j in zip(row, shown, strict=True):
+                for axes, j in zip(row, drawn, strict=True):
                     for i, texts in enumerate(self.sets[:-1]):
                         values = self.spectra[i, which, j]
                         axes.plot((values / values[0]).numpy(), color=f"C{i}", lw=1, label=texts)
@@ -134,9 +138,13 @@ def align(  # noqa: PLR0913 - each is a knob of its own
     Raises:
         ValueError: If a set has fewer than four texts, there is no such layer or m, or `linearize`
             refuses a text.
+
+    Example:
+        >>> report = ls.linearity.align(model, {"reviews": reviews, "recipes": recipes})
+        >>> report.table()
     """
     maps = {name: BlockMaps.of(model, texts, read=read) for name, texts in sets.items()}
-    fewest = min((len(each.states) for each in maps.values()), default=0)
+    fewest = min((len(of_set.states) for of_set in maps.values()), default=0)
     if fewest < 4:  # noqa: PLR2004 - two pairs, or there is nothing to draw again
         raise ValueError(f"the smallest of {len(maps)} sets has {fewest} texts: expected 4 or more")
     d, source = model.cfg.d_model, np.random.default_rng(seed)
@@ -145,25 +153,73 @@ def align(  # noqa: PLR0913 - each is a knob of its own
     ms = tuple(sorted(usual if sizes is None else set(sizes)))
     if not chosen or not ms or not 1 <= ms[0] <= ms[-1] <= d:
         raise ValueError(f"layers {chosen}, sizes {ms}: expected at least one, sizes from 1 to {d}")
-    found: list[list[Factors]] = []
+    factors: list[list[Factors]] = []
     with tqdm(total=len(maps) * len(chosen), desc="align", disable=not progress) as bar:
-        for each in maps.values():
-            order = source.permutation(len(each.states))[: fewest // 2 * 2].tolist()
-            found.append([])
+        for of_set in maps.values():
+            order = source.permutation(len(of_set.states))[: fewest // 2 * 2].tolist()
+            factors.append([])
             for layer in chosen:
-                found[-1].append(Factors.of(each.matrices(layer)[order].double()))
+                factors[-1].append(Factors.of(of_set.matrices(layer)[order].double()))
                 bar.update()
-    random = [each.random(seed * 1009 + i) for i, each in enumerate(found[0])]
+    random = [first.random(seed * 1009 + i) for i, first in enumerate(factors[0])]
     return AlignmentReport(
         (*maps, "random"),
         chosen,
         ms,
-        _stacked([[f.similarity(ms) for f in row] for row in [*found, random]]).transpose(1, 2),
-        _stacked([[f.cosine for f in row] for row in found]),
-        _stacked([[f.spectra for f in row] for row in found]).transpose(1, 2),
+        _stacked([[f.similarity(ms) for f in row] for row in [*factors, random]]).transpose(1, 2),
+        _stacked([[f.cosine for f in row] for row in factors]),
+        _stacked([[f.spectra for f in row] for row in factors]).transpose(1, 2),
         seed,
     )
 
 
 def _stacked(rows: Sequence[Sequence[Tensor]]) -> Float[Tensor, "set layer *rest"]:
     return torch.stack([torch.stack(list(row)) for row in rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Singular vectors of A and of A - I, as columns, and their values."""
+
+    vectors: tuple[Float[Tensor, "text d d"], ...]  # in the order of PARTS
+    values: tuple[Float[Tensor, "text d"], ...]
+    cosine: Float[Tensor, " pair"]  # of A - I
+
+    @classmethod
+    def of(cls, matrices: Float[Tensor, "text d d"]) -> "Factors":
+        """The factors of the Jacobians of several texts."""
+        update = matrices - torch.eye(matrices.shape[-1]).to(matrices)
+        u, s, vh = torch.linalg.svd(matrices)
+        du, ds, dvh = torch.linalg.svd(update)
+        return cls((u, vh.mT, du, dvh.mT), (s, s, ds, ds), _cosines(update))
+
+    @property
+    def spectra(self) -> Float[Tensor, "two d"]:
+        """Singular values of A and of A - I, mean over the texts."""
+        return torch.stack([self.values[0], self.values[2]]).mean(dim=1).float()
+
+    def random(self, seed: int) -> "Factors":
+        """Random orthonormal vectors with these values."""
+        draw = torch.Generator().manual_seed(seed)
+        drawn = (torch.randn(v.shape, generator=draw, dtype=v.dtype) for v in self.vectors)
+        return Factors(tuple(torch.linalg.qr(x)[0] for x in drawn), self.values, self.cosine)
+
+    def similarity(self, sizes: Sequence[int]) -> Float[Tensor, "part size pair"]:
+        """Similarity of texts 0 and 1, 2 and 3, and so on, with the m largest singular values."""
+        parts = []
+        for vectors, values in zip(self.vectors, self.values, strict=True):
+            weighted = vectors * values[:, None]
+            parts.append(torch.stack([_overlap(weighted[..., :m], values[..., :m]) for m in sizes]))
+        return torch.stack(parts).float()
+
+
+def _overlap(
+    weighted: Float[Tensor, "text d m"], values: Float[Tensor, "text m"]
+) -> Float[Tensor, " pair"]:
+    nuclear = torch.linalg.matrix_norm(weighted[::2].mT @ weighted[1::2], ord="nuc")
+    return nuclear / (values[::2].norm(dim=-1) * values[1::2].norm(dim=-1))
+
+
+def _cosines(update: Float[Tensor, "text d d"]) -> Float[Tensor, " pair"]:
+    flat = update.flatten(1)
+    return torch.cosine_similarity(flat[::2], flat[1::2], dim=-1).float()

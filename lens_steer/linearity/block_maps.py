@@ -26,11 +26,11 @@ _Run = Callable[[FrozenContextBlocks, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class BlockMaps:
-    """phi_l: the residual stream entering block l at one token -> the stream leaving it.
+    """The maps phi_l: the residual stream entering block l at one token -> the stream leaving it.
 
     What precedes the token stays as it was: its keys and values are frozen, the token's own vary.
-    Everything goes in and comes out in the order of the texts, at least float32, on the CPU.
-    Every method raises a ValueError if there is no such layer, or the model is being steered.
+    Vectors go in and come out in the order of the texts, at least float32, on the CPU. Every method
+    raises a ValueError if there is no such layer, or the model is being steered.
 
     Attributes:
         model: Whose blocks these are.
@@ -65,6 +65,10 @@ class BlockMaps:
         Raises:
             ValueError: If there is no text, one is empty or too long, `read` is no single token,
                 or the model is being steered.
+
+        Example:
+            >>> maps = ls.linearity.BlockMaps.of(model, pairs)
+            >>> maps.matrices(3)[0]  # the Jacobian of block 3 at the first desired example
         """
         return cls.of_rows(model, token_rows(model, texts, read), memory_budget)
 
@@ -76,7 +80,7 @@ class BlockMaps:
         rows: Sequence[tuple[int, ...]],
         memory_budget: int | None = None,
     ) -> "BlockMaps":
-        """The same from tokens, the last of each row being the one that varies."""
+        """The maps at rows of tokens, the last of each row being the one that varies."""
         attach(model)
         _refuse_steered(model)
         budget, parts = memory_budget or default_budget(model), []
@@ -89,16 +93,16 @@ class BlockMaps:
 
     @property
     def n_layers(self) -> int:
-        """Blocks."""
+        """How many blocks there are."""
         return self.states.shape[1] - 1
 
     def apply(self, layer: int, z: Batch) -> Batch:
-        """phi_l of other vectors than `states[:, l]`, `n` for each text."""
+        """phi_l(z) at other vectors z than `states[:, l]`, `n` for each text."""
         with torch.no_grad():
             return self._each(layer, z, lambda r, x: torch.vmap(lambda one: r.block(layer, one))(x))
 
     def logits(self, layer: int, z: Batch) -> Float[Tensor, "n text vocab"]:
-        """Of the next token, if these entered block `layer`; `n_layers` is behind the last."""
+        """The next token's logits if z entered block `layer`; `n_layers` is behind the last."""
         run: _Run = lambda r, x: torch.vmap(lambda one: r.logits(layer, one))(x)  # noqa: E731
         with torch.no_grad():
             return self._each(layer, z, run, behind=1)
@@ -114,35 +118,35 @@ class BlockMaps:
     def logits_vjp(
         self, layer: int, cotangents: Float[Tensor, "n text vocab"]
     ) -> Float[Tensor, "n text d"]:
-        """J' c, J the Jacobian of the next token's logits by the stream entering block `layer`.
+        """J' c: c pulled back from the next token's logits to the stream entering block `layer`.
 
-        `n_layers` is behind the last block.
+        J is the Jacobian of those logits; `n_layers` is behind the last block.
         """
 
         def products(replay: FrozenContextBlocks, c: Tensor) -> Tensor:
             with torch.enable_grad():
                 x = replay.states[layer].detach().requires_grad_()
                 y = replay.logits(layer, x)
-                (found,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
-            return found
+                (product,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
+            return product
 
         return self._each(layer, cotangents, products, behind=1)
 
     def vjp(
-        self, layer: int, cotangents: Batch, *, at: str = "resid_pre"
+        self, layer: int, cotangents: Batch, *, hook: str = "resid_pre"
     ) -> Float[Tensor, "n text *site"]:
         """A_l' c for each text, at the block's input or at a hook point inside it.
 
         Args:
-            at: A kind of activation: `head` or `neuron` for the gradient by what an actuator inside
-                the block writes, whatever follows it in the block.
+            hook: A kind of activation: `head` or `neuron` for the gradient by what a method writes
+                inside the block, whatever follows it in the block.
 
         Raises:
             ValueError: If there is no such kind, or the block has no hook point for it.
         """
-        kind = Kind.parse(at)
+        kind = Kind.parse(hook)
         if not kind.editable:
-            raise ValueError(f"kind {at!r} has no hook point of its own: use 'neuron'")
+            raise ValueError(f"kind {hook!r} has no hook point of its own: use 'neuron'")
 
         def products(replay: FrozenContextBlocks, c: Tensor) -> Tensor:
             with torch.enable_grad():
@@ -151,13 +155,13 @@ class BlockMaps:
                     inner, y = x, replay.block(layer, x)
                 else:
                     inner, y = replay.through(layer, kind, x)
-                (found,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
-            return found if kind is Kind.RESID_PRE else found[:, :, -1]
+                (product,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
+            return product if kind is Kind.RESID_PRE else product[:, :, -1]
 
         return self._each(layer, cotangents, products)
 
     def matrices(self, layer: int) -> Float[Tensor, "text d d"]:
-        """A_l of every text, row = output, column = input."""
+        """The Jacobians A_l of every text, row = output, column = input."""
         d = self.states.shape[-1]
         rows = torch.eye(d)[:, None].expand(d, len(self.states), d)
         return self.vjp(layer, rows).transpose(0, 1)
@@ -180,8 +184,8 @@ class BlockMaps:
                 y = map_of(replay)(x)
                 v = torch.zeros_like(y, requires_grad=True)
                 (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
-                (found,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
-            return found
+                (product,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
+            return product
 
         return self._each(layer, tangents, products, behind)
 
@@ -190,16 +194,16 @@ class BlockMaps:
         """`run` on as many copies at a time as memory allows, texts put back in their order."""
         if not 0 <= layer < self.n_layers + behind:
             raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
-        found = []
+        results = []
         seen = attach(self.model)
         _refuse_steered(self.model)
         for texts, replay, size in self._parts:
             _refuse_changed(seen, replay)
-            own = x[:, list(texts)].to(replay.states)
+            vectors = x[:, list(texts)].to(replay.states)
             copies = max(1, self.memory_budget // size)
-            parts = [_plain(run(replay, some)) for some in own.split(copies)]
-            found.append((texts, torch.cat(parts)))
-        return _gathered(found, dim=1)
+            parts = [_plain(run(replay, some)) for some in vectors.split(copies)]
+            results.append((texts, torch.cat(parts)))
+        return _gathered(results, dim=1)
 
 
 def _refuse_steered(model: SteerableModel) -> None:
@@ -216,11 +220,12 @@ def _refuse_changed(seen: Attachment, replay: FrozenContextBlocks) -> None:
 
 
 def _plain(x: Tensor) -> Tensor:
-    """On the CPU, float32 at least."""
+    """The values alone, on the CPU, in float32 at least."""
     return x.detach().to(torch.promote_types(x.dtype, torch.float32)).cpu()
 
 
 def _gathered(parts: Sequence[tuple[Sequence[int], Tensor]], *, dim: int) -> Tensor:
+    """What was computed in batches, back in the order of the texts."""
     order = torch.tensor([i for texts, _ in parts for i in texts])
     return torch.cat([x for _, x in parts], dim=dim).index_select(dim, order.argsort())
 

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.intervals import Interval, nanmean_interval, plot_band
-from lens_steer.linearity.drawing import COLOURS, known_layers
-from lens_steer.linearity.means import crossing, skill
-from lens_steer.linearity.probe import DIRECTIONS, Probe
+from lens_steer.artifacts import savable
+from lens_steer.intervals import NONE, Interval, band, by_group, over_texts, ratio_interval
+from lens_steer.linearity.probe import COLOURS, DIRECTIONS, Probe, known_layers
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 PREDICTORS = ("own", "mean", "identity", "shuffled")
 
 
-@dataclass(frozen=True, eq=False)
-class ErrorCurves:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class ErrorCurves(Report):
     """|phi(z+d) - phi(z) - A d| / |phi(z+d) - phi(z)| with |d| = radius |z|.
 
     A is the text's own Jacobian at z (`own`), the mean over other texts (`mean`), the identity
@@ -44,19 +45,17 @@ class ErrorCurves:
     seed: int
 
     @classmethod
-    def measure(
-        cls, probe: Probe, radii: Sequence[float], *, progress: bool = True
-    ) -> "ErrorCurves":
-        """At every layer."""
+    def fit(cls, probe: Probe, radii: Sequence[float], *, progress: bool = True) -> "ErrorCurves":
+        """The errors at every layer, for each text, direction and predictor."""
         layers = tqdm(range(probe.n_layers), desc="error curves", disable=not progress)
-        each = [_of_layer(probe, layer, torch.tensor(radii)) for layer in layers]
-        return cls(tuple(radii), torch.stack(each, dim=3), probe.groups, probe.seed)
+        errors = [_of_layer(probe, layer, torch.tensor(radii)) for layer in layers]
+        return cls(tuple(radii), torch.stack(errors, dim=3), probe.groups, probe.seed)
 
     def mean(self, predictor: str = "own", direction: str = "feature") -> Float[Tensor, "r layer"]:
         """Mean over texts, by radius and layer."""
         return self._of(predictor, direction).nanmean(dim=-1)
 
-    def at(
+    def error_at(
         self, radius: float | int, predictor: str = "own", direction: str = "feature"
     ) -> Float[Tensor, " layer"]:
         """Mean error at a radius, linear between those that were measured.
@@ -71,8 +70,8 @@ class ErrorCurves:
                 "radii=(...) that reach it"
             )
         values = self.mean(predictor, direction).double().numpy()
-        found = [np.interp(radius, self.radii, column) for column in values.T]
-        return torch.tensor(np.array(found))
+        errors = [np.interp(radius, self.radii, column) for column in values.T]
+        return torch.tensor(np.array(errors))
 
     def radius(self, error: float | int = 0.1) -> Float[Tensor, " layer"]:
         """Largest radius before the text's own prediction along the feature first errs by more.
@@ -89,8 +88,9 @@ class ErrorCurves:
         Args:
             radius: Its number in `radii`.
         """
-        own, base = (self._of(name, direction)[radius, layer] for name in (predictor, "identity"))
-        return skill(own, base, self.groups, self.seed)
+        names = (predictor, "identity")
+        errors, base = (self._of(name, direction)[radius, layer] for name in names)
+        return skill(errors, base, self.groups, self.seed)
 
     def table(self) -> "pd.DataFrame":
         """A row per layer, radius, direction and predictor: error and skill with intervals."""
@@ -102,9 +102,9 @@ class ErrorCurves:
                 for r, radius in enumerate(self.radii):
                     for predictor in PREDICTORS:
                         row = {"layer": layer, "radius": radius, "direction": direction}
-                        found = self._interval(predictor, direction, r, layer)
+                        error = self._interval(predictor, direction, r, layer)
                         skill = self.skill(layer, r, predictor, direction)
-                        row |= {"predictor": predictor} | found.columns("error")
+                        row |= {"predictor": predictor} | error.columns("error")
                         rows.append(row | skill.columns("skill"))
         return pd.DataFrame(rows)
 
@@ -127,11 +127,9 @@ class ErrorCurves:
         with canvas(rows, columns, squeeze=False, sharex=True, sharey=True, **size) as (figure, ax):
             for axes, layer in zip(ax.flat, layers, strict=False):
                 for predictor in PREDICTORS:
-                    found = [
-                        self._interval(predictor, direction, r, layer)
-                        for r in range(len(self.radii))
-                    ]
-                    plot_band(axes, self.radii, found, COLOURS[predictor], predictor)
+                    places = range(len(self.radii))
+                    errors = [self._interval(predictor, direction, r, layer) for r in places]
+                    band(axes, self.radii, errors, COLOURS[predictor], predictor)
                 axes.axhline(0.1, color="k", ls=":", lw=0.8)
                 axes.set(xscale="log", yscale="log", title=f"layer {layer}")
             for axes in ax.flat[len(layers) :]:
@@ -147,20 +145,28 @@ class ErrorCurves:
             figure.legend(*lines, loc="outside upper center", ncols=4)
         return figure
 
+    def __repr__(self) -> str:
+        layers, texts = self.errors.shape[3:]
+        groups, radii = len(set(self.groups)), self.radii
+        return (
+            f"ErrorCurves({layers} layers, {texts} texts of {groups} groups, radii {radii[0]:g} to "
+            f"{radii[-1]:g})"
+        )
+
     def _of(self, predictor: str, direction: str) -> Float[Tensor, "radius layer text"]:
-        for name, known in ((predictor, PREDICTORS), (direction, DIRECTIONS)):
-            if name not in known:
-                raise ValueError(f"got {name!r}, expected one of {', '.join(known)}")
+        for name, names in ((predictor, PREDICTORS), (direction, DIRECTIONS)):
+            if name not in names:
+                raise ValueError(f"got {name!r}, expected one of {', '.join(names)}")
         return self.errors[PREDICTORS.index(predictor), DIRECTIONS.index(direction)]
 
     def _interval(self, predictor: str, direction: str, radius: int, layer: int) -> Interval:
-        own = self._of(predictor, direction)[radius, layer]
-        return nanmean_interval(own, self.groups, self.seed)
+        return over_texts(self._of(predictor, direction)[radius, layer], self.groups, self.seed)
 
 
 def _of_layer(
     probe: Probe, layer: int, radii: Float[Tensor, " radius"]
 ) -> Float[Tensor, "predictor direction radius text"]:
+    """The errors of one layer's predictions, at every radius."""
     maps, units = probe.maps, probe.directions(layer)
     z, clean = maps.states[:, layer], maps.states[:, layer + 1]
     sizes = radii.to(z)[:, None] * z.norm(dim=-1)
@@ -168,8 +174,45 @@ def _of_layer(
     true = maps.apply(layer, (z + steps).flatten(0, 1)).unflatten(0, steps.shape[:2]) - clean
     own, shuffled = maps.jvp(layer, units), maps.jvp(probe.other(layer), units)
     mean = probe.jacobians.jvp(layer, units.flatten(0, 1)).unflatten(0, units.shape[:2])
-    found = []
+    errors = []
     for products in (own, mean, units, shuffled):
         predicted = torch.einsum("dtw,rt->drtw", products.to(z), sizes)
-        found.append((true - predicted).norm(dim=-1) / true.norm(dim=-1))
-    return torch.stack(found)
+        errors.append((true - predicted).norm(dim=-1) / true.norm(dim=-1))
+    return torch.stack(errors)
+
+
+def skill(
+    errors: Float[Tensor, " text"],
+    base: Float[Tensor, " text"],
+    groups: Sequence[Hashable],
+    seed: int,
+) -> Interval:
+    """1 - sum |error|^2 / sum |base error|^2: 1 if the prediction is perfect, 0 if it adds nothing.
+
+    Over the texts that have both; NaN if none has, or the base makes no error.
+    """
+    measured = ~(errors.isnan() | base.isnan())
+    kept = [group for group, has in zip(groups, measured.tolist(), strict=True) if has]
+    above, below = (x[measured].double().square().numpy() for x in (errors, base))
+    if not kept or not np.any(below):
+        return NONE
+    ratio = ratio_interval(*by_group(above, below, kept), seed=seed)
+    return Interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low)
+
+
+def crossing(
+    radii: Sequence[float], values: Float[np.ndarray, " radius"], level: float, *, start: float
+) -> float:
+    """The radius at which lines through points, from `start` at radius 0, first rise above a level.
+
+    The last radius if they never do; NaN if one of the values is NaN.
+    """
+    x, y = np.array([0.0, *radii]), np.array([start, *values])
+    if np.isnan(y).any():
+        return float("nan")
+    above = np.flatnonzero(y > level)
+    if len(above) == 0:
+        return float(x[-1])
+    i = int(above[0])
+    share = (level - y[i - 1]) / (y[i] - y[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]))

@@ -33,10 +33,14 @@ class FeatureDirections:
 
     @classmethod
     def of(cls, activations: Activations) -> "FeatureDirections":
-        """Of captured activations.
+        """The features of captured activations.
 
         Raises:
             ValueError: If they are not the residual stream at every layer.
+
+        Example:
+            >>> features = ls.FeatureDirections.of(ls.capture(model, pairs, "resid"))
+            >>> features.sizes  # how far the classes are apart at each layer
         """
         embedded = activations.embedded_desired, activations.embedded_undesired
         if activations.kind is not Kind.RESID or embedded[0] is None or embedded[1] is None:
@@ -57,31 +61,35 @@ class FeatureDirections:
         desired: Float[Tensor, "desired layer_and_last d"],
         undesired: Float[Tensor, "undesired layer_and_last d"],
     ) -> "FeatureDirections":
-        """Of states of either class; a difference within rounding counts as none."""
+        """The features of states of both classes; a difference within rounding counts as none."""
         difference = mean_difference(desired, undesired).to(desired)
         sizes = difference.norm(dim=-1)
         length = torch.cat([desired, undesired]).norm(dim=-1).mean(dim=0)
-        there = sizes > _ROUNDING * length
-        unit = torch.where(there[:, None], difference / sizes[:, None], torch.zeros(()).to(sizes))
+        present = sizes > _ROUNDING * length
+        zero = torch.zeros(()).to(sizes)
+        unit = torch.where(present[:, None], difference / sizes[:, None], zero)
         means = (side.double().mean(dim=0).to(desired) for side in (desired, undesired))
-        return cls(unit, torch.where(there, sizes, torch.zeros_like(sizes)), *means)
+        return cls(unit, torch.where(present, sizes, zero), *means)
 
     def __repr__(self) -> str:
         layers, d = self.directions.shape
         sizes = " ".join(f"{size:.3g}" for size in self.sizes.tolist())
-        return f"Features({layers - 1} layers of {d}; sizes {sizes})"
+        return f"FeatureDirections({layers - 1} layers of {d}; sizes {sizes})"
 
     def setpoints(
         self, multiple: float | int, *, centred: bool
     ) -> Float[Tensor, " layer_and_last"]:
-        """beta_k of v_k . z_k: so many mu_k from the undesired mean, or from the origin.
+        """beta_k, the value wanted of v_k . z_k: `multiple` of mu_k from where it is counted.
 
-        The origin is the paper's; v . z has an offset there that both classes share.
+        Args:
+            multiple: 1 is as far as the classes are apart.
+            centred: Count from the undesired mean; else from the origin as the paper does, where
+                v_k . z_k has an offset that both classes share.
         """
         size = float(multiple) * self.sizes
         return size + (self.directions * self.undesired).sum(dim=-1) if centred else size
 
     @property
     def present(self) -> Bool[Tensor, " layer_and_last"]:
-        """Where there is one."""
+        """Where the classes differ, so that there is a feature."""
         return self.sizes > 0

@@ -46,11 +46,11 @@ class PullbackFisher:
 
     @property
     def matrix(self) -> Float[Tensor, "d d"]:
-        """G."""
+        """The metric G itself, in the units of the stream: nats per squared push."""
         return self.rows.T @ self.rows
 
     def kl(self, push: Float[Tensor, "*any d"]) -> Float[Tensor, "*any"]:
-        """D' G d / 2: nats at one token, mean over the texts, to second order in the push."""
+        """The KL of a push d, d' G d / 2: nats at one token, mean over texts, to second order."""
         return (push.to(self.rows) @ self.rows.T).square().sum(dim=-1) / 2
 
     def solve(self, w: Float[Tensor, " d"], damping: float | int) -> Float[Tensor, " d"]:
@@ -74,8 +74,8 @@ class PullbackFisher:
         _, sizes, basis = torch.linalg.svd(self.rows, full_matrices=False)
         w = w.to(self.rows)
         along = basis @ w
-        beside = w - along @ basis
-        return beside / level + (along / (sizes.square() + level)) @ basis
+        rest = w - along @ basis
+        return rest / level + (along / (sizes.square() + level)) @ basis
 
 
 def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
@@ -89,7 +89,7 @@ def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
     memory_budget: int | None = None,
     progress: bool = True,
 ) -> PullbackFisher:
-    """The metric of pushes behind a block, averaged over texts; one batch of them at a time.
+    """The metric of pushes behind a block, averaged over texts, which are run one batch at a time.
 
     Args:
         texts: As in `linearize`: pairs give their desired examples.
@@ -105,6 +105,10 @@ def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
     Raises:
         ValueError: If there is no such layer, `samples` is below 1, G is not finite, or as
             `linearize`.
+
+    Example:
+        >>> metric = ls.linearity.pullback_fisher(model, pairs, layer=5, samples=16, seed=0)
+        >>> metric.kl(caa.vectors[0])  # nats that adding the vector costs
     """
     hook_point(model, Site(layer))
     if samples is not None and samples < 1:
@@ -114,12 +118,13 @@ def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
     draw = torch.Generator().manual_seed(seed)
     drawn = torch.rand(len(rows), samples or 0, generator=draw, dtype=torch.double)
     factor = torch.zeros(0, model.cfg.d_model, dtype=torch.double)
+    one_by_one = [[i] for i in range(len(rows))]  # the exact sum has many logits of every text
+    parts = one_by_one if samples is None else batched(model, rows, budget)
     with tqdm(total=len(rows), desc="fisher", disable=not progress) as bar:
-        each = [[i] for i in range(len(rows))]  # the exact sum has many logits of every text
-        for batch in each if samples is None else batched(model, rows, budget):
+        for batch in parts:
             maps = BlockMaps.of_rows(model, [rows[i] for i in batch], budget)
-            own = _exact(maps, layer) if samples is None else _sampled(maps, layer, drawn[batch])
-            factor = _compressed(torch.cat([factor, own]))
+            more = _exact(maps, layer) if samples is None else _sampled(maps, layer, drawn[batch])
+            factor = _compressed(torch.cat([factor, more]))
             bar.update(len(batch))
     factor = factor / len(rows) ** 0.5
     if not bool(factor.isfinite().all()):
@@ -146,11 +151,11 @@ def _sampled(maps: BlockMaps, layer: int, drawn: Float[Tensor, "text sample"]) -
     """J' (e_y - p) / sqrt(samples) with y drawn from p, by inverting its distribution."""
     p = _probabilities(maps, layer)
     tokens = torch.searchsorted(p.cumsum(dim=-1), drawn).clamp(max=p.shape[1] - 1).T
-    found = []
+    products = []
     for y in tokens.split(max(1, _NUMBERS // p.numel())):
         errors = one_hot(y, p.shape[1]).to(maps.states) - p.to(maps.states)
-        found.append(maps.logits_vjp(layer + 1, errors).flatten(0, 1).double())
-    return torch.cat(found) / drawn.shape[1] ** 0.5
+        products.append(maps.logits_vjp(layer + 1, errors).flatten(0, 1).double())
+    return torch.cat(products) / drawn.shape[1] ** 0.5
 
 
 def _compressed(rows: Rows) -> Float[Tensor, "kept d"]:

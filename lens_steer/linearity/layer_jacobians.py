@@ -1,14 +1,17 @@
-"""The blocks' mean Jacobians, as matrices or as an operator."""
+"""The blocks' mean Jacobians at some texts, as matrices or as an operator."""
 
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm.auto import tqdm
 
+from lens_steer.activations import ReadPosition
 from lens_steer.artifacts import savable
-from lens_steer.linearity.block_maps import BlockMaps
-from lens_steer.models import Provenance
+from lens_steer.linearity.block_maps import BlockMaps, one_batch_each
+from lens_steer.linearity.text_batches import Texts, default_budget, name_of, token_rows
+from lens_steer.models import Provenance, SteerableModel, attach
 
 
 @savable
@@ -21,7 +24,7 @@ class LayerJacobians:
 
     Attributes:
         nominal: Mean trajectory: z_0 is the embedding, z_{l+1} leaves block l.
-        matrices: A_l, row = output, column = input; None if only products can be had.
+        matrices: A_l, row = output, column = input; None where products alone are computed.
         spread: rms over texts of |A_i - A| / |A - I| (Frobenius): how far one A fits all, by layer;
             None without matrices.
         texts: How many were averaged.
@@ -61,16 +64,16 @@ class LayerJacobians:
 
     @property
     def n_layers(self) -> int:
-        """Blocks."""
+        """How many blocks there are."""
         return len(self.nominal) - 1
 
     def vjp(
-        self, layer: int, cotangents: Float[Tensor, "n d"], *, at: str = "resid_pre"
+        self, layer: int, cotangents: Float[Tensor, "n d"], *, hook: str = "resid_pre"
     ) -> Float[Tensor, "n *site"]:
         """A_l' c: what a change at the block's input, or inside it, does along each cotangent.
 
         Args:
-            at: `head` or `neuron`: what an actuator at that hook point does, the rest of the block
+            hook: `head` or `neuron`: what a change at that hook point does, the rest of the block
                 included. It needs the model: `linearize(..., dense=False)`.
 
         Raises:
@@ -78,17 +81,17 @@ class LayerJacobians:
         """
         self._check(layer)
         if self.maps is not None:
-            return self.maps.vjp(layer, self._for_texts(cotangents), at=at).mean(dim=1)
-        if at != "resid_pre":
+            return self.maps.vjp(layer, self._for_texts(cotangents), hook=hook).mean(dim=1)
+        if hook != "resid_pre":
             raise ValueError(
-                f"these Jacobians are of whole blocks and know nothing of {at!r}: use "
+                f"these Jacobians are of whole blocks and know nothing of {hook!r}: use "
                 "linearize(..., dense=False)"
             )
         assert self.matrices is not None
         return cotangents.to(self.matrices) @ self.matrices[layer]
 
     def jvp(self, layer: int, tangents: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """A_l t.
+        """A_l t: what a change t at the block's input becomes at its output.
 
         Raises:
             ValueError: If there is no such layer.
@@ -110,3 +113,87 @@ class LayerJacobians:
     def _check(self, layer: int) -> None:
         if not 0 <= layer < self.n_layers:
             raise ValueError(f"layer {layer}: there are {self.n_layers}, 0 to {self.n_layers - 1}")
+
+
+def linearize(  # noqa: PLR0913 - each is a knob of its own
+    model: SteerableModel,
+    texts: Texts,
+    *,
+    dense: bool = True,
+    read: ReadPosition = "last",
+    memory_budget: int | None = None,
+    progress: bool = True,
+) -> LayerJacobians:
+    """The Jacobian of every block at one token of each text, averaged over the texts.
+
+    A_l = d(stream leaving block l) / d(stream entering it), keys and values of earlier tokens held
+    fixed. `.matrices[l]` is A_l, row = output; `.vjp` and `.jvp` are its products; `.spread` says
+    how far one A fits all the texts. A mean over one class need not fit the other.
+
+    Args:
+        texts: Strings, examples, or pairs, of which the desired examples are taken (the paper's
+            choice); `(*pairs.desired, *pairs.undesired)` takes both.
+        dense: Matrices, which can be saved, at a cost of d backward passes of one token per text
+            and layer. False gives products with vectors only, for models too wide for matrices;
+            keys and values of all texts are then kept as long as the result.
+        read: The token, as in `capture`; of a string `prompt_last` is its last, too.
+        memory_budget: Bytes for the copies of a batch; None takes what suits the device. Speed and
+            memory only.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: If there is no text, one is empty or too long for the context, `read` is no
+            single token, a Jacobian is not finite, or the model is being steered.
+
+    Example:
+        >>> jacobians = ls.linearize(model, pairs)
+        >>> lqr = ls.LQR.fit(jacobians, ls.capture(model, pairs, "resid"))
+    """
+    rows = token_rows(model, texts, read)
+    budget = default_budget(model) if memory_budget is None else memory_budget
+    source = Provenance(attach(model).fingerprint, name_of(texts), str(read))
+    if not dense:
+        maps = BlockMaps.of_rows(model, rows, budget)
+        return LayerJacobians(maps.states.mean(dim=0), None, None, len(rows), maps, source)
+    total = len(rows) * model.cfg.n_layers
+    sums: list[_Mean] | None = None
+    states = []
+    with tqdm(total=total, desc="linearize", disable=not progress) as bar:
+        for maps in one_batch_each(model, rows, budget):
+            states.append(maps.states.sum(dim=0))
+            new = []
+            for layer in range(maps.n_layers):
+                new.append(_Mean.of(maps.matrices(layer)))
+                bar.update(len(maps.states))
+            sums = new if sums is None else [a.merge(b) for a, b in zip(sums, new, strict=True)]
+    assert sums is not None  # at least one text
+    nominal = torch.stack(states).sum(dim=0) / len(rows)
+    matrices = torch.stack([layer.mean for layer in sums])
+    spread = torch.stack([layer.spread for layer in sums])
+    return LayerJacobians(nominal, matrices, spread, len(rows), None, source)
+
+
+@dataclass(frozen=True, eq=False)
+class _Mean:
+    """Mean of matrices, and the sum of their squared distances from it; merged as Chan et al."""
+
+    n: int
+    mean: Float[Tensor, "d d"]
+    scatter: Float[Tensor, ""]
+
+    @classmethod
+    def of(cls, each: Float[Tensor, "text d d"]) -> "_Mean":
+        mean = each.mean(dim=0)
+        return cls(len(each), mean, (each - mean).double().square().sum())
+
+    def merge(self, other: "_Mean") -> "_Mean":
+        n = self.n + other.n
+        step = other.mean - self.mean
+        apart = step.double().square().sum() * self.n * other.n / n
+        mean = self.mean + step * (other.n / n)
+        return _Mean(n, mean, self.scatter + other.scatter + apart)
+
+    @property
+    def spread(self) -> Float[Tensor, ""]:
+        update = self.mean - torch.eye(len(self.mean), dtype=self.mean.dtype)
+        return ((self.scatter / self.n).sqrt() / update.double().norm()).to(self.mean)

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.intervals import Interval, nanmean_interval, plot_band
-from lens_steer.linearity.drawing import known_layers
-from lens_steer.linearity.means import crossing
-from lens_steer.linearity.probe import Probe
+from lens_steer.artifacts import savable
+from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.linearity.error_curves import crossing
+from lens_steer.linearity.probe import Probe, known_layers
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,9 @@ MOVED = ("feature", "random")
 _NUMBERS = 2**27  # of logits held at a time
 
 
-@dataclass(frozen=True, eq=False)
-class LogitReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class LogitReport(Report):
     """True change of the next token's logits against its first-order prediction, by text.
 
     The stream entering a block is moved; the prediction goes through the text's own Jacobians
@@ -48,13 +50,10 @@ class LogitReport:
     seed: int
 
     @classmethod
-    def measure(
-        cls, probe: Probe, radii: Sequence[float], *, progress: bool = True
-    ) -> "LogitReport":
-        """At every layer."""
+    def fit(cls, probe: Probe, radii: Sequence[float], *, progress: bool = True) -> "LogitReport":
+        """The slopes and R^2 of every layer's predictions, for each text."""
         layers = tqdm(range(probe.n_layers), desc="logits", disable=not progress)
-        each = [_of_layer(probe, layer, radii) for layer in layers]
-        slope, explained = torch.stack(each, dim=4)
+        slope, explained = torch.stack([_of_layer(probe, layer, radii) for layer in layers], dim=4)
         return cls(tuple(radii), slope, explained, probe.groups, probe.seed)
 
     def radius(self, slope: float | int = 0.5) -> Float[Tensor, " layer"]:
@@ -97,9 +96,9 @@ class LogitReport:
             for c, (row, chain) in enumerate(zip(grid, CHAINS[:2], strict=True)):
                 for axes, values in zip(row, (self.slope, self.explained), strict=True):
                     for layer in known_layers(self.slope[0, 0, 0].mean(dim=-1), 6):
-                        found = [self._interval(each[layer]) for each in values[c, 0]]
+                        means = [self._interval(by_layer[layer]) for by_layer in values[c, 0]]
                         colour = to_hex(colormaps["viridis"](layer / max(n - 1, 1)))
-                        plot_band(axes, self.radii, found, colour, f"layer {layer}")
+                        band(axes, self.radii, means, colour, f"layer {layer}")
                     axes.axhline(1, color="k", lw=0.8)
                     axes.axhline(0, color="k", lw=0.8, ls=":")
                     axes.set(xscale="log", title=f"{chain} Jacobians")
@@ -113,6 +112,12 @@ class LogitReport:
             )
         return figure
 
+    def __repr__(self) -> str:
+        layers, texts = self.slope.shape[3:]
+        radii = " ".join(f"{radius:.2g}" for radius in self.radius().tolist())
+        groups = len(set(self.groups))
+        return f"LogitReport({layers} layers, {texts} texts of {groups} groups; radii {radii})"
+
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:
         return nanmean_interval(values, self.groups, self.seed)
 
@@ -120,7 +125,7 @@ class LogitReport:
 def _of_layer(
     probe: Probe, layer: int, radii: Sequence[float]
 ) -> Float[Tensor, "two chain direction radius text"]:
-    """Slopes and R^2."""
+    """Slopes and R^2 of one layer's predictions."""
     maps = probe.maps
     units = torch.stack([probe.feature(layer), probe.random(layer)]).to(maps.states)
     z = maps.states[:, layer]
@@ -130,20 +135,21 @@ def _of_layer(
     predicted = torch.stack([_centred(change) for change in unit_changes])
     clean = maps.logits(layer, z[None])
     most = max(1, _NUMBERS // (2 * clean.numel()))  # radii at a time
-    found = []
+    parts = []
     for some in torch.tensor(radii).split(most):
         sizes = some.to(z)[:, None] * z.norm(dim=-1)
         moved = z + torch.einsum("mtw,rt->mrtw", units, sizes)
         true = _centred(maps.logits(layer, moved.flatten(0, 1)) - clean)
         expected = torch.einsum("cmtv,rt->cmrtv", predicted, sizes)
-        found.append(_agreement(expected, true.unflatten(0, moved.shape[:2])))
-    return torch.cat(found, dim=3).float()
+        parts.append(_agreement(expected, true.unflatten(0, moved.shape[:2])))
+    return torch.cat(parts, dim=3).float()
 
 
 def _agreement(
     predicted: Float[Tensor, "chain direction radius text vocab"],
     true: Float[Tensor, "direction radius text vocab"],
 ) -> Float[Tensor, "two chain direction radius text"]:
+    """Slopes and R^2 of the true changes on the predicted ones."""
     slope = (predicted * true).sum(dim=-1) / predicted.square().sum(dim=-1)
     left = (true - predicted).square().sum(dim=-1)
     return torch.stack([slope, 1 - left / true.square().sum(dim=-1)])
@@ -152,7 +158,7 @@ def _agreement(
 def _by_mean(
     probe: Probe, blocks: Iterable[int], units: Float[Tensor, "direction text d"]
 ) -> Float[Tensor, "direction text vocab"]:
-    """Through the mean Jacobians of some blocks, and each text's own norm and unembedding."""
+    """Change of the logits through the mean Jacobians of some blocks, and each text's own head."""
     pushed = units.flatten(0, 1)
     for k in blocks:
         pushed = probe.jacobians.jvp(k, pushed)

@@ -1,4 +1,4 @@
-"""Whether a feature is one and the same from layer to layer, and how far a push is carried."""
+"""Whether a feature stays the same from layer to layer, and how far a push is carried."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from lens_steer.intervals import Interval, nanmean_interval, plot_band
-from lens_steer.linearity.drawing import COLOURS
-from lens_steer.linearity.probe import Probe
+from lens_steer.artifacts import savable
+from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.linearity.probe import COLOURS, Probe
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +22,10 @@ WAYS = ("own", "identity", "shuffled", "random")
 _WRITTEN = 10  # rows of the transfer matrix, at most, whose numbers are written into it
 
 
-@dataclass(frozen=True, eq=False)
-class PersistenceReport:
-    """What the blocks make of v_k, by layer and text, beside controls.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class PersistenceReport(Report):
+    """What the blocks make of the feature v_k, by layer and text, and of controls.
 
     `own` is the text's Jacobian on v_k, `identity` v_k itself, `shuffled` another layer's Jacobian
     on v_k, `random` the text's Jacobian on a random direction.
@@ -54,8 +56,8 @@ class PersistenceReport:
     seed: int
 
     @classmethod
-    def measure(cls, probe: Probe) -> "PersistenceReport":
-        """Products of each text's own Jacobians with the features."""
+    def fit(cls, probe: Probe) -> "PersistenceReport":
+        """The report of each text's own Jacobians, multiplied with the features."""
         cosine, gain = zip(*(_step(probe, layer) for layer in range(probe.n_layers)), strict=True)
         length = probe.maps.states.norm(dim=-1).mean(dim=0)
         last = probe.n_layers
@@ -103,16 +105,16 @@ class PersistenceReport:
         layers = list(range(self.energy.shape[0]))
         with canvas(1, 3, width=10.5, height=3.4) as (figure, (left, middle, right)):
             for i, way in enumerate(WAYS):
-                found = [self._interval(row) for row in self.cosine[i]]
-                plot_band(left, layers, found, COLOURS[way], way)
+                cosines = [self._interval(row) for row in self.cosine[i]]
+                band(left, layers, cosines, COLOURS[way], way)
             left.axhline(0, color="k", lw=0.6)
             left.set(xlabel="layer k", ylabel="cos($A_k v_k$, $v_{k+1}$)", ylim=(-1.02, 1.02))
             left.legend(ncols=2, loc="lower center")
             self._draw_transfer(figure, middle)
             for name, values in (("own", self.energy), ("random", self.random_energy)):
-                found = [self._interval(row) for row in values]
+                energies = [self._interval(row) for row in values]
                 label = {"own": "feature", "random": "random direction"}[name]
-                plot_band(right, layers, found, COLOURS[name], label)
+                band(right, layers, energies, COLOURS[name], label)
             right.set(xlabel="layer l pushed", ylim=(0, None))
             for axes in (left, right):
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -122,12 +124,18 @@ class PersistenceReport:
             figure.suptitle(f"{counted}; 95 % intervals", fontsize=8)
         return figure
 
+    def __repr__(self) -> str:
+        layers, texts = self.energy.shape
+        cosines = " ".join(f"{x:.2g}" for x in self.cosine[0].mean(dim=-1).tolist())
+        size = f"{layers} layers, {texts} texts of {len(set(self.groups))} groups"
+        return f"PersistenceReport({size}; cosines {cosines})"
+
     def _draw_transfer(self, figure: "Figure", axes: Any) -> None:
         mean = self.transfer.mean(dim=-1)
         reach = float(mean.nan_to_num().abs().max())
         style = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach, "origin": "lower"}
-        shown = axes.imshow(mean.numpy(), **style)
-        figure.colorbar(shown, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")
+        image = axes.imshow(mean.numpy(), **style)
+        figure.colorbar(image, ax=axes, label="$v_k'\\,\\Phi(k,j)\\,v_j$")
         if len(mean) <= _WRITTEN:
             for k, j in mean.isfinite().nonzero().tolist():
                 value = float(mean[k, j])
@@ -140,42 +148,38 @@ class PersistenceReport:
 
 
 def _step(probe: Probe, layer: int) -> tuple[Float[Tensor, "way text"], Float[Tensor, "way text"]]:
-    """Cosines and gains of one block."""
+    """Cosines and gains of one block, in each of the `WAYS`."""
     maps, features = probe.maps, probe.features
     now, then = probe.feature(layer).to(maps.states), probe.feature(layer + 1).to(maps.states)
     random = probe.random(layer).to(now)
     carried, drawn = maps.jvp(layer, torch.stack([now, random]))
     shuffled = maps.jvp(probe.other(layer), now[None])[0]
-    each = torch.stack([carried, now, shuffled, drawn])
+    ways = torch.stack([carried, now, shuffled, drawn])
     ratio = features.sizes[layer] / features.sizes[layer + 1]
-    found = torch.stack(
-        [
-            cosine_similarity(each, then.expand_as(each), dim=-1),
-            torch.einsum("wtd,td->wt", each, then) * ratio,
-        ]
-    )
-    cosine, gain = torch.where(features.present[layer], found, torch.nan)
-    return cosine, gain
+    cosine = cosine_similarity(ways, then.expand_as(ways), dim=-1)
+    gain = torch.einsum("wtd,td->wt", ways, then) * ratio
+    present = features.present[layer]
+    return torch.where(present, cosine, torch.nan), torch.where(present, gain, torch.nan)
 
 
 def _transfer(probe: Probe) -> Float[Tensor, "to from text"]:
-    """Every feature pushed on through the blocks behind it."""
+    """v_k' Phi(k, j) v_j: every feature pushed on through the blocks behind it."""
     maps, n = probe.maps, probe.n_layers + 1
-    found = torch.full((n, n, len(probe.groups)), torch.nan)
+    transfer = torch.full((n, n, len(probe.groups)), torch.nan)
     pushed = probe.feature(0)[None].to(maps.states)
     for k in range(n):
+        feature = probe.feature(k).to(pushed)
         if k:
-            own = probe.feature(k)[None].to(pushed)
-            pushed = torch.cat([maps.jvp(k - 1, pushed), own])
-        found[k, : k + 1] = torch.einsum("jtd,td->jt", pushed, probe.feature(k).to(pushed)).float()
-    return found
+            pushed = torch.cat([maps.jvp(k - 1, pushed), feature[None]])
+        transfer[k, : k + 1] = torch.einsum("jtd,td->jt", pushed, feature).float()
+    return transfer
 
 
 def _energy(probe: Probe, at_the_end: Float[Tensor, "text d"]) -> Float[Tensor, "layer text"]:
     """|Phi(T, l+1)' v|^2, from the last block back."""
-    pulled, found = at_the_end[None].to(probe.maps.states), []
+    pulled, energies = at_the_end[None].to(probe.maps.states), []
     for layer in reversed(range(probe.n_layers)):
-        found.append(pulled[0].square().sum(dim=-1).float())
+        energies.append(pulled[0].square().sum(dim=-1).float())
         if layer:
             pulled = probe.maps.vjp(layer, pulled)
-    return torch.stack(found[::-1])
+    return torch.stack(energies[::-1])

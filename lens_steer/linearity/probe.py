@@ -1,8 +1,9 @@
-"""What all the diagnostics look at: texts, their maps, and directions to move them along."""
+"""What the diagnostics have in common: texts, directions to move them along, colours, layers."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +13,13 @@ from lens_steer.linearity.features import FeatureDirections
 from lens_steer.linearity.layer_jacobians import LayerJacobians
 
 DIRECTIONS = ("feature", "contrast", "random")
+COLOURS = {  # the same in every figure
+    "own": "C0",
+    "mean": "C1",
+    "identity": "0.45",
+    "shuffled": "C3",
+    "random": "C2",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +54,11 @@ class Probe:
         return (layer + self.shift) % self.n_layers
 
     def feature(self, layer: int) -> Float[Tensor, "text d"]:
-        """V at the input of a block, for every text; NaN where there is none."""
-        there = bool(self.features.present[layer])
-        one = self.features.directions[layer] if there else self.features.directions[0] * torch.nan
-        return one.expand(len(self.groups), -1)
+        """v_k of the stream entering a block, for every text; NaN where there is no feature."""
+        direction = self.features.directions[layer]
+        if not bool(self.features.present[layer]):
+            direction = torch.full_like(direction, torch.nan)
+        return direction.expand(len(self.groups), -1)
 
     def random(self, layer: int) -> Float[Tensor, "text d"]:
         """Unit vectors, one for each text, the same ones each time."""
@@ -65,11 +74,22 @@ class Probe:
         return _unit(torch.cat([desired - undesired[partners], desired[others] - undesired]))
 
     def directions(self, layer: int) -> Float[Tensor, "direction text d"]:
-        """In the order of `DIRECTIONS`."""
-        found = [self.feature(layer), self.contrast(layer), self.random(layer)]
-        return torch.stack([x.to(self.maps.states) for x in found])
+        """The three directions of every text, in the order of `DIRECTIONS`."""
+        three = [self.feature(layer), self.contrast(layer), self.random(layer)]
+        return torch.stack([x.to(self.maps.states) for x in three])
 
 
 def _unit(x: Float[Tensor, "text d"]) -> Float[Tensor, "text d"]:
     length = x.norm(dim=-1, keepdim=True)
     return torch.where(length > 0, x / length, torch.nan)
+
+
+def known_layers(values: Float[Tensor, " layer"], most: int) -> list[int]:
+    """At most `most` of the layers that have a value, evenly spread."""
+    layers = values.isfinite().nonzero().flatten().tolist()
+    return [layers[i] for i in a_few(len(layers), most)]
+
+
+def a_few(n: int, most: int) -> list[int]:
+    """At most `most` of the numbers below n, evenly spread, with both ends."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most)).tolist()})

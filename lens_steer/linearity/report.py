@@ -1,4 +1,4 @@
-"""Everything about the linearity of a model's blocks at some texts."""
+"""How linear a model's blocks are at some texts, in one report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.error_curves import ErrorCurves
@@ -18,6 +19,7 @@ from lens_steer.linearity.logit_report import LogitReport
 from lens_steer.linearity.persistence import PersistenceReport
 from lens_steer.linearity.probe import Probe
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 RADII = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
 
 
-@dataclass(frozen=True, eq=False)
-class LinearityReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearityReport(Report):
     """How linear every block is around some texts, and what that is worth.
 
     Attributes:
@@ -47,9 +50,9 @@ class LinearityReport:
         between the radii measured.
 
         Raises:
-            ValueError: If the radius is outside of them.
+            ValueError: If the radius is outside of what was measured.
         """
-        return self.curves.at(radius)
+        return self.curves.error_at(radius)
 
     def identity_error_at(self, radius: float | int) -> Float[Tensor, " layer"]:
         """The same for A = I: what is known without any Jacobian.
@@ -57,7 +60,7 @@ class LinearityReport:
         Raises:
             ValueError: If the radius is outside of what was measured.
         """
-        return self.curves.at(radius, "identity")
+        return self.curves.error_at(radius, "identity")
 
     @property
     def trust_radius(self) -> Float[Tensor, " layer"]:
@@ -76,8 +79,8 @@ class LinearityReport:
         """
         radii = self.trust_radius
         runs: list[list[int]] = [[]]
-        for layer, own in enumerate(radii.tolist()):
-            if own >= radius:
+        for layer, trusted in enumerate(radii.tolist()):
+            if trusted >= radius:
                 runs[-1].append(layer)
             else:
                 runs.append([])
@@ -140,36 +143,33 @@ def diagnose(  # noqa: PLR0913 - each is a knob of its own
         ValueError: If the jacobians are of another model or read position, the radii do not rise,
             the jacobians or features have another number of layers or width, or `linearize`
             refuses the examples.
+
+    Example:
+        >>> jacobians = ls.linearize(model, train)
+        >>> report = ls.linearity.diagnose(model, jacobians, dev)
+        >>> report.window(0.3)  # layers that are linear up to 30 % of the stream's length
     """
     if jacobians.provenance is not None:
         jacobians.provenance.check(model)
         if jacobians.provenance.read != str(read):
-            found = jacobians.provenance.read
-            raise ValueError(f"the jacobians were read at {found!r}: pass read={found!r}")
+            where = jacobians.provenance.read
+            raise ValueError(f"the jacobians were read at {where!r}: pass read={where!r}")
     if not radii or min(radii) <= 0 or list(radii) != sorted(set(radii)):
         raise ValueError(f"radii {list(radii)}: expected positive numbers, rising")
     examples = (*pairs.desired, *pairs.undesired)
     maps = BlockMaps.of(model, examples, read=read)
     shape = tuple(maps.states.shape[1:])
-    given = {"jacobians": jacobians.nominal, "features": features and features.directions}
-    for name, value in given.items():
+    parts = {"jacobians": jacobians.nominal, "features": features and features.directions}
+    for name, value in parts.items():
         if value is not None and value.shape != shape:
             raise ValueError(f"the {name} are {tuple(value.shape)}, the model's states {shape}")
     split = len(pairs.desired)
-    own = FeatureDirections.of_states(maps.states[:split], maps.states[split:])
+    of_pairs = FeatureDirections.of_states(maps.states[:split], maps.states[split:])
     sizes = [float(radius) for radius in radii]
     shift = int(np.random.default_rng(seed).integers(1, max(2, maps.n_layers)))
-    probe = Probe(maps, jacobians, features or own, _groups(pairs), split, shift, seed)
+    probe = Probe(maps, jacobians, features or of_pairs, pairs.example_groups, split, shift, seed)
     return LinearityReport(
-        ErrorCurves.measure(probe, sizes, progress=progress),
-        PersistenceReport.measure(probe),
-        LogitReport.measure(probe, sizes, progress=progress),
+        ErrorCurves.fit(probe, sizes, progress=progress),
+        PersistenceReport.fit(probe),
+        LogitReport.fit(probe, sizes, progress=progress),
     )
-
-
-def _groups(pairs: ContrastivePairs) -> tuple[str, ...]:
-    """Of both sides: either example of a pair belongs to its group."""
-    if pairs.paired:
-        return pairs.groups * 2
-    sides = enumerate((pairs.desired, pairs.undesired))
-    return tuple(str(e.group or e.prompt or (s, i)) for s, own in sides for i, e in enumerate(own))

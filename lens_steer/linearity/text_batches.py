@@ -29,15 +29,15 @@ def token_rows(model: SteerableModel, texts: Texts, read: ReadPosition) -> list[
         raise ValueError(f"got one string, {texts[:40]!r}: expected a list of texts, [...]")
     if read == "mean":
         raise ValueError("read position 'mean': a block is linearised at one token; use 'last'")
-    found = []
+    rows = []
     for text in texts.desired if isinstance(texts, ContrastivePairs) else texts:
-        row = _encoded(model, text)
-        if not row.ids:
+        encoded = _encoded(model, text)
+        if not encoded.ids:
             raise ValueError(f"the text {text!r} has no token: give it at least one")
-        found.append(row.ids[: span(row, read)[0] + 1])
-    if not found:
+        rows.append(encoded.ids[: span(encoded, read)[0] + 1])
+    if not rows:
         raise ValueError("no texts: expected at least one to linearise at")
-    return found
+    return rows
 
 
 def _encoded(model: SteerableModel, text: str | Example) -> Encoded:
@@ -54,12 +54,12 @@ def name_of(texts: Texts) -> str:
 
 
 def default_budget(model: SteerableModel) -> int:
-    """Bytes: what stays in a processor's cache, or a small part of a GPU's memory."""
+    """Bytes for the copies of one batch: a processor's cache, or a small part of a GPU's memory."""
     return 2**30 if input_device(model).type == "cuda" else 3 * 2**23
 
 
 def row_bytes(model: SteerableModel, length: int) -> int:
-    """Of one copy of one text's token on its way back through a block: mostly keys and values."""
+    """Bytes of one copy of a text's token on its way back through a block: mostly keys, values."""
     cfg = model.cfg
     width = next(iter(model.blocks[0].parameters())).element_size()
     return width * (2 * length * cfg.n_heads * cfg.d_head + 4 * cfg.d_mlp + 8 * cfg.d_model)

@@ -34,7 +34,7 @@ class TrackedTexts:
         paired = isinstance(texts, ContrastivePairs)
         each = (*texts.desired, *texts.undesired) if paired else texts
         rows = token_rows(model, each, read)
-        groups = texts.groups * 2 if paired and texts.paired else _groups(each)
+        groups = texts.example_groups if paired else _groups(each)
         classes = ("text",) * len(each)
         if paired:
             classes = ("desired",) * len(texts.desired) + ("undesired",) * len(texts.undesired)
@@ -59,6 +59,7 @@ class TrackedTexts:
 
 
 def _groups(texts: Sequence[str] | Sequence[Example]) -> tuple[str, ...]:
-    """An example's group, or its prompt; a text without one is by itself."""
-    keys = [(t.group or t.prompt) if isinstance(t, Example) else "" for t in texts]
-    return tuple(str(key or f"text {i}") for i, key in enumerate(keys))
+    """The cluster of each example; a string, or an example without a prompt, is by itself."""
+    alone = [f"text {i}" for i in range(len(texts))]
+    pairs = zip(texts, alone, strict=True)
+    return tuple(t.cluster(own) if isinstance(t, Example) else own for t, own in pairs)

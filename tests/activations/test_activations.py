@@ -17,10 +17,10 @@ from lens_steer.activations import (
     LayerActivations,
     capture,
     last_token_separability,
+    show_read_positions,
     span,
 )
-from lens_steer.activations.reading import read_rows
-from lens_steer.activations.shared_prompts import by_prompt
+from lens_steer.activations.reading import batches_by_prompt, read_rows
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.models import Encoded, Message, attach, bos_id, encode
 from lens_steer.sites import Kind, Site, sites_of
@@ -126,10 +126,8 @@ def read_both_ways(
     model: Any, rows: list[Encoded], sites: list[Site], read: Any, budget: int = 2048
 ) -> tuple[Tensor, Tensor]:
     """The rows with their prompts run once, and each row by itself: no prompt to share."""
-    parts = read_rows(model, rows, sites, read, token_budget=budget)
-    found = {i: x for batch, values in parts for i, x in zip(batch, values, strict=True)}
-    each = [next(read_rows(model, [row], sites, read))[1][0] for row in rows]
-    return torch.stack([found[i] for i in range(len(rows))]), torch.stack(each)
+    together = read_rows(model, rows, sites, read, token_budget=budget)
+    return together, torch.cat([read_rows(model, [row], sites, read) for row in rows])
 
 
 RAGGED = (
@@ -150,7 +148,7 @@ def test_prompts_run_once_give_what_each_row_has_by_itself(
 ) -> None:
     rows = rows_of(model, *examples)
     assert len({len(row.ids) for row in rows}) == 1 or examples is RAGGED
-    assert len(sum(by_prompt(rows, 2048), [])) >= 4
+    assert len(sum(batches_by_prompt(rows, 2048), [])) >= 4
     for kind in KINDS:
         close(*read_both_ways(model, rows, sites_of(model, kind, None), read))
 
@@ -164,7 +162,7 @@ def test_a_long_prompt_beside_a_long_continuation_stays_in_the_context(model: An
     long, short = "0123456789" * 12, "9876543210" * 3
     ends = [(short, "abc" * n) for n in (28, 29, 30)]
     rows = rows_of(model, *ends, (long, " x"), (long, "y!"))
-    assert len(by_prompt(rows, 2048)) == 1
+    assert len(batches_by_prompt(rows, 2048)) == 1
     close(*read_both_ways(model, rows, sites_of(model, "resid", None), "mean"))
 
 
@@ -188,7 +186,7 @@ def test_shared_batches_fit_the_budget_and_save_tokens(
         for k, (prompt, ends) in enumerate(groups)
         for end in ends
     ]
-    batches = by_prompt(rows, budget)
+    batches = batches_by_prompt(rows, budget)
     chosen = [i for batch in batches for i in batch]
     assert len(set(chosen)) == len(chosen)
     for batch in batches:
@@ -205,7 +203,7 @@ def test_no_prompt_is_shared_where_none_is_worth_it() -> None:
     without = [Encoded((1, 2, 3), 0)] * 4
     only_a_start = [Encoded((0, *range(20)), 1)] * 4
     for rows in (different, without, only_a_start):
-        assert by_prompt(rows, 2048) == []
+        assert batches_by_prompt(rows, 2048) == []
 
 
 def sixty_four(model: Any, n: int) -> ContrastivePairs:
@@ -235,8 +233,8 @@ def test_a_pairs_prompt_goes_through_the_model_once(model: Any) -> None:
 def test_progress_counts_every_example_once(llama: Any) -> None:
     counts: list[int] = []
     rows = rows_of(llama, *RAGGED)
-    for batch, values in read_rows(llama, rows, [Site(1)], "last", advance=counts.append):
-        assert len(batch) == len(values)
+    values = read_rows(llama, rows, [Site(1)], "last", advance=counts.append)
+    assert len(values) == len(rows)
     assert (sum(counts), len(counts)) == (len(RAGGED), 2)
 
 
@@ -245,7 +243,7 @@ def test_other_positions_read_whole_rows(
     llama: Any, read: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("lens_steer.activations.reading.Decoder")
-    list(read_rows(llama, rows_of(llama, *RAGGED), [Site(1)], read))
+    read_rows(llama, rows_of(llama, *RAGGED), [Site(1)], read)
 
 
 def test_a_steered_model_reads_whole_rows(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -613,8 +611,54 @@ def test_at_gives_one_layer_by_its_block_index(llama: Any, pairs: ContrastivePai
     assert torch.equal(one.desired, found.desired[:, 1])
     assert torch.equal(one.direction, found.direction[1])
     assert (one.layer, one.kind, one.provenance) == (3, Kind.RESID, found.provenance)
+    assert torch.equal(found[3].desired, one.desired)
+    for missing in (2, -1, 4):
+        expected = rf"layer {missing} was not captured: expected one of \[1, 3\]"
+        with pytest.raises(ValueError, match=expected):
+            found.at(layer=missing)
+        with pytest.raises(ValueError, match=expected):
+            found[missing]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(found)  # type: ignore[call-overload]
+
+
+def test_one_layer_of_activations_is_named_by_layer(llama: Any, pairs: ContrastivePairs) -> None:
+    found = capture(llama, pairs, "resid", layers=[1, 3], progress=False)
+    one = LayerActivations.of(found, layer=3)
+    assert (one.layer, torch.equal(one.desired, found[3].desired)) == (3, True)
+    assert LayerActivations.of(one) is one
+    with pytest.raises(
+        ValueError, match=r"expected one layer; write activations\[layer\], or pass"
+    ):
+        LayerActivations.of(found)
     with pytest.raises(ValueError, match=r"layer 2 was not captured: expected one of \[1, 3\]"):
-        found.at(layer=2)
+        LayerActivations.of(found, layer=2)
+    with pytest.raises(ValueError, match=r"got LayerActivations, NoneType \(layer 1\)"):
+        LayerActivations.of(one, layer=1)
+
+
+def test_capture_takes_rows_as_pairs_do(llama: Any) -> None:
+    rows = [("The cat", " sat.", " ran."), ("A dog", " ran.", " sat.")]
+    pairs = ContrastivePairs.of(rows)
+    found = capture(llama, rows, "resid", progress=False)
+    expected = capture(llama, pairs, "resid", progress=False)
+    assert torch.equal(found.desired, expected.desired)
+    assert torch.equal(found.undesired, expected.undesired)
+    stats = ContrastStats.fit(llama, rows, "resid", progress=False)
+    assert torch.equal(stats.direction, ContrastStats.fit(llama, pairs, "resid").direction)
+    with pytest.raises(ValueError, match=r"row 0: got 'The cat', expected \(prompt, desired"):
+        capture(llama, ["The cat"], progress=False)
+
+
+def test_read_positions_are_shown_of_examples_pairs_and_rows(llama: Any) -> None:
+    rows = [("The cat", " sat.", " ran!")]
+    pairs = ContrastivePairs.of(rows)
+    found = show_read_positions(llama, pairs)
+    assert found == show_read_positions(llama, rows)
+    assert found == show_read_positions(llama, [*pairs.desired, *pairs.undesired])
+    assert [str(each)[-3:] for each in found] == ["[.]", "[!]"]
+    with pytest.raises(ValueError, match="got 'The cat', expected a list of rows"):
+        show_read_positions(llama, "The cat")
 
 
 def test_layer_activations_are_made_from_tensors_of_any_float_dtype() -> None:

@@ -174,6 +174,10 @@ def test_a_frequent_label_does_not_decide_balanced_scores() -> None:
     assert found.counts == (36, 4)
     table: Any = found.table()
     assert table["cosine_with_others"].max() < 0
+    [axes] = found.figure().axes
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == pytest.approx(table["cosine_with_others"].tolist())
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["A\n36 pairs", "B\n4 pairs"]
     with pytest.raises(ValueError, match="expected one for each of 40 pairs"):
         LabelBalance.fit(made, labels[:-1])
 
@@ -201,6 +205,7 @@ def test_signs_are_counted_on_the_chosen_elements_alone() -> None:
     assert set(mask.elements()) == {(1, 0), (1, 1), (1, 2)}
     assert found.agreement.tolist() == pytest.approx([2 / 3] * 50)
     assert found.share.mean == pytest.approx(2 / 3)
+    assert found.table().to_dict("records") == [found.share.columns("share") | {"examples": 50}]
     with pytest.raises(ValueError, match="capture both in the same way"):
         SignReport.fit(chosen_on, mask, held_out[:, :1], seed=0)
 

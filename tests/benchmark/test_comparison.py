@@ -381,7 +381,7 @@ def test_chats_are_groups_that_can_be_written_down(fresh_model: Any) -> None:
     pairs = ContrastivePairs.of([(chat, " a", " b") for chat in chats])
     for judge in (JUDGE, None):
         found = evaluate(model, pairs, judge=judge, **FEW)
-        assert found.groups == found.text_groups == ("The cat", "A dog")
+        assert found.groups == found.text_groups == ("user: The cat", "user: A dog")
         row = json.loads(json.dumps(replace(trial("push", [1, 0]), evaluation=found).row()))
         assert Trial.of_row(row).evaluation.groups == found.groups
 

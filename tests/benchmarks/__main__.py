@@ -63,7 +63,7 @@ def capture_speed(runs: int, backend: str) -> str:
             read(model, tokens, None, {sites[-1]: lambda x: x[:, -1]})
 
     def captured() -> None:
-        list(read_rows(model, rows, sites, "last"))
+        read_rows(model, rows, sites, "last")
 
     first, taken, second = interleaved(runs, bare, captured, bare)
     return f"bare / capture {ratio(first, taken):.3f} (bare / bare {ratio(first, second):.3f})"

@@ -101,7 +101,7 @@ def test_central_differences_in_float64(fresh_model: Loader) -> None:
 @pytest.mark.parametrize("kind", [Kind.HEAD, Kind.NEURON, Kind.ATTN_OUT, Kind.MLP_OUT])
 def test_actuators_inside_a_block_see_the_rest_of_it(model: Any, kind: Kind) -> None:
     free = ls.linearize(model, TEXTS[:2], dense=False, progress=False)
-    found = free.vjp(1, torch.eye(WIDTH), at=kind.value)
+    found = free.vjp(1, torch.eye(WIDTH), hook=kind.value)
     oracle = torch.stack([whole_block(model, text, 1, kind) for text in TEXTS[:2]]).mean(dim=0)
     torch.testing.assert_close(found, oracle, atol=1e-4, rtol=1e-3)
 
@@ -273,7 +273,7 @@ def test_what_cannot_be_linearised_is_refused(llama: Any, pairs: ls.ContrastiveP
     assert open_blocks(llama) == ()
     dense = ls.linearize(llama, TEXTS[:1], progress=False)
     with pytest.raises(ValueError, match="dense=False"):
-        dense.vjp(0, torch.eye(WIDTH), at="head")
+        dense.vjp(0, torch.eye(WIDTH), hook="head")
     with pytest.raises(ValueError, match="layer 4"):
         dense.jvp(4, torch.eye(WIDTH))
     with pytest.raises(ValueError, match="layer -1"):
@@ -293,7 +293,7 @@ def test_maps_refuse_layers_that_are_not_there_gates_and_steered_models(llama: A
             with pytest.raises(ValueError, match=f"layer {layer}: expected 0 to {LAYERS}"):
                 method(layer, x)
     with pytest.raises(ValueError, match="'gate' has no hook point of its own"):
-        maps.vjp(1, x, at="gate")
+        maps.vjp(1, x, hook="gate")
     free = ls.linearize(llama, TEXTS[2:], dense=False, progress=False)
     with ls.steered(llama, push(llama)):
         for use in (lambda: maps.apply(1, x), lambda: free.jvp(1, x[0]), lambda: maps.matrices(0)):

@@ -25,9 +25,9 @@ from lens_steer.linearity import (
     LogitReport,
     skill,
 )
+from lens_steer.linearity.alignment import PARTS
 from lens_steer.linearity.persistence import WAYS
 from lens_steer.linearity.probe import DIRECTIONS, Probe
-from lens_steer.linearity.subspaces import PARTS
 from lens_steer.models import encode, load_model
 from tests.conftest import HAS_HOOKED, LAYERS, WIDTH, Loader
 from tests.numpy_models import Array, read_model
@@ -663,7 +663,7 @@ def test_an_error_outside_of_the_radii_is_refused() -> None:
         with pytest.raises(ValueError, match="measured from 0.5 to 1 of"):
             report.error_at(radius)
     with pytest.raises(ValueError, match="expected one of own, mean, identity, shuffled"):
-        report.curves.at(0.5, "theirs")
+        report.curves.error_at(0.5, "theirs")
     with pytest.raises(ValueError, match="expected one of feature, contrast, random"):
         report.curves.mean("own", "sideways")
 

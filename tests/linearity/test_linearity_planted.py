@@ -100,9 +100,9 @@ def planted(
 
 def reported(probe: Probe, radii: Sequence[float] = RADII) -> LinearityReport:
     return LinearityReport(
-        ErrorCurves.measure(probe, radii, progress=False),
-        PersistenceReport.measure(probe),
-        LogitReport.measure(probe, radii, progress=False),
+        ErrorCurves.fit(probe, radii, progress=False),
+        PersistenceReport.fit(probe),
+        LogitReport.fit(probe, radii, progress=False),
     )
 
 

@@ -1,7 +1,7 @@
 """What methods are made of, and what a kind of method has to say to be compared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,20 +72,13 @@ class FitCache:
             ValueError: As `head_accuracies`, if there are fewer than two groups.
         """
         if read not in self._probed:
-            groups, n = self._groups(), len(self.train.desired)
-            fewest = min(len(set(groups[:n])), len(set(groups[n:] or groups)))
+            groups, n = self.train.example_groups, len(self.train.desired)
+            fewest = min(len(set(groups[:n])), len(set(groups[n:])))
             folds = max(2, min(FOLDS, fewest))
             heads = self.activations(read, "head")
-            self._probed[read] = head_accuracies(heads, groups=groups, folds=folds, seed=0)
+            own = self.train.groups if self.train.paired else groups
+            self._probed[read] = head_accuracies(heads, groups=own, folds=folds, seed=0)
         return self._probed[read]
-
-    def _groups(self) -> list[Hashable]:
-        """Of each pair, or of each desired and then each undesired example."""
-        train = self.train
-        if train.paired:
-            return list(train.groups)
-        examples = (*train.desired, *train.undesired)
-        return [each.group or each.prompt or i for i, each in enumerate(examples)]
 
     def jacobians(self, *, dense: bool) -> LayerJacobians:
         """Of the first desired training texts, at their last token: the paper's choice and number.
