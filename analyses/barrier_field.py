@@ -93,7 +93,7 @@ def stability(parts: Parts, layer: int, seed: int) -> field.FieldStability:
         for size in SIZES
     }
     held_out = parts.test.at(layer)
-    return field.FieldStability.measure(exact, sketches, held_out, seed, groups=parts.groups)
+    return field.FieldStability.of(exact, sketches, held_out, seed, groups=parts.groups)
 
 
 def traced(barrier: Barrier, parts: Parts, angle: float, seed: int) -> field.FieldReport:

@@ -52,18 +52,18 @@ def flowed(barrier: PolynomialBarrier, x: Tensor, angle: float) -> Tensor:
 
 
 def rise_of(barrier: Barrier, held: LayerActivations, angle: float) -> RiseReport:
-    walks = FlowPaths.along(barrier, stacked(held), angle)
-    return RiseReport.measure(barrier, walks, HeldOutRows.of(held, None, 0))
+    walks = FlowPaths.of(barrier, stacked(held), angle)
+    return RiseReport.of(barrier, walks, HeldOutRows.of(held, None, 0))
 
 
 def gap_of(barrier: Barrier, held: LayerActivations, angle: float) -> GapReport:
-    return GapReport.measure(
-        FlowPaths.along(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
+    return GapReport.of(
+        FlowPaths.of(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
     )
 
 
 def shape_of(barrier: PolynomialBarrier, held: LayerActivations) -> ShapeReport:
-    return ShapeReport.measure(barrier, stacked(held), HeldOutRows.of(held, None, 0))
+    return ShapeReport.fit(barrier, stacked(held), HeldOutRows.of(held, None, 0))
 
 
 def linear_form(q: Tensor, c: float = 0.0) -> PolynomialBarrier:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers.calibrating import temperature
+from lens_steer.barriers.calibrating import likeliest_scale
 from lens_steer.models import Provenance
 from lens_steer.sites import Kind
 
@@ -139,7 +139,7 @@ class Barrier(ABC):
                 f"got {dev.kind.value} {dev.layer}, but this is a barrier of {self.kind.value} "
                 f"{self.layer}: capture the same site"
             )
-        factor = temperature(self.h(dev.desired.double()), self.h(dev.undesired.double()))
+        factor = likeliest_scale(self.h(dev.desired.double()), self.h(dev.undesired.double()))
         scaled = self.scaled(factor)
         return replace(scaled, settings={**scaled.settings, "temperature": 1 / factor})
 

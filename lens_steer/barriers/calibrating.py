@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def temperature(desired: Float[Tensor, " n"], undesired: Float[Tensor, " m"]) -> float:
+def likeliest_scale(desired: Float[Tensor, " n"], undesired: Float[Tensor, " m"]) -> float:
     """S > 0 at which sigmoid(s h + log(n / m)) is likeliest.
 
     Raises:

@@ -28,7 +28,7 @@ class Folds:
     count: int
     seed: int
 
-    def of(
+    def split(
         self, desired: Bool[Tensor, " n"]
     ) -> Iterator[tuple[Int[Tensor, " train"], Int[Tensor, " held_out"]]]:
         """Row numbers to fit on and to test on.
@@ -50,7 +50,7 @@ class Folds:
             yield torch.from_numpy(train), torch.from_numpy(held_out)
 
 
-def chosen(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
+def choose_kernel(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
     cosines: Float[Tensor, "n n"],
     desired: Bool[Tensor, " n"],
     gamma: float | int | None,
@@ -84,7 +84,7 @@ def chosen(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
     return {**found, "folds": folds.count, "seed": folds.seed}
 
 
-def chosen_cost(
+def choose_cost(
     features: Float[Tensor, "n feature"],
     desired: Bool[Tensor, " n"],
     C: float | int | None,
@@ -102,7 +102,7 @@ def chosen_cost(
     if C is not None:
         return {"C": float(C)}
     totals = dict.fromkeys(COSTS, 0.0)
-    for train, held_out in folds.of(desired):
+    for train, held_out in folds.split(desired):
         signs = torch.where(desired[held_out], 1.0, -1.0).to(features)
         for cost in COSTS:
             head = logistic_head(features[train], desired[train], cost, **how)
@@ -121,7 +121,7 @@ def _path(
 ) -> list[float]:
     """Held-out log-loss of every C in nats per row; each fit starts from the one before."""
     totals = [0.0] * len(costs)
-    for train, held_out in folds.of(desired):
+    for train, held_out in folds.split(desired):
         own, across = gram[train][:, train], gram[held_out][:, train]
         signs, fit = torch.where(desired[held_out], 1.0, -1.0).to(gram), None
         for i, cost in enumerate(costs):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lens_steer.barriers.choosing import Folds, chosen
+from lens_steer.barriers.choosing import Folds, choose_kernel
 from lens_steer.barriers.forms import Form
 from lens_steer.barriers.kernel import dual_logistic
 from lens_steer.barriers.logistic import logistic_head
@@ -22,7 +22,7 @@ def exact_form(
     """
     units = rows.units
     cosines = units @ units.T
-    settings: dict[str, Any] = chosen(cosines, rows.desired, gamma, coef0, C, folds)
+    settings: dict[str, Any] = choose_kernel(cosines, rows.desired, gamma, coef0, C, folds)
     own = settings["gamma"]
     fit = dual_logistic((own * cosines + coef0).square(), rows.desired, settings["C"])
     linear = own * coef0 * (units.T @ fit.weights)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
-from lens_steer.barriers.choosing import Folds, chosen_cost
+from lens_steer.barriers.choosing import Folds, choose_cost
 from lens_steer.barriers.logistic import logistic_head
 from lens_steer.barriers.rows import Rows
 
@@ -68,7 +68,7 @@ class LinearBarrier(Barrier):
         if size == 0:
             raise ValueError("all activations are the same: nothing tells the classes apart")
         inputs = (rows.values - centre) / size
-        settings = chosen_cost(inputs, rows.desired, C, Folds(folds, seed), **_HOW)
+        settings = choose_cost(inputs, rows.desired, C, Folds(folds, seed), **_HOW)
         head = logistic_head(inputs, rows.desired, settings["C"], **_HOW)
         weight = head.weights / size
         bias = head.intercept - float(weight @ centre) - rows.log_prior

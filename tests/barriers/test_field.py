@@ -242,8 +242,8 @@ def test_mean_cosine_is_that_of_all_pairs() -> None:
 
 def test_everything_ends_at_the_maximum() -> None:
     held = rows()
-    walks = FlowPaths.along(linear_form(Q), stacked(held), 2 * pi)
-    found = CrowdingReport.measure(walks, HeldOutRows.of(held, None, 0), rows(seed=9))
+    walks = FlowPaths.of(linear_form(Q), stacked(held), 2 * pi)
+    found = CrowdingReport.fit(walks, HeldOutRows.of(held, None, 0), rows(seed=9))
     assert found.cosine[-1].mean == pytest.approx(1.0)
     assert found.cosine[0].mean < 0.5
     assert found.distance is not None
@@ -320,7 +320,7 @@ def test_groups_widen_what_copies_would_narrow() -> None:
     barrier = drawn_barrier(D, D)
     free, alone = shape_of(barrier, copies), shape_of(barrier, once)
     sample = HeldOutRows.of(copies, groups, 0)
-    tied = ShapeReport.measure(barrier, stacked(copies), sample)
+    tied = ShapeReport.fit(barrier, stacked(copies), sample)
     widths = [s.linearity.high - s.linearity.low for s in (free, tied, alone)]
     assert widths[0] < 0.6 * widths[1]
     assert widths[1] == pytest.approx(widths[2], rel=0.2)

@@ -36,7 +36,7 @@ def ratio(width: float = 1.0) -> LinearBarrier:
 
 def calibration(barrier: Barrier, activations: LayerActivations, seed: int = 0) -> CalibrationPair:
     sample = HeldOutRows.of(activations, None, seed)
-    return CalibrationPair.measure(barrier, stacked(activations), sample)
+    return CalibrationPair.fit(barrier, stacked(activations), sample)
 
 
 def test_the_true_log_ratio_is_calibrated() -> None:

@@ -32,8 +32,8 @@ from tests.oracles_barriers import directions, planted
 
 def turning_of(barrier: Barrier, x: Tensor, angle: float = 0.2) -> TurningReport:
     held = sides(x[:5], x[5:])
-    return TurningReport.measure(
-        barrier, FlowPaths.along(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
+    return TurningReport.fit(
+        barrier, FlowPaths.of(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
     )
 
 
@@ -111,15 +111,15 @@ def test_a_barrier_of_means_is_along_caa() -> None:
     training = replace(planted(40, 40, d=D), paired=True)
     held = planted(20, 15, d=D, seed=1)
     x, sample = stacked(held), HeldOutRows.of(held, None, 0)
-    found = DirectionsReport.measure(LinearBarrier.fit_means(training), x, training, sample)
+    found = DirectionsReport.fit(LinearBarrier.fit_means(training), x, training, sample)
     assert found.names == ("CAA", "CAA of directions", "probe", "RepE")
     assert found.mean("CAA").mean == pytest.approx(0.0, abs=1e-6)
     probe = LinearBarrier.fit(training)
-    along = DirectionsReport.measure(probe, x, training, sample)
+    along = DirectionsReport.fit(probe, x, training, sample)
     assert along.mean("probe").mean == pytest.approx(0.0, abs=1e-6)
-    back = DirectionsReport.measure(probe.scaled(-1.0), x, training, sample)
+    back = DirectionsReport.fit(probe.scaled(-1.0), x, training, sample)
     torch.testing.assert_close(back.angles, 180 - along.angles, atol=1e-5, rtol=0)
-    few = DirectionsReport.measure(probe, x, replace(training, paired=False), sample)
+    few = DirectionsReport.fit(probe, x, replace(training, paired=False), sample)
     assert few.names == ("CAA", "CAA of directions", "probe")
     with pytest.raises(ValueError, match="expected one of CAA"):
         few.mean("RepE")
@@ -155,7 +155,7 @@ def test_a_probe_needs_a_row_of_each_class_in_every_fold() -> None:
 def test_directions_show_every_row_of_a_field_along_one_of_them() -> None:
     training, held = planted(30, 30, d=D), planted(20, 15, d=D, seed=1)
     x, sample = stacked(held), HeldOutRows.of(held, None, 0)
-    found = DirectionsReport.measure(LinearBarrier.fit(training), x, training, sample)
+    found = DirectionsReport.fit(LinearBarrier.fit(training), x, training, sample)
     low, high = found.figure().axes[2].get_ylim()
     assert low < 0 < 90 < high
 
@@ -251,7 +251,7 @@ def test_a_slice_says_what_it_shows() -> None:
 def test_stability_is_the_cosine_of_fields() -> None:
     held, exact = rows(), drawn_barrier(D, D)
     some = {40: [drawn_barrier(D, D, seed=i) for i in (1, 2, 3)], 8: [exact, exact, exact]}
-    found, x = FieldStability.measure(exact, some, held), stacked(held)
+    found, x = FieldStability.of(exact, some, held), stacked(held)
     assert found.sizes == (8, 40)
     torch.testing.assert_close(found.between[0], torch.ones(54).double())
     torch.testing.assert_close(found.exact[0], torch.ones(54).double())
@@ -263,10 +263,10 @@ def test_stability_is_the_cosine_of_fields() -> None:
     assert isinstance(found.figure(), Figure)
     table: Any = found.table()
     assert table["hashes"].tolist() == [3, 3]
-    tied = FieldStability.measure(exact, some, held, groups=[i % 9 for i in range(54)])
+    tied = FieldStability.of(exact, some, held, groups=[i % 9 for i in range(54)])
     assert "9 groups" in str(tied.sample)
     with pytest.raises(ValueError, match="at least 2"):
-        FieldStability.measure(exact, {8: [exact]}, held)
+        FieldStability.of(exact, {8: [exact]}, held)
 
 
 # ---- reading ----

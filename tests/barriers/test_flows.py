@@ -20,7 +20,7 @@ from lens_steer.barriers.flows import (
     Integrator,
     Midpoint,
     State,
-    carried,
+    move_in_frame,
     flow,
     frame_of,
     seek,
@@ -50,7 +50,7 @@ def framed(barrier: Barrier, x: Tensor, angle: float, way: Integrator, steps: in
         length = angle * y.norm(dim=-1)
         return flow(frame.slope, y, length, steps=steps, integrator=way).points
 
-    return carried(frame, x, move)
+    return move_in_frame(frame, x, move)
 
 
 def gap(a: Tensor, b: Tensor) -> float:
@@ -385,7 +385,7 @@ def test_what_is_given_is_left_as_it_was() -> None:
     for way in ALL:
         flow(barrier.grad, x, length, steps=3, integrator=way)
         framed(barrier, x, 0.3, way)
-        way.step(barrier.grad, State.at(barrier.grad, x), length[:, None])
+        way.step(barrier.grad, State.start(barrier.grad, x), length[:, None])
     after = (x, length, barrier.basis, barrier.linear)
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 

@@ -55,7 +55,7 @@ class ConvergenceReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls, barrier: Barrier, rows: Float[Tensor, "n d"], angle: float, sample: HeldOutRows
     ) -> "ConvergenceReport":
         """Along the flow that keeps |a|, whether a scheme does or not."""

@@ -48,7 +48,7 @@ class CrowdingReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls, walks: FlowPaths, sample: HeldOutRows, training: LayerActivations | None
     ) -> "CrowdingReport":
         """At some of the states."""

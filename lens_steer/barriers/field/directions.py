@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.drawing import CLASS_COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
 from lens_steer.barriers.linear import LinearBarrier
@@ -41,7 +41,7 @@ class DirectionsReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls,
         barrier: Barrier,
         rows: Float[Tensor, "n d"],
@@ -87,7 +87,7 @@ class DirectionsReport:
             for place, name, own in zip(axes, self.names, self.angles, strict=True):
                 for side, among in sides(self.sample).items():
                     place.plot(
-                        self.h[among], own[among], ".", color=COLOURS[side], ms=4, label=side
+                        self.h[among], own[among], ".", color=CLASS_COLOURS[side], ms=4, label=side
                     )
                 place.axhline(90.0, color="0.6", lw=0.8)
                 place.set(xlabel="h (nats)")

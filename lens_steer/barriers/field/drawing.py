@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lens_steer.barriers.field.sample import HeldOutRows
 
-COLOURS = {"undesired": "C3", "desired": "C0"}
+CLASS_COLOURS = {"undesired": "C3", "desired": "C0"}
 
 
 def sides(sample: HeldOutRows) -> dict[str, Bool[Tensor, " n"]]:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.drawing import CLASS_COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import FlowPaths
 from lens_steer.barriers.flows import GeodesicEuler, State
@@ -40,10 +40,10 @@ class GapReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(cls, walks: FlowPaths, sample: HeldOutRows) -> "GapReport":
+    def of(cls, walks: FlowPaths, sample: HeldOutRows) -> "GapReport":
         """At every state but the first."""
         frame, start = walks.frame, walks.states[0]
-        first, angles, found = State.at(frame.slope, start), walks.angles[1:], []
+        first, angles, found = State.start(frame.slope, start), walks.angles[1:], []
         for angle, end in zip(angles, walks.states[1:], strict=True):
             length = (angle * walks.sizes)[:, None]
             one = GeodesicEuler().step(frame.slope, first, length)
@@ -107,7 +107,7 @@ class GapReport:
             for place, (name, values) in zip(axes, self._measured().items(), strict=True):
                 for side, among in sides(self.sample).items():
                     found = [self.sample.interval(row, among) for row in values]
-                    band(place, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
+                    band(place, self.angles.tolist(), found, CLASS_COLOURS[side], f"{side} starts")
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
             _open(*axes)
             axes[0].legend(loc="best", fontsize=7)

@@ -13,7 +13,7 @@ from lens_steer.barriers.field.crowding import CrowdingReport
 from lens_steer.barriers.field.directions import DirectionsReport
 from lens_steer.barriers.field.gap import GapReport
 from lens_steer.barriers.field.rise import RiseReport
-from lens_steer.barriers.field.rows import check_angle, rows_of
+from lens_steer.barriers.field.rows import check_angle, stacked_rows
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.scaling import CalibrationPair
 from lens_steer.barriers.field.shape import ShapeReport
@@ -127,21 +127,21 @@ def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
     """
     far = check_angle(angle)
     sample = HeldOutRows.of(activations, groups, seed)
-    rows = rows_of(barrier, activations)
+    rows = stacked_rows(barrier, activations)
     if training is not None:
-        rows_of(barrier, training)
+        stacked_rows(barrier, training)
     exact = barrier.to(device=rows.device, dtype=torch.double)
-    walks = FlowPaths.along(exact, rows, far)
-    beside = training and DirectionsReport.measure(exact, rows, training, sample)
+    walks = FlowPaths.of(exact, rows, far)
+    beside = training and DirectionsReport.fit(exact, rows, training, sample)
     quadratic = isinstance(exact, PolynomialBarrier)
     return FieldReport(
         *(barrier, far, sample),
-        rise=RiseReport.measure(exact, walks, sample),
-        gap=GapReport.measure(walks, sample),
-        shape=ShapeReport.measure(exact, rows, sample) if quadratic else None,
-        calibration=CalibrationPair.measure(exact, rows, sample),
-        crowding=CrowdingReport.measure(walks, sample, training),
-        turning=TurningReport.measure(exact, walks, sample),
+        rise=RiseReport.of(exact, walks, sample),
+        gap=GapReport.of(walks, sample),
+        shape=ShapeReport.fit(exact, rows, sample) if quadratic else None,
+        calibration=CalibrationPair.fit(exact, rows, sample),
+        crowding=CrowdingReport.fit(walks, sample, training),
+        turning=TurningReport.fit(exact, walks, sample),
         directions=beside,
-        convergence=ConvergenceReport.measure(exact, rows, far, sample),
+        convergence=ConvergenceReport.fit(exact, rows, far, sample),
     )

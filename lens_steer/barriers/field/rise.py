@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.drawing import CLASS_COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import STATES, FlowPaths
 from lens_steer.barriers.flows import GeodesicMidpoint, seek
@@ -44,7 +44,7 @@ class RiseReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(cls, barrier: Barrier, walks: FlowPaths, sample: HeldOutRows) -> "RiseReport":
+    def of(cls, barrier: Barrier, walks: FlowPaths, sample: HeldOutRows) -> "RiseReport":
         """Of rows on their way."""
         frame, never = walks.frame, float("inf")
         found = seek(
@@ -100,8 +100,8 @@ class RiseReport:
                 low, middle, high = zip(
                     *(self._quartiles(i, side) for i in range(len(self.angles))), strict=True
                 )
-                left.plot(self.angles, middle, color=COLOURS[side], label=f"{side} starts")
-                left.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
+                left.plot(self.angles, middle, color=CLASS_COLOURS[side], label=f"{side} starts")
+                left.fill_between(self.angles, low, high, color=CLASS_COLOURS[side], alpha=0.2, lw=0)
             if self.supremum is not None:
                 label = f"most of any activation: {self.supremum:.3g}"
                 left.axhline(self.supremum, color="k", ls="--", lw=0.9, label=label)
@@ -118,7 +118,7 @@ class RiseReport:
     def _draw_shares(self, axes: Any) -> None:
         among = ~self.sample.desired
         inside = [self.sample.share(self.entry <= angle, among) for angle in self.angles.tolist()]
-        band(axes, self.angles.tolist(), inside, COLOURS["undesired"], "come to h >= 0")
+        band(axes, self.angles.tolist(), inside, CLASS_COLOURS["undesired"], "come to h >= 0")
         stopped = [
             self.sample.share(self.arrival <= angle, among) for angle in self.angles.tolist()
         ]

@@ -17,7 +17,7 @@ def check_angle(angle: float | int) -> float:
     return float(angle)
 
 
-def rows_of(barrier: Barrier, activations: LayerActivations) -> Float[Tensor, "n d"]:
+def stacked_rows(barrier: Barrier, activations: LayerActivations) -> Float[Tensor, "n d"]:
     """Both classes in float64, the desired first.
 
     Raises:

@@ -39,7 +39,7 @@ class CalibrationPair:
     why: str
 
     @classmethod
-    def measure(
+    def fit(
         cls, barrier: Barrier, rows: Float[Tensor, "n d"], sample: HeldOutRows
     ) -> "CalibrationPair":
         """At rows as they are."""

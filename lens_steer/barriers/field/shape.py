@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.drawing import CLASS_COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
 from lens_steer.barriers.polynomial import PolynomialBarrier
@@ -52,7 +52,7 @@ class ShapeReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls, barrier: PolynomialBarrier, rows: Float[Tensor, "n d"], sample: HeldOutRows
     ) -> "ShapeReport":
         """At rows as they are."""
@@ -141,7 +141,7 @@ class ShapeReport:
         edges = torch.linspace(*_limits(known), 25).numpy()
         for side, among in sides(self.sample).items():
             own = values[among & ~values.isnan()].numpy()
-            axes.hist(own, bins=edges, color=COLOURS[side], alpha=0.5, label=side)
+            axes.hist(own, bins=edges, color=CLASS_COLOURS[side], alpha=0.5, label=side)
         axes.locator_params(axis="x", nbins=4)
         axes.locator_params(axis="y", integer=True)
         axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
-from lens_steer.barriers.field.rows import check_angle, rows_of
+from lens_steer.barriers.field.drawing import CLASS_COLOURS, sides
+from lens_steer.barriers.field.rows import check_angle, stacked_rows
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import FlowPaths
 
@@ -58,7 +58,7 @@ class SliceMap:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls,
         barrier: Barrier,
         held_out: Float[Tensor, "n d"],
@@ -72,7 +72,7 @@ class SliceMap:
         axes = _axes(up.mean(dim=0) - down.mean(dim=0), held_out - middle, second)
         rows = (held_out - middle) @ axes.T
         few = torch.linspace(0, len(down) - 1, min(_WAYS, len(down))).round().long()
-        walks = FlowPaths.along(barrier, down[few], angle)
+        walks = FlowPaths.of(barrier, down[few], angle)
         ways = [(walks.points(i) - middle) @ axes.T for i in range(len(walks.angles))]
         s, t = (_range(torch.cat([rows, *ways])[:, i]) for i in range(2))
         grid = torch.stack(torch.meshgrid(s, t, indexing="xy"), dim=-1)
@@ -133,7 +133,7 @@ class SliceMap:
     def _draw_rows(self, axes: Any) -> None:
         for side, among in sides(self.sample).items():
             own, label = self.rows[among], f"{side}, projected"
-            axes.plot(own[:, 0], own[:, 1], ".", color=COLOURS[side], ms=4, label=label, zorder=3)
+            axes.plot(own[:, 0], own[:, 1], ".", color=CLASS_COLOURS[side], ms=4, label=label, zorder=3)
         for i, way in enumerate(self.ways.unbind(dim=1)):
             label = f"flows to {self.angle:g} rad, projected" if i == 0 else None
             axes.plot(way[:, 0], way[:, 1], "-", color="C1", lw=1.4, label=label, zorder=4)
@@ -186,8 +186,8 @@ def slice_map(
     Raises:
         ValueError: As `trace`; or if the second direction lies along the first.
     """
-    far, rows = check_angle(angle), rows_of(barrier, activations)
+    far, rows = check_angle(angle), stacked_rows(barrier, activations)
     exact = barrier.to(device=rows.device, dtype=torch.double)
     sample = HeldOutRows.of(activations, None, 0)
     axis = None if second is None else second.to(rows)
-    return SliceMap.measure(exact, rows, axis, far, sample)
+    return SliceMap.fit(exact, rows, axis, far, sample)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers.field.rows import rows_of
+from lens_steer.barriers.field.rows import stacked_rows
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.polynomial import PolynomialBarrier
 from lens_steer.intervals import band
@@ -39,7 +39,7 @@ class FieldStability:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def of(
         cls,
         exact: PolynomialBarrier,
         sketches: Mapping[int, Sequence[PolynomialBarrier]],
@@ -65,7 +65,7 @@ class FieldStability:
             raise ValueError(
                 f"got {sorted(counts)} sketches by size: expected as many of each, at least 2"
             )
-        rows = rows_of(exact, held_out)
+        rows = stacked_rows(exact, held_out)
         whole, fields = _field(exact, rows), []
         for size in sorted(sketches):
             own = [_field(each, rows) for each in sketches[size]]

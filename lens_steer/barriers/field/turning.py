@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
+from lens_steer.barriers.field.drawing import CLASS_COLOURS, sides
 from lens_steer.barriers.field.sample import HeldOutRows
 from lens_steer.barriers.field.walks import FlowPaths
 from lens_steer.barriers.flows import dot, size_of
@@ -38,7 +38,7 @@ class TurningReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(cls, barrier: Barrier, walks: FlowPaths, sample: HeldOutRows) -> "TurningReport":
+    def fit(cls, barrier: Barrier, walks: FlowPaths, sample: HeldOutRows) -> "TurningReport":
         """At every other state."""
         chosen = list(range(0, len(walks.angles), _EVERY))
         stop = torch.where(walks.at_maximum, walks.walked(), float("inf"))
@@ -74,8 +74,8 @@ class TurningReport:
             for side in sides(self.sample):
                 states = range(len(self.angles))
                 low, middle, high = zip(*(self._shown(i, side) for i in states), strict=True)
-                axes.plot(self.angles, middle, "o-", color=COLOURS[side], label=f"{side} starts")
-                axes.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
+                axes.plot(self.angles, middle, "o-", color=CLASS_COLOURS[side], label=f"{side} starts")
+                axes.fill_between(self.angles, low, high, color=CLASS_COLOURS[side], alpha=0.2, lw=0)
             axes.set(xlabel="arc length / |a| (rad)", ylim=(0, max(axes.get_ylim()[1], 0.1)))
             axes.set(ylabel="geodesic curvature (per rad):\nmedian, quartiles")
             axes.set_title(f"{self.sample}\nrows that still move, while half of a class do")

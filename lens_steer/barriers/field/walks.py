@@ -35,7 +35,7 @@ class FlowPaths:
     at_maximum: Bool[Tensor, " n"]
 
     @classmethod
-    def along(cls, barrier: Barrier, start: Float[Tensor, "n d"], angle: float) -> "FlowPaths":
+    def of(cls, barrier: Barrier, start: Float[Tensor, "n d"], angle: float) -> "FlowPaths":
         """From float64 rows, up to an angle."""
         frame = frame_of(barrier, start, tangent=True)
         y = frame.enter(start)

@@ -1,7 +1,7 @@
 """Flows along the unit gradient of a barrier, and the integrators that follow them."""
 
 from lens_steer.barriers.flows.frames import Frame as Frame
-from lens_steer.barriers.flows.frames import carried as carried
+from lens_steer.barriers.flows.frames import move_in_frame as move_in_frame
 from lens_steer.barriers.flows.frames import frame_of as frame_of
 from lens_steer.barriers.flows.integration import FlowEnd as FlowEnd
 from lens_steer.barriers.flows.integration import Trajectory as Trajectory

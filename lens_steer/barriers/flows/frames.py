@@ -180,7 +180,7 @@ def frame_of(barrier: Barrier, like: Tensor, *, tangent: bool) -> Frame:
     return Ambient(barrier.to(device=like.device, dtype=like.dtype), tangent)
 
 
-def carried(frame: Frame, x: Points, move: Callable[[Tensor], Tensor]) -> Points:
+def move_in_frame(frame: Frame, x: Points, move: Callable[[Tensor], Tensor]) -> Points:
     """Activations moved by what `move` does to their coordinates, row by row.
 
     On a CPU a block of rows at a time, small enough to stay in its cache.

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.barriers.flows.integrators import Integrator
-from lens_steer.barriers.flows.state import EASY, FormSlope, Points, Slope, State, progress, size_of
+from lens_steer.barriers.flows.state import EASY, FormSlope, Points, Slope, State, accepted_steps, size_of
 
 _FEW = 2**14  # numbers: so many are looked at once, at the end; more, while they are in the cache
 
@@ -121,17 +121,17 @@ def _whole(
     part = _lengths(x, length, steps)
     if integrator.geodesic and isinstance(slope, FormSlope):
         slope = slope.of_size(size_of(x))
-    stride, states = integrator.stride(slope, x, part), [State.bare(slope, x)]
+    stride, states = integrator.fixed_step(slope, x, part), [State.for_full_steps(slope, x)]
     few = x.numel() <= _FEW
     onward = torch.ones_like(length, dtype=torch.bool)
     for _ in range(steps):
-        states.append(State.bare(slope, stride(states[-1])))
+        states.append(State.for_full_steps(slope, stride(states[-1])))
         if not few:
-            onward = onward & progress(*states, part, straight=integrator.straight)
+            onward = onward & accepted_steps(*states, part, straight=integrator.straight)
             states = states[1:]
     if few:
         before, after = State.stack(states[:-1]), State.stack(states[1:])
-        onward = progress(before, after, part, straight=integrator.straight).all(dim=0)
+        onward = accepted_steps(before, after, part, straight=integrator.straight).all(dim=0)
     return states[-1].x, ~onward
 
 
@@ -147,18 +147,18 @@ def _states(
 ) -> Iterator[State]:
     signed = _lengths(x, length, steps)
     part, sign = signed.abs(), signed.sign()
-    state = State.at(slope, x)
+    state = State.start(slope, x)
     yield state
     for i in range(steps):
-        own = sign * state.allowed(part)
+        own = sign * state.max_step(part)
         trial = integrator.step(slope, state, own)
-        state, refused = state.tried(slope, trial, own, straight=integrator.straight)
+        state, refused = state.try_step(slope, trial, own, straight=integrator.straight)
         if i == steps - 1:  # a row refused at the very end still goes to its maximum
-            rest = sign * refused * state.allowed(part)
+            rest = sign * refused * state.max_step(part)
             end = integrator.step(slope, state, rest)
-            state = State(end, state.g, state.size, state.ease)
+            state = State(end, state.g, state.size, state.step_per_slope)
         yield state
 
 
 def _at_maximum(state: State) -> Bool[Tensor, "*rows"]:
-    return ((state.ease < EASY) | ~state.g.any(dim=-1, keepdim=True))[..., 0]
+    return ((state.step_per_slope < EASY) | ~state.g.any(dim=-1, keepdim=True))[..., 0]

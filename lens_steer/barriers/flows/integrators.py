@@ -14,7 +14,7 @@ import torch
 
 from lens_steer.artifacts import savable
 from lens_steer.barriers.flows.state import (
-    FLOOR,
+    TINY,
     Lengths,
     Points,
     Slope,
@@ -24,7 +24,7 @@ from lens_steer.barriers.flows.state import (
     size_of,
 )
 
-Stride = Callable[[State], Points]
+FixedStep = Callable[[State], Points]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Integrator(ABC):
                 x back, bit by bit.
         """
 
-    def stride(self, slope: Slope, x: Points, length: Lengths) -> Stride:
+    def fixed_step(self, slope: Slope, x: Points, length: Lengths) -> FixedStep:
         """`step` for many steps of one length from x on: what they share is computed once.
 
         Equal to `step` up to rounding; NaN where the slope is 0 on the way.
@@ -124,7 +124,7 @@ class GeodesicMidpoint(Integrator):
         """See `Integrator`."""
         return _turned(at.x, slope(_turned(at.x, at.g, length / 2)), length)
 
-    def stride(self, slope: Slope, x: Points, length: Lengths) -> Stride:
+    def fixed_step(self, slope: Slope, x: Points, length: Lengths) -> FixedStep:
         """See `Integrator`: |a| is constant, and with it sines and cosines."""
         size = size_of(x)
         angle, shrink = length / size, -1 / size.square()
@@ -148,5 +148,5 @@ def _turned(x: Points, g: Points, length: Lengths) -> Points:
     """Each row rotated towards g by length / |x| rad, |x| kept."""
     size, tangent = size_of(x), across(x, g)
     width = size_of(tangent)
-    angle = length / size * (width > FLOOR)
+    angle = length / size * (width > TINY)
     return torch.addcmul(x * angle.cos(), tangent, size * angle.sin() / width)

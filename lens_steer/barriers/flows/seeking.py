@@ -57,18 +57,18 @@ def seek(  # noqa: PLR0913 - a flow and what ends it
     def short(points: Points) -> Lengths:
         return (value(points) - target)[..., None]
 
-    state, low = State.at(slope, x), short(x)
+    state, low = State.start(slope, x), short(x)
     reached, walked = low >= 0, torch.zeros_like(whole)
     last, high = torch.zeros_like(whole), torch.zeros_like(low)
     for _ in range(steps):
-        part = state.allowed(whole) * ~reached
+        part = state.max_step(whole) * ~reached
         trial = integrator.step(slope, state, part)
         after = short(trial)
         crossed = ~reached & (after >= 0)
         last, high = torch.where(crossed, part, last), torch.where(crossed, after, high)
         reached = reached | crossed
         kept = torch.where(reached, state.x, trial)
-        tried, refused = state.tried(slope, kept, part * ~reached, straight=integrator.straight)
+        tried, refused = state.try_step(slope, kept, part * ~reached, straight=integrator.straight)
         low = torch.where(reached | (refused > 0), low, after)
         walked = walked + part * ~reached * (1 - refused)
         state = tried

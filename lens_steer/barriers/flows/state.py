@@ -11,16 +11,16 @@ Points = Float[Tensor, "*rows d"]
 Lengths = Float[Tensor, "*rows 1"]
 Slope = Callable[[Tensor], Tensor]
 
-EASY = 1e30  # of a row that was refused no step
+UNLIMITED = 1e30  # of a row that was refused no step
 _PROGRESS = 0.25  # along the first slope; of a step on a great circle: less from 2.5 rad on
 # torch.where with a mask that is broadcast over the rows' entries takes ten times as long as a
 # product on the CPU, and three times as long on one number per row: hence floors and lerp.
-FLOOR = 1e-15  # its square is a float32 too
+TINY = 1e-15  # its square is a float32 too
 
 
 def size_of(x: Points) -> Lengths:
     """|x| of each row, and a number that can be divided by where x is 0."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(FLOOR)
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(TINY)
 
 
 def dot(x: Points, y: Points) -> Lengths:
@@ -75,17 +75,17 @@ class State:
     x: Points
     g: Points
     size: Lengths
-    ease: Lengths
+    step_per_slope: Lengths
 
     @classmethod
-    def at(cls, slope: Slope, x: Points) -> "State":
+    def start(cls, slope: Slope, x: Points) -> "State":
         """At x, refused no step."""
         g = slope(x)
         size = size_of(g)
-        return cls(x, g, size, torch.full_like(size, EASY))
+        return cls(x, g, size, torch.full_like(size, UNLIMITED))
 
     @classmethod
-    def bare(cls, slope: Slope, x: Points) -> "State":
+    def for_full_steps(cls, slope: Slope, x: Points) -> "State":
         """The same for whole steps alone: where the slope is 0 they lead to NaN."""
         g = slope(x)
         size = torch.linalg.vector_norm(g, dim=-1, keepdim=True)
@@ -96,11 +96,11 @@ class State:
         """Of several, along a new first axis."""
         return cls(*(torch.stack([getattr(at, f.name) for at in states]) for f in fields(cls)))
 
-    def allowed(self, length: Lengths) -> Lengths:
+    def max_step(self, length: Lengths) -> Lengths:
         """The length, or as much of it as does not cross a maximum that was met."""
-        return torch.minimum(length, self.size * self.ease)
+        return torch.minimum(length, self.size * self.step_per_slope)
 
-    def tried(
+    def try_step(
         self, slope: Slope, trial: Points, length: Lengths, *, straight: bool
     ) -> "tuple[State, Lengths]":
         """The state after a step to `trial`, and 1 where that step was refused, else 0.
@@ -110,7 +110,7 @@ class State:
             straight: Whether it went along the slope at its beginning.
         """
         g, pace = slope(trial), length.abs() / self.size
-        whole = (length.abs() * self.size).clamp_min(FLOOR * FLOOR)
+        whole = (length.abs() * self.size).clamp_min(TINY * TINY)
         end = pace * dot(self.g, g) if straight else self._end(g, trial - self.x, whole, length)
         refused = (end < 0).to(g.dtype)
         share = whole / (whole - end.clamp_max(0.0))  # to where the slope along the way is 0
@@ -119,7 +119,7 @@ class State:
             torch.lerp(self.x, trial, kept),  # exactly one or the other
             torch.lerp(self.g, g, kept),
             torch.lerp(self.size, size_of(g), kept),
-            torch.lerp(self.ease, pace * share, refused),
+            torch.lerp(self.step_per_slope, pace * share, refused),
         )
         return state, refused
 
@@ -133,7 +133,7 @@ class State:
         return sign * dot(way, g) - 2 * whole * lost
 
 
-def progress(
+def accepted_steps(
     before: State, after: State, length: Lengths, *, straight: bool
 ) -> Bool[Tensor, "..."]:
     """Rows of which a step of this length, from one state to the other, is none `tried` refuses.
