@@ -20,9 +20,9 @@ from lens_steer.barriers.flows import (
     Integrator,
     Midpoint,
     State,
-    move_in_frame,
     flow,
     frame_of,
+    move_in_frame,
     seek,
     trajectory,
 )
