@@ -58,8 +58,8 @@ class FlowReport:
     @property
     def parts(self) -> dict[str, Report]:
         """The three reports by their names."""
-        parts = {"crowding": self.crowding, "convergence": self.convergence}
-        return parts | {"turning": self.turning}
+        names = ("crowding", "convergence", "turning")
+        return {name: getattr(self, name) for name in names}
 
     def summary(self) -> dict[str, float]:
         """Cosine, rank and distance at the largest angle, and turning at the start."""

@@ -76,8 +76,11 @@ def choose_kernel(  # noqa: PLR0913 - a kernel, a penalty and how they are chose
         return {"gamma": float(gamma), "C": float(C)}
     gammas = GAMMAS if gamma is None else (float(gamma),)
     costs = COSTS if C is None else (float(C),)
-    paths = [_losses_by_cost((g * cosines + coef0).square(), desired, costs, folds) for g in gammas]
-    losses = {(g, c): paths[i][j] for i, g in enumerate(gammas) for j, c in enumerate(costs)}
+    losses: dict[tuple[float, float], float] = {}
+    for scale in gammas:
+        gram = (scale * cosines + coef0).square()
+        by_cost = _losses_by_cost(gram, desired, costs, folds)
+        losses |= {(scale, cost): loss for cost, loss in zip(costs, by_cost, strict=True)}
     best = min(losses, key=lambda pair: losses[pair])
     chosen = {"gamma": best[0], "C": best[1], "held_out_loss": losses[best]}
     return {**chosen, "folds": folds.count, "seed": folds.seed}

@@ -89,6 +89,9 @@ class LinearBarrier(Barrier):
 
         Raises:
             ValueError: If the activations have another shape than [n, d], or equal means.
+
+        Example:
+            >>> caa = ls.LinearBarrier.fit_means(train.at(layer=3)).calibrated(dev.at(layer=3))
         """
         rows = LabelledRows.of(activations)
         up, down = rows.values[rows.desired].mean(dim=0), rows.values[~rows.desired].mean(dim=0)

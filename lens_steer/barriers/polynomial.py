@@ -145,6 +145,10 @@ class PolynomialBarrier(Barrier):
 
         Raises:
             ValueError: As `fit`, or if the degree is not 2.
+
+        Example:
+            >>> resid = ls.capture(model, train, "resid", read="mean")
+            >>> barrier = ls.PolynomialBarrier.fit_sketch(resid.at(layer=3), seed=0)
         """
         if degree != 2:
             raise ValueError(f"degree {degree}: expected 2, where the sketch is a quadratic form")

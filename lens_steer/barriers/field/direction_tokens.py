@@ -120,8 +120,9 @@ class DirectionTokens(Report):
             parts = zip(panels, self.names, self.values.tolist(), strict=True)
             for i, (axes, name, value) in enumerate(parts):
                 ids = torch.cat([self.raised[i], self.lowered[i]])
-                colours = ["C2" if logit > 0 else "C1" for logit in self.logits[i].tolist()]
-                axes.barh(range(most), self.logits[i], color=colours)
+                logits = self.logits[i].tolist()
+                colours = ["C2" if logit > 0 else "C1" for logit in logits]
+                axes.barh(range(most), logits, color=colours)
                 axes.set_yticks(range(most), _texts(ids, vocabulary), fontsize=7)
                 axes.invert_yaxis()
                 axes.set(xlabel="logits per unit of length", title=f"{name}: {value:.3g} nats")
@@ -129,7 +130,8 @@ class DirectionTokens(Report):
 
 
 def _texts(ids: Int[Tensor, " token"], vocabulary: Sequence[str] | None) -> list[str]:
-    return [str(i) if vocabulary is None else vocabulary[i] for i in ids.tolist()]
+    numbers: list[int] = ids.tolist()
+    return [str(i) if vocabulary is None else vocabulary[i] for i in numbers]
 
 
 def _places(directions: int) -> list[str]:

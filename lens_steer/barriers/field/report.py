@@ -24,6 +24,7 @@ from lens_steer.barriers.field.rise import RiseReport
 from lens_steer.barriers.field.shape import ShapeReport
 from lens_steer.barriers.polynomial import PolynomialBarrier
 from lens_steer.intervals import Interval
+from lens_steer.models import Provenance
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class FieldReport(Report):
     shape: ShapeReport | None
     calibration: CalibrationPair
     directions: DirectionsReport | None
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """The model and data of the barrier."""
+        return self.barrier.provenance
 
     @override
     def __repr__(self) -> str:
