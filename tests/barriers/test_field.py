@@ -20,6 +20,7 @@ from lens_steer.barriers.field import (
     ShapeReport,
     trace,
 )
+from lens_steer.barriers.field.held_out import check_held_out
 from lens_steer.sites import Kind
 from tests.barrier_samples import drawn_barrier, drawn_rows
 from tests.field_samples import (
@@ -213,6 +214,13 @@ def test_as_many_directions_as_were_planted() -> None:
 def test_training_rows_are_not_held_out() -> None:
     with pytest.raises(ValueError, match="hold other pairs out"):
         trace(drawn_barrier(D, D), rows(), 0.3, training=rows())
+
+
+def test_half_of_the_held_out_rows_may_not_be_training_rows() -> None:
+    x, training = stacked(rows(6, 6)), stacked(rows(seed=9))
+    check_held_out(torch.cat([x[:7], training[:6]]), training)
+    with pytest.raises(ValueError, match="7 of 13 held-out activations are among"):
+        check_held_out(torch.cat([x[:6], training[:7]]), training)
 
 
 def test_results_depend_on_seed_and_data_alone(bent: FieldReport) -> None:

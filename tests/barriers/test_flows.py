@@ -241,7 +241,7 @@ def test_h_rises_along_the_way_and_never_falls(seed: int, rank: int, angle: floa
 
 
 @each
-def test_whole_steps_and_steps_with_care_lead_to_the_same_ends(way: Integrator) -> None:
+def test_full_steps_and_safeguarded_steps_lead_to_the_same_ends(way: Integrator) -> None:
     for seed, rank in ((0, 2), (1, D), (2, D)):
         barrier, x = drawn_barrier(D, rank, seed=seed, linear=2.0), drawn_rows(30, D, seed=seed)
         length = torch.linspace(-4.0, 4.0, 30).double() * x.norm(dim=-1)
