@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses._studies import names_of, origin_of
+from analyses.barrier_field_instruments import FieldStability, FlowReport
 from lens_steer import field
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
@@ -81,7 +82,7 @@ def best(found: list[tuple[dict[str, Any], Barrier]]) -> tuple[dict[str, Any], B
     return min(found, key=lambda each: each[0]["dev_loss"])
 
 
-def stability(parts: Parts, layer: int, seed: int) -> field.FieldStability:
+def stability(parts: Parts, layer: int, seed: int) -> FieldStability:
     """Fields of sketches of several hash seeds on test, beside the kernel that they sketch."""
     train = parts.train.at(layer)
     exact = PolynomialBarrier.fit(train, gamma=0.1, C=1.0)
@@ -93,30 +94,36 @@ def stability(parts: Parts, layer: int, seed: int) -> field.FieldStability:
         for size in SIZES
     }
     held_out = parts.test.at(layer)
-    return field.FieldStability.measure(exact, sketches, held_out, seed, groups=parts.groups)
+    return FieldStability.of(exact, sketches, held_out, seed, groups=parts.groups)
 
 
 def traced(barrier: Barrier, parts: Parts, angle: float, seed: int) -> field.FieldReport:
-    """On test, with distances to train."""
-    layer = barrier.layer
-    return field.trace(
-        *(barrier, parts.test.at(layer), angle),
-        training=parts.train.at(layer),
-        groups=parts.groups,
-        seed=seed,
-    )
+    """The field on test, compared with directions of train."""
+    test, train = parts.test.at(barrier.layer), parts.train.at(barrier.layer)
+    return field.trace(barrier, test, angle, training=train, groups=parts.groups, seed=seed)
 
 
-def save_report(report: field.FieldReport, stem: Path, origin: dict[str, Any]) -> None:
+def flow_report(barrier: Barrier, parts: Parts, angle: float, seed: int) -> FlowReport:
+    """The flow on test, with distances to train."""
+    test, train = parts.test.at(barrier.layer), parts.train.at(barrier.layer)
+    return FlowReport.fit(barrier, test, angle, training=train, groups=parts.groups, seed=seed)
+
+
+def save_reports(
+    report: field.FieldReport, flow: FlowReport, stem: Path, origin: dict[str, Any]
+) -> None:
     """Every figure with its numbers."""
     for name, figure in report.figures().items():
         place = stem.with_name(f"{stem.name}-{name}.png")
         save_figure(figure, place, getattr(report, name).table(), origin)
+    for name, part in flow.parts.items():
+        place = stem.with_name(f"{stem.name}-{name}.png")
+        save_figure(part.figure(), place, part.table(), origin)
 
 
-def row_of(report: field.FieldReport) -> dict[str, Any]:
-    """The summary, with the gap at the angles that papers steer by."""
-    row: dict[str, Any] = report.summary()
+def row_of(report: field.FieldReport, flow: FlowReport) -> dict[str, Any]:
+    """Both summaries, with the gap at the angles that papers steer by."""
+    row: dict[str, Any] = report.summary() | flow.summary()
     for angle in (0.35, 0.7):
         if angle <= report.angle:
             for name, found in report.gap.at(angle).items():
@@ -138,12 +145,13 @@ def study(
         own, barrier = best(found)
         own = {"behaviour": name} | own
         report = traced(barrier, parts, angle, seed)
+        flow = flow_report(barrier, parts, angle, seed)
         stem = out / f"{name}-{kind}".replace(":", "-").replace(" ", "-")
-        save_report(report, stem, origin | own | {"settings": dict(barrier.settings)})
+        save_reports(report, flow, stem, origin | own | {"settings": dict(barrier.settings)})
         plane = field.slice_map(barrier, parts.test.at(barrier.layer), angle)
         place = stem.with_name(f"{stem.name}-slice.png")
         save_figure(plane.figure(), place, plane.table(), origin | own)
-        chosen.append(own | row_of(report))
+        chosen.append(own | row_of(report, flow))
     layer = chosen[0]["layer"]
     hashes = stability(parts, layer, seed)
     place = out / f"{name}-stability.png".replace(":", "-")

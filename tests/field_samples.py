@@ -9,8 +9,7 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.barriers.field import GapReport, HeldOutRows, RiseReport, ShapeReport
-from lens_steer.barriers.field.walks import FlowPaths
+from lens_steer.barriers.field import FlowPaths, GapReport, HeldOutRows, RiseReport, ShapeReport
 from lens_steer.sites import Kind
 from tests.barrier_samples import drawn_rows, field_of
 
@@ -52,18 +51,16 @@ def flowed(barrier: PolynomialBarrier, x: Tensor, angle: float) -> Tensor:
 
 
 def rise_of(barrier: Barrier, held: LayerActivations, angle: float) -> RiseReport:
-    walks = FlowPaths.along(barrier, stacked(held), angle)
-    return RiseReport.measure(barrier, walks, HeldOutRows.of(held, None, 0))
+    paths = FlowPaths.of(barrier, stacked(held), angle)
+    return RiseReport.of(barrier, paths, HeldOutRows.of(held, None, 0))
 
 
 def gap_of(barrier: Barrier, held: LayerActivations, angle: float) -> GapReport:
-    return GapReport.measure(
-        FlowPaths.along(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
-    )
+    return GapReport.of(FlowPaths.of(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0))
 
 
 def shape_of(barrier: PolynomialBarrier, held: LayerActivations) -> ShapeReport:
-    return ShapeReport.measure(barrier, stacked(held), HeldOutRows.of(held, None, 0))
+    return ShapeReport.fit(barrier, stacked(held), HeldOutRows.of(held, None, 0))
 
 
 def linear_form(q: Tensor, c: float = 0.0) -> PolynomialBarrier:

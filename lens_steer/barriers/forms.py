@@ -1,13 +1,13 @@
-"""Quadratic forms on the unit sphere by their eigenvectors, in the gauge that barriers are kept in.
+"""Quadratic forms on the unit sphere by their eigenvectors: values, derivatives, largest value.
 
-On the sphere (A, q, c) and (A + t I, q, c - t) are one function: t is chosen such that the median
-eigenvalue is 0. Without that a cut of small eigenvalues would depend on t.
+On the sphere (A, q, c) and (A + t I, q, c - t) are one function. Barriers are kept with the t that
+makes the median eigenvalue 0: else what is left after dropping small eigenvalues would depend on t.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -24,7 +24,7 @@ class Form:
     def dense(
         cls, matrix: Float[Tensor, "d d"], linear: Float[Tensor, " d"], constant: float
     ) -> "Form":
-        """Of a symmetric matrix."""
+        """The form of a symmetric matrix, with median eigenvalue 0."""
         values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
         return cls(vectors, values, linear, constant).gauged()
 
@@ -36,7 +36,7 @@ class Form:
         linear: Float[Tensor, " d"],
         constant: float,
     ) -> "Form":
-        """A = sum_i w_i x_i x_i', by the rows' span where it is smaller than the space."""
+        """The form of A = sum_i w_i x_i x_i', computed in the rows' span where that is smaller."""
         n, d = rows.shape
         if n >= d:
             return cls.dense(rows.T @ (weights[:, None] * rows), linear, constant)
@@ -47,40 +47,42 @@ class Form:
 
     @property
     def spectrum(self) -> Float[Tensor, " d"]:
-        """All eigenvalues, rising."""
+        """All eigenvalues in ascending order."""
         d, r = self.basis.shape
         return torch.cat([self.eigenvalues, self.eigenvalues.new_zeros(d - r)]).sort().values
 
     @property
     def size(self) -> float:
-        """Of what varies on the sphere: the spread of A and the length of 2 q."""
+        """How much the form can vary on the sphere: the spread of A plus the length of 2 q."""
         values = self.spectrum
         return float(values[-1] - values[0]) + 2 * float(self.linear.norm())
 
     def value(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
-        """H at x / |x|; NaN at 0, as the others."""
+        """The form at x / |x|; like the derivatives, it is NaN at x = 0."""
         unit = x / _lengths(x)
-        bent = (unit @ self.basis.to(x)).square() @ self.eigenvalues.to(x)
-        return bent + 2 * unit @ self.linear.to(x) + self.constant
+        quadratic = (unit @ self.basis.to(x)).square() @ self.eigenvalues.to(x)
+        return quadratic + 2 * unit @ self.linear.to(x) + self.constant
 
-    def slope(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-        """P u / |x|: u = 2 (A n + q) at n = x / |x|, and P takes away what is along n."""
+    def grad(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """P u / |x| with u = 2 (A n + q) at n = x / |x|, where P removes what is along n."""
         size = _lengths(x)
         unit = x / size
-        return _tangent(unit, self._pull(unit) + 2 * self.linear.to(x)) / size
+        return _tangent(unit, self._double_product(unit) + 2 * self.linear.to(x)) / size
 
-    def bend(self, x: Float[Tensor, "... d"], v: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+    def hessian_vector(
+        self, x: Float[Tensor, "... d"], v: Float[Tensor, "... d"]
+    ) -> Float[Tensor, "... d"]:
         """The derivative of P u / |x| along v, in which n turns by P v / |x|."""
         size = _lengths(x)
         unit = x / size
-        pull = self._pull(unit) + 2 * self.linear.to(x)
+        ambient = self._double_product(unit) + 2 * self.linear.to(x)
         turn = _tangent(unit, v) / size
-        along, across = _dot(unit, pull), _dot(turn, pull)
-        change = _tangent(unit, self._pull(turn)) - along * turn - across * unit
-        return (change - _dot(unit, v) * _tangent(unit, pull) / size) / size
+        along, across = _dot(unit, ambient), _dot(turn, ambient)
+        change = _tangent(unit, self._double_product(turn)) - along * turn - across * unit
+        return (change - _dot(unit, v) * _tangent(unit, ambient) / size) / size
 
-    def _pull(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-        """2 A x."""
+    def _double_product(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """The product 2 A x."""
         basis = self.basis.to(x)
         return 2 * ((x @ basis) * self.eigenvalues.to(x)) @ basis.T
 
@@ -107,3 +109,86 @@ def _tangent(unit: Float[Tensor, "... d"], v: Float[Tensor, "... d"]) -> Float[T
 
 def _lengths(x: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
     return torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Extremum:
+    """The largest or smallest h, and where it is attained.
+
+    Attributes:
+        value: h there, nats.
+        at: A unit vector that attains it; there may be others.
+    """
+
+    value: float
+    at: Float[Tensor, " d"]
+
+
+def highest(
+    basis: Float[Tensor, "d r"], eigenvalues: Float[Tensor, " r"], linear: Float[Tensor, " d"]
+) -> Float[Tensor, " d"]:
+    """The argmax of sum_i l_i (v_i . x)^2 + 2 q . x over |x| = 1, in float64.
+
+    x = (mu I - A)^-1 q with mu >= lmax from |x| = 1 (the secular equation). Where q has no part in
+    the top eigenspace and that x stays shorter than 1 at mu = lmax (the hard case), the rest of
+    its length goes there. (Moré and Sorensen 1983; Conn, Gould and Toint 2000, section 7.3.)
+    """
+    q = linear.double()
+    v, values = _with_rest(basis.double(), eigenvalues.double(), q)
+    b, gaps = v.T @ q, values.max() - values
+    top = gaps == 0
+    shift = _secular(b, gaps, top)
+    if shift > 0:
+        y = b / (gaps + shift)
+    else:
+        y = torch.where(top, 0.0, b / torch.where(top, 1.0, gaps))
+        missing = (1 - y.square().sum()).clamp(min=0).sqrt()  # below 0 by rounding only
+        first = torch.arange(len(y), device=y.device) == int(top.int().argmax())
+        y = torch.where(first, missing, y)
+    x = v @ y
+    return x / x.norm()
+
+
+def _secular(b: Float[Tensor, " r"], gaps: Float[Tensor, " r"], top: Bool[Tensor, " r"]) -> float:
+    """The shift mu - lmax; solved for itself, as mu may be nearer to lmax than rounding of mu."""
+    from scipy.optimize import brentq
+
+    low, high = float(b[top].norm()), float(b.norm())
+    if low == 0 and float((b[~top] / gaps[~top]).norm()) <= 1:
+        return 0.0
+
+    def excess(shift: float) -> float:
+        return 1 - 1 / float((b / (gaps + shift)).norm())
+
+    if low == 0:
+        low = high
+        while excess(low) < 0:
+            low /= 2
+    if excess(low) <= 0 or low >= high:
+        return low
+    high = high if excess(high) < 0 else 2 * high
+    return float(brentq(excess, low, high, xtol=1e-300, rtol=1e-15))  # type: ignore[arg-type]
+
+
+def _with_rest(
+    v: Float[Tensor, "d r"], values: Float[Tensor, " r"], q: Float[Tensor, " d"]
+) -> tuple[Float[Tensor, "d s"], Float[Tensor, " s"]]:
+    """One more eigenvector, of eigenvalue 0, where the basis does not span everything.
+
+    It lies along the part of q outside of the basis: nothing else there matters to the maximum.
+    """
+    d, r = v.shape
+    if r == d:
+        return v, values
+    outside = _outside(v, q)
+    if not bool(outside.any()):
+        least_covered = int(v.square().sum(dim=1).argmin())
+        outside = _outside(v, torch.eye(d, dtype=v.dtype, device=v.device)[least_covered])
+    unit = outside / outside.norm()
+    return torch.cat([v, unit[:, None]], dim=1), torch.cat([values, values.new_zeros(1)])
+
+
+def _outside(v: Float[Tensor, "d r"], x: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+    """What of x is outside of the basis; projected twice, as one leaves a rounding error of |x|."""
+    once = x - v @ (v.T @ x)
+    return once - v @ (v.T @ once)

@@ -9,12 +9,13 @@ from math import isfinite, pi, sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
+from lens_steer.barriers.fitting import LabelledRows
 from lens_steer.barriers.logistic import logistic_head
-from lens_steer.barriers.rows import Rows
 
 
 @savable
@@ -22,7 +23,7 @@ from lens_steer.barriers.rows import Rows
 class FourierBarrier(Barrier):
     """h(a) = sum_i u_i cos(W_i . a + p_i) + b.
 
-    Far from the data h is as likely to point anywhere: the features know no distance.
+    Far from the data its gradient may point anywhere: cosines do not fade with distance.
 
     Attributes:
         frequencies: W, per unit of activation.
@@ -54,22 +55,27 @@ class FourierBarrier(Barrier):
         C: float | int = 1.0,
         seed: int = 0,
     ) -> "FourierBarrier":
-        """A logistic head on sqrt(2 / n) cos(W a + p): W ~ N(0, 1 / s^2), p ~ U(0, 2 pi).
+        """A logistic head on sqrt(2 / n) cos(W a + p) with W ~ N(0, 1 / s^2) and p ~ U(0, 2 pi).
 
-        s is the median distance of two activations over sqrt(2). Takes n^2 / 2 distances.
+        s is the median distance of two activations over sqrt(2); all distances of two rows are
+        computed for it.
 
         Args:
             n_components: n.
             C: > 0; large fits the data closer.
-            seed: Of W and p.
+            seed: Of the draw of W and p.
 
         Raises:
             ValueError: If there are no components, C is out of range, the activations have another
                 shape than [n, d], half of their distances are 0, or the fit does not converge.
+
+        Example:
+            >>> resid = ls.capture(model, train, "resid", read="mean").at(layer=3)
+            >>> barrier = ls.barriers.FourierBarrier.fit(resid, n_components=2000, seed=0)
         """
         if n_components < 1:
             raise ValueError(f"{n_components} components: expected at least 1")
-        rows = Rows.of(activations)
+        rows = LabelledRows.of(activations)
         spread = float(torch.pdist(rows.values).median()) / sqrt(2)
         if spread == 0:
             raise ValueError("half of the distances between activations are 0: leave out copies")
@@ -86,21 +92,24 @@ class FourierBarrier(Barrier):
         return cls(w, p, u, head.intercept - rows.log_prior, **rows.origin(settings))
 
     @property
+    @override
     def width(self) -> int:
-        """Entries of an activation."""
         return self.frequencies.shape[1]
 
+    @override
     def scaled(self, factor: float | int) -> "FourierBarrier":
-        """The barrier factor * h; 1 is the same."""
         return replace(self, amplitudes=factor * self.amplitudes, bias=factor * self.bias)
 
-    def _value(self, x: Vectors) -> Values:
+    @override
+    def unchecked_h(self, x: Vectors) -> Values:
         return torch.cos(self._angles(x)) @ self.amplitudes.to(x) + self.bias
 
-    def _slope(self, x: Vectors) -> Vectors:
+    @override
+    def unchecked_grad(self, x: Vectors) -> Vectors:
         return -(torch.sin(self._angles(x)) * self.amplitudes.to(x)) @ self.frequencies.to(x)
 
-    def _bend(self, x: Vectors, v: Vectors) -> Vectors:
+    @override
+    def unchecked_hessian_vector(self, x: Vectors, v: Vectors) -> Vectors:
         w = self.frequencies.to(x)
         return -(torch.cos(self._angles(x)) * self.amplitudes.to(x) * (v @ w.T)) @ w
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
@@ -16,12 +17,18 @@ from lens_steer.models import check_one_model
 class JointBarrier(Barrier):
     """h = -t log sum_i exp(-h_i / t): about the least of the h_i, and never above it.
 
-    It lies at most t log n below the least, so h >= 0 says that every h_i is at least 0. Its
-    gradient is the mean of theirs, weighted towards the least.
+    To steer along it is to seek several behaviours at once. It lies at most t log n below the
+    least, so h >= 0 implies that every h_i is at least 0. Its gradient is the mean of theirs,
+    weighted towards the least.
 
     Attributes:
         barriers: Of one width; fitted at one layer, on one kind of activation.
         temperature: t in nats, > 0; small is closer to the least and turns more sharply.
+
+    Example:
+        >>> polite, short = (ls.PolynomialBarrier.fit(acts.at(layer=3)) for acts in (one, other))
+        >>> both = ls.barriers.JointBarrier.of(polite, short, temperature=0.5)
+        >>> method = ls.ODESteer(both, layer=3, angle=0.5)
     """
 
     barriers: tuple[Barrier, ...]
@@ -46,7 +53,7 @@ class JointBarrier(Barrier):
 
     @classmethod
     def of(cls, *barriers: Barrier, temperature: float | int = 1.0) -> "JointBarrier":
-        """Of some barriers, with the record of the first that has one.
+        """The joint barrier of some barriers, with the provenance of the first that has one.
 
         Raises:
             ValueError: If there is none, they differ in site, width or model, or the temperature
@@ -56,45 +63,49 @@ class JointBarrier(Barrier):
         return cls(barriers, temperature, provenance=source)
 
     @property
+    @override
     def width(self) -> int:
-        """Entries of an activation."""
         return self.barriers[0].width
 
     def scaled(self, factor: float | int) -> "JointBarrier":
-        """The barrier factor * h, factor > 0; 1 is the same."""
+        """The barrier factor * h for a factor above 0; 1 is the same."""
         parts = tuple(b.scaled(factor) for b in self.barriers)
         return replace(self, barriers=parts, temperature=factor * self.temperature)
 
+    @override
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "JointBarrier":
-        """The same barrier elsewhere, or in float32 or float64."""
         moved = tuple(b.to(device=device, dtype=dtype) for b in self.barriers)
         return replace(self, barriers=moved)
 
-    def _working(self, x: Vectors) -> Vectors:
+    @override
+    def _checked(self, x: Vectors) -> Vectors:
         for barrier in self.barriers:
-            barrier._working(x)
-        return super()._working(x)
+            barrier._checked(x)
+        return super()._checked(x)
 
-    def _value(self, x: Vectors) -> Values:
-        return -self.temperature * torch.logsumexp(-self._each(x) / self.temperature, dim=0)
+    @override
+    def unchecked_h(self, x: Vectors) -> Values:
+        return -self.temperature * torch.logsumexp(-self._values(x) / self.temperature, dim=0)
 
-    def _slope(self, x: Vectors) -> Vectors:
-        slopes = torch.stack([b.unchecked_grad(x) for b in self.barriers])
-        return (self._weights(x) * slopes).sum(dim=0)
+    @override
+    def unchecked_grad(self, x: Vectors) -> Vectors:
+        grads = torch.stack([b.unchecked_grad(x) for b in self.barriers])
+        return (self._weights(x) * grads).sum(dim=0)
 
-    def _bend(self, x: Vectors, v: Vectors) -> Vectors:
+    @override
+    def unchecked_hessian_vector(self, x: Vectors, v: Vectors) -> Vectors:
         weights = self._weights(x)
-        slopes = torch.stack([b.unchecked_grad(x) for b in self.barriers])
-        bends = torch.stack([b.hessian_vector(x, v) for b in self.barriers])
-        rises = (slopes * v).sum(dim=-1, keepdim=True)
-        mean, rise = (weights * slopes).sum(dim=0), (weights * rises).sum(dim=0)
-        spread = (weights * rises * slopes).sum(dim=0) - rise * mean
-        return (weights * bends).sum(dim=0) - spread / self.temperature
+        grads = torch.stack([b.unchecked_grad(x) for b in self.barriers])
+        products = torch.stack([b.unchecked_hessian_vector(x, v) for b in self.barriers])
+        along = (grads * v).sum(dim=-1, keepdim=True)
+        mean, mean_along = (weights * grads).sum(dim=0), (weights * along).sum(dim=0)
+        covariance = (weights * along * grads).sum(dim=0) - mean_along * mean
+        return (weights * products).sum(dim=0) - covariance / self.temperature
 
-    def _each(self, x: Vectors) -> Float[Tensor, "barrier ..."]:
+    def _values(self, x: Vectors) -> Float[Tensor, "barrier ..."]:
         return torch.stack([b.unchecked_h(x) for b in self.barriers])
 
     def _weights(self, x: Vectors) -> Float[Tensor, "barrier ... 1"]:
-        return torch.softmax(-self._each(x) / self.temperature, dim=0).unsqueeze(-1)
+        return torch.softmax(-self._values(x) / self.temperature, dim=0).unsqueeze(-1)

@@ -7,16 +7,15 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
-from lens_steer.barriers.choosing import Folds
-from lens_steer.barriers.fitting import exact_form, sketched_form
-from lens_steer.barriers.forms import Form
-from lens_steer.barriers.rows import Rows
+from lens_steer.barriers.cross_validation import Folds
+from lens_steer.barriers.fitting import LabelledRows, exact_form, sketched_form
+from lens_steer.barriers.forms import Extremum, Form, highest
 from lens_steer.barriers.sketch import CountSketch
-from lens_steer.barriers.sphere import Extremum, highest
 from lens_steer.sites import Kind
 
 
@@ -25,7 +24,7 @@ from lens_steer.sites import Kind
 class PolynomialBarrier(Barrier):
     """h(a) = x' A x + 2 q . x + c with x = a / |a| and A = V diag(l) V'.
 
-    Its gradient is tangent to the sphere through a: h knows nothing of lengths.
+    Its gradient is tangent to the sphere through a: h does not depend on |a|.
 
     Attributes:
         basis: V, orthonormal columns; A is 0 outside of them.
@@ -64,7 +63,7 @@ class PolynomialBarrier(Barrier):
         layer: int = 0,
         kind: str = "resid",
     ) -> "PolynomialBarrier":
-        """Of a symmetric A, of q and of c, in coordinates of a / |a|.
+        """The barrier of a symmetric A, of q and of c, in coordinates of a / |a|.
 
         Raises:
             ValueError: If the matrix is not symmetric, or something is not finite.
@@ -89,28 +88,34 @@ class PolynomialBarrier(Barrier):
     ) -> "PolynomialBarrier":
         """Logistic regression with the kernel (gamma x . y + coef0)^2 of directions, exactly.
 
-        The optimum of 1/2 |w|^2 + C sum log(1 + exp(-y (w . phi(x) + b))), b unpenalised: what
-        the paper's random sketch of the kernel approximates. h is the logit less the prior's.
-        Both classes may hold the same activation; the Gram matrix takes 8 n^2 bytes, several
-        times.
+        It minimises 1/2 |w|^2 + C sum log(1 + exp(-y (w . phi(x) + b))) with b unpenalised, which
+        the paper's random sketch of the kernel approximates. h is the logit less the prior log
+        odds. Both classes may hold the same activation; several Gram matrices of 8 n^2 bytes are
+        held in memory.
 
         Args:
             gamma: Dimensionless, > 0: small is a linear barrier (0.1 in the paper); None is
                 cross-validated.
             coef0: Dimensionless, >= 0; 0 leaves out the linear part.
             C: > 0; large fits the data closer (1 in the paper); None is cross-validated.
-            folds: Of the cross-validation: stratified, by the least held-out log-loss. They are of
-                rows: activations do not say which prompt they are of, and rows of one prompt on
-                both sides of a fold make the held-out loss too small, C at times too large. What
-                is new to the barrier is told by pairs that were split by group.
+            folds: Number of stratified folds of the cross-validation, which takes the least
+                held-out log-loss. They split rows: activations do not say which prompt they are
+                of, and rows of one prompt on both sides of a fold make the held-out loss too
+                small and C at times too large. For an honest loss, measure on pairs that were
+                split by group.
             seed: Of the folds; nothing else is drawn.
 
         Raises:
-            ValueError: If a knob is out of range, the activations have another shape than [n, d],
-                one of them is 0, a class has fewer than `folds` of them, the classes do not
-                differ, or the fit does not converge.
+            ValueError: If a setting is out of range, the activations have another shape than
+                [n, d], one of them is 0, a class has fewer than `folds` of them, the classes do
+                not differ, or the fit does not converge.
+
+        Example:
+            >>> resid = ls.capture(model, train, "resid", read="mean")
+            >>> barrier = ls.PolynomialBarrier.fit(resid.at(layer=3), seed=0)
+            >>> barrier.supremum().value  # nats: below 0, no activation counts as desired
         """
-        rows = Rows.of(activations)
+        rows = LabelledRows.of(activations)
         form, settings = exact_form(rows, gamma, float(coef0), C, Folds(folds, seed))
         return cls._of_form(form, rows.dtype, rows.origin(settings))
 
@@ -140,10 +145,14 @@ class PolynomialBarrier(Barrier):
 
         Raises:
             ValueError: As `fit`, or if the degree is not 2.
+
+        Example:
+            >>> resid = ls.capture(model, train, "resid", read="mean")
+            >>> barrier = ls.PolynomialBarrier.fit_sketch(resid.at(layer=3), seed=0)
         """
         if degree != 2:
             raise ValueError(f"degree {degree}: expected 2, where the sketch is a quadratic form")
-        rows = Rows.of(activations)
+        rows = LabelledRows.of(activations)
         d = rows.values.shape[1]
         sketch = CountSketch.draw(d, n_components, gamma=gamma, coef0=coef0, seed=seed)
         settings = {"n_components": n_components, "gamma": float(gamma), "coef0": float(coef0)}
@@ -159,25 +168,25 @@ class PolynomialBarrier(Barrier):
         return cls(basis, values, linear, form.constant, **origin)
 
     @property
+    @override
     def width(self) -> int:
-        """Entries of an activation."""
         return len(self.linear)
 
     @property
     def rank(self) -> int:
-        """Eigenvectors kept."""
+        """Number of eigenvectors kept."""
         return len(self.eigenvalues)
 
     @property
     def spectrum(self) -> Float[Tensor, " d"]:
-        """All eigenvalues of A, rising, with median 0."""
+        """All eigenvalues of A in ascending order, with median 0."""
         return self._form().gauged().spectrum
 
     @property
     def lipschitz(self) -> float:
-        """Most that the gradient on the unit sphere changes, per radian: 2 (lmax - lmin) + 2 |q|.
+        """Bound on the change of the gradient on the unit sphere: 2 (lmax - lmin) + 2 |q| per rad.
 
-        A step of up to 2 |g| / lipschitz radians along g does not lower h.
+        A step of up to 2 |g| / lipschitz radians along the gradient g does not lower h.
         """
         values = self.spectrum.double()
         return 2 * float(values[-1] - values[0]) + 2 * float(self.linear.double().norm())
@@ -191,7 +200,9 @@ class PolynomialBarrier(Barrier):
         return (form.basis * form.eigenvalues) @ form.basis.T, form.linear, form.constant
 
     def truncated(self, rank: int) -> "PolynomialBarrier":
-        """With the eigenvalues of largest size alone, median 0; 0 is the linear part.
+        """The barrier of the `rank` eigenvalues of largest size, where the median of all is 0.
+
+        Rank 0 is the linear part, the width the same barrier.
 
         Raises:
             ValueError: If the rank is below 0 or above the width.
@@ -210,16 +221,16 @@ class PolynomialBarrier(Barrier):
     def supremum(self) -> Extremum:
         """The largest h of any activation, and a direction that has it.
 
-        If it is below 0, nothing counts as desired, and no steering along the field will do.
+        If it is below 0, no activation counts as desired, and none can be steered there.
         """
         return self._extremum(1.0)
 
     def infimum(self) -> Extremum:
-        """The smallest."""
+        """The smallest h of any activation, and a direction that has it."""
         return self._extremum(-1.0)
 
+    @override
     def scaled(self, factor: float | int) -> "PolynomialBarrier":
-        """The barrier factor * h; 1 is the same."""
         return replace(
             self,
             eigenvalues=factor * self.eigenvalues,
@@ -234,19 +245,23 @@ class PolynomialBarrier(Barrier):
     def _form(self) -> Form:
         return Form(self.basis, self.eigenvalues, self.linear, float(self.constant))
 
-    def _working(self, x: Vectors) -> Vectors:
-        work = super()._working(x)
+    @override
+    def _checked(self, x: Vectors) -> Vectors:
+        work = super()._checked(x)
         if not bool((work.any(dim=-1) & work.isfinite().all(dim=-1)).all()):
             raise ValueError(
                 "an activation is 0 or not finite: h is of directions, and it has none"
             )
         return work
 
-    def _value(self, x: Vectors) -> Values:
+    @override
+    def unchecked_h(self, x: Vectors) -> Values:
         return self._form().value(x)
 
-    def _slope(self, x: Vectors) -> Vectors:
-        return self._form().slope(x)
+    @override
+    def unchecked_grad(self, x: Vectors) -> Vectors:
+        return self._form().grad(x)
 
-    def _bend(self, x: Vectors, v: Vectors) -> Vectors:
-        return self._form().bend(x, v)
+    @override
+    def unchecked_hessian_vector(self, x: Vectors, v: Vectors) -> Vectors:
+        return self._form().hessian_vector(x, v)

@@ -41,7 +41,7 @@ class CountSketch:
     def draw(
         cls, d: int, n_components: int, *, gamma: float | int, coef0: float | int, seed: int
     ) -> "CountSketch":
-        """For activations of width d.
+        """A sketch of activations of width d with random buckets and signs.
 
         Raises:
             ValueError: If there are no components, or the kernel is out of range.
@@ -54,7 +54,7 @@ class CountSketch:
         return cls(buckets, signs, n_components, gamma, coef0)
 
     def features(self, units: Float[Tensor, "n d"]) -> Float[Tensor, "n component"]:
-        """Phi of vectors of length 1."""
+        """The features phi of vectors of length 1."""
         scale = float(self.gamma) ** 0.5
         bias = units.new_full((len(units), 1), float(self.coef0) ** 0.5)
         z = torch.cat([scale * units, bias], dim=1)

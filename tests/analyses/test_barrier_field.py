@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from analyses import barrier_field
-from analyses.barrier_field import Parts, best, fitted, row_of, stability, study, traced
+from analyses.barrier_field import (
+    Parts,
+    best,
+    fitted,
+    flow_report,
+    row_of,
+    stability,
+    study,
+    traced,
+)
 from lens_steer.activations import Activations
 from lens_steer.sites import Kind
 from tests.oracles_barriers import planted
@@ -52,8 +61,10 @@ def test_the_probe_is_cross_validated_as_the_one_beside_the_field(parts: Parts) 
 
 
 def test_a_row_says_what_happens_at_the_angles_of_papers(parts: Parts) -> None:
-    row = row_of(traced(best(fitted(parts, "exact kernel", 0))[1], parts, 0.4, 0))
+    _, barrier = best(fitted(parts, "exact kernel", 0))
+    row = row_of(traced(barrier, parts, 0.4, 0), flow_report(barrier, parts, 0.4, 0))
     assert {"gap_0.35", "cosine_0.35", "rank_for_0.99", "supremum", "linearity"} <= set(row)
+    assert {"turning", "crowded_cosine", "rank", "distance"} <= set(row)
     assert "gap_0.7" not in row
 
 
@@ -83,6 +94,7 @@ def test_a_study_writes_its_figures(
     assert {
         "organism-x-exact-kernel-shape",
         "organism-x-probe-slice",
+        "organism-x-probe-crowding",
         "organism-x-stability",
     } <= names
     for path in tmp_path.glob("*.png"):

@@ -11,8 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import FourierBarrier, LinearBarrier, PolynomialBarrier
-from lens_steer.barriers.choosing import COSTS, GAMMAS
-from lens_steer.barriers.kernel import dual_logistic
+from lens_steer.barriers.cross_validation import COSTS, GAMMAS
+from lens_steer.barriers.logistic import dual_logistic
 from lens_steer.sites import Kind
 from tests.oracles_barriers import directions, logistic, monomials, planted, stacked
 
@@ -193,7 +193,7 @@ def test_settings_out_of_range_are_refused(kind: Any, options: Any, match: str) 
 
 
 def test_a_fit_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lens_steer.barriers.kernel._STEPS", 2)
+    monkeypatch.setattr("lens_steer.barriers.logistic._NEWTON_STEPS", 2)
     with pytest.raises(ValueError, match="did not converge in 2 Newton steps at C = 100"):
         PolynomialBarrier.fit(planted(d=D), gamma=1.0, C=100.0)
 

@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import FourierBarrier, LinearBarrier
-from lens_steer.barriers.choosing import COSTS
+from lens_steer.barriers.cross_validation import COSTS
 from lens_steer.sites import Kind
 from tests.oracles_barriers import logistic, planted, stacked
 

@@ -118,6 +118,6 @@ def test_settings_out_of_range_are_refused(options: Any, match: str) -> None:
 
 
 def test_a_head_that_does_not_converge_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lens_steer.barriers.logistic._STEPS", 2)
+    monkeypatch.setattr("lens_steer.barriers.logistic._MAX_ITERATIONS", 2)
     with pytest.raises(ValueError, match="did not converge at C = 100: take a smaller C"):
         PolynomialBarrier.fit_sketch(planted(d=D), n_components=50, C=100.0)

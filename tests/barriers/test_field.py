@@ -1,7 +1,7 @@
 """Fields of barriers that were written down by hand, so that all about them is known."""
 
 from dataclasses import fields
-from math import inf, isnan, pi
+from math import inf, isnan
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,12 @@ from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, FourierBarrier, LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.field import (
     BarrierCalibration,
-    CrowdingReport,
     FieldReport,
     HeldOutRows,
     ShapeReport,
     trace,
 )
-from lens_steer.barriers.field.crowding import effective_rank, mean_cosine
-from lens_steer.barriers.field.walks import FlowPaths
+from lens_steer.barriers.field.held_out import check_held_out
 from lens_steer.sites import Kind
 from tests.barrier_samples import drawn_barrier, drawn_rows
 from tests.field_samples import (
@@ -40,8 +38,6 @@ from tests.field_samples import (
     towards,
 )
 from tests.oracles_barriers import directions, planted, symmetric
-
-OTHERS = ("crowding", "convergence", "turning", "directions")
 
 
 @pytest.fixture(scope="module")
@@ -212,55 +208,7 @@ def test_as_many_directions_as_were_planted() -> None:
     assert table["cumulative"].tolist()[:3] == pytest.approx([0.0, 5 / 12, 9 / 12])
 
 
-# ---- crowding ----
-
-
-def test_effective_rank_of_known_clouds() -> None:
-    corners = torch.cat([torch.eye(5), -torch.eye(5)]).double()
-    assert effective_rank(corners) == pytest.approx(5.0)
-    assert effective_rank(corners + 100.0) == pytest.approx(5.0)
-    line = torch.linspace(-1, 2, 7).double()[:, None] * torch.ones(4).double()
-    assert effective_rank(line) == pytest.approx(1.0)
-    two = torch.tensor([[3.0, 0], [-3, 0], [0, 1], [0, -1]]).double()
-    p = np.array([0.9, 0.1])
-    assert effective_rank(two) == pytest.approx(np.exp(-(p * np.log(p)).sum()))
-    assert isnan(effective_rank(torch.ones(4, 3).double()))
-    wide = drawn_rows(5, 40)  # more entries than rows, and the other way round
-    padded = torch.cat([wide, wide])
-    values = np.linalg.eigvalsh(np.cov(wide.numpy().T)).clip(min=1e-300)
-    share = values / values.sum()
-    assert effective_rank(wide) == pytest.approx(np.exp(-(share * np.log(share)).sum()))
-    assert effective_rank(padded) == pytest.approx(effective_rank(wide))
-
-
-def test_mean_cosine_is_that_of_all_pairs() -> None:
-    x = drawn_rows(7, D)
-    cosines = directions(x.numpy()) @ directions(x.numpy()).T
-    assert mean_cosine(x) == pytest.approx(cosines[~np.eye(7, dtype=bool)].mean())
-    assert isnan(mean_cosine(x[:1]))
-
-
-def test_everything_ends_at_the_maximum() -> None:
-    held = rows()
-    walks = FlowPaths.along(linear_form(Q), stacked(held), 2 * pi)
-    found = CrowdingReport.measure(walks, HeldOutRows.of(held, None, 0), rows(seed=9))
-    assert found.cosine[-1].mean == pytest.approx(1.0)
-    assert found.cosine[0].mean < 0.5
-    assert found.distance is not None
-    assert found.distance[-1].mean > 0
-
-
-def test_distances_are_to_the_nearest_training_row(bent: FieldReport) -> None:
-    own, data = stacked(rows()).numpy(), stacked(rows(seed=9)).numpy()
-    nearest = np.linalg.norm(own[:, None] - data, axis=-1).min(axis=1)
-    unit = np.median(nearest)
-    assert bent.crowding.distance is not None
-    assert bent.crowding.own is not None
-    assert bent.crowding.distance[0].mean == pytest.approx(nearest[30:].mean() / unit)
-    assert bent.crowding.own.mean == pytest.approx(nearest[:30].mean() / unit)
-    first = bent.crowding.rank[0]
-    assert first.mean == pytest.approx(effective_rank(stacked(rows())[30:]))
-    assert first.low < first.mean < first.high
+# ---- the whole ----
 
 
 def test_training_rows_are_not_held_out() -> None:
@@ -268,32 +216,11 @@ def test_training_rows_are_not_held_out() -> None:
         trace(drawn_barrier(D, D), rows(), 0.3, training=rows())
 
 
-# ---- convergence ----
-
-
-def test_orders_are_those_of_the_schemes() -> None:
-    found = trace(drawn_barrier(D, 3, linear=3.0), rows(), 0.35).convergence
-    orders = {"Euler": 1, "Midpoint": 2, "RK4": 4, "GeodesicEuler": 1, "GeodesicMidpoint": 2}
-    assert found.orders == pytest.approx(orders, abs=0.12)
-    assert found.evaluations[0].tolist() == [n + 1 for n in found.steps]
-    assert bool((found.evaluations[2] > 4 * torch.tensor(found.steps)).all())
-    means = found.errors.nanmean(dim=-1)
-    assert bool((means[:, 1:] < means[:, :-1]).all())
-
-
-def test_great_circles_are_exact_on_a_linear_field() -> None:
-    found = trace(linear_form(Q), rows(), 0.2).convergence
-    exact = found.errors[found.names.index("GeodesicEuler")]
-    assert float(exact.nan_to_num().max()) < 1e-7
-    assert isnan(found.orders["GeodesicMidpoint"]) or found.orders["GeodesicMidpoint"] < 1
-    probe = trace(LinearBarrier(Q, 0.0), rows(), 0.2).convergence
-    legend = probe.figure().axes[0].get_legend()
-    assert legend is not None
-    told = [each.get_text() for each in legend.get_texts()]
-    assert "GeodesicEuler: one step is exact" in told
-
-
-# ---- the whole ----
+def test_half_of_the_held_out_rows_may_not_be_training_rows() -> None:
+    x, training = stacked(rows(6, 6)), stacked(rows(seed=9))
+    check_held_out(torch.cat([x[:7], training[:6]]), training)
+    with pytest.raises(ValueError, match="7 of 13 held-out activations are among"):
+        check_held_out(torch.cat([x[:6], training[:7]]), training)
 
 
 def test_results_depend_on_seed_and_data_alone(bent: FieldReport) -> None:
@@ -320,7 +247,7 @@ def test_groups_widen_what_copies_would_narrow() -> None:
     barrier = drawn_barrier(D, D)
     free, alone = shape_of(barrier, copies), shape_of(barrier, once)
     sample = HeldOutRows.of(copies, groups, 0)
-    tied = ShapeReport.measure(barrier, stacked(copies), sample)
+    tied = ShapeReport.fit(barrier, stacked(copies), sample)
     widths = [s.linearity.high - s.linearity.low for s in (free, tied, alone)]
     assert widths[0] < 0.6 * widths[1]
     assert widths[1] == pytest.approx(widths[2], rel=0.2)
@@ -338,13 +265,15 @@ def test_other_barriers_lack_what_needs_a_quadratic_form(kind: str) -> None:
     assert found.shape is None
     assert found.rise.supremum is None
     assert "linearity" not in found.summary()
-    assert set(found.figures()) == {"rise", "gap", "calibration", *OTHERS}
+    assert set(found.figures()) == {"rise", "gap", "calibration", "directions"}
+    with pytest.raises(ValueError, match="expected one of rise, gap, calibration, directions"):
+        found.figure("shape")
     assert bool((found.rise.h[1:] >= found.rise.h[:-1] - 1e-9).all())
 
 
 def test_every_part_has_a_table_and_a_figure(bent: FieldReport) -> None:
     figures = bent.figures()
-    assert set(figures) == {"rise", "gap", "shape", "calibration", *OTHERS}
+    assert set(figures) == {"rise", "gap", "shape", "calibration", "directions"}
     assert all(isinstance(each, Figure) for each in figures.values())
     for name in figures:
         table: Any = getattr(bent, name).table()
@@ -363,15 +292,17 @@ def test_the_summary_is_one_flat_row(bent: FieldReport) -> None:
     assert row["undesired"] == 24
     assert row["gap"] == pytest.approx(bent.gap.at(0.8)["gap"].mean)
     assert row["slope_low"] <= row["slope"] <= row["slope_high"]
-    assert row["rank"] == bent.crowding.rank[-1].mean
+    table: Any = bent.table().set_index("statistic")
+    assert table["value"]["median_entry"] == row["median_entry"]
+    assert table["low"]["slope"] == row["slope_low"]
 
 
-def test_without_training_rows_there_is_no_distance() -> None:
+def test_without_training_rows_there_are_no_directions() -> None:
     found = trace(drawn_barrier(D, D), rows())
     assert found.angle == 0.5
-    assert found.crowding.distance is None
-    assert "distance" not in found.summary()
-    assert isinstance(found.crowding.figure(), Figure)
+    assert found.directions is None
+    assert "to_CAA" not in found.summary()
+    assert isinstance(found.figure(), Figure)
 
 
 @pytest.mark.parametrize("angle", [0.0, -0.1, 7.0, float("nan"), inf])
@@ -399,6 +330,6 @@ def test_activations_are_of_the_barriers_site() -> None:
 
 
 def test_what_a_report_holds_is_frozen(bent: FieldReport) -> None:
-    assert {f.name for f in fields(bent)} >= {"rise", "gap", "shape", "calibration", "crowding"}
+    assert {f.name for f in fields(bent)} >= {"rise", "gap", "shape", "calibration"}
     assert isinstance(bent.calibration.raw, BarrierCalibration)
     assert ls.field.trace is trace

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier
 from lens_steer.barriers.field import CalibrationPair, HeldOutRows
-from lens_steer.barriers.field.cox_regression import cox
+from lens_steer.barriers.field.calibration_statistics import cox_regression
 from tests.barrier_samples import drawn_rows
 from tests.field_samples import D, sides, stacked
 
@@ -36,7 +36,7 @@ def ratio(width: float = 1.0) -> LinearBarrier:
 
 def calibration(barrier: Barrier, activations: LayerActivations, seed: int = 0) -> CalibrationPair:
     sample = HeldOutRows.of(activations, None, seed)
-    return CalibrationPair.measure(barrier, stacked(activations), sample)
+    return CalibrationPair.fit(barrier, stacked(activations), sample)
 
 
 def test_the_true_log_ratio_is_calibrated() -> None:
@@ -121,7 +121,7 @@ def test_slope_and_intercept_are_sklearns() -> None:
     x = draw.normal(size=80) * 4 + 3
     y = draw.random(80) < 1 / (1 + np.exp(-(0.7 * x - 2)))
     weights = draw.integers(0, 4, size=(5, 80)).astype(float)
-    found = cox(x, y, weights)
+    found = cox_regression(x, y, weights)
     for (slope, intercept), w in zip(found, weights, strict=True):
         model: Any = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky")
         model.fit(x[:, None], y, sample_weight=w)

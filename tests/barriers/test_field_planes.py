@@ -1,108 +1,25 @@
-"""Turning, directions beside the field, slices, hash seeds, and directions as tokens."""
+"""Directions beside the field, slices, and directions as tokens."""
 
 from dataclasses import replace
-from math import isnan
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from torch import Tensor
 
-from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
+from lens_steer.barriers import LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.field import (
     DirectionsReport,
     DirectionTokens,
-    FieldStability,
     HeldOutRows,
-    TurningReport,
     slice_map,
 )
 from lens_steer.barriers.field.directions import reference_directions
-from lens_steer.barriers.field.walks import FlowPaths
 from tests.barrier_samples import drawn_barrier, drawn_rows, field_of
-from tests.field_samples import D, Q, gap_of, linear_form, rows, sides, stacked, towards
+from tests.field_samples import D, rows, stacked
 from tests.oracles_barriers import directions, planted
-
-# ---- turning ----
-
-
-def turning_of(barrier: Barrier, x: Tensor, angle: float = 0.2) -> TurningReport:
-    held = sides(x[:5], x[5:])
-    return TurningReport.measure(
-        barrier, FlowPaths.along(barrier, stacked(held), angle), HeldOutRows.of(held, None, 0)
-    )
-
-
-@pytest.mark.parametrize("barrier", [linear_form(Q), LinearBarrier(Q, 0.0)])
-def test_great_circles_do_not_turn(barrier: Barrier) -> None:
-    found = turning_of(barrier, towards(Q, torch.linspace(0.5, 2.8, 12).double(), 50.0))
-    torch.testing.assert_close(found.geodesic, torch.zeros(11, 12).double(), atol=1e-9, rtol=0)
-    torch.testing.assert_close(found.ambient, torch.full((11, 12), 1 / 50).double())
-
-
-@pytest.mark.parametrize("size", [1.0, 50.0])
-def test_curvature_is_the_change_of_the_fields_direction(size: float) -> None:
-    barrier = drawn_barrier(D, D)
-    x = drawn_rows(12, D)
-    x = size * x / x.norm(dim=-1, keepdim=True)
-    field, eps = field_of(barrier), 1e-6 * size
-    found = turning_of(barrier, x)
-    for i, a in enumerate(x.numpy()):
-        v = field(a)
-        change = (field(a + eps * v) - field(a - eps * v)) / (2 * eps)  # dv/ds, s arc length
-        assert float(found.ambient[0, i]) == pytest.approx(np.linalg.norm(change), rel=1e-5)
-        across = change - a * (a @ change) / (a @ a)
-        assert float(found.geodesic[0, i]) == pytest.approx(
-            size * np.linalg.norm(across), rel=1e-4, abs=1e-8
-        )
-
-
-def test_units_of_curvature() -> None:
-    """A turn of 0.883 per rad at |a| = 50 is a curvature of 0.0267, and not of 0.883."""
-    x = 50.0 * torch.eye(12, D).double()[:6]
-    sample = HeldOutRows.of(sides(x[:3], x[3:]), None, 0)
-    turn = torch.full((1, 6), 0.883).double()
-    found = TurningReport(torch.zeros(1).double(), turn, x.norm(dim=-1), sample)
-    torch.testing.assert_close(
-        found.ambient, torch.full((1, 6), 0.02668).double(), atol=1e-5, rtol=0
-    )
-
-
-def test_the_gap_begins_as_half_the_turning_times_the_angle() -> None:
-    barrier, held, angle = drawn_barrier(D, D, linear=3.0), rows(), 0.02
-    turning = turning_of(barrier, stacked(held), angle).geodesic[0]
-    gap = gap_of(barrier, held, angle).gap[-1]
-    torch.testing.assert_close(gap, turning * angle / 2, atol=3e-4, rtol=0.05)
-
-
-def test_turning_is_drawn_as_the_median_of_rows_that_move() -> None:
-    angles, turn = torch.tensor([0.0, 0.5]).double(), torch.tensor([1.0, 2, 900, 1, 1, 3]).double()
-    left = torch.stack([turn, torch.where(torch.arange(6) < 3, float("nan"), turn)])
-    sample = HeldOutRows.of(sides(torch.eye(3, D), torch.eye(3, D)), None, 0)
-    found = TurningReport(angles, left, torch.ones(6).double(), sample)
-    table: Any = found.table().set_index(["angle", "start"])
-    assert table["median"][0.0, "desired"] == 2.0
-    assert table["q75"][0.0, "undesired"] == 2.0
-    assert isnan(table["median"][0.5, "desired"])
-    [axes] = found.figure().axes
-    assert axes.get_ylim()[1] < 900
-    drawn = [np.asarray(line.get_ydata())[1] for line in axes.get_lines()]
-    assert drawn == [1.0, pytest.approx(float("nan"), nan_ok=True)]
-    few = replace(found, geodesic=torch.where(torch.arange(6) < 5, float("nan"), left))
-    lines = few.figure().axes[0].get_lines()
-    assert all(isnan(np.asarray(line.get_ydata())[0]) for line in lines)
-
-
-def test_what_has_arrived_has_no_direction_to_turn() -> None:
-    found = turning_of(linear_form(Q), towards(Q, torch.linspace(0.3, 2.9, 9).double()), 1.0)
-    assert not bool(found.geodesic[0].isnan().any())
-    assert bool(found.geodesic[-1, :2].isnan().all())
-    assert bool(found.geodesic[-1, 4:].isfinite().all())
-
 
 # ---- directions ----
 
@@ -111,15 +28,15 @@ def test_a_barrier_of_means_is_along_caa() -> None:
     training = replace(planted(40, 40, d=D), paired=True)
     held = planted(20, 15, d=D, seed=1)
     x, sample = stacked(held), HeldOutRows.of(held, None, 0)
-    found = DirectionsReport.measure(LinearBarrier.fit_means(training), x, training, sample)
+    found = DirectionsReport.fit(LinearBarrier.fit_means(training), x, training, sample)
     assert found.names == ("CAA", "CAA of directions", "probe", "RepE")
     assert found.mean("CAA").mean == pytest.approx(0.0, abs=1e-6)
     probe = LinearBarrier.fit(training)
-    along = DirectionsReport.measure(probe, x, training, sample)
+    along = DirectionsReport.fit(probe, x, training, sample)
     assert along.mean("probe").mean == pytest.approx(0.0, abs=1e-6)
-    back = DirectionsReport.measure(probe.scaled(-1.0), x, training, sample)
+    back = DirectionsReport.fit(probe.scaled(-1.0), x, training, sample)
     torch.testing.assert_close(back.angles, 180 - along.angles, atol=1e-5, rtol=0)
-    few = DirectionsReport.measure(probe, x, replace(training, paired=False), sample)
+    few = DirectionsReport.fit(probe, x, replace(training, paired=False), sample)
     assert few.names == ("CAA", "CAA of directions", "probe")
     with pytest.raises(ValueError, match="expected one of CAA"):
         few.mean("RepE")
@@ -155,7 +72,7 @@ def test_a_probe_needs_a_row_of_each_class_in_every_fold() -> None:
 def test_directions_show_every_row_of_a_field_along_one_of_them() -> None:
     training, held = planted(30, 30, d=D), planted(20, 15, d=D, seed=1)
     x, sample = stacked(held), HeldOutRows.of(held, None, 0)
-    found = DirectionsReport.measure(LinearBarrier.fit(training), x, training, sample)
+    found = DirectionsReport.fit(LinearBarrier.fit(training), x, training, sample)
     low, high = found.figure().axes[2].get_ylim()
     assert low < 0 < 90 < high
 
@@ -243,30 +160,6 @@ def test_a_slice_says_what_it_shows() -> None:
     assert "given" in told[1]
     [legend] = one.figure().legends
     assert "flows to 0.4 rad, projected" in [each.get_text() for each in legend.get_texts()]
-
-
-# ---- seeds ----
-
-
-def test_stability_is_the_cosine_of_fields() -> None:
-    held, exact = rows(), drawn_barrier(D, D)
-    some = {40: [drawn_barrier(D, D, seed=i) for i in (1, 2, 3)], 8: [exact, exact, exact]}
-    found, x = FieldStability.measure(exact, some, held), stacked(held)
-    assert found.sizes == (8, 40)
-    torch.testing.assert_close(found.between[0], torch.ones(54).double())
-    torch.testing.assert_close(found.exact[0], torch.ones(54).double())
-    one, two, three, whole = (each.field(x).numpy() for each in (*some[40], exact))
-    pairs = np.mean([(u * v).sum(axis=1) for u, v in ((one, two), (one, three), (two, three))], 0)
-    np.testing.assert_allclose(found.between[1], pairs)
-    with_exact = np.mean([(u * whole).sum(axis=1) for u in (one, two, three)], 0)
-    np.testing.assert_allclose(found.exact[1], with_exact)
-    assert isinstance(found.figure(), Figure)
-    table: Any = found.table()
-    assert table["hashes"].tolist() == [3, 3]
-    tied = FieldStability.measure(exact, some, held, groups=[i % 9 for i in range(54)])
-    assert "9 groups" in str(tied.sample)
-    with pytest.raises(ValueError, match="at least 2"):
-        FieldStability.measure(exact, {8: [exact]}, held)
 
 
 # ---- reading ----

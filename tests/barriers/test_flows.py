@@ -20,9 +20,9 @@ from lens_steer.barriers.flows import (
     Integrator,
     Midpoint,
     State,
-    carried,
     flow,
     frame_of,
+    move_in_frame,
     seek,
     trajectory,
 )
@@ -50,7 +50,7 @@ def framed(barrier: Barrier, x: Tensor, angle: float, way: Integrator, steps: in
         length = angle * y.norm(dim=-1)
         return flow(frame.slope, y, length, steps=steps, integrator=way).points
 
-    return carried(frame, x, move)
+    return move_in_frame(frame, x, move)
 
 
 def gap(a: Tensor, b: Tensor) -> float:
@@ -241,7 +241,7 @@ def test_h_rises_along_the_way_and_never_falls(seed: int, rank: int, angle: floa
 
 
 @each
-def test_whole_steps_and_steps_with_care_lead_to_the_same_ends(way: Integrator) -> None:
+def test_full_steps_and_safeguarded_steps_lead_to_the_same_ends(way: Integrator) -> None:
     for seed, rank in ((0, 2), (1, D), (2, D)):
         barrier, x = drawn_barrier(D, rank, seed=seed, linear=2.0), drawn_rows(30, D, seed=seed)
         length = torch.linspace(-4.0, 4.0, 30).double() * x.norm(dim=-1)
@@ -385,7 +385,7 @@ def test_what_is_given_is_left_as_it_was() -> None:
     for way in ALL:
         flow(barrier.grad, x, length, steps=3, integrator=way)
         framed(barrier, x, 0.3, way)
-        way.step(barrier.grad, State.at(barrier.grad, x), length[:, None])
+        way.step(barrier.grad, State.start(barrier.grad, x), length[:, None])
     after = (x, length, barrier.basis, barrier.linear)
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 

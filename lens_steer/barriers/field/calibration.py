@@ -9,26 +9,46 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from typing_extensions import override
 
-from lens_steer.barriers.field.cox_regression import cox
-from lens_steer.barriers.field.sample import HeldOutRows, percentiles
+from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
+from lens_steer.barriers.barrier import Barrier
+from lens_steer.barriers.field.calibration_drawing import (
+    draw_moments,
+    draw_reliability,
+    label_moments,
+    label_reliability,
+)
+from lens_steer.barriers.field.calibration_statistics import (
+    calibration_errors,
+    cox_regression,
+    donsker_varadhan,
+)
+from lens_steer.barriers.field.held_out import HeldOutRows, percentiles
 from lens_steer.intervals import Interval
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
-_BINS, _LEAST, _DRAWS = 10, 10, 200  # at most so many bins of at least so many rows; labels drawn
+_MOST_BINS, _ROWS_PER_BIN = 10, 10  # at most so many bins of at least so many rows
+_DRAWS = 200  # of labels, for the calibration error by chance
+_COLOURS = ("C1", "C4")  # as fitted, scaled: neither is that of a class
 
 
-@dataclass(frozen=True, eq=False)
-class BarrierCalibration:
-    """h of held-out rows against their classes.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class BarrierCalibration(Report):
+    """Whether h may be read as a log-ratio of densities: h of held-out rows against their classes.
 
-    The probability of being desired is sigmoid(h + log prior odds), prior odds = desired /
+    The probability of being desired is sigmoid(h + log prior odds), with prior odds of desired to
     undesired rows.
 
     Attributes:
         h: Nats.
+        sample: The rows.
     """
 
     h: Float[Tensor, " n"]
@@ -36,49 +56,49 @@ class BarrierCalibration:
 
     @property
     def log_odds(self) -> float:
-        """Of the classes in the sample."""
+        """The log prior odds of the classes in the sample."""
         up = int(self.sample.desired.sum())
         return log(up / (len(self.sample) - up))
 
     @property
     def probability(self) -> Float[Tensor, " n"]:
-        """Of being desired."""
+        """The probability of being desired, by row."""
         return torch.sigmoid(self.h + self.log_odds)
 
     @property
     def accuracy(self) -> Interval:
-        """Share of rows where h >= 0 tells the class, as if both were as frequent."""
+        """The share of rows whose class h >= 0 predicts, as if both were equally frequent."""
         return self.sample.share((self.h >= 0) == self.sample.desired)
 
     @property
     def log_loss(self) -> Interval:
-        """-log probability of the right class, nats per row."""
+        """The mean of -log probability of the right class, nats per row."""
         signs = torch.where(self.sample.desired, 1.0, -1.0)
         logits = signs * (self.h + self.log_odds)
         return self.sample.interval(torch.nn.functional.softplus(-logits))
 
     @property
     def slope(self) -> Interval:
-        """Cox's: 1 is calibrated, above 1 h is under-confident, below 1 over-confident.
+        """Cox's calibration slope: 1 is calibrated, above 1 under-confident, below over-confident.
 
-        Infinite where a threshold of h tells the classes apart without error.
+        It is infinite where a threshold of h separates the classes without error.
         """
         return self._cox[0]
 
     @property
     def intercept(self) -> Interval:
-        """Cox's, nats: 0 is calibrated; NaN where the slope is infinite."""
+        """Cox's intercept, nats: 0 is calibrated; NaN where the slope is infinite."""
         return self._cox[1]
 
     @property
     def calibration_error(self) -> Interval:
         """Expected calibration error: mean over bins of |mean probability - share desired|.
 
-        Never 0 in a finite sample: compare with `chance_error`.
+        In a finite sample it is never 0: compare it with `chance_error`.
         """
-        y, p = self._labels(), self.probability.numpy()
-        found = _errors(p, y, self.bins.numpy(), np.ones((1, len(y))))[0]
-        return percentiles(float(found), _errors(p, y, self.bins.numpy(), self.sample.weights()))
+        y, p, bins = self._labels(), self.probability.numpy(), self.bins.numpy()
+        error = float(calibration_errors(p, y, bins, np.ones((1, len(y))))[0])
+        return percentiles(error, calibration_errors(p, y, bins, self.sample.weights()))
 
     @property
     def chance_error(self) -> float:
@@ -87,28 +107,29 @@ class BarrierCalibration:
         draw = np.random.default_rng(self.sample.seed)
         labels = draw.random((_DRAWS, len(p))) < p
         even = np.ones((1, len(p)))
-        return float(np.mean([_errors(p, y.astype(float), bins, even)[0] for y in labels]))
+        errors = [calibration_errors(p, y.astype(float), bins, even)[0] for y in labels]
+        return float(np.mean(errors))
 
     @property
     def bins(self) -> Int[Tensor, " n"]:
-        """Number of each row's bin: bins hold equally many rows, 10 or more, by probability."""
+        """The bin of each row: bins hold equally many rows, 10 or more, by probability."""
         n = len(self.h)
-        count = max(1, min(_BINS, n // _LEAST))
+        count = max(1, min(_MOST_BINS, n // _ROWS_PER_BIN))
         place = torch.empty(n, dtype=torch.long)
         order = self.h.argsort(stable=True)
         return place.scatter(0, order, torch.arange(n) * count // n)
 
     @property
     def desired_moment(self) -> Interval:
-        """Mean of e^-h over the desired: 1 if h is the log-ratio.
+        """The mean of e^-h over desired rows: 1 if h is the log-ratio.
 
-        The mean of a heavy tail: where h is large a few rows make it, and the interval is short.
+        The tail is heavy: where h is large a few rows make the mean, and the interval is too short.
         """
         return self.sample.interval((-self.h).exp(), self.sample.desired)
 
     @property
     def undesired_moment(self) -> Interval:
-        """Mean of e^h over the undesired: 1 if h is the log-ratio."""
+        """The mean of e^h over undesired rows: 1 if h is the log-ratio."""
         return self.sample.interval(self.h.exp(), ~self.sample.desired)
 
     @property
@@ -124,26 +145,32 @@ class BarrierCalibration:
 
     @property
     def reverse_divergence(self) -> Interval:
-        """The same of -h: at most KL(undesired || desired), in expectation."""
+        """The same for -h: in expectation at most KL(undesired || desired)."""
         return self._bound(-self.h, ~self.sample.desired)
 
     def summary(self) -> dict[str, Interval]:
-        """All of it by name."""
+        """The statistics with their intervals, by name."""
         names = ("accuracy", "log_loss", "slope", "intercept", "calibration_error")
         names += ("undesired_moment", "desired_moment", "divergence", "reverse_divergence")
         return {name: getattr(self, name) for name in names}
 
+    @override
     def table(self) -> "pd.DataFrame":
         """A row per bin: mean probability, and the share desired with its interval."""
         import pandas as pd
 
         rows = []
         for number in range(int(self.bins.max()) + 1):
-            own = self.bins == number
-            row = {"bin": number, "n": int(own.sum())}
-            row |= {"probability": float(self.probability[own].mean())}
-            rows.append(row | self.sample.share(self.sample.desired, own).columns("desired"))
+            inside = self.bins == number
+            row = {"bin": number, "n": int(inside.sum())}
+            row |= {"probability": float(self.probability[inside].mean())}
+            rows.append(row | self.sample.share(self.sample.desired, inside).columns("desired"))
         return pd.DataFrame(rows)
+
+    @override
+    def figure(self) -> "Figure":
+        """Reliability, and the two moments of a log-ratio with their intervals."""
+        return CalibrationPair(self, None, "").figure()
 
     def _labels(self) -> Float[np.ndarray, " n"]:
         return self.sample.desired.double().numpy()
@@ -151,40 +178,92 @@ class BarrierCalibration:
     @cached_property
     def _cox(self) -> tuple[Interval, Interval]:
         logits, y = (self.h + self.log_odds).numpy(), self.sample.desired.numpy()
-        own = cox(logits, y, np.ones((1, len(y))))[0]
-        drawn = cox(logits, y, self.sample.weights())
-        first, second = (percentiles(float(own[i]), drawn[:, i]) for i in range(2))
-        return first, second
+        whole = cox_regression(logits, y, np.ones((1, len(y))))[0]
+        drawn = cox_regression(logits, y, self.sample.weights())
+        slope, intercept = (percentiles(float(whole[i]), drawn[:, i]) for i in range(2))
+        return slope, intercept
 
     def _bound(self, h: Float[Tensor, " n"], above: Bool[Tensor, " n"]) -> Interval:
         weights, up = self.sample.weights(), above.numpy()
-        own = _donsker_varadhan(h.numpy(), up, np.ones((1, len(up))))
-        return percentiles(float(own[0]), _donsker_varadhan(h.numpy(), up, weights))
+        whole = donsker_varadhan(h.numpy(), up, np.ones((1, len(up))))
+        return percentiles(float(whole[0]), donsker_varadhan(h.numpy(), up, weights))
 
 
-def _errors(
-    p: Float[np.ndarray, " n"],
-    y: Float[np.ndarray, " n"],
-    bins: Int[np.ndarray, " n"],
-    weights: Float[np.ndarray, "resample n"],
-) -> Float[np.ndarray, " resample"]:
-    """Calibration error, the rows weighted."""
-    member = np.eye(int(bins.max()) + 1)[bins]
-    return np.abs((weights * (p - y)) @ member).sum(axis=1) / weights.sum(axis=1)
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibrationPair(Report):
+    """Whether one number mends the scale of h: calibration as fitted, and of h times that number.
+
+    The number for each half of the sample is fitted on the other half.
+
+    Attributes:
+        raw: The calibration as fitted.
+        scaled: The calibration of h times one number, or None.
+        why: Why there is no `scaled`, else empty.
+    """
+
+    raw: BarrierCalibration
+    scaled: BarrierCalibration | None
+    why: str
+
+    @classmethod
+    def fit(
+        cls, barrier: Barrier, rows: Float[Tensor, "n d"], sample: HeldOutRows
+    ) -> "CalibrationPair":
+        """The calibration of a barrier at rows where they are."""
+        raw, half = BarrierCalibration(barrier.h(rows), sample), _half(sample)
+        try:
+            first, second = (_scale(barrier, rows, part, sample) for part in (half, ~half))
+        except ValueError as error:  # a likelihood without a maximum is a finding
+            return cls(raw, None, str(error))
+        scaled = raw.h * torch.where(half, second, first)
+        return cls(raw, BarrierCalibration(scaled, sample), "")
+
+    @override
+    def table(self) -> "pd.DataFrame":
+        """A row per bin, as fitted and scaled."""
+        import pandas as pd
+
+        parts = [report.table().assign(scale=name) for name, report in self._reports()]
+        return pd.concat(parts, ignore_index=True)
+
+    @override
+    def figure(self) -> "Figure":
+        """Reliability of both; moments and divergence with their intervals."""
+        from lens_steer.figures import canvas
+
+        with canvas(1, 2, width=8.4, height=4.0) as (figure, (left, right)):
+            for i, (name, report) in enumerate(self._reports()):
+                error, chance = report.calibration_error.mean, report.chance_error
+                label = f"{name}: ECE {error:.3f} (chance {chance:.3f})"
+                draw_reliability(left, report.table(), _COLOURS[i], label)
+                moments = report.undesired_moment, report.desired_moment
+                draw_moments(right, moments, report.slope, _COLOURS[i], name)
+            label_reliability(left)
+            label_moments(right)
+            right.set_title(f"divergence as fitted: {self.raw.divergence} nats")
+            for place in (left, right):
+                place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
+            why = f"\nno scale: {self.why.split(':')[0]}" if self.why else ""
+            figure.suptitle(f"{self.raw.sample}{why}", fontsize=9)
+        return figure
+
+    def _reports(self) -> list[tuple[str, BarrierCalibration]]:
+        both = [("as fitted", self.raw)]
+        return both if self.scaled is None else [*both, ("times one number", self.scaled)]
 
 
-def _donsker_varadhan(
-    h: Float[np.ndarray, " n"],
-    above: Bool[np.ndarray, " n"],
-    weights: Float[np.ndarray, "resample n"],
-) -> Float[np.ndarray, " resample"]:
-    """Mean of h above less log mean of e^h below; NaN where a class has no weight."""
-    from scipy.special import logsumexp
+def _half(sample: HeldOutRows) -> Bool[Tensor, " n"]:
+    """The rows of one half of the groups, drawn by the sample's seed."""
+    units = list(dict.fromkeys(sample.groups))
+    order = np.random.default_rng(sample.seed).permutation(len(units))
+    first = {units[i] for i in order[: len(units) // 2]}
+    return torch.tensor([key in first for key in sample.groups])
 
-    up, down = weights * above, weights * ~above
-    there = (up.sum(axis=1) > 0) & (down.sum(axis=1) > 0)
-    up, down = up[there], down[there]
-    found = np.full(len(weights), np.nan)
-    log_mean = logsumexp(h, b=down, axis=1) - np.log(down.sum(axis=1))
-    found[there] = up @ h / up.sum(axis=1) - log_mean
-    return found
+
+def _scale(
+    barrier: Barrier, rows: Float[Tensor, "n d"], part: Bool[Tensor, " n"], sample: HeldOutRows
+) -> float:
+    up, down = rows[part & sample.desired], rows[part & ~sample.desired]
+    activations = LayerActivations(up, down, barrier.layer, barrier.kind)
+    return 1 / float(barrier.calibrated(activations).settings["temperature"])

@@ -1,19 +1,21 @@
-"""The field beside directions that need no field."""
+"""The field against directions that are the same at every activation."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
-from lens_steer.barriers.field.sample import HeldOutRows
+from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
 from lens_steer.barriers.linear import LinearBarrier
 from lens_steer.intervals import Interval
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,17 +24,21 @@ if TYPE_CHECKING:
 _FOLDS = 5  # of the probe's cross-validation
 
 
-@dataclass(frozen=True, eq=False)
-class DirectionsReport:
-    """Angle between the field and one direction for all, both tangent to the sphere through a.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectionsReport(Report):
+    """Whether a simpler method steers the same way: angles from the field to CAA, a probe and RepE.
+
+    Angles are between the parts of both that are tangent to the sphere through a.
 
     Attributes:
         names: `CAA` (difference of means), `CAA of directions` (the same of a / |a|), `probe`
             (`LinearBarrier.fit`, C cross-validated), and `RepE` where the training rows are
             pairs: first principal component of their differences, the mean kept, pointing as
             the mean does.
-        angles: Degrees: 0 along it, 90 unrelated, 180 against it.
-        h: Of each row, nats.
+        angles: Degrees: 0 along the direction, 90 unrelated, 180 against it.
+        h: The barrier at each row, nats.
+        sample: The rows.
     """
 
     names: tuple[str, ...]
@@ -41,25 +47,31 @@ class DirectionsReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls,
         barrier: Barrier,
         rows: Float[Tensor, "n d"],
         training: LayerActivations,
         sample: HeldOutRows,
     ) -> "DirectionsReport":
-        """At rows as they are; directions of the training activations, folds by the sample's seed.
+        """The report of rows where they are.
+
+        Args:
+            barrier: In float64.
+            rows: The held-out rows.
+            training: The activations that directions are estimated from.
+            sample: Which class and group the rows are of; its seed draws the probe's folds.
 
         Raises:
             ValueError: If a class has fewer than five training activations.
         """
-        found = reference_directions(training, sample.seed)
-        slope = _tangent(rows, barrier.grad(rows))
-        angles = [_angle(slope, _tangent(rows, c.expand_as(rows))) for c in found.values()]
-        return cls(tuple(found), torch.stack(angles), barrier.h(rows), sample)
+        directions = reference_directions(training, sample.seed)
+        grad = _tangent(rows, barrier.grad(rows))
+        angles = [_angle(grad, _tangent(rows, v.expand_as(rows))) for v in directions.values()]
+        return cls(tuple(directions), torch.stack(angles), barrier.h(rows), sample)
 
     def mean(self, name: str) -> Interval:
-        """Mean angle to a direction, degrees.
+        """The mean angle to a direction, degrees.
 
         Raises:
             ValueError: If there is no such direction.
@@ -68,27 +80,29 @@ class DirectionsReport:
             raise ValueError(f"got {name!r}, expected one of {', '.join(self.names)}")
         return self.sample.interval(self.angles[self.names.index(name)])
 
+    @override
     def table(self) -> "pd.DataFrame":
-        """A row per direction and class."""
+        """A row per direction and class, mean angles in degrees."""
         import pandas as pd
 
         return pd.DataFrame(
-            {"direction": name, "side": side} | self.sample.interval(own, among).columns("degrees")
-            for name, own in zip(self.names, self.angles, strict=True)
-            for side, among in sides(self.sample).items()
+            {"direction": name, "side": side}
+            | self.sample.interval(angles, among).columns("degrees")
+            for name, angles in zip(self.names, self.angles, strict=True)
+            for side, among in self.sample.by_class.items()
         )
 
+    @override
     def figure(self) -> "Figure":
         """Each row's angle against its h, a panel per direction."""
         from lens_steer.figures import canvas
 
         count = len(self.names)
         with canvas(1, count, width=2.4 * count + 0.4, height=3.3, sharey=True) as (figure, axes):
-            for place, name, own in zip(axes, self.names, self.angles, strict=True):
-                for side, among in sides(self.sample).items():
-                    place.plot(
-                        self.h[among], own[among], ".", color=COLOURS[side], ms=4, label=side
-                    )
+            for place, name, angles in zip(axes, self.names, self.angles, strict=True):
+                for side, among in self.sample.by_class.items():
+                    colour = CLASS_COLOURS[side]
+                    place.plot(self.h[among], angles[among], ".", color=colour, ms=4, label=side)
                 place.axhline(90.0, color="0.6", lw=0.8)
                 place.set(xlabel="h (nats)")
                 place.locator_params(axis="x", nbins=4)
@@ -105,7 +119,7 @@ class DirectionsReport:
 def reference_directions(
     training: LayerActivations, seed: int = 0
 ) -> dict[str, Float[Tensor, " d"]]:
-    """Directions of two classes, from undesired to desired; of any length, float64.
+    """Directions from the undesired to the desired class; of any length, in float64.
 
     Args:
         seed: Of the folds by which the probe's C is chosen.
@@ -116,11 +130,11 @@ def reference_directions(
     fewest = min(len(training.desired), len(training.undesired))
     if fewest < _FOLDS:
         raise ValueError(
-            f"{fewest} training activations in the smaller class: the probe beside the field is "
-            f"cross-validated in {_FOLDS} folds; give more, or trace without `training`"
+            f"{fewest} training activations in the smaller class: the probe that the field is "
+            f"compared with has {_FOLDS} folds; give more, or trace without `training`"
         )
     up, down = training.desired.double(), training.undesired.double()
-    found = {
+    directions = {
         "CAA": up.mean(dim=0) - down.mean(dim=0),
         "CAA of directions": (up / size_of(up)).mean(dim=0) - (down / size_of(down)).mean(dim=0),
         "probe": LinearBarrier.fit(training, folds=_FOLDS, seed=seed).weight.double(),
@@ -129,17 +143,17 @@ def reference_directions(
         difference = up - down
         first = torch.linalg.svd(difference, full_matrices=False).Vh[0]
         sign = torch.where(first @ difference.mean(dim=0) < 0, -1.0, 1.0)
-        found["RepE"] = sign * first
-    return found
+        directions["RepE"] = sign * first
+    return directions
 
 
-def _tangent(rows: Float[Tensor, "n d"], vectors: Float[Tensor, "n d"]) -> Any:
+def _tangent(rows: Float[Tensor, "n d"], vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     unit = rows / size_of(rows)
     return vectors - dot(vectors, unit) * unit
 
 
 def _angle(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """Degrees, exact near 0 as well; NaN where either is 0."""
+    """The angle between two vectors in degrees, exact near 0 as well; NaN where either is 0."""
     sizes = x.norm(dim=-1), y.norm(dim=-1)
     u, w = x / size_of(x), y / size_of(y)
     angle = 2 * torch.atan2((u - w).norm(dim=-1), (u + w).norm(dim=-1))

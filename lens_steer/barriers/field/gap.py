@@ -1,4 +1,4 @@
-"""Does the ODE matter? Its end against that of one step along the first field."""
+"""Does the ODE matter? The end of the flow against the end of one step along the first field."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,23 +7,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
+from typing_extensions import override
 
-from lens_steer.barriers.field.drawing import COLOURS, sides
-from lens_steer.barriers.field.sample import HeldOutRows
-from lens_steer.barriers.field.walks import FlowPaths
+from lens_steer.artifacts import savable
+from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
+from lens_steer.barriers.field.paths import FlowPaths
 from lens_steer.barriers.flows import GeodesicEuler, State
-from lens_steer.intervals import Interval, plot_band
+from lens_steer.intervals import Interval, band
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class GapReport:
-    """Following the field to an angle against one rotation by that angle, row by row.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class GapReport(Report):
+    """What many steps buy over one: the flow to an angle against one rotation by that angle.
 
-    Both end at a distance |a| from the origin; where a row has met a maximum the flow has stopped
+    Both end at a distance |a| from the origin. Where a row has met a maximum, the flow has stopped
     and the rotation has gone on.
 
     Attributes:
@@ -31,6 +34,7 @@ class GapReport:
         gap: |end of the flow - end of one step| / T with T = angle |a|.
         cosine: Of the two displacements; NaN where one of them is 0.
         lost: h at the end of the flow less h at the end of one step, nats.
+        sample: The rows.
     """
 
     angles: Float[Tensor, " angle"]
@@ -40,31 +44,31 @@ class GapReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(cls, walks: FlowPaths, sample: HeldOutRows) -> "GapReport":
-        """At every state but the first."""
-        frame, start = walks.frame, walks.states[0]
-        first, angles, found = State.at(frame.slope, start), walks.angles[1:], []
-        for angle, end in zip(angles, walks.states[1:], strict=True):
-            length = (angle * walks.sizes)[:, None]
+    def of(cls, paths: FlowPaths, sample: HeldOutRows) -> "GapReport":
+        """The report of rows along their paths, at every state but the first."""
+        frame, start = paths.frame, paths.states[0]
+        first, angles, parts = State.start(frame.slope, start), paths.angles[1:], []
+        for angle, end in zip(angles, paths.states[1:], strict=True):
+            length = (angle * paths.sizes)[:, None]
             one = GeodesicEuler().step(frame.slope, first, length)
             cosine = cosine_similarity(end - start, one - start, dim=-1)
             still = (end == start).all(dim=-1) | (one == start).all(dim=-1)
             gap = (end - one).norm(dim=-1) / length[:, 0]
             cosine = torch.where(still, float("nan"), cosine)
-            found.append((gap, cosine, frame.h(end) - frame.h(one)))
-        gap, cosine, lost = (torch.stack(part) for part in zip(*found, strict=True))
+            parts.append((gap, cosine, frame.h(end) - frame.h(one)))
+        gap, cosine, lost = (torch.stack(part) for part in zip(*parts, strict=True))
         return cls(angles, gap, cosine, lost, sample)
 
     def at(
         self, angle: float | int, among: Bool[Tensor, " n"] | None = None
     ) -> dict[str, Interval]:
-        """Mean `gap`, `cosine` and `lost` at an angle, linear between those measured.
+        """The mean `gap`, `cosine` and `lost` at an angle, linear between the angles measured.
 
         Args:
             among: The rows to take; None takes the undesired ones.
 
         Raises:
-            ValueError: If the angle is not among those measured.
+            ValueError: If the angle is below or above those measured.
         """
         least, most = float(self.angles[0]), float(self.angles[-1])
         if not least <= angle <= most * (1 + 1e-12):
@@ -81,21 +85,23 @@ class GapReport:
             for name, values in self._measured().items()
         }
 
+    @override
     def table(self) -> "pd.DataFrame":
         """A row per angle and class of the starts."""
         import pandas as pd
 
         rows = []
         for i, angle in enumerate(self.angles.tolist()):
-            for side, among in sides(self.sample).items():
+            for side, among in self.sample.by_class.items():
                 row = {"angle": angle, "start": side}
                 for name, values in self._measured().items():
                     row |= self.sample.interval(values[i], among).columns(name)
                 rows.append(row)
         return pd.DataFrame(rows)
 
+    @override
     def figure(self) -> "Figure":
-        """The three against the angle."""
+        """Gap, cosine and lost h against the angle."""
         from lens_steer.figures import canvas
 
         labels = {
@@ -105,11 +111,11 @@ class GapReport:
         }
         with canvas(1, 3, width=10.0, height=3.2) as (figure, axes):
             for place, (name, values) in zip(axes, self._measured().items(), strict=True):
-                for side, among in sides(self.sample).items():
-                    found = [self.sample.interval(row, among) for row in values]
-                    plot_band(place, self.angles.tolist(), found, COLOURS[side], f"{side} starts")
+                for side, among in self.sample.by_class.items():
+                    means = [self.sample.interval(row, among) for row in values]
+                    band(place, self.angles.tolist(), means, CLASS_COLOURS[side], f"{side} starts")
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
-            _open(*axes)
+            _widen_limits(axes[0], axes[1], axes[2])
             axes[0].legend(loc="best", fontsize=7)
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
@@ -118,8 +124,8 @@ class GapReport:
         return {"gap": self.gap, "cosine": self.cosine, "lost": self.lost}
 
 
-def _open(gap: Any, cosine: Any, lost: Any) -> None:
-    """Axes wide enough for rounding to look like nothing."""
+def _widen_limits(gap: Any, cosine: Any, lost: Any) -> None:
+    """Make the axes so wide that rounding looks like 0."""
     gap.set_ylim(0.0, max(gap.get_ylim()[1], 0.01))
     low = min(cosine.dataLim.y0, 0.99)
     cosine.set_ylim(low - 0.03 * (1 - low), 1 + 0.03 * (1 - low))

@@ -5,41 +5,46 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.convergence import ConvergenceReport
-from lens_steer.barriers.field.crowding import CrowdingReport
+from lens_steer.barriers.field.calibration import CalibrationPair
 from lens_steer.barriers.field.directions import DirectionsReport
 from lens_steer.barriers.field.gap import GapReport
+from lens_steer.barriers.field.held_out import (
+    HeldOutRows,
+    check_angle,
+    check_held_out,
+    stacked_rows,
+)
+from lens_steer.barriers.field.paths import FlowPaths
 from lens_steer.barriers.field.rise import RiseReport
-from lens_steer.barriers.field.rows import check_angle, rows_of
-from lens_steer.barriers.field.sample import HeldOutRows
-from lens_steer.barriers.field.scaling import CalibrationPair
 from lens_steer.barriers.field.shape import ShapeReport
-from lens_steer.barriers.field.turning import TurningReport
-from lens_steer.barriers.field.walks import FlowPaths
 from lens_steer.barriers.polynomial import PolynomialBarrier
+from lens_steer.intervals import Interval
+from lens_steer.models import Provenance
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class FieldReport:
-    """What ODESteer does along a barrier, and whether its parts are worth having.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class FieldReport(Report):
+    """What following a barrier does to held-out activations, and whether its parts are needed.
 
     Attributes:
         barrier: The barrier.
         angle: Largest T / |a|, rad.
-        sample: Rows and groups that everything is of.
-        rise: h along the flow.
-        gap: The flow against one step.
-        shape: Is the field linear; None of barriers that are no quadratic form.
-        calibration: Is h a log-ratio of densities.
-        crowding: Do rows crowd together, or leave the data.
-        convergence: Which integrator, how many steps.
-        turning: How much the flow bends.
+        sample: The rows that everything is measured on.
+        rise: How far rows must be turned: h along the flow.
+        gap: What many steps buy: the flow against one step.
+        shape: Whether the field is linear; None for barriers that are no quadratic form.
+        calibration: Whether h is a log-ratio of densities.
         directions: Angles to CAA, a probe and RepE; None without training activations.
     """
 
@@ -50,49 +55,77 @@ class FieldReport:
     gap: GapReport
     shape: ShapeReport | None
     calibration: CalibrationPair
-    crowding: CrowdingReport
-    convergence: ConvergenceReport
-    turning: TurningReport
     directions: DirectionsReport | None
 
+    @property
+    def provenance(self) -> Provenance | None:
+        """The model and data of the barrier."""
+        return self.barrier.provenance
+
+    @override
     def __repr__(self) -> str:
         return f"FieldReport({self.barrier}, up to {self.angle:g} rad, {self.sample})"
 
+    @override
+    def table(self) -> "pd.DataFrame":
+        """A row per statistic of `summary`, with the ends of its interval where it has one."""
+        import pandas as pd
+
+        rows = [{"statistic": "median_entry", "value": self.rise.median_entry}]
+        for name, interval in self._intervals().items():
+            ends = {"low": interval.low, "high": interval.high}
+            rows.append({"statistic": name, "value": interval.mean} | ends)
+        return pd.DataFrame(rows)
+
+    @override
+    def figure(self, part: str = "rise") -> "Figure":
+        """The figure of one part: `rise`, `gap`, `shape`, `calibration` or `directions`.
+
+        Raises:
+            ValueError: If the report has no such part.
+        """
+        parts = self._parts()
+        if part not in parts:
+            raise ValueError(f"got part {part!r}: expected one of {', '.join(parts)}")
+        return parts[part].figure()
+
     def figures(self) -> "dict[str, Figure]":
-        """All of them by name."""
-        parts = {"rise": self.rise, "gap": self.gap, "calibration": self.calibration}
-        parts |= {"crowding": self.crowding, "convergence": self.convergence}
-        parts |= {"turning": self.turning}
-        parts |= {} if self.directions is None else {"directions": self.directions}
-        parts |= {} if self.shape is None else {"shape": self.shape}
-        return {name: part.figure() for name, part in parts.items()}
+        """The figures of all parts by their names."""
+        return {name: part.figure() for name, part in self._parts().items()}
 
     def summary(self) -> dict[str, float | int]:
         """One number for each question, with the ends of its interval.
 
-        `gap`, `cosine` and `lost` are of the undesired starts at the largest angle; `linearity`,
+        `gap`, `cosine` and `lost` are of the undesired rows at the largest angle; `linearity`,
         `mean_linearity` and `curved` are absent where there is no quadratic form.
         """
-        found = {"never": self.rise.never, "arrived": self.rise.at_maximum}
-        found |= self.gap.at(self.angle) | self.calibration.raw.summary()
-        if self.shape is not None:
-            found |= {"linearity": self.shape.linearity, "curved": self.shape.curvature_share}
-            found |= {"mean_linearity": self.shape.mean_linearity}
-        if self.calibration.scaled is not None:
-            found |= {"scaled_log_loss": self.calibration.scaled.log_loss}
-        found |= {"crowded_cosine": self.crowding.cosine[-1], "rank": self.crowding.rank[-1]}
-        found |= {"turning": self.sample.interval(self.turning.geodesic[0])}
-        if self.directions is not None:
-            found |= {f"to_{n}": self.directions.mean(n) for n in self.directions.names}
-        if self.crowding.distance is not None:
-            found |= {"distance": self.crowding.distance[-1]}
         up = int(self.sample.desired.sum())
         row: dict[str, float | int] = {"desired": up, "undesired": len(self.sample) - up}
         row |= {"seed": self.sample.seed, "angle": self.angle}
         row |= {"median_entry": self.rise.median_entry}
-        for name, each in found.items():
-            row |= each.columns(name)
+        for name, interval in self._intervals().items():
+            row |= interval.columns(name)
         return row
+
+    def _parts(self) -> dict[str, Report]:
+        names = ("rise", "gap", "shape", "calibration", "directions")
+        parts = {name: getattr(self, name) for name in names}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _intervals(self) -> dict[str, Interval]:
+        rise, shape, scaled = self.rise, self.shape, self.calibration.scaled
+        intervals = {"never": rise.never, "arrived": rise.at_maximum}
+        intervals |= self.gap.at(self.angle) | self.calibration.raw.summary()
+        if shape is not None:
+            intervals |= {"linearity": shape.linearity, "curved": shape.curvature_share}
+            intervals |= {"mean_linearity": shape.mean_linearity}
+        if scaled is not None:
+            intervals |= {"scaled_log_loss": scaled.log_loss}
+        if self.directions is not None:
+            intervals |= {
+                f"to_{name}": self.directions.mean(name) for name in self.directions.names
+            }
+        return intervals
 
 
 def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
@@ -106,16 +139,18 @@ def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
 ) -> FieldReport:
     """Follow the field of a barrier from held-out activations, and measure it on the way.
 
-    All in float64, along the flow that keeps |a|: of a barrier that is not of directions alone, by
-    the part of its gradient at right angles to a.
+    Everything is computed in float64, along the flow that keeps |a|: for a barrier that does not
+    depend on the direction alone, by the part of its gradient at right angles to a.
 
     Args:
-        activations: Not those that the barrier was fitted on: nothing here could tell.
+        barrier: The barrier.
+        activations: Not those that the barrier was fitted on, which cannot be checked without
+            `training`.
         angle: How far, in rad of arc length over |a|; above 0, at most 2 pi.
-        training: What the barrier was fitted on, for distances to it and for directions
-            beside the field (of them the probe is cross-validated); None leaves these out.
+        training: What the barrier was fitted on, for the directions that the field is compared
+            with (of which the probe is cross-validated); None leaves these out.
         groups: A key for each row, the desired first: rows of one prompt or name belong together
-            and are drawn together; None takes each row by itself.
+            and are drawn together; None draws each row by itself.
         seed: Of intervals, of the halves that h is scaled by, and of the probe's folds.
 
     Raises:
@@ -123,25 +158,31 @@ def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
             of them is 0, there is not a group for each, half of them are among the training ones,
             or a class has fewer than five of these.
 
+    Example:
+        >>> acts = ls.capture(model, dev, "resid", read="mean").at(layer=3)
+        >>> report = ls.field.trace(barrier, acts, angle=0.5)
+        >>> report.table()
+        >>> report.gap.figure()
+
     Source: ODESteer (arXiv:2602.17560) for the field; the measurements are ours.
     """
-    far = check_angle(angle)
+    largest = check_angle(angle)
     sample = HeldOutRows.of(activations, groups, seed)
-    rows = rows_of(barrier, activations)
+    rows = stacked_rows(barrier, activations)
     if training is not None:
-        rows_of(barrier, training)
+        check_held_out(rows, stacked_rows(barrier, training))
     exact = barrier.to(device=rows.device, dtype=torch.double)
-    walks = FlowPaths.along(exact, rows, far)
-    beside = training and DirectionsReport.measure(exact, rows, training, sample)
+    paths = FlowPaths.of(exact, rows, largest)
     quadratic = isinstance(exact, PolynomialBarrier)
     return FieldReport(
-        *(barrier, far, sample),
-        rise=RiseReport.measure(exact, walks, sample),
-        gap=GapReport.measure(walks, sample),
-        shape=ShapeReport.measure(exact, rows, sample) if quadratic else None,
-        calibration=CalibrationPair.measure(exact, rows, sample),
-        crowding=CrowdingReport.measure(walks, sample, training),
-        turning=TurningReport.measure(exact, walks, sample),
-        directions=beside,
-        convergence=ConvergenceReport.measure(exact, rows, far, sample),
+        barrier=barrier,
+        angle=largest,
+        sample=sample,
+        rise=RiseReport.of(exact, paths, sample),
+        gap=GapReport.of(paths, sample),
+        shape=ShapeReport.fit(exact, rows, sample) if quadratic else None,
+        calibration=CalibrationPair.fit(exact, rows, sample),
+        directions=None
+        if training is None
+        else DirectionsReport.fit(exact, rows, training, sample),
     )

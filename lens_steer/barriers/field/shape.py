@@ -1,4 +1,4 @@
-"""Is the field linear? How much of it the quadratic part makes, and how many directions."""
+"""Is the field linear? How much of it the quadratic part makes, and how many directions do."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from lens_steer.barriers.field.drawing import COLOURS, sides
-from lens_steer.barriers.field.sample import HeldOutRows
+from lens_steer.artifacts import savable
+from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
 from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import Interval, plot_band
+from lens_steer.intervals import Interval, band
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,23 +25,28 @@ _LEGEND = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class ShapeReport:
-    """The gradient 2 P (A x + q) / |a| by its parts, x = a / |a|, P without what is along x.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class ShapeReport(Report):
+    """Whether the field of a quadratic barrier is more than one direction everywhere.
+
+    It splits the gradient 2 P (A x + q) / |a| at x = a / |a|, where P removes what is along x, into
+    its quadratic part A and its linear part q.
 
     Attributes:
-        alignment: Linearity index of each row: the cosine of the field and P q. 1: the field is
-            that of a linear barrier; NaN where P q is 0.
-        tangent: The same with q + A m in place of q, m the rows' mean direction: A m is one vector,
-            too. Where rows have a large common part, most of A x is that vector, and the field is
-            linear however large `curved` is.
+        alignment: Linearity index of each row: the cosine of the field and P q. It is 1 where the
+            field is that of a linear barrier, and NaN where P q is 0.
+        tangent: The same with q + A m in place of q, where m is the rows' mean direction. A m is
+            one vector, too: where rows have a large common part, most of A x is that vector, and
+            the field is linear however large `curved` is.
         curved: |P A x| / (|P A x| + |P q|): 0 is all linear, 1 all quadratic. A + t I is the same
             barrier as A on the sphere, and has the same share.
-        spectrum: Eigenvalues of A, rising, with their median at 0: else t would show in them.
+        spectrum: Eigenvalues of A in ascending order, with their median at 0 (which fixes t).
         linear: |q|.
         ranks: Numbers of eigenvalues kept, those of largest size.
         fidelity: Cosine of the field and that of the barrier with so few eigenvalues; NaN where
-            that has none.
+            the latter is 0.
+        sample: The rows.
     """
 
     alignment: Float[Tensor, " n"]
@@ -52,59 +59,64 @@ class ShapeReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls, barrier: PolynomialBarrier, rows: Float[Tensor, "n d"], sample: HeldOutRows
     ) -> "ShapeReport":
-        """At rows as they are."""
+        """The report of rows where they are."""
         exact = barrier.to(dtype=torch.double)
-        slope = exact.grad(rows)
+        grad = exact.grad(rows)
         mean = (rows / size_of(rows)).mean(dim=0)
-        linear = _across(rows, exact.linear)
-        one = _across(rows, exact.linear + exact.quadratic()[0] @ mean)
-        bent, straight = (slope - linear).norm(dim=-1), linear.norm(dim=-1)
+        linear = _linear_grad(rows, exact.linear)
+        at_mean = _linear_grad(rows, exact.linear + exact.quadratic()[0] @ mean)
+        bent, straight = (grad - linear).norm(dim=-1), linear.norm(dim=-1)
         ranks = _ranks(barrier.width)
-        kept = torch.stack([_cosine(exact.truncated(r).grad(rows), slope) for r in ranks])
+        fidelity = [_cosine(exact.truncated(rank).grad(rows), grad) for rank in ranks]
         return cls(
-            *(_cosine(slope, linear), _cosine(slope, one), bent / (bent + straight)),
-            *(exact.spectrum, float(exact.linear.norm()), ranks, kept, sample),
+            alignment=_cosine(grad, linear),
+            tangent=_cosine(grad, at_mean),
+            curved=bent / (bent + straight),
+            spectrum=exact.spectrum,
+            linear=float(exact.linear.norm()),
+            ranks=ranks,
+            fidelity=torch.stack(fidelity),
+            sample=sample,
         )
 
     @property
     def linearity(self) -> Interval:
-        """Mean linearity index over all rows."""
+        """The mean linearity index over all rows."""
         return self.sample.interval(self.alignment)
 
     @property
     def mean_linearity(self) -> Interval:
-        """Mean cosine of the field and that of q + A m."""
+        """The mean cosine of the field and that of q + A m."""
         return self.sample.interval(self.tangent)
 
     @property
     def curvature_share(self) -> Interval:
-        """Mean share of the quadratic part over all rows."""
+        """The mean share of the quadratic part over all rows."""
         return self.sample.interval(self.curved)
 
     @property
     def cumulative(self) -> Float[Tensor, " d"]:
-        """Share of sum |eigenvalue| in so many eigenvalues of largest size; NaN if all are 0."""
+        """The share of sum |eigenvalue| in the 1, 2, ... largest in size; NaN if all are 0."""
         sizes = self.spectrum.abs().sort(descending=True).values
         return sizes.cumsum(dim=0) / sizes.sum()
 
     def rank_for(self, fidelity: float | int = 0.99) -> float:
-        """Least rank measured at which the mean fidelity is that; infinite if none has it."""
+        """The least rank measured with that mean fidelity; infinite if no rank has it."""
         means = [self.sample.interval(row).mean for row in self.fidelity]
         enough = [rank for rank, mean in zip(self.ranks, means, strict=True) if mean >= fidelity]
         return float(min(enough, default=float("inf")))
 
+    @override
     def table(self) -> "pd.DataFrame":
         """A row per held-out activation."""
         import pandas as pd
 
-        classes = {"desired": self.sample.desired.numpy(), "group": map(str, self.sample.groups)}
-        return pd.DataFrame(
-            classes
-            | {name: getattr(self, name).numpy() for name in ("alignment", "tangent", "curved")}
-        )
+        columns = {"desired": self.sample.desired.numpy(), "group": map(str, self.sample.groups)}
+        parts = {"alignment": self.alignment, "tangent": self.tangent, "curved": self.curved}
+        return pd.DataFrame(columns | {name: part.numpy() for name, part in parts.items()})
 
     def rank_table(self) -> "pd.DataFrame":
         """A row per rank kept: fidelity with its interval, and share of sum |eigenvalue|."""
@@ -117,8 +129,9 @@ class ShapeReport:
             for rank, row in zip(self.ranks, self.fidelity, strict=True)
         )
 
+    @override
     def figure(self) -> "Figure":
-        """Index and share by row, the spectrum, fidelity by rank."""
+        """Histograms of index and share over rows, the spectrum, and fidelity by rank."""
         from lens_steer.figures import canvas
 
         with canvas(2, 3, width=10.2, height=5.8) as (figure, axes):
@@ -137,11 +150,11 @@ class ShapeReport:
         return figure
 
     def _draw_histogram(self, axes: Any, values: Float[Tensor, " n"], mean: Interval) -> None:
-        known = values[~values.isnan()]
-        edges = torch.linspace(*_limits(known), 25).numpy()
-        for side, among in sides(self.sample).items():
-            own = values[among & ~values.isnan()].numpy()
-            axes.hist(own, bins=edges, color=COLOURS[side], alpha=0.5, label=side)
+        low, high = _limits(values[~values.isnan()])
+        edges = torch.linspace(low, high, 25).numpy()
+        for side, among in self.sample.by_class.items():
+            part = values[among & ~values.isnan()].numpy()
+            axes.hist(part, bins=edges, color=CLASS_COLOURS[side], alpha=0.5, label=side)
         axes.locator_params(axis="x", nbins=4)
         axes.locator_params(axis="y", integer=True)
         axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")
@@ -149,8 +162,8 @@ class ShapeReport:
     def _draw_ranks(self, axes: Any) -> None:
         table: Any = self.rank_table()
         places = list(range(len(self.ranks)))
-        found = [self.sample.interval(row) for row in self.fidelity]
-        plot_band(axes, places, found, "C2", "cosine with the whole field")
+        means = [self.sample.interval(row) for row in self.fidelity]
+        band(axes, places, means, "C2", "cosine with the whole field")
         axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
         axes.set_xticks(places, [str(rank) for rank in self.ranks])
         axes.set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")
@@ -165,7 +178,7 @@ class ShapeReport:
 
 
 def _ranks(d: int) -> tuple[int, ...]:
-    """0, the powers of 2 below d, and d."""
+    """The ranks to measure: 0, the powers of 2 below d, and d."""
     return (0, *(2**i for i in range(d.bit_length()) if 2**i < d), d)
 
 
@@ -176,14 +189,14 @@ def _limits(values: Float[Tensor, " n"]) -> tuple[float, float]:
     return (low, high) if high - low > 1e-6 else (low - 5e-7, high + 5e-7)
 
 
-def _across(rows: Float[Tensor, "n d"], q: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
-    """The gradient of 2 q . x."""
+def _linear_grad(rows: Float[Tensor, "n d"], q: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
+    """The gradient of 2 q . a / |a|."""
     size = size_of(rows)
     unit = rows / size
     return 2 * (q - unit * (unit @ q)[:, None]) / size
 
 
 def _cosine(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """NaN where either is 0."""
+    """The cosine of two vectors, row by row; NaN where either is 0."""
     sizes = x.norm(dim=-1) * y.norm(dim=-1)
     return torch.where(sizes > 0, dot(x, y)[:, 0] / sizes, float("nan"))

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
-from lens_steer.barriers.field.rows import check_angle, rows_of
-from lens_steer.barriers.field.sample import HeldOutRows
-from lens_steer.barriers.field.walks import FlowPaths
+from lens_steer.barriers.field.held_out import (
+    CLASS_COLOURS,
+    HeldOutRows,
+    check_angle,
+    stacked_rows,
+)
+from lens_steer.barriers.field.paths import FlowPaths
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,26 +29,27 @@ _PC, _GIVEN = "first PC of what is left", "given second direction"
 _IN_PLANE = 0.3  # mean share below which a map of arrows misleads, and says so
 
 
-@dataclass(frozen=True, eq=False)
-class SliceMap:
-    """h and the field at points m + s e1 + t e2, m the mean of the rows.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SliceMap(Report):
+    """A picture of a barrier: h and its field on a plane, at points m + s e1 + t e2.
 
-    A slice is no projection: the rows drawn on it lie elsewhere, and their h is not that of the
-    point that they are drawn at.
+    m is the mean of the rows. A slice is not a projection: the rows drawn on it lie outside of the
+    plane, and their h is not that of the point that they are drawn at.
 
     Attributes:
         axes: e1 and e2, orthonormal.
-        s: Units of activation.
-        t: Units of activation.
+        s: Coordinates along e1, units of activation.
+        t: Coordinates along e2, units of activation.
         h: Nats.
         field: Components of the unit field in the plane; its length there is `share`.
         near: Points no farther from the projected rows than 99 % of these are (Mahalanobis
-            distance of their covariance in the plane).
-        rows: Projected.
-        ways: Flows of up to eight undesired starts, projected.
-        angle: How far those go, rad.
+            distance by their covariance in the plane).
+        rows: The held-out rows, projected.
+        ways: Flows of up to eight undesired rows, projected.
+        angle: How far the flows go, rad.
         second: What e2 is, in words.
-        sample: The rows.
+        sample: Which class and group the rows are of.
     """
 
     axes: Float[Tensor, "2 d"]
@@ -58,7 +65,7 @@ class SliceMap:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def fit(
         cls,
         barrier: Barrier,
         held_out: Float[Tensor, "n d"],
@@ -67,34 +74,43 @@ class SliceMap:
         sample: HeldOutRows,
     ) -> "SliceMap":
         """The plane of the class means' difference and of `second`, or else of the first PC."""
-        middle = held_out.mean(dim=0)
+        mean = held_out.mean(dim=0)
         up, down = held_out[sample.desired], held_out[~sample.desired]
-        axes = _axes(up.mean(dim=0) - down.mean(dim=0), held_out - middle, second)
-        rows = (held_out - middle) @ axes.T
+        axes = _axes(up.mean(dim=0) - down.mean(dim=0), held_out - mean, second)
+        rows = (held_out - mean) @ axes.T
         few = torch.linspace(0, len(down) - 1, min(_WAYS, len(down))).round().long()
-        walks = FlowPaths.along(barrier, down[few], angle)
-        ways = [(walks.points(i) - middle) @ axes.T for i in range(len(walks.angles))]
+        paths = FlowPaths.of(barrier, down[few], angle)
+        ways = [(paths.points(i) - mean) @ axes.T for i in range(len(paths.angles))]
         s, t = (_range(torch.cat([rows, *ways])[:, i]) for i in range(2))
         grid = torch.stack(torch.meshgrid(s, t, indexing="xy"), dim=-1)
-        points = middle + grid @ axes
-        field = barrier.field(points) @ axes.T
+        points = mean + grid @ axes
         return cls(
-            *(axes, s, t, barrier.h(points), field, _near(grid, rows), rows),
-            *(torch.stack(ways), angle, _PC if second is None else _GIVEN, sample),
+            axes=axes,
+            s=s,
+            t=t,
+            h=barrier.h(points),
+            field=barrier.field(points) @ axes.T,
+            near=_near(grid, rows),
+            rows=rows,
+            ways=torch.stack(ways),
+            angle=angle,
+            second=_PC if second is None else _GIVEN,
+            sample=sample,
         )
 
     @property
     def share(self) -> Float[Tensor, "t s"]:
-        """Length of the unit field's part in the plane: 1 if arrows tell all of it."""
+        """The length of the unit field's part in the plane: 1 where arrows show all of it."""
         return self.field.norm(dim=-1)
 
     @property
     def mean_share(self) -> float:
-        """Over points near the rows."""
+        """The mean `share` over points near the rows."""
         return float(self.share[self.near].mean())
 
+    @override
     def table(self) -> "pd.DataFrame":
-        """A row per point."""
+        """A row per point of the grid."""
         import pandas as pd
 
         t, s = torch.meshgrid(self.t, self.s, indexing="ij")
@@ -102,6 +118,7 @@ class SliceMap:
         columns |= {"field_s": self.field[..., 0], "field_t": self.field[..., 1]}
         return pd.DataFrame({name: part.flatten().numpy() for name, part in columns.items()})
 
+    @override
     def figure(self) -> "Figure":
         """Contours of h, streamlines coloured by the share in the plane, projected rows."""
         from matplotlib.colors import Normalize
@@ -124,16 +141,16 @@ class SliceMap:
             out = "\nMOST OF THE FIELD LEAVES THE PLANE" if self.mean_share < _IN_PLANE else ""
             plane = f"slice through the mean row; {self.mean_share:.2f} of the unit field in it"
             axes.set_title(f"{plane}{out}\n{self.sample}; contours: h (nats)")
-            axes.set_aspect("equal", adjustable="datalim")  # else no right angle looks like one
+            axes.set_aspect("equal", adjustable="datalim")  # else right angles do not look right
             axes.set(xlabel="along the class means' difference (activation units)")
             axes.set(ylabel=f"along the {self.second} (activation units)")
             figure.legend(loc="outside lower center", ncols=4, fontsize=7)
         return figure
 
     def _draw_rows(self, axes: Any) -> None:
-        for side, among in sides(self.sample).items():
-            own, label = self.rows[among], f"{side}, projected"
-            axes.plot(own[:, 0], own[:, 1], ".", color=COLOURS[side], ms=4, label=label, zorder=3)
+        for side, among in self.sample.by_class.items():
+            (s, t), colour = self.rows[among].T, CLASS_COLOURS[side]
+            axes.plot(s, t, ".", color=colour, ms=4, label=f"{side}, projected", zorder=3)
         for i, way in enumerate(self.ways.unbind(dim=1)):
             label = f"flows to {self.angle:g} rad, projected" if i == 0 else None
             axes.plot(way[:, 0], way[:, 1], "-", color="C1", lw=1.4, label=label, zorder=4)
@@ -144,7 +161,7 @@ class SliceMap:
 def _axes(
     along: Float[Tensor, " d"], deviations: Float[Tensor, "n d"], second: Float[Tensor, " d"] | None
 ) -> Float[Tensor, "2 d"]:
-    """Orthonormal; the first principal component of what is left, unless told another."""
+    """Two orthonormal axes; without `second`, by the first principal component of what is left."""
     first = along / along.norm()
     left = deviations - (deviations @ first)[:, None] * first
     other = torch.linalg.svd(left, full_matrices=False).Vh[0] if second is None else second
@@ -163,9 +180,9 @@ def _range(values: Float[Tensor, " n"]) -> Float[Tensor, " point"]:
 def _near(grid: Float[Tensor, "t s 2"], rows: Float[Tensor, "n 2"]) -> Bool[Tensor, "t s"]:
     centred = rows - rows.mean(dim=0)
     inverse = torch.linalg.inv(centred.T @ centred / len(rows))
-    own = ((centred @ inverse) * centred).sum(dim=-1)
+    distances = ((centred @ inverse) * centred).sum(dim=-1)
     away = grid - rows.mean(dim=0)
-    return ((away @ inverse) * away).sum(dim=-1) <= own.quantile(0.99)
+    return ((away @ inverse) * away).sum(dim=-1) <= distances.quantile(0.99)
 
 
 def slice_map(
@@ -178,16 +195,19 @@ def slice_map(
     """A map of h on the plane of the class means' difference and a second direction.
 
     Args:
-        activations: Held out.
-        angle: Of the flows drawn, rad.
+        activations: Held-out activations, not those that the barrier was fitted on.
+        angle: How far the flows that are drawn go, rad.
         second: Such as an eigenvector of A of large size; None takes the rows' first principal
             component at right angles to the first axis.
 
     Raises:
         ValueError: As `trace`; or if the second direction lies along the first.
+
+    Example:
+        >>> ls.field.slice_map(barrier, held_out.at(layer=3), angle=0.5).figure()
     """
-    far, rows = check_angle(angle), rows_of(barrier, activations)
+    far, rows = check_angle(angle), stacked_rows(barrier, activations)
     exact = barrier.to(device=rows.device, dtype=torch.double)
     sample = HeldOutRows.of(activations, None, 0)
     axis = None if second is None else second.to(rows)
-    return SliceMap.measure(exact, rows, axis, far, sample)
+    return SliceMap.fit(exact, rows, axis, far, sample)

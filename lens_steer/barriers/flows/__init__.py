@@ -1,8 +1,13 @@
-"""Flows along the unit gradient of a barrier, and the integrators that follow them."""
+"""Flows along the unit gradient of a barrier, and the integrators that follow them.
+
+A `Frame` (`frames`) holds a barrier in coordinates in which its flow is cheap. `integrators` are
+the schemes for one step, `state` the safeguard that stops a row at a maximum. `flow` and
+`trajectory` (`integration`) take many steps, `seek` (`seeking`) ends where h has a given value.
+"""
 
 from lens_steer.barriers.flows.frames import Frame as Frame
-from lens_steer.barriers.flows.frames import carried as carried
 from lens_steer.barriers.flows.frames import frame_of as frame_of
+from lens_steer.barriers.flows.frames import move_in_frame as move_in_frame
 from lens_steer.barriers.flows.integration import FlowEnd as FlowEnd
 from lens_steer.barriers.flows.integration import Trajectory as Trajectory
 from lens_steer.barriers.flows.integration import check_steps as check_steps

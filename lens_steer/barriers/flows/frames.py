@@ -1,7 +1,7 @@
-"""Coordinates that a barrier's flow is computed in.
+"""The coordinates that a barrier's flow is computed in.
 
 A flow along a quadratic form on the sphere commutes with rotations. In the eigenvectors of A it is
-elementwise, and of everything outside of them and of q only the length matters: whatever the scheme
+elementwise, and of what is outside of them and of q only the length matters: whatever the scheme
 and the number of steps, a flow costs two matrix products, into these coordinates and back.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.flows.state import FormSlope, Points, Slope, across, dot, size_of
@@ -25,7 +26,7 @@ Coordinates = Float[Tensor, "*rows m"]
 
 
 class Frame(ABC):
-    """A barrier in coordinates of its own, in which lengths are those of the activations."""
+    """A barrier in coordinates in which its flow is cheap; lengths are those of the activations."""
 
     @abstractmethod
     def enter(self, x: Points) -> Coordinates:
@@ -42,11 +43,11 @@ class Frame(ABC):
 
     @abstractmethod
     def grad(self, y: Points) -> Points:
-        """The gradient of h, all of it."""
+        """The gradient of h, with its length."""
 
     @abstractmethod
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
-        """The barrier."""
+        """The barrier's value, nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,32 +55,34 @@ class Ambient(Frame):
     """The activations' own coordinates: right for every barrier.
 
     Attributes:
+        barrier: The barrier.
         tangent: Whether to leave out the part of the gradient that changes |a|.
     """
 
     barrier: Barrier
     tangent: bool
 
+    @override
     def enter(self, x: Points) -> Coordinates:
-        """See `Frame`."""
         return x
 
+    @override
     def leave(self, x: Points, start: Coordinates, end: Coordinates) -> Points:
-        """See `Frame`."""
         del x, start
         return end
 
     @property
+    @override
     def slope(self) -> Slope:
-        """See `Frame`."""
         return self._tangent if self.tangent else self.grad
 
+    @override
     def grad(self, y: Points) -> Points:
-        """See `Frame`; 0 where y is 0, at which barriers of directions have none."""
+        # Where y is 0, barriers of directions have no gradient.
         return torch.where(y.any(dim=-1, keepdim=True), self.barrier.unchecked_grad(y), 0.0)
 
+    @override
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
-        """See `Frame`."""
         return self.barrier.unchecked_h(y)
 
     def _tangent(self, y: Points) -> Points:
@@ -104,32 +107,32 @@ class Principal(Frame):
 
     @classmethod
     def of(cls, barrier: PolynomialBarrier, like: Tensor) -> "Principal":
-        """In the device and dtype of `like`."""
+        """The frame of a quadratic barrier, in the device and dtype of `like`."""
         v, q = barrier.basis.double(), barrier.linear.double()
-        own = v.T @ q
-        outside = q - v @ own
+        linear = v.T @ q
+        outside = q - v @ linear
         outside = outside - v @ (v.T @ outside)
         values, size = barrier.eigenvalues.double(), outside.norm()
         zero = values.new_zeros(1)
         if v.shape[1] < len(q) and float(size) > _IN_SPAN * float(q.norm()):
             v = torch.cat([v, (outside / size)[:, None]], dim=1)
-            values, own = torch.cat([values, zero]), torch.cat([own, size[None]])
+            values, linear = torch.cat([values, zero]), torch.cat([linear, size[None]])
         if v.shape[1] < len(q):
-            values, own = torch.cat([values, zero]), torch.cat([own, zero])
-        return cls(v.to(like), values.to(like), own.to(like), float(barrier.constant))
+            values, linear = torch.cat([values, zero]), torch.cat([linear, zero])
+        return cls(v.to(like), values.to(like), linear.to(like), float(barrier.constant))
 
+    @override
     def enter(self, x: Points) -> Coordinates:
-        """See `Frame`."""
         y = x @ self.basis
         if self._complete:
             return y
-        # Of nothing but rounding, |left| is a few ulps of |x|: only its ratio to itself is used.
+        # Where nothing is left, |left| is rounding, a few ulps of |x|: only its ratio is used.
         total = dot(x, x)
         left = (total - dot(y, y)).maximum(torch.finfo(x.dtype).eps * total).sqrt()
         return torch.cat([y, left], dim=-1)
 
+    @override
     def leave(self, x: Points, start: Coordinates, end: Coordinates) -> Points:
-        """See `Frame`."""
         if self._complete:
             return x + self._back(end - start)
         y, moved = start[..., :-1], end[..., :-1]
@@ -137,21 +140,21 @@ class Principal(Frame):
         return x * share + self._back(moved - share * y)
 
     @property
+    @override
     def slope(self) -> Slope:
-        """See `Frame`."""
         return FormSlope(self.eigenvalues, self.linear)
 
+    @override
     def grad(self, y: Points) -> Points:
-        """See `Frame`."""
         return self.slope(y) * (2 / size_of(y))
 
+    @override
     def h(self, y: Points) -> Float[Tensor, "*rows"]:
-        """See `Frame`."""
         x = y / size_of(y)
         return x.square() @ self.eigenvalues + 2 * (x @ self.linear) + self.constant
 
     def _back(self, y: Coordinates) -> Points:
-        """Out of the coordinates; of few rows a third faster as columns (one thread, fp32)."""
+        """Out of the coordinates; with few rows a third faster as columns (one thread, fp32)."""
         few = y.ndim == 2 and len(y) < self.basis.shape[0]
         return (self.basis @ y.T).T if few else y @ self.basis.T
 
@@ -168,11 +171,13 @@ class Principal(Frame):
 #   1024    16   2.9 / 2.3 / 2.7    8.4 / 3.1 / 8.1    180 / 8.6 / 181
 #   1024    64   5.6 / 2.6 / 2.5    8.1 / 2.8 / 5.6    210 / 14 / 153
 #   1024  1024    10 / 2.8 / 2.8     40 / 7.2 / 6.8    983 / 183 / 178
-# So these coordinates are taken whatever the rank, and never more of them than the rank asks for.
+# So these coordinates are taken whatever the rank, and never more of them than the rank needs.
 def frame_of(barrier: Barrier, like: Tensor, *, tangent: bool) -> Frame:
     """The fastest exact coordinates for a flow, in the device and dtype of `like`.
 
     Args:
+        barrier: The barrier that is followed.
+        like: A tensor of the wanted device and dtype.
         tangent: Whether the flow is to keep |a|, as a geodesic integrator does.
     """
     if isinstance(barrier, PolynomialBarrier):
@@ -180,10 +185,10 @@ def frame_of(barrier: Barrier, like: Tensor, *, tangent: bool) -> Frame:
     return Ambient(barrier.to(device=like.device, dtype=like.dtype), tangent)
 
 
-def carried(frame: Frame, x: Points, move: Callable[[Tensor], Tensor]) -> Points:
-    """Activations moved by what `move` does to their coordinates, row by row.
+def move_in_frame(frame: Frame, x: Points, move: Callable[[Tensor], Tensor]) -> Points:
+    """Move activations by what `move` does to their coordinates, row by row.
 
-    On a CPU a block of rows at a time, small enough to stay in its cache.
+    On a CPU this takes a block of rows at a time, small enough to stay in the cache.
     """
     rows = x.reshape(-1, x.shape[-1])
     start = frame.enter(rows)

@@ -1,13 +1,13 @@
 """Many steps: end points and whole trajectories.
 
 The unit field does not vanish at a maximum, so steps of fixed length would cross it again and
-again. A step after which the slope points back along it is therefore not taken: its row goes on
-by steps of at most |g| / k, with k the change of slope per length that this step has shown. That
-is gradient ascent, which settles at the maximum; a row far from one keeps its full steps. Rows
-know nothing of each other, and no step waits for the device.
+again. A step after which the slope points back along it is therefore rejected: its row goes on by
+steps of at most |g| / k, where k is the change of slope per length that the step has shown. That is
+gradient ascent, which settles at the maximum; a row far from one keeps its full steps. Rows do not
+depend on each other, and no step waits for the device.
 
-On a CPU all steps are first taken whole, and the few rows of which one would have been refused walk
-again with care: a third of the arithmetic.
+On a CPU full steps are taken first, and the few rows of which a step would have been rejected
+integrate again with this safeguard: a third of the arithmetic.
 """
 
 from collections import deque
@@ -19,19 +19,27 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.barriers.flows.integrators import Integrator
-from lens_steer.barriers.flows.state import EASY, FormSlope, Points, Slope, State, progress, size_of
+from lens_steer.barriers.flows.state import (
+    UNLIMITED,
+    FormSlope,
+    Points,
+    Slope,
+    State,
+    accepted_steps,
+    size_of,
+)
 
-_FEW = 2**14  # numbers: so many are looked at once, at the end; more, while they are in the cache
+_FEW = 2**14  # numbers: so many are checked once, at the end; more, while they are in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class FlowEnd:
-    """Where a flow leads.
+    """The end of a flow.
 
     Attributes:
         points: The end of each row.
-        arrived: Rows that met a maximum of h (against the field: a minimum) within their length,
-            or a ridge narrower than a step; they have walked less than was asked.
+        at_maximum: Rows that met a maximum of h (against the field: a minimum) within their length,
+            or a ridge narrower than a step; they have gone less far than was asked.
     """
 
     points: Float[Tensor, "... d"]
@@ -44,7 +52,7 @@ class Trajectory:
 
     Attributes:
         states: The start, then the state after each step.
-        arrived: As in `FlowEnd`.
+        at_maximum: As in `FlowEnd`.
     """
 
     states: Float[Tensor, "state ... d"]
@@ -62,24 +70,33 @@ def flow(
     """Follow the unit field of a slope for an arc length.
 
     Args:
+        slope: Its direction is the field: `barrier.grad`, or `Frame.slope` in its coordinates.
+        x: Where each row starts.
         length: Of each row, in units of the activation; angle * |a| for an angle in rad. Negative
             goes against the field; 0 gives the row back, bit by bit.
-        steps: Equal parts that the length is walked in.
+        steps: Number of equal steps that the length is divided into.
+        integrator: The scheme of a step.
 
     Raises:
         ValueError: If there is no step, or the lengths are not one per row.
+
+    Example:
+        >>> from lens_steer.barriers.flows import GeodesicMidpoint, flow
+        >>> length = 0.5 * x.norm(dim=-1)  # a turn by 0.5 rad
+        >>> end = flow(barrier.grad, x, length, steps=10, integrator=GeodesicMidpoint())
+        >>> end.points, end.at_maximum
     """
-    # Elsewhere to ask which rows they are means to wait; of one activation there is none to choose.
+    # On another device, asking which rows to repeat would wait for it; one row leaves no choice.
     if x.device.type != "cpu" or length.ndim == 0:
         return _safeguarded(slope, x, length, steps, integrator)
-    points, astray = _whole(slope, x, length, steps, integrator)
-    where = astray.nonzero(as_tuple=True)
+    points, rejected = _full_steps(slope, x, length, steps, integrator)
+    where = rejected.nonzero(as_tuple=True)
     if not len(where[0]):
-        return FlowEnd(points, astray)
+        return FlowEnd(points, rejected)
     again = _safeguarded(slope, x[where], length[where], steps, integrator)
     return FlowEnd(
         points.index_put(where, again.points),
-        torch.zeros_like(astray).index_put(where, again.at_maximum),
+        torch.zeros_like(rejected).index_put(where, again.at_maximum),
     )
 
 
@@ -91,7 +108,7 @@ def trajectory(
     steps: int,
     integrator: Integrator,
 ) -> Trajectory:
-    """`flow` with everything on the way; the last state is what `flow` gives, up to rounding.
+    """`flow` with all states on the way; the last is the end that `flow` gives, up to rounding.
 
     Raises:
         ValueError: As `flow`.
@@ -101,7 +118,7 @@ def trajectory(
 
 
 def check_steps(steps: int) -> int:
-    """Raise a ValueError unless there is a step."""
+    """Raise a ValueError unless `steps` is a whole number from 1 on."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps {steps!r}: expected a whole number from 1 on")
     return steps
@@ -114,25 +131,26 @@ def _safeguarded(
     return FlowEnd(last.x, _at_maximum(last))
 
 
-def _whole(
+def _full_steps(
     slope: Slope, x: Points, length: Float[Tensor, "*rows"], steps: int, integrator: Integrator
 ) -> tuple[Points, Bool[Tensor, "*rows"]]:
-    """The ends of whole steps, and the rows of which one was none: see `State.tried`."""
+    """The ends of full steps, and the rows of which `State.try_step` would have rejected one."""
     part = _lengths(x, length, steps)
     if integrator.geodesic and isinstance(slope, FormSlope):
-        slope = slope.of_size(size_of(x))
-    stride, states = integrator.stride(slope, x, part), [State.bare(slope, x)]
+        slope = slope.at_length(size_of(x))
+    step, states = integrator.fixed_step(slope, x, part), [State.for_full_steps(slope, x)]
     few = x.numel() <= _FEW
-    onward = torch.ones_like(length, dtype=torch.bool)
+    accepted = torch.ones_like(length, dtype=torch.bool)
     for _ in range(steps):
-        states.append(State.bare(slope, stride(states[-1])))
+        states.append(State.for_full_steps(slope, step(states[-1])))
         if not few:
-            onward = onward & progress(*states, part, straight=integrator.straight)
-            states = states[1:]
+            before, after = states
+            accepted &= accepted_steps(before, after, part, straight=integrator.straight)
+            states = [after]
     if few:
         before, after = State.stack(states[:-1]), State.stack(states[1:])
-        onward = progress(before, after, part, straight=integrator.straight).all(dim=0)
-    return states[-1].x, ~onward
+        accepted = accepted_steps(before, after, part, straight=integrator.straight).all(dim=0)
+    return states[-1].x, ~accepted
 
 
 def _lengths(x: Points, length: Float[Tensor, "*rows"], steps: int) -> Float[Tensor, "*rows 1"]:
@@ -147,18 +165,18 @@ def _states(
 ) -> Iterator[State]:
     signed = _lengths(x, length, steps)
     part, sign = signed.abs(), signed.sign()
-    state = State.at(slope, x)
+    state = State.start(slope, x)
     yield state
     for i in range(steps):
-        own = sign * state.allowed(part)
-        trial = integrator.step(slope, state, own)
-        state, refused = state.tried(slope, trial, own, straight=integrator.straight)
-        if i == steps - 1:  # a row refused at the very end still goes to its maximum
-            rest = sign * refused * state.allowed(part)
+        size = sign * state.max_step(part)
+        trial = integrator.step(slope, state, size)
+        state, rejected = state.try_step(slope, trial, size, straight=integrator.straight)
+        if i == steps - 1:  # a row whose last step was rejected still goes to its maximum
+            rest = sign * rejected * state.max_step(part)
             end = integrator.step(slope, state, rest)
-            state = State(end, state.g, state.size, state.ease)
+            state = State(end, state.g, state.size, state.step_per_slope)
         yield state
 
 
 def _at_maximum(state: State) -> Bool[Tensor, "*rows"]:
-    return ((state.ease < EASY) | ~state.g.any(dim=-1, keepdim=True))[..., 0]
+    return ((state.step_per_slope < UNLIMITED) | ~state.g.any(dim=-1, keepdim=True))[..., 0]

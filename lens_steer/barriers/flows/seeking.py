@@ -16,13 +16,13 @@ _REFINEMENTS = 12  # of the last step, which is short: the error left is that of
 
 @dataclass(frozen=True, eq=False)
 class TargetReached:
-    """Where the flow first reaches a value of h.
+    """The first point of a flow where h has a value.
 
     Attributes:
-        points: There; of rows that do not reach it, the end of the flow; of rows that have it
-            already, where they were.
+        points: That point; the end of the flow for rows that do not reach it, and the start for
+            rows that have it already.
         length: Arc length walked.
-        reached: Which rows have it.
+        reached: Which rows have reached the value.
     """
 
     points: Float[Tensor, "... d"]
@@ -45,55 +45,61 @@ def seek(  # noqa: PLR0913 - a flow and what ends it
     Args:
         slope: The gradient of h.
         value: h.
+        x: Where each row starts.
         target: The value of h to reach; rows that have it stay, bit by bit.
-        most: Arc length that a row may walk, at least 0.
-        steps: Parts of `most`; between two of them h is taken to rise.
+        most: The arc length that a row may go at most, at least 0.
+        steps: Number of steps for `most`; within a step h is assumed to rise.
+        integrator: The scheme of a step.
 
     Raises:
         ValueError: If there is no step.
-    """
-    whole = most[..., None] / check_steps(steps)
 
-    def short(points: Points) -> Lengths:
+    Example:
+        >>> most = 1.0 * x.norm(dim=-1)
+        >>> seek(barrier.grad, barrier.h, x, 0.0, most, steps=20, integrator=GeodesicMidpoint())
+    """
+    full = most[..., None] / check_steps(steps)
+
+    def excess(points: Points) -> Lengths:
         return (value(points) - target)[..., None]
 
-    state, low = State.at(slope, x), short(x)
-    reached, walked = low >= 0, torch.zeros_like(whole)
-    last, high = torch.zeros_like(whole), torch.zeros_like(low)
+    state, low = State.start(slope, x), excess(x)
+    reached, walked = low >= 0, torch.zeros_like(full)
+    last, high = torch.zeros_like(full), torch.zeros_like(low)
     for _ in range(steps):
-        part = state.allowed(whole) * ~reached
+        part = state.max_step(full) * ~reached
         trial = integrator.step(slope, state, part)
-        after = short(trial)
+        after = excess(trial)
         crossed = ~reached & (after >= 0)
         last, high = torch.where(crossed, part, last), torch.where(crossed, after, high)
         reached = reached | crossed
         kept = torch.where(reached, state.x, trial)
-        tried, refused = state.tried(slope, kept, part * ~reached, straight=integrator.straight)
-        low = torch.where(reached | (refused > 0), low, after)
-        walked = walked + part * ~reached * (1 - refused)
-        state = tried
+        part = part * ~reached
+        state, rejected = state.try_step(slope, kept, part, straight=integrator.straight)
+        low = torch.where(reached | (rejected > 0), low, after)
+        walked = walked + part * (1 - rejected)
 
-    def at(length: Lengths) -> Points:
+    def end(length: Lengths) -> Points:
         return integrator.step(slope, state, length)
 
-    found = _root(lambda length: short(at(length)), last, low, high)
-    return TargetReached(at(found), (walked + found)[..., 0], reached[..., 0])
+    last = _root(lambda length: excess(end(length)), last, low, high)
+    return TargetReached(end(last), (walked + last)[..., 0], reached[..., 0])
 
 
 def _root(f: Callable[[Lengths], Lengths], end: Lengths, low: Lengths, high: Lengths) -> Lengths:
-    """Where f is 0 between 0 and `end`, f(0) = low < 0 <= high = f(end); 0 where end is 0.
+    """The root of f between 0 and `end`, f(0) = low < 0 <= high = f(end); 0 where `end` is 0.
 
-    Illinois' variant of the false position: an end that stays twice counts half.
+    The Illinois variant of regula falsi: the value at an end that stays twice is halved.
     """
     a, b = torch.zeros_like(end), end
-    found, side = end, torch.zeros_like(end)
+    root, side = end, torch.zeros_like(end)
     for _ in range(_REFINEMENTS):
         share = torch.where(high > low, high / (high - low), 0.0)
-        found = torch.where(end > 0, b - share * (b - a), 0.0)
-        at = f(found)
-        above = at >= 0
-        low = torch.where(above, torch.where(side > 0, low / 2, low), at)
-        high = torch.where(above, at, torch.where(side < 0, high / 2, high))
-        a, b = torch.where(above, a, found), torch.where(above, found, b)
+        root = torch.where(end > 0, b - share * (b - a), 0.0)
+        value = f(root)
+        above = value >= 0
+        low = torch.where(above, torch.where(side > 0, low / 2, low), value)
+        high = torch.where(above, value, torch.where(side < 0, high / 2, high))
+        a, b = torch.where(above, a, root), torch.where(above, root, b)
         side = torch.where(above, 1.0, -1.0)
-    return found
+    return root

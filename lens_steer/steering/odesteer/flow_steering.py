@@ -175,4 +175,4 @@ class StepODESteer(ODESteer):
 
     def _ends(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         length = (self.strength * self._lengths(y)).unsqueeze(-1)
-        return self.integrator.step(frame.slope, State.at(frame.slope, y), length)
+        return self.integrator.step(frame.slope, State.start(frame.slope, y), length)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lens_steer.axes import Activation
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.barriers.flows import Frame, carried
+from lens_steer.barriers.flows import Frame, move_in_frame
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Site, hook_point, site_shape
 from lens_steer.steering.base import Edit, Intervention
@@ -85,7 +85,7 @@ class Guided(Intervention):
         """Where coordinates go, strength included."""
 
     def _steered(self, frame: Frame, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-        return carried(frame, x, lambda y: self._move(frame, y))
+        return move_in_frame(frame, x, lambda y: self._move(frame, y))
 
     def _checked(self, x: Tensor) -> Tensor:
         if x.ndim == 0 or x.shape[-1] != self.barrier.width:

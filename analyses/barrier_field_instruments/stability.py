@@ -1,4 +1,4 @@
-"""How much of a sketched field is the hash seed's."""
+"""How much a sketched field depends on its hash seed."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +9,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers.field.rows import rows_of
-from lens_steer.barriers.field.sample import HeldOutRows
-from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import plot_band
+from lens_steer.barriers import PolynomialBarrier
+from lens_steer.barriers.field import HeldOutRows, stacked_rows
+from lens_steer.intervals import band
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class FieldStability:
-    """Cosines of fields at held-out rows.
+@dataclass(frozen=True, eq=False, repr=False)
+class FieldStability(Report):
+    """Whether sketches of several hash seeds have one field: cosines at held-out rows.
 
     Attributes:
-        sizes: Components of the sketches.
+        sizes: Numbers of components of the sketches.
         between: Mean over pairs of hash seeds of the cosine of their two fields.
         exact: Mean over hash seeds of the cosine with the field of the exact kernel.
-        hashes: Hash seeds.
+        hashes: Number of hash seeds.
+        sample: The rows.
     """
 
     sizes: tuple[int, ...]
@@ -39,7 +41,7 @@ class FieldStability:
     sample: HeldOutRows
 
     @classmethod
-    def measure(
+    def of(
         cls,
         exact: PolynomialBarrier,
         sketches: Mapping[int, Sequence[PolynomialBarrier]],
@@ -48,34 +50,36 @@ class FieldStability:
         *,
         groups: Sequence[Hashable] | None = None,
     ) -> "FieldStability":
-        """Of barriers that were fitted to the same rows with the same settings.
+        """Compare barriers that were fitted to the same rows with the same settings.
 
         Args:
-            exact: By the kernel itself.
-            sketches: By number of components: one for each of two hash seeds or more.
+            exact: The fit by the kernel itself.
+            sketches: By number of components, one barrier for each of two hash seeds or more.
+            held_out: Where the fields are compared.
             seed: Of the intervals.
             groups: As `trace`.
 
         Raises:
-            ValueError: If there are fewer than two seeds, or not as many for every size; or as
+            ValueError: If there are fewer than two seeds, or not equally many for every size; or as
                 `trace`.
         """
-        counts = {len(each) for each in sketches.values()}
+        counts = {len(barriers) for barriers in sketches.values()}
         if len(counts) != 1 or min(counts) < 2:
             raise ValueError(
                 f"got {sorted(counts)} sketches by size: expected as many of each, at least 2"
             )
-        rows = rows_of(exact, held_out)
-        whole, fields = _field(exact, rows), []
+        rows = stacked_rows(exact, held_out)
+        exact_field, cosines = _field(exact, rows), []
         for size in sorted(sketches):
-            own = [_field(each, rows) for each in sketches[size]]
-            pairs = [cosine_similarity(u, v, dim=-1) for u, v in combinations(own, 2)]
-            to_exact = [cosine_similarity(u, whole, dim=-1) for u in own]
-            fields.append([torch.stack(part).mean(dim=0) for part in (pairs, to_exact)])
-        between, with_exact = (torch.stack(part) for part in zip(*fields, strict=True))
+            fields = [_field(barrier, rows) for barrier in sketches[size]]
+            pairs = [cosine_similarity(u, v, dim=-1) for u, v in combinations(fields, 2)]
+            to_exact = [cosine_similarity(u, exact_field, dim=-1) for u in fields]
+            cosines.append([torch.stack(part).mean(dim=0) for part in (pairs, to_exact)])
+        between, with_exact = (torch.stack(part) for part in zip(*cosines, strict=True))
         sample = HeldOutRows.of(held_out, groups, seed)
         return cls(tuple(sorted(sketches)), between, with_exact, counts.pop(), sample)
 
+    @override
     def table(self) -> "pd.DataFrame":
         """A row per number of components."""
         import pandas as pd
@@ -87,6 +91,7 @@ class FieldStability:
             for size, between, exact in zip(self.sizes, self.between, self.exact, strict=True)
         )
 
+    @override
     def figure(self) -> "Figure":
         """Both cosines against the number of components."""
         from lens_steer.figures import canvas
@@ -94,8 +99,8 @@ class FieldStability:
         with canvas(width=4.8, height=3.4) as (figure, axes):
             for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
                 label = {"between": "of two hash seeds", "exact": "with the exact kernel"}[name]
-                found = [self.sample.interval(row) for row in part]
-                plot_band(axes, self.sizes, found, f"C{i}", label)
+                means = [self.sample.interval(row) for row in part]
+                band(axes, self.sizes, means, f"C{i}", label)
             axes.set(xscale="log", xlabel="components of the sketch")
             axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
             axes.minorticks_off()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.drawing import COLOURS, sides
-from lens_steer.barriers.field.sample import HeldOutRows
-from lens_steer.barriers.field.walks import FlowPaths
+from lens_steer.barriers import Barrier
+from lens_steer.barriers.field import CLASS_COLOURS, FlowPaths, HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 _EVERY = 2  # of the states
 
 
-@dataclass(frozen=True, eq=False)
-class TurningReport:
-    """Curvature of the flow on its way; to first order a gap of geodesic * angle / 2 in one step.
+@dataclass(frozen=True, eq=False, repr=False)
+class TurningReport(Report):
+    """How much a flow bends, which is what one step misses: its curvature along the way.
+
+    To first order the gap of one step is geodesic * angle / 2.
 
     Attributes:
         angles: Where on the way, rad.
-        geodesic: |(I - v v' - x x') H v| / |g| per rad, x = a / |a|, v the field, g and H gradient
-            and Hessian of h on the unit sphere: 0 where the flow follows a great circle. NaN of
-            rows that have met a maximum.
+        geodesic: |(I - v v' - x x') H v| / |g| per rad, where x = a / |a|, v is the field, and g
+            and H are gradient and Hessian of h on the unit sphere: 0 where the flow follows a great
+            circle, NaN for rows that have met a maximum.
         sizes: |a|.
+        sample: The rows.
     """
 
     angles: Float[Tensor, " state"]
@@ -38,66 +41,68 @@ class TurningReport:
     sample: HeldOutRows
 
     @classmethod
-    def measure(cls, barrier: Barrier, walks: FlowPaths, sample: HeldOutRows) -> "TurningReport":
-        """At every other state."""
-        chosen = list(range(0, len(walks.angles), _EVERY))
-        stop = torch.where(walks.at_maximum, walks.walked(), float("inf"))
-        found = [_geodesic(barrier, walks.points(i)) for i in chosen]
-        angles = walks.angles[chosen]
-        there = angles[:, None] < stop * (1 - 1e-6)
-        turning = torch.where(there, torch.stack(found), float("nan"))
-        return cls(angles, turning, walks.sizes, sample)
+    def of(cls, barrier: Barrier, paths: FlowPaths, sample: HeldOutRows) -> "TurningReport":
+        """The report of rows along their paths, at every other state."""
+        chosen = list(range(0, len(paths.angles), _EVERY))
+        stop = torch.where(paths.at_maximum, paths.walked(), float("inf"))
+        curvature = torch.stack([_geodesic(barrier, paths.points(i)) for i in chosen])
+        angles = paths.angles[chosen]
+        moving = angles[:, None] < stop * (1 - 1e-6)
+        turning = torch.where(moving, curvature, float("nan"))
+        return cls(angles, turning, paths.sizes, sample)
 
     @property
     def ambient(self) -> Float[Tensor, "state n"]:
-        """Curvature as a curve in space, per unit of activation: sqrt(geodesic^2 + 1) / |a|."""
+        """The curvature as a curve in space, per unit of activation: sqrt(geodesic^2 + 1) / |a|."""
         return (self.geodesic.square() + 1).sqrt() / self.sizes
 
+    @override
     def table(self) -> "pd.DataFrame":
         """A row per angle and class of the starts; near a maximum a few rows make the mean."""
         import pandas as pd
 
         rows = []
         for i, angle in enumerate(self.angles.tolist()):
-            for side, among in sides(self.sample).items():
+            for side, among in self.sample.by_class.items():
                 low, middle, high = self._quartiles(i, side)
                 row = {"angle": angle, "start": side, "median": middle, "q25": low, "q75": high}
                 row |= self.sample.interval(self.geodesic[i], among).columns("geodesic")
                 rows.append(row | self.sample.interval(self.ambient[i], among).columns("ambient"))
         return pd.DataFrame(rows)
 
+    @override
     def figure(self) -> "Figure":
         """Median and quartiles while half of the rows still move: at a maximum it has no bound."""
         from lens_steer.figures import canvas
 
         with canvas(width=4.8, height=3.2) as (figure, axes):
-            for side in sides(self.sample):
+            for side, colour in CLASS_COLOURS.items():
                 states = range(len(self.angles))
-                low, middle, high = zip(*(self._shown(i, side) for i in states), strict=True)
-                axes.plot(self.angles, middle, "o-", color=COLOURS[side], label=f"{side} starts")
-                axes.fill_between(self.angles, low, high, color=COLOURS[side], alpha=0.2, lw=0)
+                low, middle, high = zip(*(self._drawn(i, side) for i in states), strict=True)
+                axes.plot(self.angles, middle, "o-", color=colour, label=f"{side} starts")
+                axes.fill_between(self.angles, low, high, color=colour, alpha=0.2, lw=0)
             axes.set(xlabel="arc length / |a| (rad)", ylim=(0, max(axes.get_ylim()[1], 0.1)))
             axes.set(ylabel="geodesic curvature (per rad):\nmedian, quartiles")
             axes.set_title(f"{self.sample}\nrows that still move, while half of a class do")
             axes.legend(loc="best", fontsize=7)
         return figure
 
-    def _shown(self, state: int, side: str) -> tuple[float, float, float]:
-        own = self.geodesic[state, sides(self.sample)[side]]
-        moving = float((~own.isnan()).double().mean())
+    def _drawn(self, state: int, side: str) -> tuple[float, float, float]:
+        values = self.geodesic[state, self.sample.by_class[side]]
+        moving = float((~values.isnan()).double().mean())
         nan = float("nan")
         return self._quartiles(state, side) if moving >= 0.5 else (nan, nan, nan)
 
     def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
-        """NaN where no row is left."""
-        at = torch.tensor([0.25, 0.5, 0.75], dtype=torch.double)
-        own = self.geodesic[state, sides(self.sample)[side]]
-        low, middle, high = own.nanquantile(at).tolist()
+        """The quartiles over rows that move; NaN where no row is left."""
+        levels = torch.tensor([0.25, 0.5, 0.75], dtype=torch.double)
+        values = self.geodesic[state, self.sample.by_class[side]]
+        low, middle, high = values.nanquantile(levels).tolist()
         return low, middle, high
 
 
 def _geodesic(barrier: Barrier, a: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """Of a Hessian in space: what it lacks of that on the sphere is along v."""
+    """The geodesic curvature; the Hessian in space differs from that on the sphere along v only."""
     size = size_of(a)
     x = a / size
     slope = barrier.grad(a)

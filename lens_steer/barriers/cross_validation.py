@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from lens_steer.barriers.kernel import dual_logistic
-from lens_steer.barriers.logistic import logistic_head
+from lens_steer.barriers.logistic import dual_logistic, logistic_head
 
 GAMMAS = (0.1, 1.0, 10.0)
 COSTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -18,20 +17,20 @@ COSTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True)
 class Folds:
-    """Stratified parts of the rows, each held out once.
+    """Stratified parts of the rows, which are held out in turn.
 
     Attributes:
-        count: How many, >= 2.
+        count: Number of folds, >= 2.
         seed: Of the shuffle.
     """
 
     count: int
     seed: int
 
-    def of(
+    def split(
         self, desired: Bool[Tensor, " n"]
     ) -> Iterator[tuple[Int[Tensor, " train"], Int[Tensor, " held_out"]]]:
-        """Row numbers to fit on and to test on.
+        """The row numbers to fit on and to test on, fold by fold.
 
         Raises:
             ValueError: If there are fewer than 2 folds, or a class is smaller than their number.
@@ -50,7 +49,7 @@ class Folds:
             yield torch.from_numpy(train), torch.from_numpy(held_out)
 
 
-def chosen(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
+def choose_kernel(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
     cosines: Float[Tensor, "n n"],
     desired: Bool[Tensor, " n"],
     gamma: float | int | None,
@@ -58,78 +57,81 @@ def chosen(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
     C: float | int | None,
     folds: Folds,
 ) -> dict[str, float | int]:
-    """`gamma` and `C`, those that are None being chosen from GAMMAS and COSTS.
+    """Settings `gamma` and `C`; what is None is chosen from GAMMAS and COSTS.
 
     Every kernel is a function of the cosines, entry by entry: one Gram matrix serves all. Of equal
-    losses the smaller gamma counts, then the smaller C.
+    losses the smaller gamma is taken, then the smaller C.
 
     Raises:
         ValueError: If a setting is out of range, or a class is too small for the folds.
     """
-    for name, value, fits in (
+    for name, value, allowed in (
         ("gamma", gamma, gamma is None or 0 < gamma < float("inf")),
         ("coef0", coef0, 0 <= coef0 < float("inf")),
         ("C", C, C is None or 0 < C < float("inf")),
     ):
-        if not fits:
+        if not allowed:
             raise ValueError(f"{name} = {value!r}: expected a finite number above 0 (coef0: or 0)")
     if gamma is not None and C is not None:
         return {"gamma": float(gamma), "C": float(C)}
     gammas = GAMMAS if gamma is None else (float(gamma),)
     costs = COSTS if C is None else (float(C),)
-    paths = [_path((g * cosines + coef0).square(), desired, costs, folds) for g in gammas]
-    losses = {(g, c): paths[i][j] for i, g in enumerate(gammas) for j, c in enumerate(costs)}
+    losses: dict[tuple[float, float], float] = {}
+    for scale in gammas:
+        gram = (scale * cosines + coef0).square()
+        by_cost = _losses_by_cost(gram, desired, costs, folds)
+        losses |= {(scale, cost): loss for cost, loss in zip(costs, by_cost, strict=True)}
     best = min(losses, key=lambda pair: losses[pair])
-    found = {"gamma": best[0], "C": best[1], "held_out_loss": losses[best]}
-    return {**found, "folds": folds.count, "seed": folds.seed}
+    chosen = {"gamma": best[0], "C": best[1], "held_out_loss": losses[best]}
+    return {**chosen, "folds": folds.count, "seed": folds.seed}
 
 
-def chosen_cost(
+def choose_cost(
     features: Float[Tensor, "n feature"],
     desired: Bool[Tensor, " n"],
     C: float | int | None,
     folds: Folds,
-    **how: Any,
+    **options: Any,
 ) -> dict[str, float | int]:
-    """`C` of a logistic head, one of COSTS if None; of equal losses the smaller.
+    """Setting `C` of a logistic head; None is chosen from COSTS, of equal losses the smaller.
 
     Args:
-        how: Of `logistic_head`.
+        options: Further arguments of `logistic_head`.
 
     Raises:
-        ValueError: As `chosen`.
+        ValueError: As `choose_kernel`.
     """
     if C is not None:
         return {"C": float(C)}
     totals = dict.fromkeys(COSTS, 0.0)
-    for train, held_out in folds.of(desired):
+    for train, held_out in folds.split(desired):
         signs = torch.where(desired[held_out], 1.0, -1.0).to(features)
         for cost in COSTS:
-            head = logistic_head(features[train], desired[train], cost, **how)
+            head = logistic_head(features[train], desired[train], cost, **options)
             logits = features[held_out] @ head.weights + head.intercept
             totals[cost] += _log_loss(signs, logits)
     best = min(COSTS, key=lambda cost: totals[cost])
-    found = {"C": best, "held_out_loss": totals[best] / len(desired)}
-    return {**found, "folds": folds.count, "seed": folds.seed}
+    chosen = {"C": best, "held_out_loss": totals[best] / len(desired)}
+    return {**chosen, "folds": folds.count, "seed": folds.seed}
 
 
-def _path(
+def _losses_by_cost(
     gram: Float[Tensor, "n n"],
     desired: Bool[Tensor, " n"],
     costs: tuple[float, ...],
     folds: Folds,
 ) -> list[float]:
-    """Held-out log-loss of every C in nats per row; each fit starts from the one before."""
+    """The held-out log-loss of every C, nats per row; a fit starts where the last C's ended."""
     totals = [0.0] * len(costs)
-    for train, held_out in folds.of(desired):
-        own, across = gram[train][:, train], gram[held_out][:, train]
+    for train, held_out in folds.split(desired):
+        inner, across = gram[train][:, train], gram[held_out][:, train]
         signs, fit = torch.where(desired[held_out], 1.0, -1.0).to(gram), None
         for i, cost in enumerate(costs):
-            fit = dual_logistic(own, desired[train], cost, fit)
+            fit = dual_logistic(inner, desired[train], cost, fit)
             totals[i] += _log_loss(signs, across @ fit.weights + fit.intercept)
     return [total / len(desired) for total in totals]
 
 
 def _log_loss(signs: Float[Tensor, " n"], logits: Float[Tensor, " n"]) -> float:
-    """Sum over rows, nats."""
+    """The sum of the log-loss over rows, nats."""
     return float(softplus(-signs * logits).sum())

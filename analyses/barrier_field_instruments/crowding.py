@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers.field.sample import HeldOutRows
-from lens_steer.barriers.field.walks import FlowPaths
-from lens_steer.intervals import Interval, plot_band
+from lens_steer.barriers.field import FlowPaths, HeldOutRows
+from lens_steer.intervals import Interval, band
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,50 +23,57 @@ _EVERY = 4  # of the states
 _BLOCKS = 20  # left out one after the other, at most
 
 
-@dataclass(frozen=True, eq=False)
-class CrowdingReport:
-    """The undesired starts on their way, as a cloud of points.
+@dataclass(frozen=True, eq=False, repr=False)
+class CrowdingReport(Report):
+    """Whether steering makes activations alike: the undesired rows on their way, as a cloud.
 
     Attributes:
         angles: Rad.
         cosine: Mean cosine of two rows: 1 if all point one way.
         rank: exp(entropy of the normalised eigenvalues of the covariance): 1 if all lie on a line,
-            at most rows - 1. Compare along the way alone: it grows with the number of rows.
-        distance: To the nearest training activation, in units of what held-out rows have in the
-            median; or None without training activations.
-        own: The same of the held-out desired rows as they are; or None.
-        desired_cosine: `cosine` of the held-out desired rows as they are.
+            at most rows - 1. It grows with the number of rows: compare it along the way alone.
+        distance: Distance to the nearest training activation, in units of the median of held-out
+            rows; None without training activations.
+        desired_distance: The same of the held-out desired rows where they are, or None.
+        desired_cosine: `cosine` of the held-out desired rows where they are.
         desired_rank: `rank` of these.
+        sample: The rows.
     """
 
     angles: Float[Tensor, " angle"]
     cosine: tuple[Interval, ...]
     rank: tuple[Interval, ...]
     distance: tuple[Interval, ...] | None
-    own: Interval | None
+    desired_distance: Interval | None
     desired_cosine: Interval
     desired_rank: Interval
     sample: HeldOutRows
 
     @classmethod
-    def measure(
-        cls, walks: FlowPaths, sample: HeldOutRows, training: LayerActivations | None
+    def of(
+        cls, paths: FlowPaths, sample: HeldOutRows, training: LayerActivations | None
     ) -> "CrowdingReport":
-        """At some of the states."""
+        """The report of rows along their paths, at some of the states.
+
+        Raises:
+            ValueError: If half of the rows are among the training ones.
+        """
         up, down = sample.desired, ~sample.desired
-        chosen = range(0, len(walks.angles), _EVERY)
-        points = [walks.points(i) for i in chosen]
-        distance, own = _distances(points, walks.start, sample, training)
+        chosen = range(0, len(paths.angles), _EVERY)
+        points = [paths.points(i) for i in chosen]
+        distance, desired_distance = _distances(points, paths.start, sample, training)
         return cls(
-            walks.angles[list(chosen)],
-            tuple(_jackknife(mean_cosine, x, down, sample) for x in points),
-            tuple(_jackknife(effective_rank, x, down, sample) for x in points),
-            *(distance, own),
-            _jackknife(mean_cosine, walks.start, up, sample),
-            _jackknife(effective_rank, walks.start, up, sample),
-            sample,
+            angles=paths.angles[list(chosen)],
+            cosine=tuple(_jackknife(mean_cosine, x, down, sample) for x in points),
+            rank=tuple(_jackknife(effective_rank, x, down, sample) for x in points),
+            distance=distance,
+            desired_distance=desired_distance,
+            desired_cosine=_jackknife(mean_cosine, paths.start, up, sample),
+            desired_rank=_jackknife(effective_rank, paths.start, up, sample),
+            sample=sample,
         )
 
+    @override
     def table(self) -> "pd.DataFrame":
         """A row per angle."""
         import pandas as pd
@@ -75,13 +83,14 @@ class CrowdingReport:
         rows = []
         for i, angle in enumerate(self.angles.tolist()):
             row = {"angle": angle}
-            for name, found in parts.items():
-                row |= found[i].columns(name)
+            for name, intervals in parts.items():
+                row |= intervals[i].columns(name)
             rows.append(row)
         return pd.DataFrame(rows)
 
+    @override
     def figure(self) -> "Figure":
-        """The three against the angle, with what desired rows have."""
+        """Cosine, rank and distance against the angle, with those of desired rows."""
         from lens_steer.figures import canvas
 
         with canvas(1, 3, width=10.0, height=3.2) as (figure, axes):
@@ -90,8 +99,8 @@ class CrowdingReport:
             axes[0].set(ylabel="mean cosine of two rows")
             self._draw(axes[1], self.rank, self.desired_rank)
             axes[1].set(ylabel="effective rank", ylim=(0, None))
-            if self.distance is not None and self.own is not None:
-                self._draw(axes[2], self.distance, self.own)
+            if self.distance is not None and self.desired_distance is not None:
+                self._draw(axes[2], self.distance, self.desired_distance)
                 axes[2].set(ylabel="distance to nearest training row\n(held-out median = 1)")
             else:
                 axes[2].text(0.05, 0.5, "no training activations given")
@@ -101,23 +110,23 @@ class CrowdingReport:
             figure.suptitle(f"{self.sample}; 95 % intervals", fontsize=9)
         return figure
 
-    def _draw(self, axes: Any, found: tuple[Interval, ...], desired: Interval) -> None:
-        plot_band(axes, self.angles.tolist(), found, "C3", "undesired starts, steered")
+    def _draw(self, axes: Any, steered: tuple[Interval, ...], desired: Interval) -> None:
+        band(axes, self.angles.tolist(), steered, "C3", "undesired starts, steered")
         axes.axhline(desired.mean, color="C0", ls=":", lw=1.0, label="desired, as they are")
         axes.axhspan(desired.low, desired.high, color="C0", alpha=0.12, lw=0)
 
 
 def mean_cosine(x: Float[Tensor, "n d"]) -> float:
-    """Of all pairs of rows; NaN of one."""
+    """The mean cosine of all pairs of rows; NaN if there is one row only."""
     n = len(x)
     total = (x / x.norm(dim=-1, keepdim=True)).sum(dim=0).square().sum()
     return float((total - n) / (n * (n - 1))) if n > 1 else float("nan")
 
 
 def effective_rank(x: Float[Tensor, "n d"]) -> float:
-    """exp(-sum p log p) of the eigenvalues' shares p of the rows' variance; NaN if they are one.
+    """exp(-sum p log p) of the eigenvalues' shares p of the rows' variance; NaN if rows are equal.
 
-    Source: Roy and Vetterli 2007, of the covariance's eigenvalues.
+    Source: Roy and Vetterli 2007, on the covariance's eigenvalues.
     """
     y = (x - x.mean(dim=0)).double()
     gram = y @ y.T if len(y) < y.shape[1] else y.T @ y
@@ -133,10 +142,10 @@ def _jackknife(
     among: Bool[Tensor, " n"],
     sample: HeldOutRows,
 ) -> Interval:
-    """Blocks of groups left out in turn: rows drawn twice would lower a rank."""
+    """An interval by leaving out blocks of groups in turn: rows drawn twice would lower a rank."""
     from scipy import stats
 
-    keys = [key for key, own in zip(sample.groups, among.tolist(), strict=True) if own]
+    keys = [key for key, is_among in zip(sample.groups, among.tolist(), strict=True) if is_among]
     units, rows = list(dict.fromkeys(keys)), x[among]
     order = np.random.default_rng(sample.seed).permutation(len(units))
     block = {units[j]: i % _BLOCKS for i, j in enumerate(order)}
@@ -165,8 +174,8 @@ def _distances(
         raise ValueError(
             "half of the held-out activations are among the training ones: hold other pairs out"
         )
-    found = [sample.interval(_nearest(x, data) / unit, ~sample.desired) for x in points]
-    return tuple(found), sample.interval(usual / unit, sample.desired)
+    steered = [sample.interval(_nearest(x, data) / unit, ~sample.desired) for x in points]
+    return tuple(steered), sample.interval(usual / unit, sample.desired)
 
 
 def _nearest(x: Float[Tensor, "n d"], data: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
