@@ -9,6 +9,8 @@ _T = TypeVar("_T", bound=type)
 
 TYPES: dict[str, type] = {cls.__name__: cls for cls in (Provenance, Fingerprint, Site, Kind)}
 OLD_NAMES: dict[str, str] = {}  # a class's name in files of earlier versions -> its name today
+# Classes that register when their package in the repository is imported; it is not installed.
+IN_ANALYSES = {"DivergenceReport": "analyses.divergence", "PathSplitReport": "analyses.paths"}
 
 
 def savable(cls: _T) -> _T:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.artifacts.field_types import check_field_types
-from lens_steer.artifacts.registry import OLD_NAMES, TYPES
+from lens_steer.artifacts.registry import IN_ANALYSES, OLD_NAMES, TYPES
 from lens_steer.files import json_value, write_whole
 from lens_steer.models import SteerableModel, attach
 
@@ -81,6 +81,11 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
     content = header.get("content")
     if not isinstance(content, dict) or not _known(content.get("type")):
         found = content.get("type") if isinstance(content, dict) else content
+        if isinstance(found, str) and found in IN_ANALYSES:
+            raise ValueError(
+                f"{str(path)!r} holds a {found}, whose class is now in {IN_ANALYSES[found]} of the "
+                "repository of lens_steer, not in the package: import that module, then load again"
+            )
         raise ValueError(
             f"{str(path)!r} holds {found!r}, which this version does not know: "
             "use the version of lens_steer that wrote it"
