@@ -128,7 +128,7 @@ class DivergenceReport(Report):
         return pd.DataFrame(columns)
 
     def figure(self) -> "Figure":
-        """How many texts part at each token, and the share that have, with its interval."""
+        """How many texts part at each token, and the share that has parted, with its interval."""
         from lens_steer.figures import canvas
 
         last = int(self.first[self.parted].max()) if bool(self.parted.any()) else 1
@@ -144,7 +144,7 @@ class DivergenceReport(Report):
         return figure
 
     def _histogram(self, axes: Any, last: int) -> None:
-        """Bars side by side, of one token each where there are few."""
+        """Draw bars side by side, each one token wide unless there are many tokens."""
         step = -(-last // _BINS)
         edges = np.arange(0.5, last + step + 0.5, step)
         times = [self.first[i][self.parted[i]].numpy() for i in range(len(self.names))]

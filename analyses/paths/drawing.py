@@ -38,7 +38,7 @@ def draw_split(table: "pd.DataFrame", summary: "pd.DataFrame") -> "Figure":
     width = 1.6 + 3.4 * len(methods)
     with canvas(3, len(methods), width=width, height=7.2, **options) as (figure, axes):
         for column, method in zip(axes.T, methods, strict=True):
-            _draw_column(column, table[table["method"] == method["method"]], method)
+            _draw_column(column, table.query("method == @method['method']"), method)
         for row, label in zip(axes, _LABELS, strict=True):
             row[0].set(ylabel=label)
         keys = {

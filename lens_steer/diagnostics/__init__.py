@@ -6,7 +6,6 @@ where natural ones are. `named_methods` checks the methods that each report take
 holds natural activations as a distribution, `read_cells` one cell of the read x steer matrix.
 """
 
-from lens_steer.diagnostics.clouds import Cloud as Cloud
 from lens_steer.diagnostics.manifold import ManifoldReport as ManifoldReport
 from lens_steer.diagnostics.named_methods import check_named as check_named
 from lens_steer.diagnostics.named_methods import groups_of_prompts as groups_of_prompts

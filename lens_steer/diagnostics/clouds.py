@@ -35,10 +35,6 @@ class Cloud:
 
         Raises:
             ValueError: If either half has less than two positions, or `fitted` does not vary.
-
-        Example:
-            >>> cloud = Cloud.fit(natural[::2], natural[1::2])
-            >>> cloud.percentiles(steered)
         """
         from sklearn.covariance import LedoitWolf
 

@@ -104,7 +104,11 @@ class FeatureBound:
         Example:
             >>> paths = ls.tracking.Trajectories.fit(model, law, dev).ungrouped()
             >>> bound = ls.tracking.FeatureBound.fit(
-            ...     jac, features, law.setpoints, shape=paths[:20], calibration=paths[20:]
+            ...     jac,
+            ...     features,
+            ...     law.setpoints,
+            ...     shape=paths[range(20)],
+            ...     calibration=paths[range(20, 60)],
             ... )
             >>> bound.check(ls.tracking.Trajectories.fit(model, law, test), seed=0).figure()
         """

@@ -120,7 +120,8 @@ def test_the_figure_says_what_it_counts_and_leaves_the_report_as_it_is(
     each = {"one": push(llama, size=0.1), "two": push(llama, layer=2, size=0.1)}
     report = DivergenceReport.fit(llama, pairs, each, max_new_tokens=6, seed=0)
     held = {name: x.clone() for name, x in vars(report).items() if isinstance(x, Tensor)}
-    figure, table = report.figure(), report.table()
+    figure: Any = report.figure()
+    table = report.table()
     figure.draw_without_rendering()
     texts = [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))]
     assert any("prompts in" in text for text in texts)

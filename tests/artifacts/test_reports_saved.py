@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 
 import lens_steer as ls
 from lens_steer.diagnostics import ManifoldReport, ReadSteerReport, SteerabilityReport
@@ -35,7 +36,9 @@ def test_a_report_that_was_saved_has_the_same_table_and_draws_the_same_figure(
     again = ls.load(tmp_path / "report.safetensors")
     assert type(again) is type(report)
     pd.testing.assert_frame_equal(again.table(), report.table())
-    figures = [each.figure() for each in (report, again)]
-    for i, figure in enumerate(figures):
-        figure.savefig(tmp_path / f"{i}.svg", metadata={"Date": None})
-    assert (tmp_path / "0.svg").stat().st_size == (tmp_path / "1.svg").stat().st_size
+    drawings = [tmp_path / f"{i}.svg" for i in range(2)]
+    for drawing, each in zip(drawings, (report, again), strict=True):
+        figure = each.figure()
+        with plt.rc_context({"svg.hashsalt": "equal names of parts"}):
+            figure.savefig(drawing, metadata={"Date": None})
+    assert drawings[0].read_text() == drawings[1].read_text()
