@@ -38,7 +38,7 @@ def followed(case: Case, methods: dict[str, ls.Intervention]) -> tuple[Any, dict
     how: dict[str, Any] = {"seed": seed, "progress": False}
     given = (some, features, wanted)
     reports: dict[str, TrackingReport] = {
-        name: record(case.model, method, *given, **how).of("undesired")
+        name: record(case.model, method, *given, **how).of_class("undesired")
         for name, method in methods.items()
     }
     rows = [report.table().assign(method=name) for name, report in reports.items()]
@@ -78,7 +78,7 @@ def bounded(case: Case, law: ls.Intervention) -> Any:
     order = np.random.default_rng(case.terms.seed).permutation(len(pooled.desired)).tolist()
     ends = (0, len(order) // 4, len(order) // 2, len(order))
     shape, calibration, tested = (
-        Trajectories.of(case.model, law, _some(pooled, order[low:high])).ungrouped()
+        Trajectories.fit(case.model, law, _some(pooled, order[low:high])).ungrouped()
         for low, high in pairwise(ends)
     )
     bound = FeatureBound.fit(

@@ -1,7 +1,14 @@
-"""Reports that look at a direction or a method in depth, before and beside comparisons."""
+"""What looks at a direction or a method in depth, before and beside comparisons of methods.
 
-from lens_steer.diagnostics.divergence_point import DivergenceReport as DivergenceReport
+`SteerabilityReport` says on which prompts a method pushes the right way, `ReadSteerReport` from
+which tokens and layers a direction is best read, `ManifoldReport` whether steered activations stay
+where natural ones are. `named_methods` checks the methods that each report takes by name; `clouds`
+holds natural activations as a distribution, `read_cells` one cell of the read x steer matrix.
+"""
+
 from lens_steer.diagnostics.manifold import ManifoldReport as ManifoldReport
-from lens_steer.diagnostics.path_split import PathSplitReport as PathSplitReport
+from lens_steer.diagnostics.named_methods import check_named as check_named
+from lens_steer.diagnostics.named_methods import groups_of_prompts as groups_of_prompts
+from lens_steer.diagnostics.named_methods import row_of as row_of
 from lens_steer.diagnostics.read_steer import ReadSteerReport as ReadSteerReport
 from lens_steer.diagnostics.steerability import SteerabilityReport as SteerabilityReport

@@ -15,12 +15,12 @@ from lens_steer.steering import Methods, Scope
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """The natural activations of each layer that others are compared with; float64.
+    """The natural activations of each layer, against which others are ranked; float64.
 
     Attributes:
-        mean: Of the one half.
-        factor: Lower Cholesky factor of its shrunk covariance.
-        distances: Mahalanobis', of the positions of the other half, rising.
+        mean: The mean of the fitted half.
+        factor: The lower Cholesky factor of its shrunk covariance (Ledoit and Wolf 2004).
+        distances: The Mahalanobis distances of the positions of the other half, rising.
     """
 
     mean: Float[Tensor, "layer d"]
@@ -28,50 +28,54 @@ class Cloud:
     distances: Float[Tensor, "layer position"]
 
     @classmethod
-    def fit(cls, one: Float[Tensor, "n layer d"], other: Float[Tensor, "m layer d"]) -> "Cloud":
-        """Mean and covariance of the one half, distances of the other.
+    def fit(
+        cls, fitted: Float[Tensor, "n layer d"], held_out: Float[Tensor, "m layer d"]
+    ) -> "Cloud":
+        """Estimate mean and covariance on one half, and the distances of the other.
 
         Raises:
-            ValueError: If either half has less than two positions, or the one does not vary.
+            ValueError: If either half has less than two positions, or `fitted` does not vary.
         """
         from sklearn.covariance import LedoitWolf
 
-        if min(len(one), len(other)) < 2:
+        if min(len(fitted), len(held_out)) < 2:
             raise ValueError(
-                f"got {len(one)} and {len(other)} positions, expected two or more in either half: "
-                "give more prompts"
+                f"got {len(fitted)} and {len(held_out)} positions, expected two or more in either "
+                "half: give more prompts"
             )
-        x = one.double()
-        spread = [torch.from_numpy(LedoitWolf().fit(y.numpy()).covariance_) for y in x.unbind(1)]
-        factor, failed = torch.linalg.cholesky_ex(torch.stack(spread))
+        x = fitted.double()
+        covariances = [
+            torch.from_numpy(LedoitWolf().fit(layer.numpy()).covariance_) for layer in x.unbind(1)
+        ]
+        factor, failed = torch.linalg.cholesky_ex(torch.stack(covariances))
         if bool(failed.any()):
             raise ValueError(
-                f"the activations of {len(one)} positions do not vary: give more prompts"
+                f"the activations of {len(fitted)} positions do not vary: give more prompts"
             )
-        empty = torch.zeros(factor.shape[0], 0).double()
-        bare = cls(x.mean(dim=0), factor, empty)
-        return cls(bare.mean, factor, bare.distance(other).T.contiguous().sort(dim=1).values)
+        without = cls(x.mean(dim=0), factor, torch.zeros(factor.shape[0], 0).double())
+        distances = without.distance(held_out).T.contiguous().sort(dim=1).values
+        return cls(without.mean, factor, distances)
 
     def distance(self, x: Float[Tensor, "n layer d"]) -> Float[Tensor, "n layer"]:
-        """Mahalanobis distance from the mean."""
+        """The Mahalanobis distance from the mean."""
         centred = (x.double() - self.mean).permute(1, 2, 0)
         return torch.linalg.solve_triangular(self.factor, centred, upper=False).norm(dim=1).T
 
     def percentiles(self, x: Float[Tensor, "n layer d"]) -> Float[Tensor, "n layer"]:
-        """Per cent of the other half that is nearer; of those just as far, half count."""
-        asked = self.distance(x).T.contiguous()
-        below = torch.searchsorted(self.distances, asked)
-        up_to = torch.searchsorted(self.distances, asked, right=True)
+        """Per cent of the held-out half that is nearer; points equally far count by half."""
+        distances = self.distance(x).T.contiguous()
+        below = torch.searchsorted(self.distances, distances)
+        up_to = torch.searchsorted(self.distances, distances, right=True)
         return ((below + up_to).double() * (50 / self.distances.shape[1])).T
 
 
 def halved(
     texts: Sequence[SampledText], seed: int
 ) -> tuple[tuple[SampledText, ...], tuple[SampledText, ...]]:
-    """Two parts of as many texts, drawn.
+    """Split texts into two halves at random.
 
     Raises:
-        ValueError: If there is only one.
+        ValueError: If there is only one text.
     """
     if len(texts) < 2:
         raise ValueError(f"got {len(texts)} text, expected two or more to halve: give more prompts")
@@ -83,14 +87,14 @@ def halved(
 def residuals(
     model: SteerableModel,
     texts: Sequence[SampledText],
-    own: Methods,
+    methods: Methods,
     *,
     layers: Sequence[int],
     scope: Scope,
 ) -> Float[Tensor, "position layer d"]:
     """The residual stream behind each block and its edits, at the positions of the scope.
 
-    Text by text, float32 on the CPU.
+    Positions come text by text, in float32 on the CPU.
 
     Raises:
         ValueError: If a layer is out of range, a method does not fit, or there is no position.
@@ -104,22 +108,19 @@ def residuals(
         select = dict.fromkeys(sites, lambda x, at=where: x[at.to(x.device)].float().cpu())
         # hooks run in the order they were set: those that read see what was steered
         attach(model)
-        with (
-            torch.no_grad(),
-            each_by_its_own(model, [own] * len(part), lengths, scope),
-        ):
-            found = read(model, tokens, mask, select)
-        x = torch.stack([found[site] for site in sites], dim=1)
+        with torch.no_grad(), each_by_its_own(model, [methods] * len(part), lengths, scope):
+            states = read(model, tokens, mask, select)
+        x = torch.stack([states[site] for site in sites], dim=1)
         parts |= dict(zip(batch, x.split(where.sum(dim=1).tolist()), strict=True))
-    whole = torch.cat([parts[i] for i in range(len(texts))])
-    if len(whole) == 0:
+    positions = torch.cat([parts[i] for i in range(len(texts))])
+    if len(positions) == 0:
         raise ValueError(f"scope {scope!r} steers no position of these texts")
-    return whole
+    return positions
 
 
 def quartiles_of(
     clouds: Sequence[Cloud], x: Float[Tensor, "n layer d"]
 ) -> Float[Tensor, "reference layer 3"]:
-    """Quartiles over positions of the percentile among each of the clouds."""
-    at = torch.tensor([0.25, 0.5, 0.75]).double()
-    return torch.stack([cloud.percentiles(x).quantile(at, dim=0).T for cloud in clouds])
+    """Quartiles over positions of the percentile in each of the clouds."""
+    quartiles = torch.tensor([0.25, 0.5, 0.75]).double()
+    return torch.stack([cloud.percentiles(x).quantile(quartiles, dim=0).T for cloud in clouds])

@@ -2,7 +2,8 @@
 
 The distance is Mahalanobis', under the mean and the covariance (Ledoit and Wolf 2004) of one half
 of some reference texts; a percentile is the share of positions of the other half that lie nearer.
-50 is indistinguishable by distance, 100 farther out than anything natural.
+At 50 an activation cannot be told from natural ones by its distance, at 100 it lies farther out
+than anything natural.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from lens_steer.artifacts import savable
 from lens_steer.benchmark import random_like
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.clouds import Cloud, halved, quartiles_of, residuals
-from lens_steer.diagnostics.named import check_named
+from lens_steer.diagnostics.named_methods import check_named
 from lens_steer.evaluation import FixedTexts, SampledText
 from lens_steer.models import SteerableModel, encode
+from lens_steer.reports import Report
 from lens_steer.sites import sites_of
 from lens_steer.steering import Intervention, Methods, Scope
 
@@ -28,25 +30,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLEAN, DESIRED = "clean", "desired"  # the references
-UNSTEERED, SHOWN = "unsteered", "desired texts"  # rows beside the methods
+UNSTEERED, DESIRED_TEXTS = "unsteered", "desired texts"  # rows beside the methods
 _TITLES = {CLEAN: "among unsteered texts", DESIRED: "among texts that show the desired class"}
-_RANDOM, _DRAWS = "random, as ", 3  # random directions for each method, taken together
+_RANDOM, _DRAWS = "random, as ", 3  # random directions for each method, pooled into one row
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class ManifoldReport:
-    """Where steered activations lie among natural ones, layer by layer.
+@dataclass(frozen=True, eq=False, repr=False)
+class ManifoldReport(Report):
+    """Whether steered activations stay where natural ones are, layer by layer.
 
     Attributes:
-        names: `unsteered`, `desired texts`, the methods, and for each `random, as ...`.
-        references: What they are compared with: `clean` and `desired`.
-        layers: Block indices; outputs of the blocks.
-        quartiles: 25 %, 50 % and 75 % points over positions of the percentile, in [0, 100].
-        edited: Block indices that each of `names` edits.
-        positions: Of the half that percentiles are among, for each reference.
-        texts: How many texts those are of.
-        seed: Of the fixed texts, the halves and the random directions.
+        names: The rows: `unsteered`, `desired texts`, the methods, and `random, as ...` for each.
+        references: The natural activations they are ranked in: `clean` and `desired`.
+        layers: Block indices; activations are outputs of the blocks.
+        quartiles: The 25 %, 50 % and 75 % points over positions of the percentile, in [0, 100].
+        edited: The block indices that each of `names` edits.
+        positions: The number of positions that percentiles are counted in, for each reference.
+        texts: The number of texts that those positions come from.
+        seed: The seed of the fixed texts, the halves and the random directions.
     """
 
     names: tuple[str, ...]
@@ -81,49 +83,65 @@ class ManifoldReport:
     ) -> "ManifoldReport":
         """Steer along fixed unsteered texts and see where the activations go.
 
-        The texts are halved. The covariance is of the one half; steered are the positions of the
-        other, so that no steering gives 50 (quartiles 25 and 75) exactly. The positions compared
-        are those that the scope steers; of the desired texts, the tokens of the continuations.
+        The texts are halved. The covariance is estimated on one half, and the positions of the
+        other are steered, so that no steering gives 50 (quartiles 25 and 75) exactly. The positions
+        compared are those that the scope steers; in the desired texts they are the tokens of the
+        continuations.
 
         Args:
-            pairs: Their prompts, and the desired continuations.
-            methods: By name. To each come three random directions of the same size.
+            pairs: Their prompts are continued, and their desired continuations are the reference.
+            methods: Methods by name; three random directions of the same size accompany each.
             layers: Blocks to read; None is all.
 
         Raises:
             ValueError: As `generate`, if a method does not fit the model, edits nothing or has
-                a name of the report's own, or there are too few texts.
+                a name that the report uses itself, or there are too few texts.
+
+        Example:
+            >>> report = ls.diagnostics.ManifoldReport.fit(model, test, {"CAA": caa}, seed=0)
+            >>> report.figure()
         """
         named = check_named(methods, pairs, model)
-        taken = [n for n in named if n in (UNSTEERED, SHOWN) or n.startswith(_RANDOM)]
+        taken = [n for n in named if n in (UNSTEERED, DESIRED_TEXTS) or n.startswith(_RANDOM)]
         if taken:
             raise ValueError(f"the name {taken[0]!r} is taken by the report itself: give another")
         chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
-        decoding: Any = {"temperature": temperature, "max_new_tokens": max_new_tokens}
-        fixed = FixedTexts.sample(model, pairs, seed=seed, scope=scope, **decoding)
-        fitted, steered = (replace(fixed, texts=half) for half in halved(fixed.texts, seed))
+        texts = FixedTexts.sample(
+            model,
+            pairs,
+            seed=seed,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            scope=scope,
+        )
+        fitted, steered = halved(texts.texts, seed)
+        desired_fitted, desired = halved(_desired_texts(model, pairs), seed)
 
-        def found(texts: Sequence[SampledText], own: Methods, where: Scope) -> Tensor:
-            return residuals(model, texts, own, layers=chosen, scope=where)
+        def states(texts: Sequence[SampledText], methods: Methods, where: Scope) -> Tensor:
+            return residuals(model, texts, methods, layers=chosen, scope=where)
 
-        plain = [found(half.texts, (), scope) for half in (fitted, steered)]
-        natural = halved(_shown(model, pairs), seed)
-        real = [found(half, (), "generated") for half in natural]
-        clouds = [Cloud.fit(*plain), Cloud.fit(*real)]
-        each = _with_random(model, named, steered, seed)
-        points = [quartiles_of(clouds, x) for x in (plain[1], real[1])]
-        for ways in each.values():
-            pushed = torch.cat([found(steered.texts, (way,), scope) for way in ways])
-            points.append(quartiles_of(clouds, pushed))
-        edits = [tuple(sorted({s.layer for w in ways for s in w.sites})) for ways in each.values()]
+        clean, natural = states(steered, (), scope), states(desired, (), "generated")
+        clouds = [
+            Cloud.fit(states(fitted, (), scope), clean),
+            Cloud.fit(states(desired_fitted, (), "generated"), natural),
+        ]
+        quartiles = [quartiles_of(clouds, clean), quartiles_of(clouds, natural)]
+        rows = _with_random(model, named, replace(texts, texts=steered), seed)
+        for variants in rows.values():
+            pushed = torch.cat([states(steered, (variant,), scope) for variant in variants])
+            quartiles.append(quartiles_of(clouds, pushed))
+        edited = [
+            tuple(sorted({site.layer for variant in variants for site in variant.sites}))
+            for variants in rows.values()
+        ]
         return cls(
-            (UNSTEERED, SHOWN, *each),
-            (CLEAN, DESIRED),
-            chosen,
-            torch.stack(points, dim=1),
-            edited=((), (), *edits),
-            positions=(len(plain[1]), len(real[1])),
-            texts=(len(steered.texts), len(natural[1])),
+            names=(UNSTEERED, DESIRED_TEXTS, *rows),
+            references=(CLEAN, DESIRED),
+            layers=chosen,
+            quartiles=torch.stack(quartiles, dim=1),
+            edited=((), (), *edited),
+            positions=(len(clean), len(natural)),
+            texts=(len(steered), len(desired)),
             seed=seed,
         )
 
@@ -156,9 +174,9 @@ class ManifoldReport:
             panels[0].set(
                 ylabel="Mahalanobis percentile, median\n(band: 25 % to 75 % of positions)"
             )
-            keys, labels = panels[0].get_legend_handles_labels()
+            handles, labels = panels[0].get_legend_handles_labels()
             title = "squares: edited layer\nthin dotted: no difference"
-            figure.legend(keys, labels, loc="outside right upper", title=title)
+            figure.legend(handles, labels, loc="outside right upper", title=title)
         return figure
 
     def _panel(self, axes: Any, reference: int) -> None:
@@ -168,8 +186,8 @@ class ManifoldReport:
         for j, name in enumerate(self.names):
             low, median, high = self.quartiles[reference, j].T.numpy()
             like = name.removeprefix(_RANDOM)
-            colour = {UNSTEERED: "0.2", SHOWN: "0.6"}.get(name) or colours[like]
-            style = "--" if like != name else ":" if name in (UNSTEERED, SHOWN) else "-"
+            colour = {UNSTEERED: "0.2", DESIRED_TEXTS: "0.6"}.get(name) or colours[like]
+            style = "--" if like != name else ":" if name in (UNSTEERED, DESIRED_TEXTS) else "-"
             axes.plot(self.layers, median, style, marker=".", color=colour, label=name)
             if name in colours:
                 axes.fill_between(self.layers, low, high, color=colour, alpha=0.2, lw=0)
@@ -181,22 +199,22 @@ class ManifoldReport:
         return tuple(
             name
             for name in self.names
-            if name not in (UNSTEERED, SHOWN) and not name.startswith(_RANDOM)
+            if name not in (UNSTEERED, DESIRED_TEXTS) and not name.startswith(_RANDOM)
         )
 
 
 def _with_random(
     model: SteerableModel, named: Mapping[str, Intervention], texts: FixedTexts, seed: int
 ) -> dict[str, list[Intervention]]:
-    """The methods, then random directions of the size of each."""
+    """The methods, then random directions of the same size for each of them."""
     seeds = [_DRAWS * seed + i for i in range(_DRAWS)]
-    found: dict[str, list[Intervention]] = {name: [method] for name, method in named.items()}
+    rows: dict[str, list[Intervention]] = {name: [method] for name, method in named.items()}
     for name, method in named.items():
-        found[_RANDOM + name] = [*random_like(model, method, texts, seeds=seeds)]
-    return found
+        rows[_RANDOM + name] = [*random_like(model, method, texts, seeds=seeds)]
+    return rows
 
 
-def _shown(model: SteerableModel, pairs: ContrastivePairs) -> list[SampledText]:
-    """The desired examples as texts, each once."""
+def _desired_texts(model: SteerableModel, pairs: ContrastivePairs) -> list[SampledText]:
+    """The desired examples as texts, without repeats."""
     rows = [encode(model, e.prompt, e.continuation) for e in pairs.desired]
     return [SampledText(row.ids, row.prompt_length) for row in dict.fromkeys(rows)]

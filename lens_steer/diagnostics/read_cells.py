@@ -12,7 +12,14 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.data import ContrastivePairs, Example
-from lens_steer.evaluation import FixedTexts, Judge, evaluate_each, preference, search
+from lens_steer.evaluation import (
+    FixedTexts,
+    Judge,
+    OutOfReach,
+    evaluate_each,
+    preference,
+    search,
+)
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel, embedding_matrices, encode
 from lens_steer.steering import CAA
@@ -23,18 +30,18 @@ _ROUNDING = 1e-5  # of the activations' length: a difference of means that is no
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A CAA vector read at one position and layer; NaN is what is not known.
+    """A CAA vector that is read at one position and layer; unknown numbers are NaN.
 
     Attributes:
-        method: None if the class means are equal.
-        embedding: Cosine with the embedding difference of the last tokens.
-        unembedding: Cosine with their unembedding difference.
+        method: The vector as a method, or None if there is none at the stated cost.
+        embedding: Its cosine with the embedding difference of the last tokens.
+        unembedding: Its cosine with their unembedding difference.
         note: Why there is no effect; empty where there is one.
-        strength: At which it has the stated cost.
-        realised: What it costs there, nats per token.
-        effect: Mean change from unsteered.
-        low: Lower end of its interval.
-        high: Upper end.
+        strength: The strength at which it has the stated cost.
+        realised: What it costs at that strength, nats per token.
+        effect: The mean change from unsteered.
+        low: The lower end of its interval.
+        high: The upper end.
     """
 
     method: CAA | None
@@ -53,10 +60,10 @@ class Cell:
         activations: LayerActivations,
         labels: tuple[Float[Tensor, " d"], Float[Tensor, " d"]],
     ) -> "Cell":
-        """The vector, unless the class means differ by no more than rounding.
+        """Fit the vector, unless the class means differ by no more than rounding.
 
         Args:
-            labels: As `label_differences` gives them.
+            labels: The two differences that `label_differences` returns.
         """
         length = torch.cat([activations.desired, activations.undesired]).norm(dim=1).mean()
         if activations.direction.norm() <= _ROUNDING * length:
@@ -67,7 +74,7 @@ class Cell:
     def at_cost(
         self, model: SteerableModel, texts: FixedTexts, kl: float, grid: Sequence[float]
     ) -> "Cell":
-        """At the strength where the vector costs `kl`, as `calibrate` finds it.
+        """The cell at the strength where the vector costs `kl`, as `calibrate` finds it.
 
         Args:
             grid: Strengths to look at first, rising from 0 or above.
@@ -76,23 +83,22 @@ class Cell:
         if method is None:
             return self
 
-        def measure(tried: Sequence[float]) -> list[float]:
-            return texts.kl(model, [(method.with_strength(s),) for s in tried])
+        def measure(strengths: Sequence[float]) -> list[float]:
+            return texts.kl(model, [(method.with_strength(s),) for s in strengths])
 
-        known = dict(zip(grid, measure(grid), strict=True))
         try:
-            found = search(
-                lambda tried: [known[s] for s in tried] if tried is grid else measure(tried),
-                *("kl", kl, grid),
-                refine=True,
-            )
-        except ValueError as error:  # the cost was measured above: it is the target that is missed
+            report = search(measure, "kl", kl, grid, refine=True)
+        except OutOfReach as error:
             return replace(self, method=None, note=f"{NOT_REACHED}: {error}")
-        taken = method.with_strength(found.strength)
-        return replace(self, method=taken, strength=found.strength, realised=found.realised)
+        calibrated = method.with_strength(report.strength)
+        return replace(self, method=calibrated, strength=report.strength, realised=report.realised)
+
+    def with_effect(self, change: Interval) -> "Cell":
+        """The cell with the mean change from unsteered."""
+        return replace(self, effect=change.mean, low=change.low, high=change.high)
 
 
-def measured(
+def with_effects(
     model: SteerableModel,
     cells: Sequence[Cell],
     test: ContrastivePairs,
@@ -100,50 +106,25 @@ def measured(
     judge: Judge | None,
     decoding: dict[str, Any],
 ) -> list[Cell]:
-    """The cells with the mean change from unsteered, those of all vectors on the same pairs."""
+    """The cells with their mean change from unsteered, all vectors on the same pairs.
+
+    Without a judge it is the change of the preference, in nats per token; with one, of the share of
+    texts that show the behaviour.
+    """
     methods = [cell.method for cell in cells if cell.method is not None]
-    how = _preferred if judge is None else _judged
-    found = iter(how(model, methods, test, judge, decoding))
-    done = []
-    for cell in cells:
-        change = None if cell.method is None else next(found)
-        done.append(cell if change is None else _with(cell, change))
-    return done
-
-
-def _with(cell: Cell, change: Interval) -> Cell:
-    return replace(cell, effect=change.mean, low=change.low, high=change.high)
-
-
-def _preferred(
-    model: SteerableModel,
-    methods: Sequence[CAA],
-    test: ContrastivePairs,
-    judge: Judge | None,
-    decoding: dict[str, Any],
-) -> list[Interval]:
-    """Changes in preference, nats per token."""
-    del judge
-    scope, seed, groups = decoding["scope"], decoding["seed"], test.groups
-    before = preference(model, test, scope=scope)
-    after = [preference(model, test, method, scope=scope) for method in methods]
-    return [interval(each - before, groups, seed=seed) for each in after]
-
-
-def _judged(
-    model: SteerableModel,
-    methods: Sequence[CAA],
-    test: ContrastivePairs,
-    judge: Judge | None,
-    decoding: dict[str, Any],
-) -> list[Interval]:
-    """Changes in the share of texts that show the behaviour."""
-    before, *after = evaluate_each(model, test, [None, *methods], judge=judge, **decoding)
-    return [each.minus(before, seed=decoding["seed"]) for each in after]
+    if judge is None:
+        scope, seed = decoding["scope"], decoding["seed"]
+        unsteered = preference(model, test, scope=scope)
+        steered = [preference(model, test, method, scope=scope) for method in methods]
+        changes = iter([interval(x - unsteered, test.groups, seed=seed) for x in steered])
+    else:
+        before, *after = evaluate_each(model, test, [None, *methods], judge=judge, **decoding)
+        changes = iter([x.minus(before, seed=decoding["seed"]) for x in after])
+    return [cell if cell.method is None else cell.with_effect(next(changes)) for cell in cells]
 
 
 def label_differences(
-    model: Any, pairs: ContrastivePairs
+    model: SteerableModel, pairs: ContrastivePairs
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean embedding and unembedding of the last tokens, desired minus undesired; float64.
 
@@ -167,6 +148,6 @@ def _last_tokens(model: SteerableModel, side: Sequence[Example]) -> Counter[int]
 
 
 def cosine(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:
-    """NaN if either is 0."""
+    """The cosine of two vectors in float64; NaN if either is 0."""
     a, b = a.double(), b.double()
     return float(a @ b / (a.norm() * b.norm()))

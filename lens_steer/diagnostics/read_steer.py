@@ -1,4 +1,4 @@
-"""Read x steer: where activations are read, against the layer that is steered, at one cost.
+"""Read x steer: where a direction is read, against the layer that is steered, at one cost.
 
 In every cell a CAA vector read at one position and layer is added to that layer, at the strength
 where it costs the same nats per token along the same fixed texts. Beside the effect stands how far
@@ -19,9 +19,11 @@ from tqdm.auto import tqdm
 from lens_steer.activations import ReadPosition, capture
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.read_cells import Cell, label_differences, measured
+from lens_steer.diagnostics.named_methods import groups_of_prompts
+from lens_steer.diagnostics.read_cells import Cell, label_differences, with_effects
 from lens_steer.evaluation import FixedTexts, Judge
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.sites import sites_of
 from lens_steer.steering import Scope
 
@@ -36,29 +38,30 @@ _PREFERENCE, _BEHAVIOUR = "change in preference, nats per token", "change in jud
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class ReadSteerReport:
-    """The effect of steering with what was read, by read position and layer, at one cost.
+@dataclass(frozen=True, eq=False, repr=False)
+class ReadSteerReport(Report):
+    """From which tokens and layers a direction is best read: effects by position, at one cost.
+
+    Unknown numbers are NaN; `notes` says why.
 
     Attributes:
         reads: Read positions, as `capture` takes them.
         layers: Block indices, read and steered.
-        effect: Mean change from unsteered on the test pairs, see `effect_name`; NaN, as everything
-            that is not known, where there is a note.
+        effect: Mean change from unsteered on the test pairs, see `effect_name`.
         low: Lower end of its 95 % interval over groups.
         high: Upper end.
-        strength: Of the vector, dimensionless.
-        realised: What it costs there on the dev prompts, nats per token.
+        strength: Strength of the vector at the stated cost, dimensionless.
+        realised: What it costs at that strength on the dev prompts, nats per token.
         embedding: Cosine of the vector with the mean difference of the last tokens' embeddings
             (W_E), on train; NaN if both classes end in the same tokens.
         unembedding: The same with their unembeddings (W_U as the model has it: the final norm's
             gain is in it only where weights are folded).
         notes: Why a cell has no effect; empty where it has one.
         effect_name: What changes, with its unit.
-        kl: What every cell is to cost, nats per token.
-        examples: Behind each effect.
-        groups: They are in so many.
-        seed: Of texts and intervals.
+        kl: The stated cost of every cell, nats per token.
+        examples: Number of examples behind each effect.
+        groups: Number of groups of these examples.
+        seed: The seed of texts and intervals.
     """
 
     reads: tuple[str | int, ...]
@@ -111,31 +114,43 @@ class ReadSteerReport:
 
         Args:
             kl: Nats per token along fixed unsteered texts, as `calibrate` means it.
+            reads: Positions at which the vector is read, as `capture` takes them.
             layers: Blocks; None is all.
-            strengths: To look at first, from 0 up; a cell that reaches `kl` at none has a note.
+            strengths: Strengths to look at first, from 0 up; a cell that does not reach `kl`
+                between them has a note.
             judge: Scores the texts. None: the effect is on the preference for the desired
-                continuation, and the pairs of test must be paired.
+                continuation, and the examples of test must be paired.
 
         Raises:
             ValueError: As `capture`, `calibrate` and `evaluate`; not for a cell whose class means
                 are equal or that does not reach the cost.
+
+        Example:
+            >>> report = ls.diagnostics.ReadSteerReport.fit(
+            ...     model, train, dev, test, kl=0.05, layers=(0, 2, 4), seed=0
+            ... )
+            >>> report.table()
         """
         _check(kl, reads, strengths)
         if judge is None and not test.paired:
             raise ValueError(f"{test!r}: a preference needs paired examples; pass a judge")
         chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
-        decoding: dict[str, Any] = {"temperature": temperature, "max_new_tokens": max_new_tokens}
-        decoding |= {"scope": scope, "seed": seed}
+        decoding: dict[str, Any] = {
+            "temperature": temperature,
+            "max_new_tokens": max_new_tokens,
+            "scope": scope,
+            "seed": seed,
+        }
         texts = FixedTexts.sample(model, dev, **decoding)
-        cells = _fitted(model, train, reads, chosen)
         grid = sorted(map(float, strengths))
-        bar = tqdm(cells, desc="read x steer", disable=not progress)
+        bar = tqdm(_fitted(model, train, reads, chosen), "read x steer", disable=not progress)
         cells = [cell.at_cost(model, texts, float(kl), grid) for cell in bar]
-        cells = measured(model, cells, test, judge=judge, decoding=decoding)
-        groups = test.groups if judge is None else test.prompt_groups
+        cells = with_effects(model, cells, test, judge=judge, decoding=decoding)
+        groups = test.groups if judge is None else groups_of_prompts(test)
         return cls(
-            *(tuple(reads), chosen),
-            **_arranged(cells, len(chosen)),
+            reads=tuple(reads),
+            layers=chosen,
+            **_by_cell(cells, len(chosen)),
             effect_name=_PREFERENCE if judge is None else _BEHAVIOUR,
             kl=float(kl),
             examples=len(groups),
@@ -155,7 +170,7 @@ class ReadSteerReport:
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """The effect as colour, its interval and the two cosines in print."""
+        """The effect in colour, with its interval and the two cosines printed in each cell."""
         from lens_steer.figures import canvas
 
         width, height = 1.9 + 1.05 * len(self.layers), 1.5 + 0.75 * len(self.reads)
@@ -167,7 +182,7 @@ class ReadSteerReport:
             for i, j in np.ndindex(*self.effect.shape):
                 strong = abs(float(self.effect[i, j])) > 0.6 * bound
                 print_in = {"ha": "center", "color": "w" if strong else "k", "fontsize": 7}
-                axes.text(j, i, self._shown(i, j), va="center", **print_in)
+                axes.text(j, i, self._cell_text(i, j), va="center", **print_in)
             axes.set_xticks(range(len(self.layers)), self.layers)
             axes.set_yticks(range(len(self.reads)), self.reads)
             axes.set(xlabel="layer (read and steered)", ylabel="read position")
@@ -177,7 +192,7 @@ class ReadSteerReport:
             axes.set_title(f"{at}; {counted}\nE, U: cosine with last tokens' (un)embedding")
         return figure
 
-    def _shown(self, i: int, j: int) -> str:
+    def _cell_text(self, i: int, j: int) -> str:
         if self.notes[i][j]:
             return fill(self.notes[i][j].split(":")[0], 10)
         cosines = (float(x[i, j]) for x in (self.embedding, self.unembedding))
@@ -192,22 +207,22 @@ def _fitted(
     reads: Sequence[ReadPosition],
     layers: Sequence[int],
 ) -> list[Cell]:
-    """Cells of all reads, each at every layer."""
+    """The cells of all reads, each at every layer."""
     labels, cells = label_differences(model, train), []
     for position in reads:
-        found = capture(model, train, "resid", read=position, layers=layers, progress=False)
-        cells += [Cell.fit(found.at(layer=layer), labels) for layer in layers]
+        resid = capture(model, train, "resid", read=position, layers=layers, progress=False)
+        cells += [Cell.fit(resid.at(layer=layer), labels) for layer in layers]
     return cells
 
 
-def _arranged(cells: Sequence[Cell], wide: int) -> dict[str, Any]:
-    """The fields of the report that go by cell."""
-    rows = [cells[i : i + wide] for i in range(0, len(cells), wide)]
-    found: dict[str, Any] = {
+def _by_cell(cells: Sequence[Cell], columns: int) -> dict[str, Any]:
+    """The fields of the report that have a value for each cell."""
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    fields: dict[str, Any] = {
         name: torch.tensor([[getattr(cell, name) for cell in row] for row in rows]).double()
         for name in _NUMBERS
     }
-    return found | {"notes": tuple(tuple(cell.note for cell in row) for row in rows)}
+    return fields | {"notes": tuple(tuple(cell.note for cell in row) for row in rows)}
 
 
 def _check(

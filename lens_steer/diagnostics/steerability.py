@@ -18,10 +18,11 @@ from torch import Tensor
 
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named import check_named, place_of
+from lens_steer.diagnostics.named_methods import check_named, row_of
 from lens_steer.evaluation import preference
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.steering import Intervention, Scope
 
 if TYPE_CHECKING:
@@ -34,17 +35,17 @@ _AGREES, _ROUNDING = 0.05, 1e-5
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class SteerabilityReport:
-    """The slope of every pair's preference in strength, around 0, for one or several methods.
+@dataclass(frozen=True, eq=False, repr=False)
+class SteerabilityReport(Report):
+    """On which prompts a method pushes the right way: the slope of each preference in strength.
 
     Attributes:
-        names: Of the methods.
+        names: The names of the methods.
         slopes: Nats per token, per unit of strength multiple (1 is the method's own strength).
         halved: The same with half the step.
-        groups: Of each pair, for intervals.
+        groups: The group of each pair, for intervals.
         epsilon: The step, in strength multiples.
-        seed: Of the intervals.
+        seed: The seed of the intervals.
     """
 
     names: tuple[str, ...]
@@ -76,16 +77,20 @@ class SteerabilityReport:
         """Differentiate the preference of each pair: four passes over the pairs for each method.
 
         Args:
-            pairs: Paired; the preference is the log-probability per token of the desired
-                continuation minus that of the undesired.
-            methods: By name, each at the strength whose multiples are meant.
-            epsilon: Step to either side of 0 in multiples of a method's own strength; the error is
-                of second order in it.
-            seed: Of the intervals over groups.
+            pairs: Paired examples; the preference is the log-probability per token of the desired
+                continuation minus that of the undesired one.
+            methods: Methods by name, each at the strength that counts as 1.
+            epsilon: Step to either side of 0 in multiples of a method's own strength; the error of
+                the slope is of second order in it.
+            seed: The seed of the intervals over groups.
 
         Raises:
             ValueError: If the pairs are unpaired, a method does not fit the model or has strength
                 0, the step is not positive, or halving it changes the slopes by more than 5 %.
+
+        Example:
+            >>> report = ls.diagnostics.SteerabilityReport.fit(model, test, {"CAA": caa}, seed=0)
+            >>> report.anti_steerable("CAA")  # share of pairs that are pushed the wrong way
         """
         named = check_named(methods, pairs, model)
         _check_step_and_strengths(epsilon, named)
@@ -93,23 +98,25 @@ class SteerabilityReport:
             torch.stack([_slopes(model, pairs, method, step, scope) for method in named.values()])
             for step in (float(epsilon), float(epsilon) / 2)
         )
-        groups = pairs.groups
-        report = cls(tuple(named), slopes, halved, groups, float(epsilon), seed)
+        report = cls(tuple(named), slopes, halved, pairs.groups, float(epsilon), seed)
         _check_agreement(report)
         return report
 
     @property
     def step_error(self) -> Float[Tensor, " method"]:
-        """Root-mean-square change when the step is halved, over that of the slopes; NaN if none."""
+        """Root-mean-square change when the step is halved, relative to the slopes' own size.
+
+        NaN where all slopes are 0.
+        """
         return _size(self.slopes - self.halved) / _size(self.slopes)
 
     def slope(self, name: str) -> Interval:
         """A method's mean slope."""
-        return interval(self.slopes[place_of(name, self.names)], self.groups, seed=self.seed)
+        return interval(self.slopes[row_of(name, self.names)], self.groups, seed=self.seed)
 
     def anti_steerable(self, name: str) -> Interval:
         """The share of pairs that a method moves the wrong way: slope below 0."""
-        negative = (self.slopes[place_of(name, self.names)] < 0).double()
+        negative = (self.slopes[row_of(name, self.names)] < 0).double()
         return interval(negative, self.groups, seed=self.seed)
 
     def table(self) -> "pd.DataFrame":
@@ -129,9 +136,8 @@ class SteerabilityReport:
         rows = []
         for name, error in zip(self.names, self.step_error.tolist(), strict=True):
             row: dict[str, Any] = {"method": name}
-            found = {"slope": self.slope(name), "anti_steerable": self.anti_steerable(name)}
-            for key, each in found.items():
-                row |= each.columns(key)
+            row |= self.slope(name).columns("slope")
+            row |= self.anti_steerable(name).columns("anti_steerable")
             counts = {"pairs": len(self.groups), "groups": len(set(self.groups))}
             rows.append({**row, "step_error": error, **counts})
         return pd.DataFrame(rows)
@@ -193,10 +199,10 @@ def _slopes(
 def _check_step_and_strengths(epsilon: float | int, named: Mapping[str, Intervention]) -> None:
     if not 0 < epsilon < float("inf"):
         raise ValueError(f"epsilon {epsilon!r}: expected a positive number, such as 0.05")
-    still = [name for name, method in named.items() if method.strength == 0]
-    if still:
+    unsteered = [name for name, method in named.items() if method.strength == 0]
+    if unsteered:
         raise ValueError(
-            f"{still[0]!r} has strength 0, whose multiples are all alike: give it the strength "
+            f"{unsteered[0]!r} has strength 0, whose multiples are all alike: give it the strength "
             "that is to count as 1, with_strength(...)"
         )
 
@@ -205,7 +211,7 @@ def _check_agreement(report: SteerabilityReport) -> None:
     change, size = _size(report.slopes - report.halved), _size(report.slopes)
     allowed = _AGREES * size + _ROUNDING / report.epsilon
     worst = int((change - allowed).argmax())
-    if not bool((change <= allowed).all()):  # a NaN is none
+    if not bool((change <= allowed).all()):  # NaN compares as False
         raise ValueError(
             f"the slopes of {report.names[worst]!r} change by {change[worst]:.2g} of "
             f"{size[worst]:.2g} nats per token when the step {report.epsilon:g} is halved: pass a "

@@ -7,11 +7,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.activations import Activations, mean_difference
+from lens_steer.artifacts import savable
 from lens_steer.sites import Kind
 
 _ROUNDING = 1e-5  # of the activations' size: a mean difference below it is noise of float32
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class FeatureDirections:
     """Mean differences of the residual stream: e_k = mu_k v_k at z_k (arXiv:2604.19018).

@@ -13,23 +13,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
+
 _EXACT = 1e-9  # of a rank: (n + 1) (1 - alpha) is a whole number up to rounding
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class Envelope:
-    """Sizes at every layer at once: s_k <= factor (c_k + eps_k |d|), with probability 1 - alpha.
+    """How large residuals of a new text are at most, at all layers at once, by split conformal.
 
-    The probability is over the calibration units and a new one drawn as they were (exchangeable);
-    under any shift nothing is promised. The shape c_k + eps_k |d| only says where the envelope is
-    wide: the probability is the same whether it fits or not.
+    s_k <= factor (c_k + eps_k |d|) with probability 1 - alpha. The probability is over the
+    calibration units and a new one drawn as they were (exchangeable); under any shift nothing is
+    promised. The shape c_k + eps_k |d| only says where the envelope is wide: the probability is the
+    same whether it fits or not.
 
     Attributes:
         constant: c_k >= 0.
         slope: eps_k >= 0.
         factor: The conformal quantile.
-        alpha: Of units that may be outside, at some layer or text.
-        units: That it was calibrated on.
+        alpha: The share of units that may be outside, at some layer or text.
+        units: The number of units that it was calibrated on.
     """
 
     constant: Float[Tensor, " layer"]
@@ -47,12 +51,13 @@ class Envelope:
         *,
         alpha: float,
     ) -> "Envelope":
-        """Least squares with c, eps >= 0 on some texts, the quantile on others.
+        """Fit c and eps by non-negative least squares on some texts, the quantile on others.
 
         Args:
-            shape: Sizes and |d| of texts that fit c and eps.
-            calibration: The same of other texts.
-            groups: Of the calibration texts; a group is one unit, its worst text counts.
+            shape: Sizes s_k and distances |d| of the texts that c and eps are fitted to.
+            calibration: Sizes and distances of other texts.
+            groups: The groups of the calibration texts; a group is one unit, in which the worst
+                text counts.
 
         Raises:
             ValueError: If there are too few units for alpha, or a layer varies at calibration only.
@@ -60,7 +65,8 @@ class Envelope:
         from scipy.optimize import nnls
 
         fitted = []
-        for size, distance in zip(*(x.double().unbind(dim=1) for x in shape), strict=True):
+        sizes, distances = (x.double().unbind(dim=1) for x in shape)
+        for size, distance in zip(sizes, distances, strict=True):
             columns = np.stack([np.ones(len(size)), distance.numpy()], axis=1)
             fitted.append(nnls(columns, size.numpy())[0])
         constant, slope = torch.tensor(np.array(fitted)).unbind(dim=1)
@@ -75,15 +81,20 @@ class Envelope:
         return cls(constant, slope, factor, alpha, len(worst))
 
     def radius(self, distances: Float[Tensor, "text layer"]) -> Float[Tensor, "text layer"]:
-        """How large sizes may be at these distances."""
+        """The largest sizes inside the envelope at these distances."""
         return self.factor * (self.constant + self.slope * distances.double())
 
 
 def conformal_quantile(scores: Float[Tensor, " unit"], alpha: float) -> float:
-    """The ceil((n + 1) (1 - alpha))-th smallest: a new score is at most that w.p. >= 1 - alpha.
+    """The ceil((n + 1) (1 - alpha))-th smallest score.
+
+    A new exchangeable score is at most that, with probability 1 - alpha or more.
 
     Raises:
         ValueError: If alpha is no probability, or there are fewer than 1 / alpha - 1 scores.
+
+    Example:
+        >>> ls.tracking.conformal_quantile(scores, alpha=0.1)  # nine scores or more
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha {alpha}: expected above 0 and below 1")
@@ -102,14 +113,14 @@ def worst_of_groups(
 ) -> Float[Tensor, " unit"]:
     """The largest score of each group, over texts and layers."""
     index = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    of = torch.tensor([index[group] for group in groups])
+    unit = torch.tensor([index[group] for group in groups])
     worst = scores.double().amax(dim=1)
     least = torch.full((len(index),), -torch.inf).double()
-    return least.scatter_reduce(0, of, worst, "amax")
+    return least.scatter_reduce(0, unit, worst, "amax")
 
 
 def _scores(
     sizes: Float[Tensor, "text layer"], scale: Float[Tensor, "text layer"]
 ) -> Float[Tensor, "text layer"]:
-    """Sizes in units of the shape; 0 where both are 0, as where there is no feature."""
+    """Sizes in units of the shape; 0 where the size is 0, as at layers without a feature."""
     return torch.where(sizes == 0, 0.0, sizes / scale)

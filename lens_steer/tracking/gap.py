@@ -1,7 +1,8 @@
-"""What reaches a text's last token through the tokens before it, where those are steered, too."""
+"""What reaches a text's last token through earlier tokens, where those are steered, too."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,14 +10,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
-from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, plot_band, ratio_interval
+from lens_steer.artifacts import savable
+from lens_steer.intervals import NONE, Interval, band, by_group, ratio_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach, forward, hooked
+from lens_steer.reports import Report
 from lens_steer.sites import Site
 from lens_steer.steering import Intervention, Scope
-from lens_steer.tracking.passages import Batch, in_batches, in_order, stream
-from lens_steer.tracking.recording import check_features
-from lens_steer.tracking.texts import TrackedTexts
+from lens_steer.tracking.runs import (
+    TrackedBatch,
+    TrackedTexts,
+    check_features,
+    in_batches,
+    in_order,
+    stream_sites,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,21 +33,24 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-5  # of |z|, in float32: a smaller change of the signal is rounding
 
 
-@dataclass(frozen=True, eq=False)
-class PositionGap:
-    """Changes of v_k . z_k at the last token by one method, in units of mu_k.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class PositionGap(Report):
+    """What a regulator made of last-token Jacobians leaves out where all positions are steered.
 
-    A regulator made of last-token Jacobians knows nothing of what pushes at other positions do to
-    the last one through attention; applied everywhere (A-LQR+) it leaves that out.
+    Applied everywhere (A-LQR+), a law pushes at other positions as well, and these pushes reach the
+    last token through attention, of which its Jacobians know nothing. Values are changes of
+    v_k . z_k at the last token by one method, in units of mu_k.
 
     Attributes:
-        everywhere: The method at every position of `scope`.
-        replayed: The pushes that the last token then got, there alone: its own path through the
-            residual stream, over unsteered keys and values.
-        alone: The method at the last token alone, where feedback answers what it finds there.
-        groups: Of the texts.
-        scope: Where it is steered in `everywhere`.
-        seed: Of the intervals.
+        everywhere: The change by the method at every position of `scope`.
+        replayed: The change by the pushes that the last token then got, replayed at it alone: its
+            own path through the residual stream, over unsteered keys and values.
+        alone: The change by the method at the last token alone, where feedback answers what it
+            finds there.
+        groups: The group of each text.
+        scope: Where the model is steered in `everywhere`.
+        seed: The seed of the intervals.
     """
 
     everywhere: Float[Tensor, "text layer_and_last"]
@@ -49,18 +60,61 @@ class PositionGap:
     scope: str
     seed: int
 
+    @classmethod
+    def fit(  # noqa: PLR0913 - each is a knob of its own
+        cls,
+        model: SteerableModel,
+        method: Intervention,
+        texts: Texts,
+        features: FeatureDirections,
+        *,
+        scope: Scope = "prompt",
+        read: ReadPosition = "last",
+        seed: int,
+    ) -> "PositionGap":
+        """Measure how much of what steering all positions does to the last one comes from others.
+
+        The room also calls it `position_gap`.
+
+        Args:
+            texts: Texts up to the token that `capture` reads, which is the last; of pairs both
+                sides.
+            scope: `prompt` (all but the beginning-of-sequence token), `all`, or positions, which
+                include the last token.
+            read: The token that counts as the last, as in `capture`.
+            seed: The seed of the intervals.
+
+        Raises:
+            ValueError: If the method or features do not fit the model, the scope leaves the last
+                token out, or the model is being steered.
+
+        Example:
+            >>> gap = ls.tracking.position_gap(model, law, test, features, seed=0)
+            >>> gap.share()[-1]  # share of the effect that came through other positions
+        """
+        check_features(model, features)
+        parts: list[tuple[list[int], Tensor]] = []
+        attach(model)
+        rows = TrackedTexts.of(model, texts, read)
+        for numbers, batch in in_batches(model, rows.encoded):
+            parts.append((numbers, _changes(batch, method, scope, features)))
+        everywhere, replayed, alone = in_order(parts).unbind(dim=1)
+        return cls(everywhere, replayed, alone, rows.groups, str(scope), seed)
+
     def share(self, *, replayed: bool = True) -> list[Interval]:
         """The share of the effect at every z_k that came through other positions.
 
-        1 - sum_i own_i all_i / sum_i all_i^2 over texts, which is 1 - own / all where these are in
-        proportion; above 1 where the own path works against the whole. NaN where nothing changes.
+        With `own` the change through the last token's own path and `all` the change everywhere it
+        is 1 - sum_i own_i all_i / sum_i all_i^2 over texts, which is 1 - own / all where the two
+        are in proportion; above 1 where the own path works against the whole. NaN where nothing
+        changes.
 
         Args:
             replayed: False compares with the method at the last token alone, whose pushes differ.
         """
-        own = self.replayed if replayed else self.alone
-        pairs = zip(own.double().T, self.everywhere.double().T, strict=True)
-        return [self._share(some, every) for some, every in pairs]
+        own_path = self.replayed if replayed else self.alone
+        layers = zip(own_path.double().T, self.everywhere.double().T, strict=True)
+        return [self._share(own, every) for own, every in layers]
 
     def table(self) -> "pd.DataFrame":
         """A row per z_k: shares, and rms changes in units of mu_k."""
@@ -88,8 +142,11 @@ class PositionGap:
             left.legend()
             for i, (name, replayed) in enumerate({"replayed": True, "alone": False}.items(), 1):
                 label = f"against: {names[name]}"
-                found = [Interval(*(100 * x for x in ends)) for ends in self._ends(replayed)]
-                plot_band(right, layers, found, f"C{i}", label)
+                shares = [
+                    Interval(100 * x.mean, 100 * x.low, 100 * x.high)
+                    for x in self.share(replayed=replayed)
+                ]
+                band(right, layers, shares, f"C{i}", label)
             right.axhline(0, color="k", lw=0.8, ls=":")
             right.set(ylabel="share through other positions, %")
             right.legend()
@@ -100,88 +157,57 @@ class PositionGap:
             figure.suptitle(f"the last token; {texts}; 95 % intervals", fontsize=8)
         return figure
 
-    def _ends(self, replayed: bool) -> list[tuple[float, float, float]]:
-        return [(x.mean, x.low, x.high) for x in self.share(replayed=replayed)]
-
     def _share(self, own: Float[Tensor, " text"], every: Float[Tensor, " text"]) -> Interval:
         if not bool(every.isfinite().all() and every.any()):
             return NAN_INTERVAL
         above, below = (every * (every - own)).numpy(), every.square().numpy()
-        return ratio_interval(*group_sums(above, below, self.groups), seed=self.seed)
-
-
-def position_gap(  # noqa: PLR0913 - each is a knob of its own
-    model: SteerableModel,
-    method: Intervention,
-    texts: Texts,
-    features: FeatureDirections,
-    *,
-    scope: Scope = "prompt",
-    read: ReadPosition = "last",
-    seed: int,
-) -> PositionGap:
-    """How much of what steering all positions does to the last one comes from the others.
-
-    Args:
-        texts: Up to the token that `capture` reads, which is the last; of pairs both sides.
-        scope: `prompt` (all but the beginning-of-sequence token), `all`, or positions; the last
-            token is to be among them.
-        seed: Of the intervals.
-
-    Raises:
-        ValueError: If the method or features do not fit the model, the scope leaves the last token
-            out, or the model is being steered.
-    """
-    check_features(model, features)
-    parts: list[tuple[list[int], Tensor]] = []
-    attach(model)
-    rows = TrackedTexts.of(model, texts, read)
-    for batch, part in in_batches(model, rows.encoded):
-        parts.append((batch, _changes(part, method, scope, features)))
-    every, replayed, alone = in_order(parts).unbind(dim=1)
-    return PositionGap(every, replayed, alone, rows.groups, str(scope), seed)
+        numerator, denominator = by_group(above, below, self.groups)
+        return ratio_interval(numerator, denominator, seed=self.seed)
 
 
 def _changes(
-    part: Batch, method: Intervention, scope: Scope, features: FeatureDirections
+    batch: TrackedBatch, method: Intervention, scope: Scope, features: FeatureDirections
 ) -> Float[Tensor, "text 3 layer_and_last"]:
-    """Everywhere, replayed, alone."""
-    clean = _states(part, part.clean(stream(part.model)))
-    before, after = part.edited(method, scope)
+    """The changes everywhere, replayed and alone, in units of mu_k."""
+    clean = _states(batch, batch.clean(stream_sites(batch.model)))
+    before, after = batch.edited(method, scope)
     pushes = {site: after[site] - before[site] for site in method.sites}
     if not any(bool(push.any()) for push in pushes.values()):
         raise ValueError(f"{method!r} does nothing to the last token at scope {scope!r}")
-    found = [_states(part, after), _replayed(part, pushes)]
-    found.append(_states(part, part.edited(method, "last")[1]))
-    changes = torch.stack([states - clean for states in found], dim=1).double()
+    steered = [_states(batch, after), _replayed(batch, pushes)]
+    steered.append(_states(batch, batch.edited(method, "last")[1]))
+    changes = torch.stack([states - clean for states in steered], dim=1).double()
     rounding = _TOLERANCE * clean.double().norm(dim=-1)[:, None]
     signals = torch.einsum("tckd,kd->tck", changes, features.directions.double())
     signals = torch.where(changes.norm(dim=-1) > rounding, signals, 0.0)
     return signals / torch.where(features.present, features.sizes.double(), torch.nan)
 
 
-def _replayed(part: Batch, pushes: dict[Site, Tensor]) -> Float[Tensor, "text layer_and_last d"]:
-    """Known pushes at the last token alone."""
-    rows, columns = torch.arange(len(part.columns)), part.columns[:, 0]
+def _replayed(
+    batch: TrackedBatch, pushes: dict[Site, Tensor]
+) -> Float[Tensor, "text layer_and_last d"]:
+    """The states that follow from known pushes at the last token alone."""
     seen: dict[Site, Tensor] = {}
-
-    def adding(site: Site) -> Callable[[Tensor], Tensor]:
-        def add(x: Tensor) -> Tensor:
-            pushed = x.clone()
-            own = (rows.to(x.device), columns.to(x.device))
-            pushed[own] = (x[own].float() + pushes[site][:, 0]).to(x.dtype)
-            return pushed
-
-        return add
-
+    fns = {site: partial(_pushed, batch, push) for site, push in pushes.items() if push.any()}
     with (
         torch.no_grad(),
-        hooked(part.model, {site: adding(site) for site in pushes if bool(pushes[site].any())}),
-        hooked(part.model, part.keep(seen, stream(part.model))),
+        hooked(batch.model, fns),
+        hooked(batch.model, batch.keeping(seen, stream_sites(batch.model))),
     ):
-        forward(part.model, part.tokens, part.mask)
-    return _states(part, seen)
+        forward(batch.model, batch.tokens, batch.mask)
+    return _states(batch, seen)
 
 
-def _states(part: Batch, found: dict[Site, Tensor]) -> Float[Tensor, "text layer_and_last d"]:
-    return torch.stack([found[site][:, 0].cpu() for site in stream(part.model)], dim=1)
+def _pushed(batch: TrackedBatch, push: Tensor, x: Tensor) -> Tensor:
+    """What a site holds, with a push at the last token of each text."""
+    rows = torch.arange(len(batch.columns), device=x.device)
+    last = batch.columns[:, 0].to(x.device)
+    pushed = x.clone()
+    pushed[rows, last] = (x[rows, last].float() + push[:, 0]).to(x.dtype)
+    return pushed
+
+
+def _states(
+    batch: TrackedBatch, values: dict[Site, Tensor]
+) -> Float[Tensor, "text layer_and_last d"]:
+    return torch.stack([values[site][:, 0].cpu() for site in stream_sites(batch.model)], dim=1)

@@ -1,4 +1,4 @@
-"""The loops that regulators close on linearised layers, and whether they contract."""
+"""The loops that regulators close on linearised layers, and whether they forget their start."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
+from lens_steer.reports import Report
 from lens_steer.steering import LQR, PID, Costs, Intervention, LQRTracker, isotropic_feedback
 
 if TYPE_CHECKING:
@@ -18,14 +20,16 @@ if TYPE_CHECKING:
 _STYLES = ("o-", "s--", "^-", "x:")
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class LinearLoop:
-    """d_{k+1} = M_k d_k + m_k, d_k being the distance of z_k from the nominal trajectory.
+    """How distances from the nominal trajectory go from layer to layer under a linear law.
 
-    Of the mean Jacobians A_k; what a text's blocks do beside them is left out.
+    d_{k+1} = M_k d_k + m_k, where d_k is the distance of z_k from the nominal trajectory and M_k is
+    made from the mean Jacobian A_k. What the blocks do to a single text beyond it is left out.
 
     Attributes:
-        name: Such as `A - w v'`.
+        name: The formula of M_k, such as `A - w v'`.
         matrices: M_k, float64.
         shifts: m_k, which the set-points add.
     """
@@ -41,7 +45,7 @@ class LinearLoop:
 
     @classmethod
     def open(cls, jacobians: LayerJacobians) -> "LinearLoop":
-        """A: no steering.
+        """The open loop A: no steering.
 
         Raises:
             ValueError: If the Jacobians have no matrices.
@@ -51,14 +55,18 @@ class LinearLoop:
 
     @classmethod
     def of(cls, method: Intervention, jacobians: LayerJacobians) -> "LinearLoop":
-        """The loop of a law in use, at its strength s.
+        """The loop that a law closes, at its strength s.
 
-        `LQR`: A - s w v', which feeds back the feature alone; `LQRTracker`: (I - s P F') A; `PID`
-        with a proportional gain only: A - s kp v v'.
+        `LQR` closes A - s w v', which feeds back the feature alone; `LQRTracker` (I - s P F') A;
+        `PID` with a proportional gain only A - s kp v v'.
 
         Raises:
             ValueError: If the method is no such law, is capped or one-sided (no linear loop), does
                 not fit the Jacobians, or these have no matrices.
+
+        Example:
+            >>> loops = [ls.tracking.LinearLoop.open(jac), ls.tracking.LinearLoop.of(law, jac)]
+            >>> ls.tracking.LoopReport.of(loops, first=1).figure()
         """
         a = matrices_of(jacobians)
         z = jacobians.nominal.double()
@@ -84,7 +92,7 @@ class LinearLoop:
 
     @classmethod
     def state_feedback(cls, jacobians: LayerJacobians, costs: Costs) -> "LinearLoop":
-        """A - K: what feeding back the whole state would close; no law here does.
+        """A - K, the loop that feeding back the whole state would close; no law here does so.
 
         Raises:
             ValueError: If the Jacobians have no matrices, or the costs another number of layers.
@@ -95,76 +103,61 @@ class LinearLoop:
         return cls("A - K", a - isotropic_feedback(a, costs), torch.zeros_like(a[:, 0]))
 
     def since(self, layer: int) -> "LinearLoop":
-        """Of block `layer` and those behind it."""
+        """The loop from block `layer` on."""
         return LinearLoop(self.name, self.matrices[layer:], self.shifts[layer:])
 
     def path(self, start: Float[Tensor, "text d"]) -> Float[Tensor, "text layer_and_last d"]:
         """Distances from the nominal trajectory that follow from those at z_0."""
-        found = [start.double()]
+        distances = [start.double()]
         for m, shift in zip(self.matrices, self.shifts, strict=True):
-            found.append(found[-1] @ m.T + shift)
-        return torch.stack(found, dim=1)
+            distances.append(distances[-1] @ m.T + shift)
+        return torch.stack(distances, dim=1)
 
 
 def transition_norms(matrices: Float[Tensor, "layer d d"]) -> Float[Tensor, " layer_and_last"]:
     """|Phi(k, 0)|_2 with Phi(k, 0) = M_{k-1} ... M_0, from k = 0, where it is 1."""
     phi = torch.eye(matrices.shape[-1], dtype=torch.double)
-    found = [torch.linalg.matrix_norm(phi, ord=2)]
+    norms = [torch.linalg.matrix_norm(phi, ord=2)]
     for m in matrices.double():
         phi = m @ phi
-        found.append(torch.linalg.matrix_norm(phi, ord=2))
-    return torch.stack(found)
+        norms.append(torch.linalg.matrix_norm(phi, ord=2))
+    return torch.stack(norms)
 
 
-def contraction(matrices: Float[Tensor, "layer d d"]) -> float:
-    """1 - rho, rho = max_k |M_k| from the norm P_k to P_{k+1}.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class LoopReport(Report):
+    """Whether loops contract: the most by which a distance at z_first can have grown at z_k.
 
-    P_T = I, P_k = M_k' P_{k+1} M_k + I. Then M' P M = P - I whatever M is, so that rho =
-    sqrt(1 - 1 / lambda_max(P)) is below 1 for every loop: where it is so by a few hundredths only,
-    the norm promises nothing.
-    """
-    one = torch.eye(matrices.shape[-1], dtype=torch.double)
-    p, largest = one, 1.0
-    for m in reversed(matrices.double().unbind()):
-        p = m.T @ p @ m + one
-        largest = max(largest, float(torch.linalg.eigvalsh(p)[-1]))
-    return 1 - (1 - 1 / largest) ** 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class LoopReport:
-    """|Phi(k, first)|_2 of several loops: the most by which a distance at z_first has grown at z_k.
+    That is the norm |Phi(k, first)|_2 of the product of the loop's matrices.
 
     Attributes:
-        norms: Of each loop, from k = first, where it is 1.
-        contractions: 1 - rho of each, see `contraction`.
+        norms: The norms of each loop, from k = first, where the norm is 1.
         first: The state from which distances are followed.
     """
 
     norms: dict[str, Float[Tensor, " state"]]
-    contractions: dict[str, float]
     first: int
 
     @classmethod
     def of(
         cls, loops: Sequence[LinearLoop] | Mapping[str, LinearLoop], *, first: int = 0
     ) -> "LoopReport":
-        """Of loops under their own names, or under those given.
+        """The norms of loops, under their own names or under the keys of a mapping.
 
         Args:
             first: 1 leaves block 0 out, which may enlarge small embeddings by much.
 
         Raises:
-            ValueError: If there is none, two have one name, or no block follows z_first.
+            ValueError: If there is no loop, two have one name, or no block follows z_first.
         """
-        given = list(loops.items() if isinstance(loops, Mapping) else ((x.name, x) for x in loops))
-        if not given or len(dict(given)) != len(given):
-            raise ValueError(f"loops {[name for name, _ in given]}: expected names that differ")
-        if not 0 <= first < min(len(loop.matrices) for _, loop in given):
+        named = list(loops.items() if isinstance(loops, Mapping) else ((x.name, x) for x in loops))
+        if not named or len(dict(named)) != len(named):
+            raise ValueError(f"loops {[name for name, _ in named]}: expected names that differ")
+        if not 0 <= first < min(len(loop.matrices) for _, loop in named):
             raise ValueError(f"first={first}: expected the number of a block")
-        parts = {name: loop.since(first).matrices for name, loop in given}
-        norms = {name: transition_norms(part) for name, part in parts.items()}
-        return cls(norms, {name: contraction(part) for name, part in parts.items()}, first)
+        norms = {name: transition_norms(loop.since(first).matrices) for name, loop in named}
+        return cls(norms, first)
 
     def table(self) -> "pd.DataFrame":
         """A row per loop and k."""
@@ -172,7 +165,7 @@ class LoopReport:
 
         return pd.DataFrame(
             [
-                {"loop": name, "layer": k, "norm": norm, "contraction": self.contractions[name]}
+                {"loop": name, "layer": k, "norm": norm}
                 for name, norms in self.norms.items()
                 for k, norm in enumerate(norms.tolist(), self.first)
             ]
@@ -185,9 +178,8 @@ class LoopReport:
         with canvas(width=5.4, height=3.6) as (figure, axes):
             for i, (name, norms) in enumerate(self.norms.items()):
                 x = range(self.first, self.first + len(norms))
-                label = f"{name} (1 - rho = {self.contractions[name]:.2g})"
-                style = _STYLES[i % len(_STYLES)]  # lines of loops that do alike lie on each other
-                axes.plot(x, norms, style, color=f"C{i}", lw=1.4, ms=4, label=label)
+                style = _STYLES[i % len(_STYLES)]  # lines of similar loops lie on each other
+                axes.plot(x, norms, style, color=f"C{i}", lw=1.4, ms=4, label=name)
             axes.axhline(1, color="k", lw=0.8, ls=":")
             axes.set(yscale="log", xlabel="k", ylabel=f"$|\\Phi(k, {self.first})|_2$")
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -196,10 +188,10 @@ class LoopReport:
 
 
 def matrices_of(jacobians: LayerJacobians) -> Float[Tensor, "layer d d"]:
-    """In float64.
+    """The mean Jacobians in float64.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If the Jacobians have no matrices.
     """
     if jacobians.matrices is None:
         raise ValueError(f"{jacobians!r} have no matrices: use linearize(..., dense=True)")
@@ -207,7 +199,7 @@ def matrices_of(jacobians: LayerJacobians) -> Float[Tensor, "layer d d"]:
 
 
 def check_shape(v: Float[Tensor, "layer d"], a: Float[Tensor, "layer d d"]) -> None:
-    """Raise a ValueError if a law is not of as many layers, as wide."""
+    """Raise a ValueError unless a law and Jacobians have the same layers and width."""
     if v.shape != a.shape[:2]:
         raise ValueError(f"a law of {tuple(v.shape)} on Jacobians of {tuple(a.shape)}")
 
@@ -215,13 +207,12 @@ def check_shape(v: Float[Tensor, "layer d"], a: Float[Tensor, "layer d d"]) -> N
 def _tracker_loop(
     law: LQRTracker, a: Float[Tensor, "layer d d"], z: Float[Tensor, "layer_and_last d"]
 ) -> LinearLoop:
-    """Z' = y + s P (c - F' y), y = zbar' + A d."""
+    """The loop of z' = y + s P (c - F' y) with y = zbar' + A d."""
     if len(law.factors) != len(a) or len(law.factors[0]) != a.shape[-1]:
         raise ValueError(f"{law!r} has {len(law.factors)} layers, the Jacobians {len(a)}")
     closed, shifts = [], []
-    for k, (factor, push, target) in enumerate(
-        zip(law.factors, law.pushes, law.targets, strict=True)
-    ):
+    parts = zip(law.factors, law.pushes, law.targets, strict=True)
+    for k, (factor, push, target) in enumerate(parts):
         f, p, c = factor.double(), law.strength * push.double(), target.double()
         closed.append(a[k] - p @ (f.T @ a[k]))
         shifts.append(p @ (c - f.T @ z[k + 1]))

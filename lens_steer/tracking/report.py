@@ -8,36 +8,51 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm.auto import tqdm
 
-from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
-from lens_steer.linearity import FeatureDirections
+from lens_steer.activations import ReadPosition
+from lens_steer.artifacts import savable
+from lens_steer.intervals import NONE, Interval, over_texts
+from lens_steer.linearity import FeatureDirections, Texts
+from lens_steer.models import SteerableModel, attach
+from lens_steer.reports import Report
+from lens_steer.steering import Intervention, Sampling
 from lens_steer.tracking.drawing import draw_layers, draw_tokens
+from lens_steer.tracking.runs import (
+    CleanAndSteeredRun,
+    TrackedTexts,
+    check_features,
+    check_setpoints,
+    in_batches,
+    in_order,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class TrackingReport:
-    """Signals v_k . z_k with and without steering, and what it takes.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class TrackingReport(Report):
+    """Whether a method leads features to their set-points: v_k . z_k with and without steering.
 
     z_0 is the embedding, z_{k+1} leaves block k with its push. Offsets are counted from the token
-    at which steering begins. NaN after a text's end.
+    at which steering begins. Values are NaN after a text's end.
 
     Being led to its set-point is what a regulator optimises, and no evidence of steering: judge it
     by behaviour.
 
     Attributes:
-        clean: v_k . z_k of the unsteered run, float64.
-        steered: Of the steered run.
+        clean: The signals v_k . z_k of the unsteered run, float64.
+        steered: The signals of the steered run.
         energy: |u_k|^2 / |z_{k+1}|^2: the push measured behind block k, against what leaves that
             block in the unsteered run.
-        features: v_k, mu_k and class means.
-        setpoints: beta_k.
-        groups: Of the texts, for intervals.
-        classes: Of the texts: `desired`, `undesired`, or `text` where they were not pairs.
-        seed: Of the intervals.
+        features: The directions v_k, their sizes mu_k and the class means.
+        setpoints: The set-points beta_k.
+        groups: The group of each text, for intervals.
+        classes: The class of each text: `desired`, `undesired`, or `text` if it is not of a pair.
+        seed: The seed of the intervals.
     """
 
     clean: Float[Tensor, "text offset layer_and_last"]
@@ -51,29 +66,80 @@ class TrackingReport:
 
     def __post_init__(self) -> None:
         if {len(self.groups), len(self.classes)} != {len(self.clean)}:
-            given = f"{len(self.groups)} groups and {len(self.classes)} classes"
-            raise ValueError(f"{given} for {len(self.clean)} texts: expected one each")
+            counts = f"{len(self.groups)} groups and {len(self.classes)} classes"
+            raise ValueError(f"{counts} for {len(self.clean)} texts: expected one each")
         check_setpoints(self.features, self.setpoints)
         if not bool(self.steered[:, 0].isfinite().all()):
             raise ValueError("the steered signals are not finite: steer less")
 
-    @property
-    def offsets(self) -> int:
-        """Tokens followed, the first included."""
-        return self.clean.shape[1]
+    @classmethod
+    def fit(  # noqa: PLR0913 - each is a knob of its own
+        cls,
+        model: SteerableModel,
+        method: Intervention,
+        texts: Texts,
+        features: FeatureDirections,
+        setpoints: Float[Tensor, " layer_and_last"],
+        *,
+        read: ReadPosition = "last",
+        max_new_tokens: int = 0,
+        temperature: float | int = 1.0,
+        seed: int,
+        progress: bool = True,
+    ) -> "TrackingReport":
+        """Follow features through a model, steered by any method and not; also called `record`.
 
-    def of(self, name: str) -> "TrackingReport":
-        """Of the texts of one class.
+        Steering begins at the token that `capture` reads, which is offset 0. Further tokens are
+        those that the unsteered model writes after the text: both runs see the same ones.
+
+        Args:
+            texts: Strings, examples, or pairs, both sides of which are followed, the desired first.
+            features: Directions, from `FeatureDirections.of` activations captured at `read`.
+            setpoints: beta_k, in units of v_k . z_k, such as `LQR.setpoints`.
+            read: The token at which steering begins, as in `capture`.
+            max_new_tokens: The largest number of further tokens; each is steered.
+            temperature: Temperature of the further tokens; 0 is greedy.
+            seed: The seed of the further tokens and the intervals.
 
         Raises:
-            ValueError: If there are none.
+            ValueError: If the method or the features do not fit the model, the method edits the
+                embedding, the model is being steered, or the texts do not fit the context.
+
+        Example:
+            >>> features = ls.FeatureDirections.of(resid)
+            >>> report = ls.tracking.record(model, law, test, features, law.setpoints, seed=0)
+            >>> report.of_class("undesired").figure()
         """
-        own = [i for i, each in enumerate(self.classes) if each == name]
-        if not own:
+        check_setpoints(features, setpoints)
+        check_features(model, features)
+        sampling = Sampling(temperature, seed=seed)
+        parts = []
+        attach(model)
+        rows = TrackedTexts.of(model, texts, read).continued(model, max_new_tokens, sampling)
+        with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
+            for numbers, batch in in_batches(model, rows.encoded):
+                parts.append((numbers, *_signals_and_energy(batch.run(method, "last"), features)))
+                bar.update(len(numbers))
+        clean, steered, energy = (in_order([(p[0], p[i]) for p in parts]) for i in (1, 2, 3))
+        return cls(clean, steered, energy, features, setpoints, rows.groups, rows.classes, seed)
+
+    @property
+    def offsets(self) -> int:
+        """The number of tokens that are followed, the first included."""
+        return self.clean.shape[1]
+
+    def of_class(self, name: str) -> "TrackingReport":
+        """The report of one class of texts.
+
+        Raises:
+            ValueError: If there are no texts of that class.
+        """
+        rows = [i for i, kind in enumerate(self.classes) if kind == name]
+        if not rows:
             raise ValueError(f"no {name!r} texts: there are {sorted(set(self.classes))}")
-        parts = {x: getattr(self, x)[own] for x in ("clean", "steered", "energy")}
-        groups = tuple(self.groups[i] for i in own)
-        return replace(self, **parts, groups=groups, classes=(name,) * len(own))
+        parts = {x: getattr(self, x)[rows] for x in ("clean", "steered", "energy")}
+        groups = tuple(self.groups[i] for i in rows)
+        return replace(self, **parts, groups=groups, classes=(name,) * len(rows))
 
     def error(self, offset: int = 0, *, steered: bool = True) -> list[Interval]:
         """Set-point error of every z_k: rms over texts of (v_k . z_k - beta_k) / mu_k.
@@ -81,10 +147,10 @@ class TrackingReport:
         1 is the distance of the class means. NaN where there is no feature.
 
         Args:
-            steered: False gives that of the unsteered run.
+            steered: False gives the error of the unsteered run.
         """
         signals = self.steered if steered else self.clean
-        wrong = (signals[:, self._known(offset)] - self.setpoints) / self._sizes
+        wrong = (signals[:, self._checked(offset)] - self.setpoints) / self._sizes
         return [_root(self._interval(column)) for column in wrong.square().T]
 
     def relative(self, values: Float[Tensor, "*n layer_and_last"]) -> Tensor:
@@ -93,7 +159,7 @@ class TrackingReport:
 
     @property
     def class_means(self) -> tuple[Tensor, Tensor]:
-        """v_k . mean z_k of the desired class, and of the other."""
+        """v_k . mean z_k of the desired class, and of the undesired one."""
         v = self.features.directions.double()
         sides = (self.features.desired, self.features.undesired)
         desired, undesired = ((v * side.double()).sum(dim=-1) for side in sides)
@@ -102,21 +168,21 @@ class TrackingReport:
     def signal(self, offset: int = 0, *, steered: bool = True) -> list[Interval]:
         """Mean over texts of the relative signal, see `relative`."""
         signals = self.steered if steered else self.clean
-        return [self._interval(x) for x in self.relative(signals[:, self._known(offset)]).T]
+        return [self._interval(x) for x in self.relative(signals[:, self._checked(offset)]).T]
 
-    def push(self, offset: int = 0) -> list[Interval]:
+    def mean_energy(self, offset: int = 0) -> list[Interval]:
         """Mean over texts of the energy behind every block."""
-        return [self._interval(column) for column in self.energy[:, self._known(offset)].T]
+        return [self._interval(column) for column in self.energy[:, self._checked(offset)].T]
 
     def table(self) -> "pd.DataFrame":
         """A row per class, offset and z_k: signals, errors, and the energy that reached it.
 
-        `energy` at layer k is of the push behind block k - 1; none at the embedding.
+        `energy` at layer k is that of the push behind block k - 1; NaN at the embedding.
         """
         import pandas as pd
 
         names = dict.fromkeys(self.classes)
-        return pd.DataFrame([row for name in names for row in self.of(name)._rows(name)])
+        return pd.DataFrame([row for name in names for row in self.of_class(name)._rows(name)])
 
     def _rows(self, name: str) -> list[dict[str, float | str]]:
         rows = []
@@ -126,21 +192,21 @@ class TrackingReport:
                 "signal_clean": self.signal(offset, steered=False),
                 "error": self.error(offset),
                 "error_clean": self.error(offset, steered=False),
-                "energy": [NAN_INTERVAL, *self.push(offset)],
+                "energy": [NONE, *self.mean_energy(offset)],
             }
             for layer in range(len(self.setpoints)):
                 row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}
                 row["setpoint"] = float(self.relative(self.setpoints)[layer])
                 row["texts"] = int(self.clean[:, offset, 0].isfinite().sum())
-                for column, found in columns.items():
-                    row |= found[layer].columns(column)
+                for column, intervals in columns.items():
+                    row |= intervals[layer].columns(column)
                 rows.append(row)
         return rows
 
     def figure(self, offset: int = 0) -> "Figure":
         """Signals over layers beside set-points and class means; the energy below."""
-        found: Any = self.table()
-        return draw_layers(found[found["offset"] == self._known(offset)], self._counted)
+        table: Any = self.table()
+        return draw_layers(table[table["offset"] == self._checked(offset)], self._counts)
 
     def tokens_figure(self, layers: Sequence[int]) -> "Figure":
         """Signals over tokens at some z_k.
@@ -153,10 +219,10 @@ class TrackingReport:
         present = self.features.present.nonzero().flatten().tolist()
         if not layers or not set(layers) <= set(present):
             raise ValueError(f"layers {list(layers)}: expected some with a feature, of {present}")
-        return draw_tokens(self.table(), list(layers), self._counted)
+        return draw_tokens(self.table(), list(layers), self._counts)
 
     @property
-    def _counted(self) -> str:
+    def _counts(self) -> str:
         texts = f"n = {len(self.groups)} texts, {len(set(self.groups))} groups"
         return f"{texts}; 95 % intervals"
 
@@ -165,7 +231,7 @@ class TrackingReport:
         sizes = self.features.sizes.double()
         return torch.where(self.features.present, sizes, torch.nan)
 
-    def _known(self, offset: int) -> int:
+    def _checked(self, offset: int) -> int:
         if not 0 <= offset < self.offsets:
             raise ValueError(f"offset {offset}: recorded were {self.offsets}, from 0")
         return offset
@@ -174,14 +240,17 @@ class TrackingReport:
         return nanmean_interval(values, self.groups, self.seed)
 
 
-def check_setpoints(
-    features: FeatureDirections, setpoints: Float[Tensor, " layer_and_last"]
-) -> None:
-    """Raise a ValueError if there is not a finite one for each state."""
-    if setpoints.shape != features.sizes.shape or not bool(setpoints.isfinite().all()):
-        raise ValueError(f"set-points {setpoints}: expected {len(features.sizes)} finite numbers")
+def _signals_and_energy(
+    run: CleanAndSteeredRun, features: FeatureDirections
+) -> tuple[Tensor, Tensor, Tensor]:
+    v = features.directions.double()
+    clean, steered = (torch.einsum("tokd,kd->tok", z.double(), v) for z in (run.clean, run.steered))
+    length = run.clean[:, :, 1:].double().square().sum(dim=-1)
+    return clean, steered, run.pushes.double().square().sum(dim=-1) / length
 
 
-def _root(found: Interval) -> Interval:
-    """Of a mean square."""
-    return Interval(*(float(np.sqrt(x)) for x in (found.mean, found.low, found.high)))
+def _root(mean_square: Interval) -> Interval:
+    mean, low, high = (
+        float(np.sqrt(x)) for x in (mean_square.mean, mean_square.low, mean_square.high)
+    )
+    return Interval(mean, low, high)

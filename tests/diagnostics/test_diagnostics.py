@@ -1,6 +1,5 @@
-"""Steerability, read x steer, off-manifold percentiles, and where greedy texts part."""
+"""Steerability, read x steer and off-manifold percentiles."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +13,9 @@ from torch import Tensor
 from lens_steer.activations import capture
 from lens_steer.benchmark.unbounded import unbounded_interval
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics import (
-    DivergenceReport,
-    ManifoldReport,
-    ReadSteerReport,
-    SteerabilityReport,
-)
+from lens_steer.diagnostics import ManifoldReport, ReadSteerReport, SteerabilityReport
 from lens_steer.diagnostics.clouds import Cloud, residuals
-from lens_steer.diagnostics.divergence_point import parting
-from lens_steer.diagnostics.manifold import SHOWN, UNSTEERED
+from lens_steer.diagnostics.manifold import DESIRED_TEXTS, UNSTEERED
 from lens_steer.diagnostics.read_steer import READS, STRENGTHS
 from lens_steer.evaluation import SampledText, WordList, calibrate, evaluate, preference
 from lens_steer.intervals import Resampling, interval
@@ -33,9 +26,6 @@ from lens_steer.steering import (
     Additive,
     Edit,
     Intervention,
-    Sampling,
-    continuations,
-    prompt_rows,
 )
 from tests.interventions import drawn, manual_hook, push, run, watched
 
@@ -164,7 +154,7 @@ def test_steerability_refuses_what_has_no_meaning(llama: Any, pairs: Contrastive
 
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("methods", [{}, None, [1], {"": 0}, {"a": "CAA"}, {1: 2}])
-@pytest.mark.parametrize("report", [SteerabilityReport, DivergenceReport, ManifoldReport])
+@pytest.mark.parametrize("report", [SteerabilityReport, ManifoldReport])
 def test_methods_come_by_name(
     report: Any, methods: Any, llama: Any, pairs: ContrastivePairs
 ) -> None:
@@ -236,9 +226,9 @@ def test_no_steering_is_half_way_and_a_great_push_outside(
     each = {"small": push(llama, size=1e-3), "great": push(llama, layer=2, size=100.0)}
     report = ManifoldReport.fit(llama, pairs, each, max_new_tokens=8, seed=0)
     randoms = ("random, as small", "random, as great")
-    assert report.names == (UNSTEERED, SHOWN, "small", "great", *randoms)
+    assert report.names == (UNSTEERED, DESIRED_TEXTS, "small", "great", *randoms)
     table = report.table().set_index(["reference", "method", "layer"])["percentile"].unstack()
-    natural = table.loc[[("clean", UNSTEERED), ("desired", SHOWN), ("clean", "small")]]
+    natural = table.loc[[("clean", UNSTEERED), ("desired", DESIRED_TEXTS), ("clean", "small")]]
     np.testing.assert_allclose(natural, 50, atol=2)
     quartiles = report.quartiles[0, 0]
     step = 100 / report.positions[0]
@@ -265,99 +255,12 @@ def test_the_same_seed_gives_the_same_percentiles(llama: Any, pairs: Contrastive
 def test_the_manifold_refuses_names_of_its_own_and_too_few_texts(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
-    for name in (UNSTEERED, SHOWN, "random, as CAA"):
+    for name in (UNSTEERED, DESIRED_TEXTS, "random, as CAA"):
         with pytest.raises(ValueError, match="is taken by the report itself"):
             ManifoldReport.fit(llama, pairs, {name: push(llama)}, seed=0)
     single = ContrastivePairs.of([("The cat", " was", " is")])
     with pytest.raises(ValueError, match="got 1 text, expected two or more"):
         ManifoldReport.fit(llama, single, {"push": push(llama)}, max_new_tokens=3, seed=0)
-
-
-# Where greedy texts part.
-
-
-@pytest.mark.parametrize(
-    ("steered", "unsteered", "expected"),
-    [
-        ([1, 2, 3], [1, 2, 3], (3, False)),  # cut off alike
-        ([1, 2], [1, 2], (3, False)),  # ended alike
-        ([4, 2, 3], [1, 2, 3], (1, True)),
-        ([1, 2, 4], [1, 2, 3], (3, True)),
-        ([1, 2], [1, 2, 3], (3, True)),  # ended where the other went on
-        ([], [1, 2, 3], (1, True)),
-        ([], [], (1, False)),
-        ([1, 2, 3], [1], (2, True)),
-    ],
-)
-def test_texts_part_at_the_first_token_drawn_that_differs(
-    steered: Sequence[int], unsteered: Sequence[int], expected: tuple[int, bool]
-) -> None:
-    assert parting(steered, unsteered, 3) == expected
-
-
-def planted(model: Any, pairs: ContrastivePairs, length: int) -> Additive:
-    """A push so great that one token follows, one that no greedy text has."""
-    rows = prompt_rows(model, pairs.prompts, length)
-    clean = continuations(model, rows, sampling=Sampling(0.0), max_new_tokens=length)
-    for seed in range(20):
-        method = last_push(model, seed=seed, size=1e4)
-        after = continuations(
-            model, rows, method, sampling=Sampling(0.0), max_new_tokens=1, scope="all"
-        )
-        [token] = {text[0] if text else None for text in after}
-        if token is not None and all(token not in text for text in clean):
-            return method
-    raise AssertionError("no such push among 20")
-
-
-def test_texts_part_where_they_were_made_to(llama: Any, pairs: ContrastivePairs) -> None:
-    method, position = planted(llama, pairs, 12), 8
-    report = DivergenceReport.fit(
-        llama, pairs, {"push": method}, max_new_tokens=12, scope=(position,), seed=0
-    )
-    lengths = [len(row) for row in prompt_rows(llama, pairs.prompts, 12)]
-    # the token drawn at the position of a prompt's last token is the first
-    number = [position - length + 2 for length in lengths]
-    expected = [n if n >= 1 else None for n in number]
-    assert any(expected)
-    assert not all(expected)
-    numbers = zip(report.first[0].tolist(), report.parted[0].tolist(), strict=True)
-    found = [first if parts else None for first, parts in numbers]
-    assert found == expected
-
-
-def test_a_method_of_strength_zero_never_parts(llama: Any, pairs: ContrastivePairs) -> None:
-    each = {"none": push(llama).with_strength(0), "all": last_push(llama, size=1e4)}
-    report = DivergenceReport.fit(llama, pairs, each, max_new_tokens=6, seed=0)
-    assert report.median("none") == float("inf")
-    assert report.by_token("none", 6).mean == 0
-    assert report.table()["first"].isna().tolist()[:6] == [True] * 6
-    shares = [report.by_token("all", token).mean for token in range(7)]
-    assert shares[0] == 0
-    assert shares == sorted(shares)
-    assert report.by_token("all", int(report.median("all"))).mean >= 0.5
-
-
-def test_each_method_parts_as_it_would_alone(model: Any, pairs: ContrastivePairs) -> None:
-    each = {f"{size}": push(model, size=size) for size in (0.3, 3.0)}
-    together = DivergenceReport.fit(model, pairs, each, max_new_tokens=6, seed=0)
-    rows, greedy = prompt_rows(model, pairs.prompts, 6), Sampling(0.0)
-    clean = continuations(model, rows, sampling=greedy, max_new_tokens=6)
-    for i, method in enumerate(each.values()):
-        texts = continuations(model, rows, method, sampling=greedy, max_new_tokens=6)
-        expected = [parting(a, b, 6) for a, b in zip(texts, clean, strict=True)]
-        found = zip(together.first[i].tolist(), together.parted[i].tolist(), strict=True)
-        assert list(found) == expected
-
-
-def test_a_divergence_report_is_checked(llama: Any, pairs: ContrastivePairs) -> None:
-    report = DivergenceReport.fit(llama, pairs, {"a": push(llama)}, max_new_tokens=3, seed=0)
-    with pytest.raises(ValueError, match="expected one for each of the methods and groups"):
-        replace(report, groups=("x",))
-    with pytest.raises(ValueError, match="numbered from 1 to 3"):
-        replace(report, first=report.first + 3)
-    with pytest.raises(ValueError, match="no method 'b'"):
-        report.median("b")
 
 
 # Read x steer.
@@ -486,7 +389,6 @@ def reports(model: Any, pairs: ContrastivePairs, matrix: ReadSteerReport) -> lis
     return [
         SteerabilityReport.fit(model, pairs, each, seed=0),
         ManifoldReport.fit(model, pairs, each, max_new_tokens=6, seed=0),
-        DivergenceReport.fit(model, pairs, each, max_new_tokens=6, seed=0),
         matrix,
     ]
 
@@ -499,7 +401,7 @@ def test_figures_say_what_they_count_and_tables_hold_their_numbers(
         figure, table = report.figure(), report.table()
         figure.draw_without_rendering()
         texts = [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))]
-        counted = ("pairs in", "positions of", "prompts in", "examples in")
+        counted = ("pairs in", "positions of", "examples in")
         assert any(word in text for text in texts for word in counted)
         assert len(table) > 0
         for name, x in held.items():

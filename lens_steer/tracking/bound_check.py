@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.intervals import Interval, interval, proportion_interval
+from lens_steer.artifacts import savable
+from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.reports import Report
 from lens_steer.tracking.conformal import worst_of_groups
 
 if TYPE_CHECKING:
@@ -16,20 +18,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class BoundCheck:
-    """Feature errors of texts behind every block from `start` on, beside their bounds.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class BoundCheck(Report):
+    """How often bounds hold on other texts, and how wide they are, behind every block from `start`.
 
     Attributes:
-        errors: e_k, in units of v . z.
-        bounds: On |e_k|, of each kind.
+        errors: The feature errors e_k, in units of v . z.
+        bounds: The bounds on |e_k|, by kind.
         holds: Whether e_k is inside the band around its prediction, which is the narrower claim.
-        sizes: mu_k.
-        start: The state from which the bounds a priori are told.
-        groups: Of the texts.
-        alpha: Of groups that may be outside.
-        loop: What the bounds are of.
-        seed: Of the intervals.
+        sizes: mu_k, the distances of the class means.
+        start: The state from which the bounds a priori are predicted.
+        groups: The group of each text.
+        alpha: The share of groups that may be outside.
+        loop: The name of the loop that the bounds belong to.
+        seed: The seed of the intervals.
     """
 
     errors: Float[Tensor, "text layer"]
@@ -47,11 +50,11 @@ class BoundCheck:
 
         Intervals are over these groups: the calibration groups are as they were.
         """
-        found = {}
+        coverage = {}
         for kind in self.holds:
             inside = self.inside(kind)
-            found[kind] = proportion_interval(interval(inside, seed=self.seed), len(inside))
-        return found
+            coverage[kind] = of_share(interval(inside, seed=self.seed), len(inside))
+        return coverage
 
     def inside(self, kind: str) -> Float[Tensor, " group"]:
         """1 for each group all of whose texts are inside at all layers, else 0."""
@@ -66,18 +69,19 @@ class BoundCheck:
         import pandas as pd
 
         rows, coverage = [], self.coverage()
-        units = torch.where(self.sizes > 0, self.sizes, torch.nan)
-        errors = self.errors.abs() / units
+        errors = self.errors.abs() / self._units
         for kind, bounds in self.bounds.items():
-            relative, inside = bounds / units, self.holds[kind].double().mean(dim=0)
+            relative, inside = bounds / self._units, self.holds[kind].double().mean(dim=0)
             for k in range(len(self.sizes)):
                 row: dict[str, float | str] = {
                     "loop": self.loop,
                     "bound": kind,
                     "layer": self.start + k + 1,
+                    "error": float(errors[:, k].median()),
+                    "worst": float(errors[:, k].max()),
+                    "allowed": float(relative[:, k].median()),
+                    "inside": float(inside[k]),
                 }
-                row |= {"error": float(errors[:, k].median()), "worst": float(errors[:, k].max())}
-                row |= {"allowed": float(relative[:, k].median()), "inside": float(inside[k])}
                 rows.append(row | coverage[kind].columns("coverage"))
         return pd.DataFrame(rows)
 
@@ -89,14 +93,13 @@ class BoundCheck:
         from lens_steer.figures import canvas
 
         layers = range(self.start + 1, self.start + 1 + len(self.sizes))
-        units = torch.where(self.sizes > 0, self.sizes, torch.nan)
         coverage = self.coverage()
         with canvas(width=5.6, height=4.4) as (figure, axes):
-            lines = axes.plot(layers, (self.errors.abs() / units).T, color="0.6", lw=0.5)
+            lines = axes.plot(layers, (self.errors.abs() / self._units).T, color="0.6", lw=0.5)
             lines[0].set_label("$|e_k|$ of each text")
             for i, (kind, bounds) in enumerate(self.bounds.items()):
                 label = f"{kind}: all inside in {coverage[kind]} of groups"
-                largest = (bounds / units).amax(dim=0)
+                largest = (bounds / self._units).amax(dim=0)
                 axes.plot(layers, largest, "s--", color=f"C{i}", ms=3, label=label)
             axes.set(yscale="log", xlabel="k: $z_k$ leaves block k - 1")
             axes.set(ylabel="$|v_k\\cdot z_k - \\beta_k|\\ /\\ \\mu_k$", ylim=(0.01, None))
@@ -105,3 +108,7 @@ class BoundCheck:
             title = f"loop {self.loop}; {1 - self.alpha:.0%} bounds, largest over texts; {texts}"
             figure.legend(loc="outside lower center", ncols=1, title=title)
         return figure
+
+    @property
+    def _units(self) -> Float[Tensor, " layer"]:
+        return torch.where(self.sizes > 0, self.sizes, torch.nan)

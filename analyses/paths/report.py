@@ -1,30 +1,23 @@
-"""Through which path steering acts on later tokens: the residual stream, or keys and values.
-
-Along fixed unsteered texts, offset 0 being the last prompt token, each position is seen with only
-itself steered (`residual`: its own residual stream, over the clean keys and values of the others),
-with only what precedes it steered (`cache`: a clean residual stream over steered keys and values)
-and with `both`, as in generation. `interaction` is what both do beyond the two. Where steering
-stops, the cache alone is left: the half-life says for how long.
-"""
+"""The report of a path split: effects of several methods, with their tables and figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyses.paths.drawing import draw_split
+from analyses.paths.effects import PATHS, path_effects
+from analyses.paths.statistics import PARTS, PathSplit
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named import check_named, place_of
-from lens_steer.diagnostics.path_drawing import draw_split
-from lens_steer.diagnostics.path_effects import PATHS, path_effects
-from lens_steer.diagnostics.path_statistics import PARTS, PathSplit
+from lens_steer.diagnostics import check_named, groups_of_prompts, row_of
 from lens_steer.evaluation import FixedTexts
-from lens_steer.intervals import Interval
+from lens_steer.intervals import NONE
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.steering import Intervention
 
 if TYPE_CHECKING:
@@ -33,19 +26,19 @@ if TYPE_CHECKING:
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class PathSplitReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class PathSplitReport(Report):
     """What each path does to the next token, position by position.
 
     Attributes:
-        names: Of the methods.
+        names: The names of the methods.
         kl: KL(steered || clean) of the next token, nats; paths are `residual`, `cache`, `both` and
             `stopped`, offsets counted from the last prompt token. NaN after a text's end.
         projected: <change, change by both> of the logits, centred over the vocabulary.
-        draws: Offsets of each text.
-        groups: Of each text, for intervals.
-        stop_after: Positions that are steered in `stopped`.
-        seed: Of the texts and the intervals.
+        draws: The number of offsets of each text.
+        groups: The group of each text, for intervals.
+        stop_after: The number of positions that are steered in `stopped`.
+        seed: The seed of the texts and the intervals.
     """
 
     names: tuple[str, ...]
@@ -88,23 +81,29 @@ class PathSplitReport:
 
         Args:
             pairs: Their prompts are continued, once each.
-            methods: By name, each at its own strength.
-            stop_after: Positions to be steered where steering stops, the last prompt token first.
-            temperature: Of the texts and of the distributions compared.
-            max_new_tokens: Offsets, at most.
-            seed: Of the texts, and of the intervals over groups.
+            methods: Methods by name, each at its own strength.
+            stop_after: The number of positions that are steered before steering stops, the last
+                prompt token being the first.
+            temperature: The temperature of the texts and of the distributions compared.
+            max_new_tokens: The largest number of offsets.
+            seed: The seed of the texts, and of the intervals over groups.
 
         Raises:
             ValueError: As `generate`, if a method does not fit the model or changes nothing, or
                 fewer than two offsets are left after steering has stopped.
+
+        Example:
+            >>> from analyses.paths import PathSplitReport
+            >>> paths = PathSplitReport.fit(model, test, {"CAA": caa}, max_new_tokens=16, seed=0)
+            >>> paths.split("CAA").half_life()
         """
         named = check_named(methods, pairs, model)
         _check_tokens(stop_after, max_new_tokens, "max_new_tokens")
-        decoding: dict[str, Any] = {"temperature": temperature, "max_new_tokens": max_new_tokens}
-        texts = FixedTexts.sample(model, pairs, seed=seed, **decoding)
-        each, groups = [*named.values()], pairs.prompt_groups
-        kl, projected = path_effects(model, texts, each, stop_after, progress=progress)
-        draws = texts.draws.long()
+        texts = FixedTexts.sample(
+            model, pairs, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens
+        )
+        kl, projected = path_effects(model, texts, [*named.values()], stop_after, progress=progress)
+        groups, draws = groups_of_prompts(pairs), texts.draws.long()
         return cls(tuple(named), kl, projected, draws, groups, stop_after, seed)
 
     def split(self, name: str) -> PathSplit:
@@ -113,7 +112,7 @@ class PathSplitReport:
         Raises:
             ValueError: If it is not in this report.
         """
-        row = place_of(name, self.names)
+        row = row_of(name, self.names)
         kl, projected = self.kl[row], self.projected[row]
         return PathSplit(kl, projected, self.draws, self.groups, self.stop_after, self.seed)
 
@@ -121,16 +120,16 @@ class PathSplitReport:
         """One row per method, path and offset; `kept` is of the offsets where steering stopped."""
         import pandas as pd
 
-        none, rows = Interval(np.nan, np.nan, np.nan), []
+        rows = []
         for name in self.names:
-            own = self.split(name)
-            for path, offset in product((*PATHS, "interaction"), range(own.offsets)):
+            split = self.split(name)
+            for path, offset in product((*PATHS, "interaction"), range(split.offsets)):
                 row: dict[str, Any] = {"method": name, "path": path, "offset": offset}
-                row |= {"texts": int(own.reaching([offset]).sum())}
-                row |= own.effect(path, offset).columns("kl")
-                row |= own.share(path, offset).columns("share")
+                row |= {"texts": int(split.reaching([offset]).sum())}
+                row |= split.effect(path, offset).columns("kl")
+                row |= split.share(path, offset).columns("share")
                 after = path == "stopped" and offset >= self.stop_after
-                rows.append(row | (own.kept(offset) if after else none).columns("kept"))
+                rows.append(row | (split.kept(offset) if after else NONE).columns("kept"))
         return pd.DataFrame(rows)
 
     def summary(self) -> "pd.DataFrame":
@@ -145,10 +144,10 @@ class PathSplitReport:
         counts |= {"followed": self.kl.shape[-1] - 1 - self.stop_after}
         rows = []
         for name in self.names:
-            row, own = {"method": name}, self.split(name)
+            row, split = {"method": name}, self.split(name)
             for part in PARTS:
-                row |= own.share(part).columns(part)
-            rows.append(row | own.half_life().columns("half_life") | counts)
+                row |= split.share(part).columns(part)
+            rows.append(row | split.half_life().columns("half_life") | counts)
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -156,22 +155,22 @@ class PathSplitReport:
         return draw_split(self.table(), self.summary())
 
 
-def _check_tokens(stop_after: int, offsets: int, told: str) -> None:
+def _check_tokens(stop_after: int, offsets: int, source: str) -> None:
     if stop_after < 1:
         raise ValueError(f"stop_after {stop_after}: expected at least one steered position")
     if offsets < stop_after + 2:
         raise ValueError(
-            f"got {told} {offsets} tokens, of which {stop_after} are steered: expected "
+            f"got {source} {offsets} tokens, of which {stop_after} are steered: expected "
             f"{stop_after + 2} or more, so that what is left can fall; generate more tokens, take "
             "other prompts, or stop sooner (stop_after)"
         )
 
 
-def _check_effect(name: str, own: PathSplit) -> None:
-    reached = own.reaching(range(own.offsets))
-    if not bool(own.kl[:, reached].isfinite().all()):
+def _check_effect(name: str, split: PathSplit) -> None:
+    reached = split.reaching(range(split.offsets))
+    if not bool(split.kl[:, reached].isfinite().all()):
         raise ValueError(f"the logits under {name!r} are not finite numbers: lower its strength")
-    if not bool(own.kl[PATHS.index("both"), reached].any()):
+    if not bool(split.kl[PATHS.index("both"), reached].any()):
         raise ValueError(
             f"{name!r} changes no next token, so that nothing can be split: give it a strength, "
             "with_strength(...)"

@@ -1,4 +1,4 @@
-"""Where steered greedy texts part from the unsteered ones: the first new token that differs."""
+"""The first new token at which steered greedy texts differ from the unsteered ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named import check_named, place_of
+from lens_steer.diagnostics import check_named, groups_of_prompts, row_of
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.steering import Intervention, Sampling, Scope, continuations_of_each, prompt_rows
 
 if TYPE_CHECKING:
@@ -21,22 +22,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINS = 24  # of the histogram, at most
+_STYLES = ("-", "--", "-.", ":")
 
 
 @savable
-@dataclass(frozen=True, eq=False)
-class DivergenceReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class DivergenceReport(Report):
     """The first new token at which each method's greedy text is not the unsteered one.
 
     Attributes:
-        names: Of the methods.
-        first: Number of that token, counted from 1, the end of a text counting as one; for texts
-            that never part the tokens that were compared, see `parted`.
-        parted: Whether they part. Two texts that end alike never do; two that are cut off alike
-            might have later (censored at `max_new_tokens`).
-        groups: Of each prompt, for intervals.
-        max_new_tokens: Of every text.
-        seed: Of the intervals.
+        names: The names of the methods.
+        first: The number of that token, counted from 1; the end of a text counts as a token. For
+            texts that never part, the number of tokens that were compared, see `parted`.
+        parted: Whether the two texts part. Two texts that end alike never do; two that are cut off
+            alike might have parted later (censored at `max_new_tokens`).
+        groups: The group of each prompt, for intervals.
+        max_new_tokens: The largest number of tokens that were compared.
+        seed: The seed of the intervals.
     """
 
     names: tuple[str, ...]
@@ -71,40 +73,46 @@ class DivergenceReport:
         """Continue the prompts of `pairs` greedily, unsteered and by each method.
 
         Args:
-            methods: By name, each at its own strength.
-            max_new_tokens: Tokens that are compared, at most.
-            seed: Of the intervals over groups; greedy texts draw nothing.
+            methods: Methods by name, each at its own strength.
+            max_new_tokens: The largest number of tokens that are compared.
+            seed: The seed of the intervals over groups; greedy texts draw nothing.
 
         Raises:
             ValueError: As `generate`, or if a method does not fit the model.
+
+        Example:
+            >>> from analyses.divergence import DivergenceReport
+            >>> DivergenceReport.fit(model, test, {"CAA": caa}, seed=0).median("CAA")
         """
         named = check_named(methods, pairs, model)
         rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-        unsteered, *each = continuations_of_each(
-            *(model, rows, [(), *((method,) for method in named.values())]),
+        unsteered, *steered = continuations_of_each(
+            model,
+            rows,
+            [(), *((method,) for method in named.values())],
             sampling=Sampling(0.0),
             max_new_tokens=max_new_tokens,
             scope=scope,
             progress=progress,
         )
-        found = [
+        partings = [
             [parting(a, b, max_new_tokens) for a, b in zip(texts, unsteered, strict=True)]
-            for texts in each
+            for texts in steered
         ]
-        first = torch.tensor([[number for number, _ in row] for row in found])
-        parted = torch.tensor([[differs for _, differs in row] for row in found])
-        groups = pairs.prompt_groups
+        first = torch.tensor([[number for number, _ in row] for row in partings])
+        parted = torch.tensor([[differs for _, differs in row] for row in partings])
+        groups = groups_of_prompts(pairs)
         return cls(tuple(named), first, parted, groups, max_new_tokens, seed)
 
     def by_token(self, name: str, token: int) -> Interval:
         """The share of texts that have parted at this token or before."""
-        row = place_of(name, self.names)
+        row = row_of(name, self.names)
         gone = self.parted[row] & (self.first[row] <= token)
         return interval(gone.double(), self.groups, seed=self.seed)
 
     def median(self, name: str) -> float:
         """The token by which half of the texts have parted; infinite if they have not."""
-        row = place_of(name, self.names)
+        row = row_of(name, self.names)
         times = torch.where(self.parted[row], self.first[row].double(), torch.inf)
         return float(times.sort().values[(len(times) - 1) // 2])
 
@@ -120,7 +128,7 @@ class DivergenceReport:
         return pd.DataFrame(columns)
 
     def figure(self) -> "Figure":
-        """How many texts part at each token, and the share that have, with its interval."""
+        """How many texts part at each token, and the share that has parted, with its interval."""
         from lens_steer.figures import canvas
 
         last = int(self.first[self.parted].max()) if bool(self.parted.any()) else 1
@@ -130,13 +138,13 @@ class DivergenceReport:
                 self._share(below, name, f"C{i}", last)
             below.set(ylabel="share that has parted,\n95 % interval over groups")
             below.set(ylim=(-0.02, 1.02), xlim=(0.4, 1.08 * last + 0.6))
-            told = f"first new token that differs, of at most {self.max_new_tokens}"
-            below.set(xlabel=f"{told}\n(greedy texts, steered and unsteered)")
+            label = f"first new token that differs, of at most {self.max_new_tokens}"
+            below.set(xlabel=f"{label}\n(greedy texts, steered and unsteered)")
             below.xaxis.get_major_locator().set_params(integer=True)
         return figure
 
     def _histogram(self, axes: Any, last: int) -> None:
-        """Bars side by side, of one token each where there are few."""
+        """Draw bars side by side, each one token wide unless there are many tokens."""
         step = -(-last // _BINS)
         edges = np.arange(0.5, last + step + 0.5, step)
         times = [self.first[i][self.parted[i]].numpy() for i in range(len(self.names))]
@@ -147,30 +155,27 @@ class DivergenceReport:
         axes.set(ylabel="texts that part there" if step == 1 else f"texts per {step} tokens")
 
     def _label(self, name: str) -> str:
-        median, never = (
-            self.median(name),
-            1 - self.parted[place_of(name, self.names)].double().mean(),
-        )
-        shown = "none" if np.isinf(median) else f"{median:g}"
-        return f"{name} ({shown}; {never:.0%})"
+        median = self.median(name)
+        never = 1 - self.parted[row_of(name, self.names)].double().mean()
+        return f"{name} ({'none' if np.isinf(median) else f'{median:g}'}; {never:.0%})"
 
     def _share(self, axes: Any, name: str, colour: str, last: int) -> None:
-        row = place_of(name, self.names)
+        row = row_of(name, self.names)
         tokens = sorted({0, last + last // 10 + 1, *self.first[row][self.parted[row]].tolist()})
-        found = [self.by_token(name, token) for token in tokens]
-        style = ("-", "--", "-.", ":")[row % 4]
-        axes.step(tokens, [each.mean for each in found], style, where="post", color=colour)
-        band = [each.low for each in found], [each.high for each in found]
-        axes.fill_between(tokens, *band, step="post", color=colour, alpha=0.2, lw=0)
+        shares = [self.by_token(name, token) for token in tokens]
+        style = _STYLES[row % len(_STYLES)]
+        axes.step(tokens, [share.mean for share in shares], style, where="post", color=colour)
+        low, high = [share.low for share in shares], [share.high for share in shares]
+        axes.fill_between(tokens, low, high, step="post", color=colour, alpha=0.2, lw=0)
 
 
 def parting(
     steered: Sequence[int], unsteered: Sequence[int], max_new_tokens: int
 ) -> tuple[int, bool]:
-    """Number, from 1, of the first token drawn that differs, and whether any does.
+    """The number, from 1, of the first token drawn that differs, and whether any token does.
 
-    A text shorter than `max_new_tokens` was ended by one more token. Without a difference the
-    number is that of the tokens compared.
+    A text shorter than `max_new_tokens` was ended by one more token. Without a difference, the
+    number is how many tokens were compared.
     """
     ends = [[*text, None][:max_new_tokens] for text in (steered, unsteered)]
     pairs = enumerate(zip(*ends, strict=False), start=1)

@@ -28,9 +28,9 @@ class Run:
     """A forward of whole texts; offsets are counted from the last prompt token.
 
     Attributes:
-        path: Whose effect is seen.
-        steered: Offsets that are steered.
-        seen: Offsets at which the effect is taken.
+        path: The path whose effect is read off.
+        steered: The offsets that are steered.
+        seen: The offsets at which the effect is read.
     """
 
     path: str
@@ -39,9 +39,10 @@ class Run:
 
 
 def runs(offsets: int, stop_after: int) -> list[Run]:
-    """All that the split of so many offsets takes, the cache's at offset 0 left out: that is 0.
+    """All forwards that split so many offsets.
 
-    What follows a position has no part in its logits, so that one run has both paths everywhere.
+    What comes after a position has no part in its logits, so that one run gives `both` at every
+    offset. The cache's run at offset 0 is left out: its effect is 0.
     """
     whole = range(offsets)
     together = [Run("both", whole, whole), Run("stopped", range(stop_after), whole)]
@@ -60,41 +61,42 @@ def path_effects(
 ) -> Float[Tensor, "measure method path text offset"]:
     """KL(steered || clean) in nats, and the projection on the change that both paths make.
 
-    The projection is <change, change by both> of the logits, centred over the vocabulary. Float64,
-    NaN after a text's end.
+    The projection is <change, change by both> of the logits, centred over the vocabulary. Values
+    are float64, and NaN after a text's end.
 
     Raises:
         ValueError: If a method does not fit the model.
     """
     size = len(PATHS), len(texts.texts), int(texts.draws.max())
-    found = torch.full((2, len(methods), *size), torch.nan).double()
-    groups = list(_of_one_length(model, texts.texts))
-    longest = [max(texts.texts[i].draws for i in rows) for rows in groups]
+    effects = torch.full((2, len(methods), *size), torch.nan).double()
+    batches = list(_of_one_length(model, texts.texts))
+    longest = [max(texts.texts[i].draws for i in rows) for rows in batches]
     total = len(methods) * sum(len(runs(n, stop_after)) for n in longest)
     with tqdm(total=total, desc="path split", disable=not progress) as bar:
-        for rows, n in zip(groups, longest, strict=True):
+        for rows, n in zip(batches, longest, strict=True):
             batch = Batch.of(model, [texts.texts[i] for i in rows], texts.temperature)
             for k, method in enumerate(methods):
                 both = batch.change(method, range(n))
                 for run in runs(n, stop_after):
                     effect, text, offset = batch.effect(method, run, both)
-                    place = torch.tensor(rows)[text]
-                    found[:, k, _PATH[run.path], place, offset] = effect.cpu()
+                    text_index = torch.tensor(rows)[text]
+                    effects[:, k, _PATH[run.path], text_index, offset] = effect.cpu()
                     bar.update()
-                found[:, k, _PATH["cache"], rows, 0] = 0.0  # nothing before is steered
-    return found
+                effects[:, k, _PATH["cache"], rows, 0] = 0.0  # nothing before is steered
+    return effects
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Texts whose prompts have one length, so that positions mean the same in all of them.
+    """Texts whose prompts have one length, so that an offset is one position in all texts.
 
     Attributes:
-        texts: Whole ones.
-        clean: Logits of the model as it is.
-        text: Whose they are.
-        offset: Where, from the last prompt token on.
-        temperature: Of the distributions compared.
+        model: The model that is steered.
+        texts: The whole texts.
+        clean: The logits of the unsteered model.
+        text: The text of each row of `clean`.
+        offset: The offset of each row, counted from the last prompt token.
+        temperature: The temperature of the distributions that are compared.
     """
 
     model: SteerableModel
@@ -114,24 +116,24 @@ class Batch:
         return cls(model, tuple(texts), clean, text, offset, temperature)
 
     def change(self, method: Intervention, steered: range) -> Float[Tensor, "draw vocab"]:
-        """Of the logits by steering at these offsets, centred over the vocabulary."""
+        """The change of the logits by steering at these offsets, centred over the vocabulary."""
         return _centred(self._logits((method,), steered) - self.clean)
 
     def effect(
         self, method: Intervention, run: Run, both: Float[Tensor, "draw vocab"]
     ) -> tuple[Float[Tensor, "2 seen"], Int[Tensor, " seen"], Int[Tensor, " seen"]]:
-        """Nats and projection on `both`, and at which texts and offsets."""
+        """Nats and projection on `both`, with their texts and offsets."""
         seen = torch.isin(self.offset, torch.tensor(run.seen))
-        here = seen.to(self.clean.device)
-        steered, clean = self._logits((method,), run.steered)[here], self.clean[here]
+        rows = seen.to(self.clean.device)
+        steered, clean = self._logits((method,), run.steered)[rows], self.clean[rows]
         nats = kl_divergence(steered, clean, temperature=self.temperature)
-        projected = (_centred(steered - clean) * both[here]).sum(dim=-1)
+        projected = (_centred(steered - clean) * both[rows]).sum(dim=-1)
         return torch.stack([nats, projected]), self.text[seen], self.offset[seen]
 
-    def _logits(self, own: Methods, steered: range) -> Float[Tensor, "draw vocab"]:
+    def _logits(self, methods: Methods, steered: range) -> Float[Tensor, "draw vocab"]:
         first = self.texts[0].prompt_length - 1
         scope = [first + offset for offset in steered]
-        return draw_logits(self.model, self.texts, [own] * len(self.texts), scope)[0]
+        return draw_logits(self.model, self.texts, [methods] * len(self.texts), scope)[0]
 
 
 def _centred(x: Float[Tensor, "draw vocab"]) -> Float[Tensor, "draw vocab"]:
@@ -139,8 +141,8 @@ def _centred(x: Float[Tensor, "draw vocab"]) -> Float[Tensor, "draw vocab"]:
 
 
 def _of_one_length(model: SteerableModel, texts: Sequence[SampledText]) -> Iterator[list[int]]:
-    """Indices of texts whose prompts have as many tokens, in batches."""
+    """Indices of texts whose prompts have equally many tokens, in batches."""
     for length in sorted({text.prompt_length for text in texts}):
-        own = [i for i, text in enumerate(texts) if text.prompt_length == length]
-        for batch in even_batches(model, [len(texts[i].ids) for i in own]):
-            yield [own[i] for i in batch]
+        alike = [i for i, text in enumerate(texts) if text.prompt_length == length]
+        for batch in even_batches(model, [len(texts[i].ids) for i in alike]):
+            yield [alike[i] for i in batch]

@@ -1,16 +1,19 @@
-"""What each path of one method does, over texts of different lengths, with intervals."""
+"""What each path of one method does over texts of different lengths: shares and half-lives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isnan, nan
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens_steer.diagnostics.decay import half_life_interval
-from lens_steer.diagnostics.path_effects import PATHS
-from lens_steer.intervals import Interval, group_sums, interval, ratio_interval
+from analyses.paths.effects import PATHS
+from lens_steer.benchmark import collapse_dose
+from lens_steer.intervals import NONE, Interval, Resampling, by_group, interval, ratio_interval
+
+Array = np.ndarray
 
 PARTS = ("residual", "cache", "interaction")  # they add up to both
 
@@ -22,10 +25,10 @@ class PathSplit:
     Attributes:
         kl: KL(steered || clean) of the next token, nats. NaN after a text's end.
         projected: <change, change by both> of the logits, centred over the vocabulary.
-        draws: Offsets of each text.
-        groups: Of each text.
-        stop_after: Positions that are steered in `stopped`.
-        seed: Of the intervals.
+        draws: The number of offsets of each text.
+        groups: The group of each text.
+        stop_after: The number of positions that are steered in `stopped`.
+        seed: The seed of the intervals.
     """
 
     kl: Float[Tensor, "path text offset"]
@@ -37,11 +40,11 @@ class PathSplit:
 
     @property
     def offsets(self) -> int:
-        """Of the longest text."""
+        """The number of offsets of the longest text."""
         return self.kl.shape[-1]
 
     def effect(self, path: str, offset: int) -> Interval:
-        """Mean nats at an offset, of the texts that reach it.
+        """Mean nats at an offset, over the texts that reach it.
 
         KL grows with the square of a small change: two paths that push alike make more together
         than the sum of their nats, and their interaction is positive.
@@ -69,10 +72,10 @@ class PathSplit:
         return self._ratio(above, below, reached.any(dim=1))
 
     def kept(self, offset: int) -> Interval:
-        """The nats left at an offset of those at the first unsteered token, of the same texts.
+        """The nats left at an offset, as a share of those at the same texts' first unsteered token.
 
         Raises:
-            ValueError: If that offset is still steered, or the longest text has none such.
+            ValueError: If that offset is still steered, or no text is that long.
         """
         if offset < self.stop_after:
             raise ValueError(
@@ -94,8 +97,8 @@ class PathSplit:
         reached, nats = self.reaching(at), _of(self.kl, "stopped")
         now = torch.where(reached, nats[:, at], 0.0)
         first = torch.where(reached, nats[:, self.stop_after, None], 0.0)
-        sums = group_sums(now.T.numpy(), first.T.numpy(), self.groups)
-        return half_life_interval(*sums, seed=self.seed)
+        effect_sums, first_sums = by_group(now.T.numpy(), first.T.numpy(), self.groups)
+        return half_life_interval(effect_sums, first_sums, seed=self.seed)
 
     def reaching(self, offsets: Sequence[int]) -> Bool[Tensor, "text offset"]:
         """Which texts are long enough for which offsets.
@@ -108,7 +111,7 @@ class PathSplit:
         return self.draws[:, None] > torch.tensor(offsets)
 
     def _groups_of(self, texts: Bool[Tensor, " text"]) -> list[str]:
-        return [group for group, own in zip(self.groups, texts.tolist(), strict=True) if own]
+        return [group for group, keep in zip(self.groups, texts.tolist(), strict=True) if keep]
 
     def _ratio(
         self,
@@ -116,11 +119,49 @@ class PathSplit:
         below: Float[Tensor, " text"],
         texts: Bool[Tensor, " text"],
     ) -> Interval:
-        sums = group_sums(above[texts].numpy(), below[texts].numpy(), self._groups_of(texts))
-        if not sums[1].any():
-            return Interval(np.nan, np.nan, np.nan)
+        groups = self._groups_of(texts)
+        numerator, denominator = by_group(above[texts].numpy(), below[texts].numpy(), groups)
+        if not denominator.any():
+            return NONE
         with np.errstate(divide="ignore", invalid="ignore"):  # groups where nothing changes
-            return ratio_interval(*sums, seed=self.seed)
+            return ratio_interval(numerator, denominator, seed=self.seed)
+
+
+def half_life(kept: Float[Array, "*resample token"]) -> Float[Array, "*resample"]:
+    """Tokens until an effect has first fallen to half of its first value; inf if it never does.
+
+    Values are joined by straight lines between tokens; NaN at the end means that no text reaches
+    that token. The result is NaN where there is no effect at first.
+    """
+    tokens = collapse_dose(kept, np.arange(kept.shape[-1], dtype=float))
+    tokens = np.where(np.isnan(tokens), inf, tokens)
+    return np.where(kept[..., 0] > 0, tokens, nan)
+
+
+def half_life_interval(
+    effect: Float[Array, "token group"], first: Float[Array, "token group"], *, seed: int
+) -> Interval:
+    """The half-life of effect / first, with groups resampled; an end not reached is infinite.
+
+    Args:
+        effect: Sums over the texts of each group, at tokens from the first unsteered one on.
+        first: The same texts' effect at the first of these tokens; fewer texts reach later ones.
+    """
+    value = float(half_life(_shares(effect.sum(axis=1), first.sum(axis=1))))
+    if isnan(value):
+        return NONE
+    resampling = Resampling.of(effect.shape[1:], seed=seed)
+    sums = [np.stack([resampling.sums(row) for row in rows], axis=-1) for rows in (effect, first)]
+    drawn, beyond = half_life(_shares(sums[0], sums[1])), 2.0 * len(effect)
+    # how far percentiles are widened depends on the number of groups alone: any influence will do
+    influence = np.linspace(-1, 1, effect.shape[1])
+    low, high = resampling.levels(influence, np.where(np.isinf(drawn), beyond, drawn))
+    low, high = (inf if end > len(effect) - 1 else end for end in (low, high))
+    return Interval(value, low, high)
+
+
+def _shares(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.full_like(below, nan), where=below > 0)
 
 
 def _of(values: Float[Tensor, "path text offset"], path: str) -> Float[Tensor, "text offset"]:

@@ -3,20 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
+import lens_steer as ls
+from analyses.paths import PathSplitReport
+from analyses.paths.effects import PATHS, path_effects
+from analyses.paths.statistics import half_life, half_life_interval
 from lens_steer.activations import capture
+from lens_steer.artifacts.registry import TYPES
 from lens_steer.attribution import ElementMask
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics import PathSplitReport
-from lens_steer.diagnostics.decay import half_life, half_life_interval
-from lens_steer.diagnostics.path_effects import PATHS, path_effects
 from lens_steer.evaluation import FixedTexts, SampledText
 from lens_steer.intervals import interval
 from lens_steer.models import Decoder, encode_prompt, hooked
@@ -322,6 +326,25 @@ def test_the_figure_counts_texts_and_says_the_half_life(report: PathSplitReport)
     texts = words_of(report.figure())
     assert any("6 texts in 6 groups" in text for text in texts)
     assert sum("only the first 2 positions steered:\nhalf-life" in text for text in texts) == 2
+
+
+def test_a_report_that_was_saved_has_the_same_tables(
+    report: PathSplitReport, tmp_path: Path
+) -> None:
+    ls.save(report, tmp_path / "report.safetensors")
+    again = ls.load(tmp_path / "report.safetensors")
+    assert isinstance(again, PathSplitReport)
+    pd.testing.assert_frame_equal(again.table(), report.table())
+    pd.testing.assert_frame_equal(again.summary(), report.summary())
+
+
+def test_without_its_class_a_saved_report_says_where_that_is(
+    report: PathSplitReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ls.save(report, tmp_path / "report.safetensors")
+    monkeypatch.delitem(TYPES, "PathSplitReport")
+    with pytest.raises(ValueError, match="whose class is now in analyses.paths"):
+        ls.load(tmp_path / "report.safetensors")
 
 
 def test_steering_behind_the_last_block_leaves_nothing_in_the_cache(

@@ -11,10 +11,11 @@ from lens_steer.steering import Intervention
 def check_named(
     methods: Mapping[str, Intervention], pairs: ContrastivePairs, model: SteerableModel
 ) -> dict[str, Intervention]:
-    """The methods in order, each found to fit the model.
+    """The methods in their order, once each has been found to fit the model.
 
     Raises:
-        ValueError: If there is none, one is no method or has no name, or it does not fit the model.
+        ValueError: If there is no method, a value is not a method or has no name, or a method does
+            not fit the model.
     """
     if not isinstance(methods, Mapping) or not methods:
         raise ValueError(f"got {methods!r}, expected a name for each method: {{'CAA': method}}")
@@ -25,12 +26,18 @@ def check_named(
     return dict(methods)
 
 
-def place_of(name: str, names: Sequence[str]) -> int:
+def row_of(name: str, names: Sequence[str]) -> int:
     """The row of a method in a report.
 
     Raises:
-        ValueError: If it is not in there.
+        ValueError: If the report has no such method.
     """
     if name not in names:
         raise ValueError(f"no method {name!r} in this report: expected one of {tuple(names)}")
     return names.index(name)
+
+
+def groups_of_prompts(pairs: ContrastivePairs) -> tuple[str, ...]:
+    """The group of each of `pairs.prompts`; a prompt without one is a group by itself."""
+    groups = {e.prompt: str(e.group or e.prompt) for e in (*pairs.undesired, *pairs.desired)}
+    return tuple(groups[prompt] for prompt in pairs.prompts)
