@@ -3,9 +3,10 @@
 from lens_steer.steering.ablation import Ablation as Ablation
 from lens_steer.steering.additive import CAA as CAA
 from lens_steer.steering.additive import ActAdd as ActAdd
-from lens_steer.steering.additive import Additive as Additive
 from lens_steer.steering.additive import Random as Random
 from lens_steer.steering.angular import Angular as Angular
+from lens_steer.steering.base import ActivationMap as ActivationMap
+from lens_steer.steering.base import Additive as Additive
 from lens_steer.steering.base import AnyIntervention as AnyIntervention
 from lens_steer.steering.base import DecodeStep as DecodeStep
 from lens_steer.steering.base import Displacement as Displacement
@@ -19,9 +20,7 @@ from lens_steer.steering.base import Push as Push
 from lens_steer.steering.base import Run as Run
 from lens_steer.steering.base import Sampling as Sampling
 from lens_steer.steering.base import Scope as Scope
-from lens_steer.steering.base import Shift as Shift
-from lens_steer.steering.base import SiteDisplacement as SiteDisplacement
-from lens_steer.steering.base import SiteMap as SiteMap
+from lens_steer.steering.base import VectorMethod as VectorMethod
 from lens_steer.steering.base import absolute_positions as absolute_positions
 from lens_steer.steering.base import check_scope as check_scope
 from lens_steer.steering.base import check_shape as check_shape

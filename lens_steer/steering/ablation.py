@@ -55,14 +55,14 @@ class Ablation(Displacement):
         object.__setattr__(self, "at", tuple(sorted(self.at)))
 
     @classmethod
-    def along(
+    def from_direction(
         cls,
         direction: Float[Tensor, "*site"],
         sites: Sequence[Site],
         *,
         setpoint: float | int = 0.0,
     ) -> "Ablation":
-        """Along a direction of any length.
+        """Take out the component along a direction of any length.
 
         Raises:
             ValueError: If it is 0 or not finite, or there are no sites.

@@ -4,6 +4,7 @@ Source: Vu and Nguyen 2025, "Angular Steering: Behavior Control via Rotation in 
 (arXiv:2510.26243).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf, isfinite, pi
 from typing import Any
@@ -11,23 +12,27 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
+from lens_steer.sites import Site
 from lens_steer.steering.base import (
-    SiteMap,
+    ActivationMap,
+    OneSite,
     check_unit,
+    chosen_site,
     class_difference,
     editable_site,
-    rows_of,
+    placed,
     unit_of,
 )
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class Angular(SiteMap):
+class Angular(OneSite, ActivationMap):
     """The component in the plane of b1 and b2 is turned; the rest of the activation, and |x|, stay.
 
     Angles are in rad, counted from b1 towards b2. Strength is a factor on the turn: with `angle`
@@ -114,9 +119,9 @@ class Angular(SiteMap):
             provenance=given.provenance,
         )
 
-    @property
-    def site_shape(self) -> tuple[int, ...]:
-        """Of b1."""
+    @override
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        del site
         return tuple(self.b1.shape)
 
     def angles(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "..."]:
@@ -125,21 +130,28 @@ class Angular(SiteMap):
         Raises:
             ValueError: As `transform`.
         """
-        self._check_shape(x)
-        first, second = self._within(rows_of(x, self.site_shape))
-        return torch.atan2(second, first).reshape(x.shape[: x.ndim - len(self.site_shape)])
+        first, second = self._within(self._rows(x, self.at))
+        return torch.atan2(second, first).reshape(x.shape[: x.ndim - self.b1.ndim])
 
-    def vector_field(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def vector_field(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
         """Displacement per unit of strength where the turn begins: a tangent, of any activation.
 
         Raises:
             ValueError: As `transform`.
         """
-        self._check_shape(x)
-        rows = rows_of(x, self.site_shape)
+        rows = self._rows(x, chosen_site(self, site))
         first, second = self._within(rows)
         turn = self._turn(first, second)
         return self._sum(-turn * second, turn * first).reshape(x.shape).to(x.dtype)
+
+    @override
+    def _map(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Activation], Activation]:
+        del site, dtype
+        return placed(self, device)._moved
 
     def _moved(self, x: Activation) -> Activation:
         first, second = self._within(x)
@@ -162,10 +174,10 @@ class Angular(SiteMap):
         return torch.where(first > 0, turn, 0.0) if self.only_aligned else turn
 
     def _sum(self, first: Float[Tensor, " n"], second: Float[Tensor, " n"]) -> Activation:
-        """First * b1 + second * b2."""
+        """The vectors first * b1 + second * b2."""
         b1, b2 = self.b1.to(first).flatten(), self.b2.to(first).flatten()
         flat = first[:, None] * b1 + second[:, None] * b2
-        return flat.reshape(-1, *self.site_shape)
+        return flat.reshape(-1, *self.b1.shape)
 
 
 def _plane(given: LayerActivations) -> tuple[Tensor, Tensor]:

@@ -7,24 +7,26 @@ that is shortest in it is taken. There the metric is taken anew at every point a
 the mean over texts, and the push one vector.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations, ReadPosition
 from lens_steer.artifacts import savable
 from lens_steer.linearity import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel, check_one_model
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import Shift
+from lens_steer.steering.base import OneSite, VectorMethod
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class FishBack(Shift):
+class FishBack(OneSite, VectorMethod):
     """x + strength * v, v = gap (G + lambda I)^{-1} w / (w' (G + lambda I)^{-1} w).
 
     w reads the behaviour, w . x; v raises it by `gap`, and no other push that does so costs less in
@@ -101,10 +103,10 @@ class FishBack(Shift):
             read=read,
             progress=progress,
         )
-        return cls.of_metric(metric, activations, readout=readout, damping=damping)
+        return cls.from_metric(metric, activations, readout=readout, damping=damping)
 
     @classmethod
-    def of_metric(
+    def from_metric(
         cls,
         metric: PullbackFisher,
         activations: LayerActivations,
@@ -145,10 +147,9 @@ class FishBack(Shift):
             provenance=activations.provenance or metric.provenance,
         )
 
-    @property
-    def step(self) -> Float[Tensor, " d"]:
-        """See `Shift`: v."""
-        return self.vector
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.vector)]
 
     def _summary(self) -> list[str]:
         size = self.vector.norm().item()

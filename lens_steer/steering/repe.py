@@ -4,6 +4,7 @@ Source: Zou et al. 2023, "Representation Engineering" (arXiv:2310.01405), sectio
 artificial tomography, the reading vector being added as in section 3.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
+from lens_steer.sites import Site
 from lens_steer.steering.base import (
-    Shift,
+    OneSite,
+    VectorMethod,
     check_shape,
     check_unit,
     class_difference,
@@ -28,7 +32,7 @@ _ROUNDING = torch.finfo(torch.float32).eps  # of the largest projection: what ac
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class RepE(Shift):
+class RepE(OneSite, VectorMethod):
     """x becomes x + strength * coefficient * gap * direction.
 
     Scaling: at strength and coefficient 1 the undesired mean moves along the direction as far as
@@ -135,10 +139,9 @@ class RepE(Shift):
             provenance=given.provenance,
         )
 
-    @property
-    def step(self) -> Float[Tensor, "*site"]:
-        """See `Shift`."""
-        return self.coefficient * self.gap * self.direction
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.coefficient * self.gap * self.direction)]
 
     def scores(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "..."]:
         """How far activations lie towards the desired class, in its units: 0 is half-way.

@@ -263,7 +263,7 @@ def laws(model: Any, pairs: ls.ContrastivePairs) -> dict[str, Any]:
         "joint": JointLQR.fit(jacobians, [resid, other(model)], **how),
         "online": OnlineLQR.fit(resid, **how),
         "pid": ls.PID.fit(resid, kp=0.3, ki=0.1, kd=0.05, setpoint=2.0),
-        "scalar": ls.PID.scalar_gain(resid, setpoint=2.0),
+        "scalar": ls.PID.fit_scalar_gain(resid, setpoint=2.0),
     }
 
 
@@ -398,7 +398,7 @@ def test_p_control_with_the_scalar_gain_is_the_regulator_of_identity_layers(
     s = (0.1 + (0.1**2 + 4 * 0.1) ** 0.5) / 2
     identity = ls.LayerJacobians.from_tensors(one, torch.zeros(LAYERS + 1, WIDTH))
     law = ls.LQR.fit(identity, resid, terminal_cost=s)
-    p = ls.PID.scalar_gain(resid)
+    p = ls.PID.fit_scalar_gain(resid)
     torch.testing.assert_close(law.gains, p.kp * law.directions[:-1], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(law.setpoints[:-1], p.setpoints)
     texts = [ls.generate(llama, PROMPTS, m, max_new_tokens=6, temperature=0.0) for m in (law, p)]
@@ -440,7 +440,7 @@ def test_bad_input_is_refused(llama: Any, gpt2: Any, pairs: ls.ContrastivePairs)
         with pytest.raises(ValueError, match=message):
             ls.LQR.fit(jacobians, resid, **options)
     for setpoint in (float("nan"), float("inf")):
-        for fit in (OnlineLQR.fit, partial(ls.PID.fit, kp=0.1), ls.PID.scalar_gain):
+        for fit in (OnlineLQR.fit, partial(ls.PID.fit, kp=0.1), ls.PID.fit_scalar_gain):
             with pytest.raises(ValueError, match="the setpoints are not finite"):
                 fit(resid, setpoint=setpoint)
     free = ls.linearize(llama, pairs, dense=False, progress=False)

@@ -40,7 +40,7 @@ def methods() -> list[Intervention]:
     return [
         way,
         ODESteer(small(rank=WIDTH), layer=2, angle=0.4, only_outside=True, margin=0.5),
-        ODESteer.of_length(barrier, T=2.0),
+        ODESteer.from_length(barrier, T=2.0),
         way.one_step(),
         way.one_step(GeodesicEuler()),
         way.to_target(h=1.0),
@@ -69,7 +69,7 @@ def test_the_published_knob_is_an_absolute_length_in_euler_steps() -> None:
     expected = x
     for _ in range(10):
         expected = expected + 0.1 * 5.0 / 5 * barrier.field(expected)
-    found = ODESteer.of_length(barrier, T=1.0)
+    found = ODESteer.from_length(barrier, T=1.0)
     torch.testing.assert_close(found.flow(x), expected, **ROUNDING)
     grown = found.flow(x).square().sum(dim=-1) - x.square().sum(dim=-1)
     torch.testing.assert_close(grown, torch.full_like(grown, 1.0 / 10))
@@ -81,7 +81,7 @@ def test_one_step_is_the_formula_even_beyond_the_maximum() -> None:
         method = ODESteer(barrier, angle=angle).one_step()
         expected = x + angle * x.norm(dim=-1, keepdim=True) * barrier.field(x)
         torch.testing.assert_close(method.flow(x), expected, **ROUNDING)
-    fixed = ODESteer.of_length(barrier, T=2.0).one_step()
+    fixed = ODESteer.from_length(barrier, T=2.0).one_step()
     assert isinstance(fixed, StepODESteer)
     torch.testing.assert_close(fixed.flow(x), x + 2 * barrier.field(x), **ROUNDING)
 
@@ -134,8 +134,8 @@ def test_half_precision_is_computed_in_float32() -> None:
 
 def test_arrival_is_told() -> None:
     barrier, x = drawn_barrier(D, 4, linear=3.0), drawn_rows(2, 3, D)
-    assert bool(ODESteer(barrier, angle=6.0, steps=60).arrived(x).all())
-    assert not bool(ODESteer(barrier, angle=0.05).arrived(x).any())
+    assert bool(ODESteer(barrier, angle=6.0, steps=60).at_maximum(x).all())
+    assert not bool(ODESteer(barrier, angle=0.05).at_maximum(x).any())
 
 
 # ---- gate ----

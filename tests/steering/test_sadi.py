@@ -148,7 +148,7 @@ def test_sadi_scales_from_the_last_prompt_token_on(
 def test_a_strength_as_published_is_one_more_than_delta(
     twins: Twins, pairs: ls.ContrastivePairs, kind: str
 ) -> None:
-    method = ls.SADI.official(captured(twins.model, pairs, kind), SIZES[kind], 5)
+    method = ls.SADI.fit_published(captured(twins.model, pairs, kind), SIZES[kind], 5)
     gain = sadi_gain(method.mask.selected.shape, set(method.mask.elements()), 4.0)
     assert method.mask.elements() == chosen(twins.model, pairs, kind).elements()
     assert_steers_like(
@@ -162,7 +162,7 @@ def test_a_strength_as_published_is_one_more_than_delta(
 def test_frozen_sadi_is_the_published_code(
     twins: Twins, pairs: ls.ContrastivePairs, kind: str, strength: int
 ) -> None:
-    method = FrozenSADI.official(captured(twins.model, pairs, kind), SIZES[kind], strength)
+    method = FrozenSADI.fit_published(captured(twins.model, pairs, kind), SIZES[kind], strength)
     if kind == "gate" and twins.model.cfg.gated_mlp:  # no hook point does what the code does
         with pytest.raises(ValueError, match="choose kind 'neuron'"):
             method.edits(twins.model)
@@ -421,7 +421,7 @@ def test_methods_masks_and_scores_are_the_same_after_saving(
     each = torch.linspace(-1, 2, LAYERS * HEADS).reshape(LAYERS, HEADS)
     for method in (
         ls.SADI(mask, each, strength=0.5),
-        FrozenSADI.official(read, 3, 5),
+        FrozenSADI.fit_published(read, 3, 5),
         SignedSADI.fit(read, mask, delta=1.5),
     ):
         ls.save(method, tmp_path / "method")
@@ -492,7 +492,7 @@ def test_signs_of_another_shape_are_refused(llama: Any, untyped: None) -> None:
     mask = mask_of(LAYERS, HEADS, "head", range(LAYERS))
     with pytest.raises(ValueError, match="signs of shape"):
         SignedSADI(mask, torch.ones(LAYERS, HEADS + 1, 8), 1.0)
-    with pytest.raises(ValueError, match="different shapes"):
+    with pytest.raises(ValueError, match="made for activations of shape"):
         SignedSADI(mask, torch.ones(LAYERS, HEADS, 7), 1.0).hooks(llama)
 
 
@@ -513,8 +513,8 @@ def test_pairs_of_equal_sides_choose_nothing(llama: Any, pairs: ls.ContrastivePa
         read = replace(found, undesired=found.desired)
         for choose in (
             lambda read=read: contrast(read).top(1),
-            lambda read=read: ls.SADI.official(read, 1, 5),
-            lambda read=read: FrozenSADI.official(read, 1, 5),
+            lambda read=read: ls.SADI.fit_published(read, 1, 5),
+            lambda read=read: FrozenSADI.fit_published(read, 1, 5),
         ):
             with pytest.raises(ValueError, match="all scores are 0"):
                 choose()

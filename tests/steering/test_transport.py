@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import lens_steer as ls
-from lens_steer.steering import CAA, LinearAcT, MeanAcT, MiMiC, SiteDisplacement
+from lens_steer.steering import CAA, Displacement, LinearAcT, MeanAcT, MiMiC
 from tests.interventions import PROMPTS, drawn, run
 
 Array = np.ndarray
@@ -29,7 +29,7 @@ def classes(n: int = 40, m: int = 30, d: int = D, seed: int = 0) -> tuple[Tensor
     return desired, drawn((m, d), seed=seed + 4) * (1 + torch.arange(d)) - 1.0
 
 
-def moved(method: SiteDisplacement, x: Tensor) -> Array:
+def moved(method: Displacement, x: Tensor) -> Array:
     return method.transform(x).double().numpy()
 
 

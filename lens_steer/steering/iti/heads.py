@@ -7,18 +7,19 @@ from math import isfinite
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementMask, ElementScores
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import Displacement, Push
+from lens_steer.steering.base import Push, VectorMethod
 from lens_steer.steering.iti.probes import head_accuracies, probe_normal
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class ITI(Displacement):
+class ITI(VectorMethod):
     """z becomes z + strength * alpha * sigma * theta in every chosen head.
 
     theta is a direction of length 1 in the head's own space, sigma the standard deviation of the
@@ -159,16 +160,27 @@ class ITI(Displacement):
         layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
         return tuple(sorted(Site(layer, Kind.HEAD) for layer, n in layers if n))
 
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        device, dtype = self.directions.device, self.directions.dtype
+        return [(site, self._vector(site, device, dtype)) for site in self.sites]
+
+    @override
     def shape_at(self, site: Site) -> tuple[int, ...]:
-        """See `Displacement`."""
         del site
         return tuple(self.directions.shape[1:])
 
+    @override
     def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
+        vector = self._vector(site, device, dtype)  # multiplied in the model's precision
+        return lambda _: vector
+
+    def _vector(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Float[Tensor, "head d_head"]:
         i = self.mask.layers.index(site.layer)
         sigma = self.spreads[i].to(device, dtype)
-        vector = self.alpha * sigma[:, None] * self.directions[i].to(device, dtype)
-        return lambda _: vector
+        return self.alpha * sigma[:, None] * self.directions[i].to(device, dtype)
 
 
 def _mean_difference(

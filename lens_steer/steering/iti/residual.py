@@ -1,20 +1,23 @@
 """A probe of the residual stream: what the code of ODESteer calls ITI."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers import LinearBarrier
-from lens_steer.steering.base import Shift, check_unit, editable_site, unit_of
+from lens_steer.sites import Site
+from lens_steer.steering.base import OneSite, VectorMethod, check_unit, editable_site, unit_of
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class ResidualITI(Shift):
+class ResidualITI(OneSite, VectorMethod):
     """x becomes x + strength * length * direction, the normal of a logistic probe.
 
     One vector at one layer, whatever activations vary by: no heads are chosen, and there is no
@@ -64,7 +67,6 @@ class ResidualITI(Shift):
         normal = unit_of(LinearBarrier.fit(given, C=C).weight, "probe's normal")
         return cls(site, normal, length, provenance=given.provenance)
 
-    @property
-    def step(self) -> Float[Tensor, " d"]:
-        """See `Shift`."""
-        return self.length * self.direction
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.length * self.direction)]

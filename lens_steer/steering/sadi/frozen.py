@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, read
 from lens_steer.sites import Kind, Site, hook_point
-from lens_steer.steering.base import Edit
+from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.sadi.scaling import SADI, check_fits, edited_kind, on_model
 
 
@@ -33,8 +34,8 @@ class FrozenSADI(SADI):
     clean: tuple[Float[Tensor, "batch *site"], ...] | None = field(default=None, repr=False)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """Every layer of the mask."""
         return tuple(sorted(Site(layer, edited_kind(self.mask.kind)) for layer in self.mask.layers))
 
     def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "FrozenSADI":
@@ -66,8 +67,14 @@ class FrozenSADI(SADI):
         del model
         raise ValueError("FrozenSADI looks at the prompt first, which no weights do: fold a SADI")
 
-    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`; before `prepare`, they refuse to work."""
+    @override
+    def transform(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
+        return Intervention.transform(self, x, site)  # refuses: a patch is made of the prompt
+
+    @override
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:  # before `prepare`: they refuse
         check_fits(model, self.mask)
         if self.mask.kind is Kind.GATE and getattr(model.cfg, "gated_mlp", False):
             raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
@@ -14,7 +15,7 @@ from lens_steer.attribution import ElementMask, ElementScores, by_element
 from lens_steer.axes import Activation
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_points, site_shape
-from lens_steer.steering.base import Edit, Intervention
+from lens_steer.steering.base import Edit, Intervention, chosen_site
 from lens_steer.steering.sadi.folding import folded
 
 AnySADI = TypeVar("AnySADI", bound="SADI")
@@ -51,10 +52,10 @@ class SADI(Intervention):
             raise ValueError(f"got deltas of shape {shapes}: expected one each, or one for all")
 
     @classmethod
-    def official(
+    def fit_published(
         cls: type[AnySADI], activations: Activations, k: int, strength: float | int
     ) -> AnySADI:
-        """As published: the k largest signed mean differences, multiplied by `strength`.
+        """Choose and scale as published: the k largest signed mean differences, times `strength`.
 
         Args:
             activations: Of kind `head`, `gate` (the published neurons) or `mlp_out` (the published
@@ -64,18 +65,39 @@ class SADI(Intervention):
 
         Raises:
             ValueError: As `ElementScores.top`.
+
+        Example:
+            >>> heads = ls.capture(model, train, "head")
+            >>> method = ls.SADI.fit_published(heads, k=4, strength=10)
         """
         mask = ElementScores(_published(activations), activations.kind, activations.layers).top(k)
         return cls(mask, float(strength) - 1.0, provenance=activations.provenance)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """Where it scales: the layers that have a chosen element."""
         layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
         return tuple(sorted(Site(layer, edited_kind(self.mask.kind)) for layer, n in layers if n))
 
+    @override
+    def transform(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
+        where = chosen_site(self, site)
+        gain = self.gains()[where]
+        elements = x.shape[-2] if where.kind is Kind.HEAD and x.ndim > 1 else x.shape[-1]
+        if elements != len(gain):
+            raise ValueError(
+                f"got activations of shape {tuple(x.shape)}, but the mask is over {len(gain)} "
+                f"elements at {where.hook_name}"
+            )
+        if self.strength == 0:
+            return x
+        factor = gain.to(x.device, torch.promote_types(x.dtype, torch.float32))
+        return (x * spread(factor, where)).to(x.dtype)
+
+    @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`."""
         return {site: _scaling(factor) for site, factor in self.factors(model).items()}
 
     def factors(self, model: SteerableModel) -> dict[Site, Float[Tensor, "*site"]]:
@@ -142,8 +164,12 @@ def check_fits(model: SteerableModel, mask: ElementMask) -> None:
 
 
 def on_model(model: SteerableModel, site: Site, x: Float[Tensor, "element *rest"]) -> Tensor:
-    """On the layer's device, in float32 at least; one number per head spans its width."""
-    x = x.to(**working_place(model, site.layer))
+    """Numbers of elements on the layer's device, float32 or finer, as factors of activations."""
+    return spread(x.to(**working_place(model, site.layer)), site)
+
+
+def spread(x: Float[Tensor, "element *rest"], site: Site) -> Tensor:
+    """One number per element as a factor of activations: that of a head for its whole width."""
     return x[:, None] if site.kind is Kind.HEAD and x.ndim == 1 else x
 
 

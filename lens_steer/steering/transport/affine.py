@@ -6,16 +6,19 @@ each on activations that the earlier ones have already steered; here each is of 
 activations it is given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
-from lens_steer.steering.base import Shift, class_difference, editable_site
+from lens_steer.sites import Site
+from lens_steer.steering.base import OneSite, VectorMethod, class_difference, editable_site
 from lens_steer.steering.transport.maps import TransportMap
 from lens_steer.steering.transport.samples import (
     check_finite,
@@ -29,7 +32,7 @@ _ROUNDING = 2e-6  # of a coordinate's size: some units in the last place of floa
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class MeanAcT(Shift):
+class MeanAcT(OneSite, VectorMethod):
     """x + strength * (mean desired - mean undesired): transport between equal shapes.
 
     The paper's knob is the strength, lambda in [0, 1]: the share of the way. Others are allowed, as
@@ -68,10 +71,9 @@ class MeanAcT(Shift):
         site, shift = editable_site(activations), class_difference(activations)
         return cls(site, shift, provenance=activations.provenance)
 
-    @property
-    def step(self) -> Float[Tensor, "*site"]:
-        """See `Shift`."""
-        return self.shift
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.shift)]
 
 
 @savable

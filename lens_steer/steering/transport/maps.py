@@ -9,11 +9,11 @@ from torch import Tensor
 
 from lens_steer.axes import Activation
 from lens_steer.sites import Site
-from lens_steer.steering.base import Push, SiteDisplacement, placed
+from lens_steer.steering.base import Displacement, OneSite, Push, placed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TransportMap(SiteDisplacement):
+class TransportMap(OneSite, Displacement):
     """x becomes x + strength * (T(x) - x); strength 1 is the whole way.
 
     Attributes:
