@@ -10,7 +10,8 @@ from lens_steer.models import SteerableModel
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base.intervention import Edit
 
-Feedback = Callable[..., Tensor]  # from what enters a block (and its prompts, if `per_prompt`): u_k
+# u_k, from the activations that enter block k (and from their prompts, if `per_prompt`)
+Feedback = Callable[..., Tensor]
 
 
 def feedback_sites(layers: Iterable[int]) -> tuple[Site, ...]:

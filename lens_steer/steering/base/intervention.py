@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
 from numbers import Real
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -27,11 +27,6 @@ class Intervention(ABC):
         provenance: The model and data it was fitted on; None if made by hand.
         report: How the strength was found, if `calibrate` did; another strength drops it.
     """
-
-    last_prompt_token_only: ClassVar[bool] = (
-        False  # edits the prompt's last token alone, at any scope
-    )
-    per_prompt: ClassVar[bool] = False  # its edits are also given the prompt of each activation
 
     strength: float | int = 1.0
     provenance: Provenance | None = None
@@ -56,6 +51,16 @@ class Intervention(ABC):
     def max_useful_strength(self) -> float:
         """Largest strength that does more than smaller ones: infinite, but for what wraps round."""
         return inf
+
+    @property
+    def last_prompt_token_only(self) -> bool:
+        """Whether it edits the prompt's last token alone, at any scope."""
+        return False
+
+    @property
+    def per_prompt(self) -> bool:
+        """Whether its edits are also given the prompt of each activation."""
+        return False
 
     @property
     def needs_prompt(self) -> bool:

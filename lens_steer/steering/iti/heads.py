@@ -62,70 +62,59 @@ class ITI(VectorMethod):
     def fit(  # noqa: PLR0913 - the paper's two knobs, and how heads are judged
         cls,
         activations: Activations,
+        scores: ElementScores | None = None,
         *,
         k: int,
         alpha: float | int = 15.0,
         groups: Sequence[Hashable] | None = None,
         folds: int = 5,
-        seed: int,
+        seed: int | None = None,
     ) -> "ITI":
-        """Along the difference of the class means ("mass mean shift"), which did best in the paper.
+        """Push along the difference of the class means ("mass mean shift"), the paper's best.
 
         Args:
             activations: Of kind `head`, at the layers to choose from.
-            k: How many heads, over all layers: those of the highest held-out accuracy; of equal
-                ones, the first. The paper's is 48, of 1024.
+            scores: Of the heads: accuracies that are known already, or any other kind of score.
+                None: `head_accuracies` of these activations, by `groups`, `folds` and `seed`.
+            k: How many heads, over all layers: those of the highest score; of equal ones, the
+                first. The paper's is 48, of 1024.
             alpha: See the class.
             groups: See `head_accuracies`.
             folds: See `head_accuracies`.
-            seed: Of the folds.
+            seed: Of the folds; needed unless there are scores.
 
         Raises:
-            ValueError: As `head_accuracies`, if k is out of range, or if a chosen head's class
-                means are equal.
+            ValueError: As `head_accuracies`, if k is out of range, a chosen head's class means are
+                equal, the scores are of other elements, or there is not one of scores and seed.
+
+        Example:
+            >>> heads = ls.capture(model, train, "head")
+            >>> method = ls.ITI.fit(heads, k=8, groups=train.groups, seed=0)
         """
-        scores = head_accuracies(activations, groups=groups, folds=folds, seed=seed)
-        return cls.along_means(activations, scores, k=k, alpha=alpha)
+        scores = _judged(activations, scores, groups, folds, seed)
+        return cls._of(activations, scores, k, alpha, _mean_difference)
 
     @classmethod
     def fit_probe(  # noqa: PLR0913 - as fit
         cls,
         activations: Activations,
+        scores: ElementScores | None = None,
         *,
         k: int,
         alpha: float | int = 15.0,
         groups: Sequence[Hashable] | None = None,
         folds: int = 5,
-        seed: int,
+        seed: int | None = None,
     ) -> "ITI":
-        """Along the normals of the probes, fitted anew to all activations; otherwise as `fit`.
+        """Push along the normals of the probes, fitted anew to all activations; otherwise as `fit`.
 
         Raises:
             ValueError: As `fit`.
+
+        Example:
+            >>> method = ls.ITI.fit_probe(ls.capture(model, train, "head"), k=8, seed=0)
         """
-        scores = head_accuracies(activations, groups=groups, folds=folds, seed=seed)
-        return cls.along_probes(activations, scores, k=k, alpha=alpha)
-
-    @classmethod
-    def along_means(
-        cls, activations: Activations, scores: ElementScores, *, k: int, alpha: float | int = 15.0
-    ) -> "ITI":
-        """`fit` with scores that are known already, of accuracy or of any other kind.
-
-        Raises:
-            ValueError: As `fit`.
-        """
-        return cls._of(activations, scores, k, alpha, _mean_difference)
-
-    @classmethod
-    def along_probes(
-        cls, activations: Activations, scores: ElementScores, *, k: int, alpha: float | int = 15.0
-    ) -> "ITI":
-        """`fit_probe` with scores that are known already.
-
-        Raises:
-            ValueError: As `fit`.
-        """
+        scores = _judged(activations, scores, groups, folds, seed)
         return cls._of(activations, scores, k, alpha, probe_normal)
 
     @classmethod
@@ -155,8 +144,8 @@ class ITI(VectorMethod):
         return cls(mask, *kept, alpha, scores, provenance=a.provenance)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """The layers that have a chosen head."""
         layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
         return tuple(sorted(Site(layer, Kind.HEAD) for layer, n in layers if n))
 
@@ -187,3 +176,21 @@ def _mean_difference(
     desired: Float[Tensor, "desired d_head"], undesired: Float[Tensor, "undesired d_head"]
 ) -> Float[Tensor, " d_head"]:
     return desired.mean(dim=0) - undesired.mean(dim=0)
+
+
+def _judged(
+    activations: Activations,
+    scores: ElementScores | None,
+    groups: Sequence[Hashable] | None,
+    folds: int,
+    seed: int | None,
+) -> ElementScores:
+    """The scores to choose heads by: those at hand, or the accuracies of probes."""
+    if scores is None and seed is None:
+        raise ValueError("got no scores and no seed: expected scores of the heads, or a seed")
+    if scores is not None and seed is not None:
+        raise ValueError(f"got scores and seed {seed}: scores are not drawn, leave the seed out")
+    if scores is not None:
+        return scores
+    assert seed is not None  # one of the two is there
+    return head_accuracies(activations, groups=groups, folds=folds, seed=seed)

@@ -50,7 +50,7 @@ class ResidualITI(OneSite, VectorMethod):
         length: float | int = 1.0,
         C: float | int = 1.0,
     ) -> "ResidualITI":
-        """Of a logistic probe with L2 penalty.
+        """Take the normal of a logistic probe with L2 penalty.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -61,6 +61,9 @@ class ResidualITI(OneSite, VectorMethod):
 
         Raises:
             ValueError: As `LinearBarrier.fit`, or if the kind cannot be edited.
+
+        Example:
+            >>> method = ls.steering.ResidualITI.fit(resid.at(layer=3), length=2.0)
         """
         given = LayerActivations.of(desired, undesired, layer=layer)
         site = editable_site(given)

@@ -1,7 +1,6 @@
 """The law with gains of the prompt at hand: blocks are linearised at its own last token."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -35,8 +34,6 @@ class OnlineLQR(FeatureLaw):
         costs: Of state errors and pushes.
         gains: w_k of each prompt; made by `prepare`.
     """
-
-    per_prompt: ClassVar[bool] = True
 
     directions: Float[Tensor, "layer_and_last d"] = field(repr=False)
     setpoints: Float[Tensor, " layer_and_last"] = field(repr=False)
@@ -73,6 +70,11 @@ class OnlineLQR(FeatureLaw):
             cap=weights.cap,
             provenance=activations.provenance,
         )
+
+    @property
+    @override
+    def per_prompt(self) -> bool:
+        return True
 
     @property
     @override

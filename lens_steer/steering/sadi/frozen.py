@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -30,20 +29,20 @@ class FrozenSADI(SADI):
         clean: What the prompts' last tokens hold in each layer; made by `prepare`.
     """
 
-    last_prompt_token_only: ClassVar[bool] = True
     clean: tuple[Float[Tensor, "batch *site"], ...] | None = field(default=None, repr=False)
+
+    @property
+    @override
+    def last_prompt_token_only(self) -> bool:
+        return True
 
     @property
     @override
     def sites(self) -> tuple[Site, ...]:
         return tuple(sorted(Site(layer, edited_kind(self.mask.kind)) for layer in self.mask.layers))
 
+    @override
     def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "FrozenSADI":
-        """Read the clean model at the last token of each prompt.
-
-        Raises:
-            ValueError: If a prompt has no token.
-        """
         if not bool(mask.any(dim=1).all()):
             raise ValueError("a prompt without a token: FrozenSADI patches its last one")
         columns = torch.arange(mask.shape[1], device=mask.device)
@@ -56,14 +55,18 @@ class FrozenSADI(SADI):
             found = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
         return replace(self, clean=tuple(found[site] for site in self.sites))
 
+    @override
     def select_prompts(self, rows: Int[Tensor, " row"]) -> "FrozenSADI":
-        """Of some of the prompts that were read."""
         if self.clean is None:
             return self
         return replace(self, clean=tuple(x[rows.to(x.device)] for x in self.clean))
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
-        """Raises a ValueError: the patch is made of the prompt's own activations."""
+        """Refuse: the patch is made of the prompt's own activations.
+
+        Raises:
+            ValueError: Always.
+        """
         del model
         raise ValueError("FrozenSADI looks at the prompt first, which no weights do: fold a SADI")
 
