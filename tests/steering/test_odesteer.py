@@ -50,6 +50,19 @@ def methods() -> list[Intervention]:
     ]
 
 
+# ---- as values ----
+
+
+def test_a_negative_flow_goes_as_far_against_the_field() -> None:
+    x = drawn_rows(5, WIDTH).float()
+    for method in methods():
+        assert torch.equal(method.transform(x), method.flow(x))  # type: ignore[attr-defined]
+        if isinstance(method, ODESteer):
+            back = -method.with_strength(0.5)
+            assert (type(back), back.strength) == (type(method), -0.5)
+            assert torch.equal(back.flow(x), method.with_strength(-0.5).flow(x))
+
+
 # ---- knobs ----
 
 
