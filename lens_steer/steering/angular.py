@@ -67,16 +67,16 @@ class Angular(OneSite, ActivationMap):
         check_unit(self.b2, "b2")
         if self.b1.shape != self.b2.shape or not abs(float((self.b1 * self.b2).sum())) <= 1e-4:
             raise ValueError("b1 and b2 are not orthogonal: expected two axes of a plane")
-        given = [knob for knob in (self.angle, self.to_angle) if knob is not None]
-        if len(given) != 1 or not isfinite(given[0]):
+        knobs = [knob for knob in (self.angle, self.to_angle) if knob is not None]
+        if len(knobs) != 1 or not isfinite(knobs[0]):
             raise ValueError(
                 f"angle {self.angle}, to_angle {self.to_angle}: expected one finite number of rad, "
                 "either a turn or a target"
             )
 
     @property
-    def max_useful_strength(self) -> float:
-        """See `Intervention`: at the target, or half a turn away."""
+    @override
+    def max_useful_strength(self) -> float:  # at the target, or half a turn away
         if self.angle is None:
             return 1.0
         return pi / abs(self.angle) if self.angle else inf
@@ -92,7 +92,7 @@ class Angular(OneSite, ActivationMap):
         to_angle: float | int | None = None,
         only_aligned: bool = False,
     ) -> "Angular":
-        """In the plane of one layer's activations.
+        """Turn in the plane of one layer's activations.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -105,10 +105,13 @@ class Angular(OneSite, ActivationMap):
         Raises:
             ValueError: If the class means are equal, activations vary along b1 alone, the kind
                 cannot be edited, or not exactly one of the two angles is given.
+
+        Example:
+            >>> method = ls.Angular.fit(resid.at(layer=3), to_angle=0.5)
         """
-        given = LayerActivations.of(desired, undesired, layer=layer)
-        site = editable_site(given)
-        b1, b2 = _plane(given)
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        site = editable_site(activations)
+        b1, b2 = _plane(activations)
         return cls(
             site,
             b1,
@@ -116,7 +119,7 @@ class Angular(OneSite, ActivationMap):
             angle=angle,
             to_angle=to_angle,
             only_aligned=only_aligned,
-            provenance=given.provenance,
+            provenance=activations.provenance,
         )
 
     @override
@@ -125,7 +128,7 @@ class Angular(OneSite, ActivationMap):
         return tuple(self.b1.shape)
 
     def angles(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "..."]:
-        """Of activations within the plane, in rad from b1 towards b2, -pi to pi.
+        """Angles of activations within the plane, in rad from b1 towards b2, -pi to pi.
 
         Raises:
             ValueError: As `transform`.
@@ -165,7 +168,7 @@ class Angular(OneSite, ActivationMap):
         return flat @ self.b1.to(x).flatten(), flat @ self.b2.to(x).flatten()
 
     def _turn(self, first: Float[Tensor, " n"], second: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Of each activation at strength 1, rad."""
+        """The turn of each activation at strength 1, in rad."""
         if self.to_angle is None:
             turn = torch.full_like(first, float(self.angle or 0.0))
         else:
@@ -180,23 +183,23 @@ class Angular(OneSite, ActivationMap):
         return flat.reshape(-1, *self.b1.shape)
 
 
-def _plane(given: LayerActivations) -> tuple[Tensor, Tensor]:
-    """b1 and b2 of a layer's activations."""
+def _plane(activations: LayerActivations) -> tuple[Tensor, Tensor]:
+    """The axes b1 and b2 of the plane of a layer's activations."""
     from sklearn.decomposition import PCA
 
-    difference = class_difference(given).double().flatten()
-    sides = given.desired.double().flatten(1), given.undesired.double().flatten(1)
+    difference = class_difference(activations).double().flatten()
+    sides = activations.desired.double().flatten(1), activations.undesired.double().flatten(1)
     b1, rows = difference / difference.norm(), torch.cat(sides)
     rest = rows - (rows @ b1)[:, None] * b1
     spread = float((rest - rest.mean(dim=0)).norm())
     if spread <= 1e-6 * float((rows - rows.mean(dim=0)).norm()):
         raise ValueError(
-            f"activations at layer {given.layer} vary along the class difference alone: there is "
-            "no plane to turn in; give more of them"
+            f"activations at layer {activations.layer} vary along the class difference alone: "
+            "there is no plane to turn in; give more of them"
         )
     components: Any = PCA(n_components=1, svd_solver="full").fit(rest.numpy()).components_
-    found = torch.from_numpy(components[0])
-    found = found - (found @ b1) * b1
-    found = -found if float(rest.mean(dim=0) @ found) < 0 else found
-    shape, dtype = given.desired.shape[1:], given.desired.dtype
-    return b1.to(dtype).reshape(shape), unit_of(found, "component").to(dtype).reshape(shape)
+    b2 = torch.from_numpy(components[0])
+    b2 = b2 - (b2 @ b1) * b1
+    b2 = -b2 if float(rest.mean(dim=0) @ b2) < 0 else b2
+    shape, dtype = activations.desired.shape[1:], activations.desired.dtype
+    return b1.to(dtype).reshape(shape), unit_of(b2, "component").to(dtype).reshape(shape)

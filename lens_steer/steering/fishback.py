@@ -71,7 +71,7 @@ class FishBack(OneSite, VectorMethod):
         read: ReadPosition = "last",
         progress: bool = True,
     ) -> "FishBack":
-        """The metric at texts, and the direction of activations.
+        """Take the metric at texts, and the direction of activations.
 
         Args:
             model: Whose next tokens are to change as little as can be.
@@ -91,13 +91,18 @@ class FishBack(OneSite, VectorMethod):
             ValueError: If the activations are not of the residual stream or not as wide as the
                 model's, the readout does not differ between the class means, the damping is not
                 positive, or as `pullback_fisher`.
+
+        Example:
+            >>> method = ls.FishBack.fit(model, train, resid.at(layer=3), seed=0)
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
         if activations.provenance is not None:
             activations.provenance.check(model)
         _check(activations, model.cfg.d_model)
         metric = pullback_fisher(
-            *(model, texts, activations.layer),
+            model,
+            texts,
+            activations.layer,
             samples=samples,
             seed=seed,
             read=read,
@@ -114,10 +119,14 @@ class FishBack(OneSite, VectorMethod):
         readout: Float[Tensor, " d"] | None = None,
         damping: float | int = 0.1,
     ) -> "FishBack":
-        """The same with a metric at hand; arguments as `fit`.
+        """Take a metric that is at hand already; other arguments as `fit`.
 
         Raises:
             ValueError: As `fit`, or if the metric is of another layer or another model.
+
+        Example:
+            >>> metric = ls.linearity.pullback_fisher(model, train, 3, seed=0)
+            >>> method = ls.FishBack.from_metric(metric, resid.at(layer=3))
         """
         _check(activations, metric.rows.shape[1])
         what = "the metric and the activations are of two models"
@@ -142,7 +151,10 @@ class FishBack(OneSite, VectorMethod):
         raised = metric.solve(w, damping)
         vector = gap * raised / (w @ raised)
         return cls(
-            *(Site(activations.layer, activations.kind), vector.float(), w.float(), damping),
+            Site(activations.layer, activations.kind),
+            vector.float(),
+            w.float(),
+            damping,
             float(metric.kl(vector)),
             provenance=activations.provenance or metric.provenance,
         )

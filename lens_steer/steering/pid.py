@@ -135,8 +135,8 @@ class PID(Intervention):
         hook_points(model, self.sites)
         check_model_shape(model, *self.directions.shape)
         memory = _Memory()
-        found = {layer: self._feedback(model, layer, memory) for layer in self.layers}
-        return feedback_edits("PID", found)
+        feedbacks = {layer: self._feedback(model, layer, memory) for layer in self.layers}
+        return feedback_edits("PID", feedbacks)
 
     def _feedback(self, model: SteerableModel, layer: int, memory: "_Memory") -> Feedback:
         v = self.directions[layer].to(**working_place(model, layer))

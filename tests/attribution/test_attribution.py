@@ -207,7 +207,7 @@ def test_signs_are_counted_on_the_chosen_elements_alone() -> None:
 
 def test_the_grid_is_preference_at_every_point(llama: Any, pairs: ContrastivePairs) -> None:
     scores = contrast(ls.capture(llama, pairs, "neuron", progress=False))
-    found = GridReport.measure(llama, scores, pairs, (2, 9), (-1.0, 3.0), seed=0, progress=False)
+    found = GridReport.fit(llama, scores, pairs, (2, 9), (-1.0, 3.0), seed=0, progress=False)
     for i, k in enumerate((2, 9)):
         for j, delta in enumerate((-1.0, 3.0)):
             steered = ls.preference(llama, pairs, ls.SADI(scores.top(k), delta)).double()

@@ -84,8 +84,9 @@ def flow_speed(runs: int) -> str:
 
 def steering(method: ODESteer, x: Tensor) -> Callable[[], Tensor]:
     """What a hook does with the rows, its coordinates made once."""
-    frame = method._frame(x)  # pyright: ignore[reportPrivateUsage]
-    return lambda: method._steered(frame, x)  # pyright: ignore[reportPrivateUsage]
+    (site,) = method.sites
+    move = method._map(site, x.device, x.dtype)  # pyright: ignore[reportPrivateUsage]
+    return lambda: move(x)
 
 
 def fit_speed(runs: int) -> str:

@@ -130,7 +130,7 @@ def test_strength_zero_gives_back_the_bits(llama: Any, name: str, dtype: torch.d
 
 @METHODS
 def test_the_vector_field_is_the_derivative_by_strength_at_zero(llama: Any, name: str) -> None:
-    method = baselines(llama)[name]
+    method: Any = baselines(llama)[name]
     site, x = rows_at(llama, method)
     step = 1e-5
     up, down = (method.with_strength(s).transform(x, site) for s in (step, -step))
@@ -141,7 +141,7 @@ def test_the_vector_field_is_the_derivative_by_strength_at_zero(llama: Any, name
 
 @METHODS
 def test_what_is_given_is_left_as_it_was_and_one_row_is_as_many(llama: Any, name: str) -> None:
-    method = baselines(llama)[name]
+    method: Any = baselines(llama)[name]
     site, x = rows_at(llama, method)
     before = x.clone()
     found = method.transform(x, site)
@@ -173,7 +173,7 @@ def test_it_prints_its_settings_and_sites(llama: Any, name: str) -> None:
 
 @METHODS
 def test_activations_of_another_width_are_refused(llama: Any, name: str) -> None:
-    method = baselines(llama)[name]
+    method: Any = baselines(llama)[name]
     site, x = rows_at(llama, method)
     for use in (method.transform, method.vector_field):
         with pytest.raises(ValueError, match=r"got activations of shape .*expected \[\.\.\., "):

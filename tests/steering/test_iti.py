@@ -192,7 +192,7 @@ def test_known_scores_of_any_kind_may_choose(llama: Any, pairs: Any) -> None:
         ls.ITI.fit(heads, resid, k=2)
     for wrong in ({}, {"scores": scores, "seed": 0}):
         with pytest.raises(ValueError, match=r"got (no )?scores and"):
-            ls.ITI.fit(heads, k=2, **wrong)  # type: ignore[arg-type]
+            ls.ITI.fit(heads, k=2, **wrong)
 
 
 def test_groups_of_a_models_pairs_are_taken_and_it_steers(

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -98,9 +99,12 @@ def chosen_site(method: Intervention, site: Site | None) -> Site:
 
 def placed(method: AnyIntervention, device: torch.device) -> AnyIntervention:
     """The method with its tensors on a device, so that its hooks need not move them."""
-    held = {f.name: getattr(method, f.name) for f in fields(method)}
-    moved = {n: t.to(device) for n, t in held.items() if isinstance(t, Tensor)}
-    return replace(method, **moved)
+    moved = copy(method)  # not made anew: its checks would wait for the device
+    for f in fields(method):
+        value = getattr(method, f.name)
+        if isinstance(value, Tensor):
+            object.__setattr__(moved, f.name, value.to(device))
+    return moved
 
 
 def rows_of(x: Float[Tensor, "*batch"], shape: tuple[int, ...]) -> Activation:

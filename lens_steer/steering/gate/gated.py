@@ -19,8 +19,12 @@ from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_point, site_shape
 from lens_steer.steering.base import Edit, Intervention
-from lens_steer.steering.gate.choosing import best_cut
-from lens_steer.steering.gate.conditions import BarrierCondition, Condition, CosineCondition
+from lens_steer.steering.gate.conditions import (
+    BarrierCondition,
+    Condition,
+    CosineCondition,
+    best_cut,
+)
 from lens_steer.steering.gate.prompts import token_means
 
 
@@ -55,10 +59,10 @@ class Gate(Intervention):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, kind in (("method", Intervention), ("condition", Condition)):
-            given = getattr(self, name)
-            if not isinstance(given, kind):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
                 raise ValueError(
-                    f"{name}: got a {type(given).__name__}, expected a {kind.__name__}"
+                    f"{name}: got a {type(value).__name__}, expected a {kind.__name__}"
                 )
         if not isfinite(self.threshold):
             raise ValueError(f"threshold {self.threshold}: expected a finite number")

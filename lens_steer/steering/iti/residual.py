@@ -65,10 +65,10 @@ class ResidualITI(OneSite, VectorMethod):
         Example:
             >>> method = ls.steering.ResidualITI.fit(resid.at(layer=3), length=2.0)
         """
-        given = LayerActivations.of(desired, undesired, layer=layer)
-        site = editable_site(given)
-        normal = unit_of(LinearBarrier.fit(given, C=C).weight, "probe's normal")
-        return cls(site, normal, length, provenance=given.provenance)
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        site = editable_site(activations)
+        normal = unit_of(LinearBarrier.fit(activations, C=C).weight, "probe's normal")
+        return cls(site, normal, length, provenance=activations.provenance)
 
     @override
     def items(self) -> Sequence[tuple[Site, Tensor]]:

@@ -138,12 +138,12 @@ class Costs:
 
 
 def _each(n_layers: int, name: str, cost: Cost) -> Float[Tensor, " layer"]:
-    found = torch.as_tensor(cost, dtype=torch.double)
-    if found.ndim == 0:
-        found = found.expand(n_layers).clone()
-    if tuple(found.shape) != (n_layers,) or not bool(found.isfinite().all()):
+    costs = torch.as_tensor(cost, dtype=torch.double)
+    if costs.ndim == 0:
+        costs = costs.expand(n_layers).clone()
+    if tuple(costs.shape) != (n_layers,) or not bool(costs.isfinite().all()):
         raise ValueError(f"{name}_cost {cost!r}: expected a number, or {n_layers}, one per layer")
-    return found
+    return costs
 
 
 def _window(n_layers: int, layers: Sequence[int]) -> Tensor:

@@ -150,11 +150,11 @@ def effort_from_covariance(
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
-    sides = [side for each in concepts(activations) for side in (each.desired, each.undesired)]
+    sides = [side for a in concepts(activations) for side in (a.desired, a.undesired)]
 
     def product(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
-        own = [side[:, layer].double() for side in sides]
-        x = torch.cat([side - side.mean(dim=0) for side in own])
+        classes = [side[:, layer].double() for side in sides]
+        x = torch.cat([side - side.mean(dim=0) for side in classes])
         shrinkage = float(ledoit_wolf_shrinkage(x.numpy(), assume_centered=True))
         empirical = x.T @ (x @ columns.double()) / len(x)
         variance = float(x.square().mean())

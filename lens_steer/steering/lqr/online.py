@@ -95,8 +95,8 @@ class OnlineLQR(FeatureLaw):
         maps = BlockMaps.of_rows(model, rows)
 
         def pull(layer: int, columns: Float[Tensor, "*text d p"]) -> Float[Tensor, "text d p"]:
-            each = columns.to(maps.states).expand(len(rows), -1, -1)
-            return maps.vjp(layer, each.permute(2, 0, 1)).permute(1, 2, 0)
+            cotangents = columns.to(maps.states).expand(len(rows), -1, -1).permute(2, 0, 1)
+            return maps.vjp(layer, cotangents).permute(1, 2, 0)
 
         v = self.directions[..., None]
         steps = factored_steps(pull, v, self.costs)

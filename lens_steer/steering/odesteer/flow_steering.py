@@ -67,8 +67,8 @@ class ODESteer(Guided):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [knob for knob in (self.angle, self.length) if knob is not None]
-        if len(given) != 1 or not isfinite(given[0]):
+        knobs = [knob for knob in (self.angle, self.length) if knob is not None]
+        if len(knobs) != 1 or not isfinite(knobs[0]):
             raise ValueError(
                 f"angle {self.angle}, length {self.length}: expected one finite number, either an "
                 "angle in rad or a length in units of the activation; 0 is no steering"

@@ -52,8 +52,8 @@ class FrozenSADI(SADI):
             return x[torch.arange(len(x), device=x.device), last.to(x.device)].detach()
 
         with torch.no_grad():
-            found = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
-        return replace(self, clean=tuple(found[site] for site in self.sites))
+            clean = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
+        return replace(self, clean=tuple(clean[site] for site in self.sites))
 
     @override
     def select_prompts(self, rows: Int[Tensor, " row"]) -> "FrozenSADI":

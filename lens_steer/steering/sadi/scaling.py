@@ -111,11 +111,11 @@ class SADI(Intervention):
         return {site: on_model(model, site, gain) for site, gain in self.gains().items()}
 
     def gains(self) -> dict[Site, Float[Tensor, "element *width"]]:
-        """The same whatever the model, float32 on the CPU."""
+        """The factor of each element, which are the same on every model; float32, on the CPU."""
         delta = torch.as_tensor(self.delta).double().cpu()
         gain = (1 + self.strength * self.mask.selected * delta).float()
-        found = {site: gain[self.mask.layers.index(site.layer)] for site in self.sites}
-        return {site: by_element(row, site.kind) for site, row in found.items()}
+        rows = {site: gain[self.mask.layers.index(site.layer)] for site in self.sites}
+        return {site: by_element(row, site.kind) for site, row in rows.items()}
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
         """A new model that does at every position what this does at scope "all", without hooks.
@@ -137,16 +137,16 @@ class SADI(Intervention):
 
 
 def checked_delta(delta: object) -> Tensor:
-    """As a tensor.
+    """Delta as a tensor.
 
     Raises:
         ValueError: If it is no finite number, nor a tensor of them.
     """
     number = isinstance(delta, Real | Tensor) and not isinstance(delta, bool)
-    found = torch.as_tensor(delta if number else torch.nan)
-    if found.dtype is torch.bool or not bool(torch.isfinite(found).all()):
+    tensor = torch.as_tensor(delta if number else torch.nan)
+    if tensor.dtype is torch.bool or not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"delta {delta!r}: expected finite numbers; -1 takes out")
-    return found
+    return tensor
 
 
 def edited_kind(kind: Kind) -> Kind:
