@@ -464,6 +464,31 @@ def test_bad_input_is_refused(llama: Any, gpt2: Any, pairs: ls.ContrastivePairs)
         ls.PID.fit(resid, kp=0.1, layers=(0,))
 
 
+def test_a_misspelt_option_names_the_function_that_was_called(
+    llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    jacobians, resid = fitted(llama, pairs)
+    calls: dict[str, Any] = {
+        "LQR.fit": partial(ls.LQR.fit, jacobians, resid),
+        "LQR.fit_feature": partial(ls.LQR.fit_feature, jacobians, resid),
+        "JointLQR.fit": partial(JointLQR.fit, jacobians, [resid]),
+        "OnlineLQR.fit": partial(OnlineLQR.fit, resid),
+        "LQRTracker.fit": partial(ls.LQRTracker.fit, jacobians, resid),
+    }
+    for name, fit in calls.items():
+        expected = rf"{name}\(\) got an unexpected keyword 'stat_cost': expected one of state_cost,"
+        with pytest.raises(TypeError, match=expected):
+            fit(stat_cost=0.5)
+    with pytest.raises(TypeError, match="unexpected keyword 'one_sided'"):
+        calls["LQRTracker.fit"](one_sided=True)  # it pushes both ways
+
+
+def test_a_law_of_two_hooks_has_no_transform(llama: Any, pairs: ls.ContrastivePairs) -> None:
+    law = ls.LQR.fit(*fitted(llama, pairs))
+    with pytest.raises(ValueError, match=r"LQR does to an activation depends on more.*steered"):
+        law.transform(torch.ones(2, WIDTH), law.sites[1])
+
+
 def test_equal_classes_have_no_feature(llama: Any, pairs: ls.ContrastivePairs) -> None:
     jacobians, resid = fitted(llama, pairs)
     assert resid.embedded_desired is not None

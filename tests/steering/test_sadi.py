@@ -61,6 +61,27 @@ def drawn_mask(model: Any, kind: str, *, share: float = 0.2, seed: int = 0) -> l
     return ls.ElementMask(draw < share, Kind(kind), tuple(range(layers)))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_transform_does_what_the_hook_does(llama: Any, kind: str) -> None:
+    mask = drawn_mask(llama, kind)
+    methods: list[Intervention] = [ls.SADI(mask, 2.0, strength=0.5)]
+    if kind != "gate":
+        shape = site_shape(llama, Kind(kind))
+        signs = torch.randn(len(mask.layers), *shape).sign()
+        methods.append(SignedSADI(mask, signs, 0.3))
+    for method in methods:
+        for site, edit in method.edits(llama).items():
+            x = torch.randn(2, 3, *site_shape(llama, site.kind))
+            expected = edit(x.flatten(0, 1)).reshape(x.shape)
+            assert torch.equal(method.transform(x, site), expected)
+            assert method.transform(x.bfloat16(), site).dtype is torch.bfloat16
+            assert torch.equal(method.with_strength(0).transform(x, site), x)
+        with pytest.raises(ValueError, match="got activations of shape"):
+            method.transform(torch.ones(2, 7), method.sites[0])
+    with pytest.raises(ValueError, match="its prompt, or another site"):
+        FrozenSADI(mask, 2.0).transform(x, site)
+
+
 def texts_of(model: Any, pairs: ls.ContrastivePairs) -> tuple[list[list[int]], list[int]]:
     """Tokens of the desired examples, and how many of them are the prompt's."""
     rows = [encode(model, example.prompt, example.continuation) for example in pairs.desired]
