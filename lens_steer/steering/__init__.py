@@ -1,4 +1,12 @@
-"""Steering: what all methods share, and one leaf per method."""
+"""Steering: what all methods share, and one leaf per method.
+
+A method is a value that says which activations become what (`Intervention`). `base` runs methods in
+a model: at the positions of a scope, for the length of a block (`steered`), or while it writes
+(`generate`). Methods whose edit is a function of the activation alone have `transform`, which needs
+no model (`ActivationMap`); among them, those that push have `vector_field` (`Displacement`), and
+those that add fixed vectors can be added and multiplied (`VectorMethod`). Leaves never import each
+other.
+"""
 
 from lens_steer.steering.ablation import Ablation as Ablation
 from lens_steer.steering.additive import CAA as CAA
@@ -53,6 +61,8 @@ from lens_steer.steering.lqr import Costs as Costs
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
 from lens_steer.steering.lqr import OnlineLQR as OnlineLQR
+from lens_steer.steering.lqr import RegulatorOptions as RegulatorOptions
+from lens_steer.steering.lqr import WeightOptions as WeightOptions
 from lens_steer.steering.lqr import isotropic_feedback as isotropic_feedback
 from lens_steer.steering.odesteer import BarrierPush as BarrierPush
 from lens_steer.steering.odesteer import Guided as Guided

@@ -353,6 +353,15 @@ def test_every_method_of_fixed_vectors_is_a_vector(name: str) -> None:
         torch.testing.assert_close(ours.norm(), theirs.norm(), **ROUNDING)
 
 
+def test_a_sum_with_a_method_that_is_no_vector_says_what_to_write() -> None:
+    vector, other = fitted()["RepE"], ls.PID(drawn((3, 4)), drawn((3,)), (1,), 0.3)
+    for wrong in (lambda: vector + other, lambda: vector - other, lambda: other + vector):
+        with pytest.raises(TypeError, match=r"a PID adds no fixed vector.*steered\(model"):
+            wrong()
+    with pytest.raises(TypeError, match="unsupported operand"):
+        vector + 1  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("name", FIELDS_ON_FILE)
 def test_files_of_the_time_before_the_family_are_loaded(name: str, tmp_path: Path) -> None:
     method = fitted()[name].with_strength(0.5)

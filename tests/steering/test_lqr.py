@@ -487,6 +487,10 @@ def test_a_law_of_two_hooks_has_no_transform(llama: Any, pairs: ls.ContrastivePa
     law = ls.LQR.fit(*fitted(llama, pairs))
     with pytest.raises(ValueError, match=r"LQR does to an activation depends on more.*steered"):
         law.transform(torch.ones(2, WIDTH), law.sites[1])
+    tracker = ls.LQRTracker.fit(*fitted(llama, pairs))
+    x = torch.randn(5, WIDTH)
+    for site, edit in tracker.edits(llama).items():
+        assert torch.equal(tracker.transform(x, site), edit(x))
 
 
 def test_equal_classes_have_no_feature(llama: Any, pairs: ls.ContrastivePairs) -> None:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from lens_steer.artifacts import savable
 from lens_steer.models import check_one_model
 from lens_steer.sites import Site
 from lens_steer.steering.base.displacement import Displacement, Push
+from lens_steer.steering.base.intervention import Intervention
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,7 +60,7 @@ class VectorMethod(Displacement):
 
     def __add__(self, other: "VectorMethod") -> "Additive":
         if not isinstance(other, VectorMethod):
-            return NotImplemented
+            return _refused(other)
         check_one_model(self.provenance, other.provenance, "cannot add vectors of two models")
         total = {site: self.strength * vector for site, vector in self.items()}
         for site, vector in other.items():
@@ -71,8 +73,23 @@ class VectorMethod(Displacement):
 
     def __sub__(self, other: "VectorMethod") -> "Additive":
         if not isinstance(other, VectorMethod):
-            return NotImplemented
+            return _refused(other)
         return self + -other
+
+    def __radd__(self, other: Any) -> Any:
+        return _refused(other)
+
+    __rsub__ = __radd__
+
+
+def _refused(other: Any) -> Any:
+    """NotImplemented for what is no method; a TypeError for a method that is no vector."""
+    if isinstance(other, Intervention):
+        raise TypeError(
+            f"a {type(other).__name__} adds no fixed vector, so there is no sum with it: steer by "
+            "both, steered(model, one, other)"
+        )
+    return NotImplemented
 
 
 @savable

@@ -1,8 +1,9 @@
 """The optimal law of the feature cost: behind each block, set-points to come included."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack, override
@@ -11,9 +12,9 @@ from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import LayerJacobians
-from lens_steer.models import SteerableModel, working_place
+from lens_steer.models import SteerableModel
 from lens_steer.sites import Site, hook_points
-from lens_steer.steering.base import Edit, Intervention, check_model_shape
+from lens_steer.steering.base import ActivationMap, Edit, check_model_shape
 from lens_steer.steering.lqr.costs import WeightOptions, Weights
 from lens_steer.steering.lqr.fitting import LQRProblem, concepts, effort_from_covariance
 from lens_steer.steering.lqr.riccati import feed_forward
@@ -21,7 +22,7 @@ from lens_steer.steering.lqr.riccati import feed_forward
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class LQRTracker(Intervention):
+class LQRTracker(ActivationMap):
     """u_k = P_k (c_k - F_k' y_k), y_k leaving block k: optimal on the linearised layers.
 
     It minimises sum_k q (v_k . z_k - beta_k)^2 + r |u_k|^2 + qf (v_T . z_T - beta_T)^2 along the
@@ -101,17 +102,21 @@ class LQRTracker(Intervention):
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
         hook_points(model, self.sites)
         check_model_shape(model, len(self.factors), len(self.factors[0]))
-        return {Site(layer): self._edit(model, layer) for layer in self.layers}
+        return super().edits(model)
 
-    def _edit(self, model: SteerableModel, layer: int) -> Edit:
-        place = working_place(model, layer)
-        factor, target = self.factors[layer].to(**place), self.targets[layer].to(**place)
-        push = self.strength * self.pushes[layer].to(**place).T
+    @override
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        del site
+        return (len(self.factors[0]),)
 
-        def track(x: Activation) -> Activation:
-            return (x + (target - x.to(factor.dtype) @ factor) @ push).to(x.dtype)
-
-        return track
+    @override
+    def _map(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Activation], Activation]:
+        factor = self.factors[site.layer].to(device, dtype)
+        target = self.targets[site.layer].to(device, dtype)
+        push = self.strength * self.pushes[site.layer].to(device, dtype).T
+        return lambda x: x + (target - x @ factor) @ push
 
     def _summary(self) -> list[str]:
         return [f"layers={list(self.layers)}"]

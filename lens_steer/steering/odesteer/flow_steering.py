@@ -55,6 +55,11 @@ class ODESteer(Guided):
         only_outside: Leave activations with h >= margin as they are, bit by bit.
         margin: In nats.
 
+    Example:
+        >>> barrier = ls.PolynomialBarrier.fit(resid.at(layer=3), seed=0)
+        >>> method = ls.ODESteer(barrier, layer=3, angle=0.5)
+        >>> downhill = -method
+
     Source: ODESteer (arXiv:2602.17560).
     """
 

@@ -140,6 +140,9 @@ class BarrierPush(Guided):
 
     Attributes:
         margin: h to reach, in nats; at or below every activation's own it is the identity.
+
+    Example:
+        >>> method = ls.steering.BarrierPush(barrier, layer=3, margin=0.5)
     """
 
     margin: float | int = field(default=0.0, kw_only=True)

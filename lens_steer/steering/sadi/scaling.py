@@ -34,6 +34,10 @@ class SADI(Intervention):
         delta: How much is added of each, as a share of itself: 0 leaves it, -1 takes it out; one
             number, or one for each element.
 
+    Example:
+        >>> scores = ls.attribution.contrast(ls.capture(model, train, "head"))
+        >>> method = ls.SADI(scores.top(8), delta=2.0)
+
     Source: SADI (arXiv:2410.12299), section 3.3.
     """
 
