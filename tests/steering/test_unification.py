@@ -6,6 +6,7 @@ to seven digits differs from 1 by 1e-14 only.
 """
 
 import re
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
@@ -455,7 +456,7 @@ def test_the_table_names_every_method_and_tests_that_there_are() -> None:
     methods = {
         name
         for name, found in public.items()
-        if isinstance(found, type) and issubclass(found, Intervention)
+        if isinstance(found, type) and issubclass(found, Intervention) and not isabstract(found)
     }
-    hidden = {"Intervention", "Additive"}  # what methods are made of
+    hidden = {"Additive", "StepODESteer"}  # what methods are made of, and what `one_step` makes
     assert {name for name in methods - hidden if f"| `{name}" not in text} == set()

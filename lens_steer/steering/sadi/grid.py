@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementScores, Ranking, answers_at
 from lens_steer.data import ContrastivePairs
 from lens_steer.intervals import Interval, interval
@@ -32,6 +33,7 @@ PUBLISHED: dict[Kind, tuple[tuple[int, ...], tuple[float, ...]]] = {
 }
 
 
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
 class GridReport(Report):
     """What every k and delta does to the answers, at scope "last".
