@@ -93,6 +93,3 @@ class SignedSADI(ActivationMap):
         chosen = spread(self.mask.selected[i].to(device, dtype), site)
         push = self.strength * self.delta * chosen * self.signs[i].to(device, dtype)
         return lambda x: x + push * x.abs()
-
-    def _summary(self) -> list[str]:
-        return []
