@@ -51,9 +51,8 @@ def folded(model: SteerableModel, factors: Mapping[Site, Float[Tensor, "*site"]]
             for name, (weight, by) in _scaled(duplicate, site, factor).items():
                 expected[name] = (weight * by).to(weight.dtype)
                 weight.copy_(expected[name])
-        _check_streams(
-            model, factors, duplicate
-        )  # runs it: weights may be computed at each forward
+        # The first check runs the copy: weights may be computed at each forward.
+        _check_streams(model, factors, duplicate)
         _check_writers(_writers(duplicate), expected)
         _check_foldable(duplicate, factors)
     return duplicate
