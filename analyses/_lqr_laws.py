@@ -72,7 +72,7 @@ def pid(_inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.P
 
 def scalar(_inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
     """What `centred` is for A = I."""
-    return ls.PID.scalar_gain(resid, **costs)
+    return ls.PID.fit_scalar_gain(resid, **costs)
 
 
 LAWS: dict[str, Make] = {

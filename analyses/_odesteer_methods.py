@@ -63,7 +63,7 @@ def one_step(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
 def sketch(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """As published: a sketch with gamma 0.1 and C 1; ten Euler steps of one length for all."""
     own = own_of(inputs, setting)
-    return ls.ODESteer.of_length(PolynomialBarrier.fit_sketch(own), T=ANGLE * _usual(own))
+    return ls.ODESteer.from_length(PolynomialBarrier.fit_sketch(own), T=ANGLE * _usual(own))
 
 
 def linear(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:

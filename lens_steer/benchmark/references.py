@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 
 import torch
 from jaxtyping import Float
@@ -143,14 +144,18 @@ def _scores(
 
 def random_like(
     model: SteerableModel, method: Intervention, texts: FixedTexts, *, seeds: Sequence[int]
-) -> list[Additive]:
+) -> list[Random]:
     """Random directions in the layers that a method edits, as large as its edits on average.
 
     Raises:
         ValueError: If the method edits nothing along these texts.
     """
-    if isinstance(method, Additive):
-        return [Random.like(method, seed=seed) for seed in seeds]
+    measured = cache(partial(_as_large_as, model, method, texts))  # once for all seeds
+    return [Random.like(method, measured, seed=seed) for seed in seeds]
+
+
+def _as_large_as(model: SteerableModel, method: Intervention, texts: FixedTexts) -> Additive:
+    """One vector in each layer that a method edits, as long as its edits along texts are."""
     [sizes] = texts.sizes(model, [(method,)])
     lengths = sizes.norm.mean(dim=0)
     if not bool(lengths.isfinite().all()):
@@ -160,8 +165,7 @@ def random_like(
     edited = [i for i, length in enumerate(lengths.tolist()) if length > 0]
     sites = tuple(Site(sizes.layers[i]) for i in edited)
     vectors = tuple(lengths[i] * _unit(int(model.cfg.d_model)) for i in edited)
-    like = Additive(sites, vectors, provenance=method.provenance)
-    return [Random.like(like, seed=seed) for seed in seeds]
+    return Additive(sites, vectors, provenance=method.provenance)
 
 
 def _unit(d: int) -> Float[Tensor, " d"]:

@@ -1,11 +1,20 @@
-"""Steering: what all methods share, and one leaf per method."""
+"""Steering: what all methods share, and one leaf per method.
+
+A method is a value that says which activations become what (`Intervention`). `base` runs methods in
+a model: at the positions of a scope, for the length of a block (`steered`), or while it writes
+(`generate`). Methods whose edit is a function of the activation alone have `transform`, which needs
+no model (`ActivationMap`); among them, those that push have `vector_field` (`Displacement`), and
+those that add fixed vectors can be added and multiplied (`VectorMethod`). Leaves never import each
+other.
+"""
 
 from lens_steer.steering.ablation import Ablation as Ablation
 from lens_steer.steering.additive import CAA as CAA
 from lens_steer.steering.additive import ActAdd as ActAdd
-from lens_steer.steering.additive import Additive as Additive
 from lens_steer.steering.additive import Random as Random
 from lens_steer.steering.angular import Angular as Angular
+from lens_steer.steering.base import ActivationMap as ActivationMap
+from lens_steer.steering.base import Additive as Additive
 from lens_steer.steering.base import AnyIntervention as AnyIntervention
 from lens_steer.steering.base import DecodeStep as DecodeStep
 from lens_steer.steering.base import Displacement as Displacement
@@ -19,9 +28,7 @@ from lens_steer.steering.base import Push as Push
 from lens_steer.steering.base import Run as Run
 from lens_steer.steering.base import Sampling as Sampling
 from lens_steer.steering.base import Scope as Scope
-from lens_steer.steering.base import Shift as Shift
-from lens_steer.steering.base import SiteDisplacement as SiteDisplacement
-from lens_steer.steering.base import SiteMap as SiteMap
+from lens_steer.steering.base import VectorMethod as VectorMethod
 from lens_steer.steering.base import absolute_positions as absolute_positions
 from lens_steer.steering.base import check_scope as check_scope
 from lens_steer.steering.base import check_shape as check_shape
@@ -54,6 +61,8 @@ from lens_steer.steering.lqr import Costs as Costs
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
 from lens_steer.steering.lqr import OnlineLQR as OnlineLQR
+from lens_steer.steering.lqr import RegulatorOptions as RegulatorOptions
+from lens_steer.steering.lqr import WeightOptions as WeightOptions
 from lens_steer.steering.lqr import isotropic_feedback as isotropic_feedback
 from lens_steer.steering.odesteer import BarrierPush as BarrierPush
 from lens_steer.steering.odesteer import Guided as Guided

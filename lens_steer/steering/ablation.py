@@ -11,6 +11,7 @@ from math import isfinite
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
@@ -55,17 +56,20 @@ class Ablation(Displacement):
         object.__setattr__(self, "at", tuple(sorted(self.at)))
 
     @classmethod
-    def along(
+    def from_direction(
         cls,
         direction: Float[Tensor, "*site"],
         sites: Sequence[Site],
         *,
         setpoint: float | int = 0.0,
     ) -> "Ablation":
-        """Along a direction of any length.
+        """Take out the component along a direction of any length.
 
         Raises:
             ValueError: If it is 0 or not finite, or there are no sites.
+
+        Example:
+            >>> method = ls.Ablation.from_direction(direction, [ls.Site(layer) for layer in (2, 3)])
         """
         return cls(tuple(sites), unit_of(direction, "direction"), setpoint)
 
@@ -79,7 +83,7 @@ class Ablation(Displacement):
         layers: Sequence[int] | None = None,
         setpoint: float | int = 0.0,
     ) -> "Ablation":
-        """Along the difference of the class means at one layer.
+        """Take out the component along the difference of the class means at one layer.
 
         Args:
             desired: Activations at several layers, of which that of `layer` gives the direction; or
@@ -91,33 +95,37 @@ class Ablation(Displacement):
 
         Raises:
             ValueError: If the class means are equal, or the kind cannot be edited.
+
+        Example:
+            >>> method = ls.Ablation.fit(ls.capture(model, train, "resid"), layer=3)
         """
         if isinstance(desired, Activations):
             if undesired is not None or layer is None:
                 raise ValueError(f"got {desired!r}, layer {layer}: say whose direction, layer=...")
-            given, everywhere = desired.at(layer), desired.layers
+            activations, everywhere = desired.at(layer), desired.layers
         else:
-            given = LayerActivations.of(desired, undesired, layer=layer)
-            everywhere = (given.layer,)
-        kind = editable_site(given).kind
+            activations = LayerActivations.of(desired, undesired, layer=layer)
+            everywhere = (activations.layer,)
+        kind = editable_site(activations).kind
         chosen = everywhere if layers is None else layers
         return cls(
-            tuple(Site(each, kind) for each in chosen),
-            unit_of(class_difference(given), "difference of the class means"),
+            tuple(Site(block, kind) for block in chosen),
+            unit_of(class_difference(activations), "difference of the class means"),
             setpoint,
-            provenance=given.provenance,
+            provenance=activations.provenance,
         )
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """Where it acts."""
         return self.at
 
+    @override
     def shape_at(self, site: Site) -> tuple[int, ...]:
-        """See `Displacement`."""
         del site
         return tuple(self.direction.shape)
 
+    @override
     def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
         del site
         r, axes = self.direction.to(device, dtype), tuple(range(1, self.direction.ndim + 1))

@@ -4,6 +4,7 @@ Source: Vu and Nguyen 2025, "Angular Steering: Behavior Control via Rotation in 
 (arXiv:2510.26243).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf, isfinite, pi
 from typing import Any
@@ -11,23 +12,27 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
+from lens_steer.sites import Site
 from lens_steer.steering.base import (
-    SiteMap,
+    ActivationMap,
+    OneSite,
     check_unit,
+    chosen_site,
     class_difference,
     editable_site,
-    rows_of,
+    placed,
     unit_of,
 )
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class Angular(SiteMap):
+class Angular(OneSite, ActivationMap):
     """The component in the plane of b1 and b2 is turned; the rest of the activation, and |x|, stay.
 
     Angles are in rad, counted from b1 towards b2. Strength is a factor on the turn: with `angle`
@@ -62,16 +67,16 @@ class Angular(SiteMap):
         check_unit(self.b2, "b2")
         if self.b1.shape != self.b2.shape or not abs(float((self.b1 * self.b2).sum())) <= 1e-4:
             raise ValueError("b1 and b2 are not orthogonal: expected two axes of a plane")
-        given = [knob for knob in (self.angle, self.to_angle) if knob is not None]
-        if len(given) != 1 or not isfinite(given[0]):
+        knobs = [knob for knob in (self.angle, self.to_angle) if knob is not None]
+        if len(knobs) != 1 or not isfinite(knobs[0]):
             raise ValueError(
                 f"angle {self.angle}, to_angle {self.to_angle}: expected one finite number of rad, "
                 "either a turn or a target"
             )
 
     @property
-    def max_useful_strength(self) -> float:
-        """See `Intervention`: at the target, or half a turn away."""
+    @override
+    def max_useful_strength(self) -> float:  # at the target, or half a turn away
         if self.angle is None:
             return 1.0
         return pi / abs(self.angle) if self.angle else inf
@@ -87,7 +92,7 @@ class Angular(SiteMap):
         to_angle: float | int | None = None,
         only_aligned: bool = False,
     ) -> "Angular":
-        """In the plane of one layer's activations.
+        """Turn in the plane of one layer's activations.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -100,10 +105,13 @@ class Angular(SiteMap):
         Raises:
             ValueError: If the class means are equal, activations vary along b1 alone, the kind
                 cannot be edited, or not exactly one of the two angles is given.
+
+        Example:
+            >>> method = ls.Angular.fit(resid.at(layer=3), to_angle=0.5)
         """
-        given = LayerActivations.of(desired, undesired, layer=layer)
-        site = editable_site(given)
-        b1, b2 = _plane(given)
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        site = editable_site(activations)
+        b1, b2 = _plane(activations)
         return cls(
             site,
             b1,
@@ -111,35 +119,42 @@ class Angular(SiteMap):
             angle=angle,
             to_angle=to_angle,
             only_aligned=only_aligned,
-            provenance=given.provenance,
+            provenance=activations.provenance,
         )
 
-    @property
-    def site_shape(self) -> tuple[int, ...]:
-        """Of b1."""
+    @override
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        del site
         return tuple(self.b1.shape)
 
     def angles(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "..."]:
-        """Of activations within the plane, in rad from b1 towards b2, -pi to pi.
+        """Angles of activations within the plane, in rad from b1 towards b2, -pi to pi.
 
         Raises:
             ValueError: As `transform`.
         """
-        self._check_shape(x)
-        first, second = self._within(rows_of(x, self.site_shape))
-        return torch.atan2(second, first).reshape(x.shape[: x.ndim - len(self.site_shape)])
+        first, second = self._within(self._rows(x, self.at))
+        return torch.atan2(second, first).reshape(x.shape[: x.ndim - self.b1.ndim])
 
-    def vector_field(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    def vector_field(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
         """Displacement per unit of strength where the turn begins: a tangent, of any activation.
 
         Raises:
             ValueError: As `transform`.
         """
-        self._check_shape(x)
-        rows = rows_of(x, self.site_shape)
+        rows = self._rows(x, chosen_site(self, site))
         first, second = self._within(rows)
         turn = self._turn(first, second)
         return self._sum(-turn * second, turn * first).reshape(x.shape).to(x.dtype)
+
+    @override
+    def _map(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Activation], Activation]:
+        del site, dtype
+        return placed(self, device)._moved
 
     def _moved(self, x: Activation) -> Activation:
         first, second = self._within(x)
@@ -153,7 +168,7 @@ class Angular(SiteMap):
         return flat @ self.b1.to(x).flatten(), flat @ self.b2.to(x).flatten()
 
     def _turn(self, first: Float[Tensor, " n"], second: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Of each activation at strength 1, rad."""
+        """The turn of each activation at strength 1, in rad."""
         if self.to_angle is None:
             turn = torch.full_like(first, float(self.angle or 0.0))
         else:
@@ -162,29 +177,29 @@ class Angular(SiteMap):
         return torch.where(first > 0, turn, 0.0) if self.only_aligned else turn
 
     def _sum(self, first: Float[Tensor, " n"], second: Float[Tensor, " n"]) -> Activation:
-        """First * b1 + second * b2."""
+        """The vectors first * b1 + second * b2."""
         b1, b2 = self.b1.to(first).flatten(), self.b2.to(first).flatten()
         flat = first[:, None] * b1 + second[:, None] * b2
-        return flat.reshape(-1, *self.site_shape)
+        return flat.reshape(-1, *self.b1.shape)
 
 
-def _plane(given: LayerActivations) -> tuple[Tensor, Tensor]:
-    """b1 and b2 of a layer's activations."""
+def _plane(activations: LayerActivations) -> tuple[Tensor, Tensor]:
+    """The axes b1 and b2 of the plane of a layer's activations."""
     from sklearn.decomposition import PCA
 
-    difference = class_difference(given).double().flatten()
-    sides = given.desired.double().flatten(1), given.undesired.double().flatten(1)
+    difference = class_difference(activations).double().flatten()
+    sides = activations.desired.double().flatten(1), activations.undesired.double().flatten(1)
     b1, rows = difference / difference.norm(), torch.cat(sides)
     rest = rows - (rows @ b1)[:, None] * b1
     spread = float((rest - rest.mean(dim=0)).norm())
     if spread <= 1e-6 * float((rows - rows.mean(dim=0)).norm()):
         raise ValueError(
-            f"activations at layer {given.layer} vary along the class difference alone: there is "
-            "no plane to turn in; give more of them"
+            f"activations at layer {activations.layer} vary along the class difference alone: "
+            "there is no plane to turn in; give more of them"
         )
     components: Any = PCA(n_components=1, svd_solver="full").fit(rest.numpy()).components_
-    found = torch.from_numpy(components[0])
-    found = found - (found @ b1) * b1
-    found = -found if float(rest.mean(dim=0) @ found) < 0 else found
-    shape, dtype = given.desired.shape[1:], given.desired.dtype
-    return b1.to(dtype).reshape(shape), unit_of(found, "component").to(dtype).reshape(shape)
+    b2 = torch.from_numpy(components[0])
+    b2 = b2 - (b2 @ b1) * b1
+    b2 = -b2 if float(rest.mean(dim=0) @ b2) < 0 else b2
+    shape, dtype = activations.desired.shape[1:], activations.desired.dtype
+    return b1.to(dtype).reshape(shape), unit_of(b2, "component").to(dtype).reshape(shape)

@@ -7,24 +7,26 @@ that is shortest in it is taken. There the metric is taken anew at every point a
 the mean over texts, and the push one vector.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations, ReadPosition
 from lens_steer.artifacts import savable
 from lens_steer.linearity import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel, check_one_model
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import Shift
+from lens_steer.steering.base import OneSite, VectorMethod
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class FishBack(Shift):
+class FishBack(OneSite, VectorMethod):
     """x + strength * v, v = gap (G + lambda I)^{-1} w / (w' (G + lambda I)^{-1} w).
 
     w reads the behaviour, w . x; v raises it by `gap`, and no other push that does so costs less in
@@ -69,7 +71,7 @@ class FishBack(Shift):
         read: ReadPosition = "last",
         progress: bool = True,
     ) -> "FishBack":
-        """The metric at texts, and the direction of activations.
+        """Take the metric at texts, and the direction of activations.
 
         Args:
             model: Whose next tokens are to change as little as can be.
@@ -89,22 +91,27 @@ class FishBack(Shift):
             ValueError: If the activations are not of the residual stream or not as wide as the
                 model's, the readout does not differ between the class means, the damping is not
                 positive, or as `pullback_fisher`.
+
+        Example:
+            >>> method = ls.FishBack.fit(model, train, resid.at(layer=3), seed=0)
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
         if activations.provenance is not None:
             activations.provenance.check(model)
         _check(activations, model.cfg.d_model)
         metric = pullback_fisher(
-            *(model, texts, activations.layer),
+            model,
+            texts,
+            activations.layer,
             samples=samples,
             seed=seed,
             read=read,
             progress=progress,
         )
-        return cls.of_metric(metric, activations, readout=readout, damping=damping)
+        return cls.from_metric(metric, activations, readout=readout, damping=damping)
 
     @classmethod
-    def of_metric(
+    def from_metric(
         cls,
         metric: PullbackFisher,
         activations: LayerActivations,
@@ -112,10 +119,14 @@ class FishBack(Shift):
         readout: Float[Tensor, " d"] | None = None,
         damping: float | int = 0.1,
     ) -> "FishBack":
-        """The same with a metric at hand; arguments as `fit`.
+        """Take a metric that is at hand already; other arguments as `fit`.
 
         Raises:
             ValueError: As `fit`, or if the metric is of another layer or another model.
+
+        Example:
+            >>> metric = ls.linearity.pullback_fisher(model, train, 3, seed=0)
+            >>> method = ls.FishBack.from_metric(metric, resid.at(layer=3))
         """
         _check(activations, metric.rows.shape[1])
         what = "the metric and the activations are of two models"
@@ -140,15 +151,17 @@ class FishBack(Shift):
         raised = metric.solve(w, damping)
         vector = gap * raised / (w @ raised)
         return cls(
-            *(Site(activations.layer, activations.kind), vector.float(), w.float(), damping),
+            Site(activations.layer, activations.kind),
+            vector.float(),
+            w.float(),
+            damping,
             float(metric.kl(vector)),
             provenance=activations.provenance or metric.provenance,
         )
 
-    @property
-    def step(self) -> Float[Tensor, " d"]:
-        """See `Shift`: v."""
-        return self.vector
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.vector)]
 
     def _summary(self) -> list[str]:
         size = self.vector.norm().item()

@@ -10,14 +10,22 @@ from math import isfinite, sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import FeatureDirections
 from lens_steer.models import SteerableModel, working_place
-from lens_steer.sites import Kind, Site, hook_points
-from lens_steer.steering.base import Edit, Intervention
+from lens_steer.sites import Site, hook_points
+from lens_steer.steering.base import (
+    Edit,
+    Feedback,
+    Intervention,
+    check_model_shape,
+    feedback_edits,
+    feedback_sites,
+)
 
 
 @savable
@@ -50,7 +58,8 @@ class PID(Intervention):
         object.__setattr__(self, "layers", tuple(sorted(self.layers)))
         n = len(self.directions)
         if self.setpoints.shape != (n,):
-            raise ValueError(f"{tuple(self.setpoints.shape)} set-points for {n} layers")
+            shape = tuple(self.setpoints.shape)
+            raise ValueError(f"got set-points of shape {shape}: expected ({n},), one per layer")
         for name in ("directions", "setpoints"):
             if not bool(getattr(self, name).isfinite().all()):
                 raise ValueError(f"the {name} are not finite: expected finite numbers")
@@ -71,7 +80,10 @@ class PID(Intervention):
         centred: bool = True,
         layers: Sequence[int] | None = None,
     ) -> "PID":
-        """Features and set-points as for `LQR`; layers without a feature are left out.
+        """Take features and set-points as for `LQR`; layers without a feature are left out.
+
+        Example:
+            >>> method = ls.PID.fit(ls.capture(model, train, "resid"), kp=0.1, ki=0.02)
 
         Raises:
             ValueError: If these are not the residual stream at every layer, or no layer is left.
@@ -86,17 +98,22 @@ class PID(Intervention):
         return cls(v[:-1], beta[:-1], chosen, kp, ki, kd, provenance=source)
 
     @classmethod
-    def scalar_gain(
+    def fit_scalar_gain(
         cls,
         activations: Activations,
         *,
         state_cost: float | int = 0.1,
         control_cost: float | int = 1.0,
-        **options: float | bool | Sequence[int] | None,
+        setpoint: float | int = 1.0,
+        centred: bool = True,
+        layers: Sequence[int] | None = None,
     ) -> "PID":
         """P control with the regulator's gain for A = I: what `LQR` is without any Jacobian.
 
-        s / (s + r) with s = (q + sqrt(q^2 + 4 q r)) / 2, of an infinite horizon.
+        The gain is s / (s + r) with s = (q + sqrt(q^2 + 4 q r)) / 2, that of an infinite horizon.
+
+        Example:
+            >>> method = ls.PID.fit_scalar_gain(ls.capture(model, train, "resid"))
 
         Raises:
             ValueError: As `fit`, or if a cost is not above 0.
@@ -105,55 +122,38 @@ class PID(Intervention):
         if not (q > 0 and r > 0):
             raise ValueError(f"costs {state_cost!r} and {control_cost!r}: expected above 0")
         s = (q + sqrt(q * q + 4 * q * r)) / 2
-        return cls.fit(activations, kp=s / (s + r), **options)  # type: ignore[arg-type]
+        gain = s / (s + r)
+        return cls.fit(activations, kp=gain, setpoint=setpoint, centred=centred, layers=layers)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """The input of each block that is steered, which is read, and its output."""
-        kinds = (Kind.RESID_PRE, Kind.RESID)
-        return tuple(Site(layer, kind) for layer in self.layers for kind in kinds)
+        return feedback_sites(self.layers)
 
+    @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`; sums run over the layers of one pass."""
         hook_points(model, self.sites)
-        own = (model.cfg.n_layers, model.cfg.d_model)
-        if own != tuple(self.directions.shape):
-            raise ValueError(f"made for {tuple(self.directions.shape)}, but this model is {own}")
-        found: dict[Site, Edit] = {}
+        check_model_shape(model, *self.directions.shape)
         memory = _Memory()
-        for layer in self.layers:
-            loop = _Loop(self, layer, memory, model)
-            found[Site(layer, Kind.RESID_PRE)], found[Site(layer)] = loop.look, loop.push
-        return found
+        feedbacks = {layer: self._feedback(model, layer, memory) for layer in self.layers}
+        return feedback_edits("PID", feedbacks)
+
+    def _feedback(self, model: SteerableModel, layer: int, memory: "_Memory") -> Feedback:
+        v = self.directions[layer].to(**working_place(model, layer))
+        beta, first = float(self.setpoints[layer]), layer == self.layers[0]
+
+        def feedback(z: Activation) -> Activation:
+            error = (beta - z.to(v.dtype) @ v)[:, None] * v
+            memory.total = error if first else memory.total.to(error.device) + error
+            change = torch.zeros_like(error) if first else error - memory.last.to(error.device)
+            memory.last = error
+            return self.strength * (self.kp * error + self.ki * memory.total + self.kd * change)
+
+        return feedback
 
 
 class _Memory:
-    """What the layers of one pass have in common: their errors so far."""
+    """What the layers of one pass have in common: the sum of their errors, and the last one."""
 
     total: Tensor
     last: Tensor
-
-
-class _Loop:
-    """One block's feedback."""
-
-    def __init__(self, law: PID, layer: int, memory: _Memory, model: SteerableModel) -> None:
-        self._v = law.directions[layer].to(**working_place(model, layer))
-        self._beta, self._first = float(law.setpoints[layer]), layer == law.layers[0]
-        self._law, self._memory = law, memory
-        self._push: Tensor | None = None
-
-    def look(self, z: Activation) -> Activation:
-        law, memory = self._law, self._memory
-        error = (self._beta - z.to(self._v.dtype) @ self._v)[:, None] * self._v
-        memory.total = error if self._first else memory.total.to(error.device) + error
-        change = torch.zeros_like(error) if self._first else error - memory.last.to(error.device)
-        memory.last = error
-        self._push = law.strength * (law.kp * error + law.ki * memory.total + law.kd * change)
-        return z
-
-    def push(self, x: Activation) -> Activation:
-        if self._push is None:
-            raise ValueError("PID reads before a block what it pushes behind it: hook both")
-        step, self._push = self._push, None
-        return (x + step).to(x.dtype)

@@ -4,6 +4,7 @@ Source: Zou et al. 2023, "Representation Engineering" (arXiv:2310.01405), sectio
 artificial tomography, the reading vector being added as in section 3.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
+from lens_steer.sites import Site
 from lens_steer.steering.base import (
-    Shift,
+    OneSite,
+    VectorMethod,
     check_shape,
     check_unit,
     class_difference,
@@ -28,7 +32,7 @@ _ROUNDING = torch.finfo(torch.float32).eps  # of the largest projection: what ac
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class RepE(Shift):
+class RepE(OneSite, VectorMethod):
     """x becomes x + strength * coefficient * gap * direction.
 
     Scaling: at strength and coefficient 1 the undesired mean moves along the direction as far as
@@ -65,7 +69,7 @@ class RepE(Shift):
         layer: int | None = None,
         coefficient: float | int = 1.0,
     ) -> "RepE":
-        """Of the differences within pairs if they are known, else of every desired and undesired.
+        """Take the component of the differences within pairs, or of all differences without pairs.
 
         Activations captured from paired examples know their pairs; for tensors see `fit_pairs`.
         Differences have no sign, as under the paper's random ones, so that their mean is not
@@ -82,15 +86,18 @@ class RepE(Shift):
         Raises:
             ValueError: If there are fewer than two activations of a class, the class means are
                 equal, or equal along the component, or the kind cannot be edited.
+
+        Example:
+            >>> method = ls.RepE.fit(resid.at(layer=3))
         """
-        given = LayerActivations.of(desired, undesired, layer=layer)
-        up, down = _sides(given)
-        if given.paired:
-            return cls._of(given, up - down, coefficient)
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        up, down = _sides(activations)
+        if activations.paired:
+            return cls._of(activations, up - down, coefficient)
         # sum over i, j of (u_i - d_j)(u_i - d_j)' / nm: both spreads, and the mean difference
         spread = ((side - side.mean(dim=0)) / len(side) ** 0.5 for side in (up, down))
         rows = torch.cat([*spread, (up.mean(dim=0) - down.mean(dim=0))[None]])
-        return cls._of(given, rows, coefficient)
+        return cls._of(activations, rows, coefficient)
 
     @classmethod
     def fit_pairs(
@@ -101,26 +108,29 @@ class RepE(Shift):
         layer: int | None = None,
         coefficient: float | int = 1.0,
     ) -> "RepE":
-        """`fit` of tensors whose rows are pairs: row i of one with row i of the other.
+        """Fit tensors whose rows are pairs: row i of one with row i of the other.
 
         What pairs have in common, such as their prompt, is in no difference of theirs.
 
         Raises:
             ValueError: As `fit`, or if the counts differ.
+
+        Example:
+            >>> method = ls.RepE.fit_pairs(truthful, untruthful, layer=3)
         """
-        given = LayerActivations.of(desired, undesired, layer=layer)
-        return cls.fit(replace(given, paired=True), coefficient=coefficient)
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        return cls.fit(replace(activations, paired=True), coefficient=coefficient)
 
     @classmethod
     def _of(
-        cls, given: LayerActivations, rows: Float[Tensor, "row d"], coefficient: float | int
+        cls, activations: LayerActivations, rows: Float[Tensor, "row d"], coefficient: float | int
     ) -> "RepE":
-        up, down = (side.mean(dim=0) for side in _sides(given))
-        site = editable_site(given)
-        class_difference(given)  # refuses equal means
+        up, down = (side.mean(dim=0) for side in _sides(activations))
+        site = editable_site(activations)
+        class_difference(activations)  # refuses equal means
         unit = _first_component(rows)
         gap = float(unit @ (up - down))
-        along = torch.cat(_sides(given)) @ unit
+        along = torch.cat(_sides(activations)) @ unit
         if abs(gap) <= _ROUNDING * float(along.abs().max()):  # its sign would be that of rounding
             raise ValueError(
                 f"the first component at {site.hook_name} does not tell the class means apart"
@@ -128,17 +138,16 @@ class RepE(Shift):
         unit = unit if gap > 0 else -unit
         return cls(
             site,
-            unit.reshape(given.desired.shape[1:]).to(given.desired.dtype),
+            unit.reshape(activations.desired.shape[1:]).to(activations.desired.dtype),
             abs(gap),
             float(unit @ (up + down)) / 2,
             coefficient,
-            provenance=given.provenance,
+            provenance=activations.provenance,
         )
 
-    @property
-    def step(self) -> Float[Tensor, "*site"]:
-        """See `Shift`."""
-        return self.coefficient * self.gap * self.direction
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.coefficient * self.gap * self.direction)]
 
     def scores(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "..."]:
         """How far activations lie towards the desired class, in its units: 0 is half-way.
@@ -149,23 +158,23 @@ class RepE(Shift):
         shape = tuple(self.direction.shape)
         check_shape(x, self.at, shape)
         rows = rows_of(x, shape).flatten(1)
-        found = rows @ self.direction.to(rows).flatten() - self.centre
-        return found.reshape(x.shape[: x.ndim - len(shape)])
+        along = rows @ self.direction.to(rows).flatten() - self.centre
+        return along.reshape(x.shape[: x.ndim - len(shape)])
 
 
 def _sides(
-    given: LayerActivations,
+    activations: LayerActivations,
 ) -> tuple[Float[Tensor, "desired d"], Float[Tensor, "undesired d"]]:
     """Both classes as vectors in float64."""
-    few = min(len(given.desired), len(given.undesired))
+    few = min(len(activations.desired), len(activations.undesired))
     if few < 2:
         raise ValueError(f"{few} activations of a class: a component needs two or more of either")
-    editable_site(given)
-    return given.desired.double().flatten(1), given.undesired.double().flatten(1)
+    editable_site(activations)
+    return activations.desired.double().flatten(1), activations.undesired.double().flatten(1)
 
 
 def _first_component(rows: Float[Tensor, "row d"]) -> Float[Tensor, " d"]:
-    """Of rows without signs: each stands with its opposite, so that the mean is 0."""
+    """The first component of rows and their opposites, whose mean is 0: rows have no sign."""
     from sklearn.decomposition import PCA
 
     both = torch.cat([rows, -rows]).numpy()

@@ -1,6 +1,7 @@
 """Attributions against finite differences and full runs; reports on planted activations."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,9 +211,11 @@ def test_signs_are_counted_on_the_chosen_elements_alone() -> None:
         SignReport.fit(chosen_on, mask, held_out[:, :1], seed=0)
 
 
-def test_the_grid_is_preference_at_every_point(llama: Any, pairs: ContrastivePairs) -> None:
+def test_the_grid_is_preference_at_every_point(
+    llama: Any, pairs: ContrastivePairs, tmp_path: Path
+) -> None:
     scores = contrast(ls.capture(llama, pairs, "neuron", progress=False))
-    found = GridReport.measure(llama, scores, pairs, (2, 9), (-1.0, 3.0), seed=0, progress=False)
+    found = GridReport.fit(llama, scores, pairs, (2, 9), (-1.0, 3.0), seed=0, progress=False)
     for i, k in enumerate((2, 9)):
         for j, delta in enumerate((-1.0, 3.0)):
             steered = ls.preference(llama, pairs, ls.SADI(scores.top(k), delta)).double()
@@ -223,6 +226,9 @@ def test_the_grid_is_preference_at_every_point(llama: Any, pairs: ContrastivePai
     assert len(found.table()) == 5
     with pytest.raises(ValueError, match="the least is"):
         found.best(kl=-1.0)
+    ls.save(found, tmp_path / "grid")
+    assert repr(ls.load(tmp_path / "grid")) == repr(found)
+    assert repr(found).startswith("GridReport\n")
 
 
 def test_the_published_grid_has_332_points() -> None:

@@ -64,7 +64,7 @@ def flow_speed(runs: int) -> str:
         field = SketchedField(d, seed=0)
         x = torch.randn(batch, d, generator=torch.Generator().manual_seed(1))
         barrier = field.barrier(d).to(dtype=torch.float32)
-        ours = steering(ODESteer.of_length(barrier, T=LENGTH, steps=STEPS), x)
+        ours = steering(ODESteer.from_length(barrier, T=LENGTH, steps=STEPS), x)
         default = steering(ODESteer(barrier, length=LENGTH, steps=STEPS), x)
 
         def published(x: Tensor = x, field: SketchedField = field) -> Tensor:
@@ -84,8 +84,9 @@ def flow_speed(runs: int) -> str:
 
 def steering(method: ODESteer, x: Tensor) -> Callable[[], Tensor]:
     """What a hook does with the rows, its coordinates made once."""
-    frame = method._frame(x)  # pyright: ignore[reportPrivateUsage]
-    return lambda: method._steered(frame, x)  # pyright: ignore[reportPrivateUsage]
+    (site,) = method.sites
+    move = method._map(site, x.device, x.dtype)  # pyright: ignore[reportPrivateUsage]
+    return lambda: move(x)
 
 
 def fit_speed(runs: int) -> str:
@@ -119,7 +120,7 @@ def flow_generation_speed(model: Any, runs: int) -> str:
         ls.LayerActivations.from_tensors(*sides, layer=3), gamma=GAMMA, C=1.0
     )
     size = float(sides.norm(dim=-1).mean())
-    methods = [ODESteer(barrier, 3, angle=0.2), ODESteer.of_length(barrier, 3, T=0.2 * size)]
+    methods = [ODESteer(barrier, 3, angle=0.2), ODESteer.from_length(barrier, 3, T=0.2 * size)]
     prompts = ["the cat sat on the mat", "a dog"]
 
     def by(*methods: ls.Intervention) -> Callable[[], object]:

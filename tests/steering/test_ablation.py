@@ -20,7 +20,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def made(*, setpoint: float = 0.0) -> ls.Ablation:
-    return ls.Ablation.along(drawn(D, seed=9), [Site(2)], setpoint=setpoint)
+    return ls.Ablation.from_direction(drawn(D, seed=9), [Site(2)], setpoint=setpoint)
 
 
 def oracle(x: Tensor, r: Tensor, strength: float, setpoint: float) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_a_setpoint_is_where_every_projection_goes() -> None:
 
 def test_the_direction_has_no_sign_and_no_length_where_nothing_is_aimed_at() -> None:
     x, r = drawn(5, D), drawn(D, seed=9)
-    one, other = (ls.Ablation.along(k * r, [Site(0)]).transform(x) for k in (1.0, -30.0))
+    one, other = (ls.Ablation.from_direction(k * r, [Site(0)]).transform(x) for k in (1.0, -30.0))
     torch.testing.assert_close(one, other, **EXACT)
 
 
@@ -126,4 +126,4 @@ def test_fits_without_a_direction_are_refused(llama: Any, pairs: Any) -> None:
             ls.Ablation.fit(at, layer=layer)
     for wrong in (torch.zeros(4), torch.full((4,), float("nan"))):
         with pytest.raises(ValueError, match="expected a direction"):
-            ls.Ablation.along(wrong, [Site(0)])
+            ls.Ablation.from_direction(wrong, [Site(0)])

@@ -1,5 +1,6 @@
 """Adding vectors: their algebra, CAA, random directions, and the record of where they are from."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from torch import Tensor
 import lens_steer as ls
 from lens_steer.models import attach
 from lens_steer.sites import Kind, Site, site_shape
-from lens_steer.steering import CAA, ActAdd, Additive, Random
+from lens_steer.steering import CAA, ActAdd, Additive, Random, ResidualITI, VectorMethod
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import (
     all_kinds,
+    drawn,
     manual_hook,
     padded,
     push,
@@ -293,7 +295,116 @@ def test_actadd_refuses_what_does_not_differ(llama: Any) -> None:
             ActAdd.fit(llama, *prompts, **given_)
 
 
+# ---- one family ----
+
+
+FIELDS_ON_FILE = {
+    "RepE": ("at", "centre", "coefficient", "direction", "gap"),
+    "FishBack": ("at", "damping", "kl", "readout", "vector"),
+    "ResidualITI": ("at", "direction", "length"),
+    "MeanAcT": ("at", "shift"),
+    "CAA": ("at", "vectors"),
+    "ActAdd": ("at", "coefficient", "prompts", "vectors"),
+    "Random": ("at", "seed", "vectors"),
+    "ITI": ("accuracies", "alpha", "directions", "mask", "spreads"),
+}
+
+
+def fitted() -> dict[str, VectorMethod]:
+    """One of each, of width 4, at layer 2; ITI at heads of width 4 in layers 0 and 1."""
+    up, down = drawn((12, 4), seed=1) + 1, drawn((9, 4), seed=2)
+    axes = torch.linalg.qr(drawn((4, 4), seed=3)).Q.T.contiguous()
+    heads = ls.Activations(
+        drawn((12, 2, 3, 4), seed=4) + 1, drawn((12, 2, 3, 4), seed=5), Kind.HEAD, (0, 1)
+    )
+    caa = CAA.fit(up, down, layer=2)
+    return {
+        "RepE": ls.RepE.fit(up, down, layer=2, coefficient=0.7),
+        "FishBack": ls.FishBack(Site(2), axes[0], axes[1], 0.1, 0.02),
+        "ResidualITI": ResidualITI.fit(up, down, layer=2, length=2.0),
+        "MeanAcT": ls.MeanAcT.fit(up, down, layer=2),
+        "CAA": caa,
+        "ActAdd": ActAdd((Site(2),), (axes[2],), prompts=("a", "b")),
+        "Random": Random.like(caa, seed=3),
+        "ITI": ls.ITI.fit(heads, k=3, folds=3, seed=0),
+    }
+
+
+@pytest.mark.parametrize("name", FIELDS_ON_FILE)
+def test_every_method_of_fixed_vectors_is_a_vector(name: str) -> None:
+    method, other = fitted()[name].with_strength(0.5), fitted()["CAA"]
+    for site, vector in method.items():
+        x = drawn((5, *vector.shape), seed=6)
+        moved = method.transform(x, site) - x
+        torch.testing.assert_close(moved, (0.5 * vector).expand_as(x), **ROUNDING)
+        torch.testing.assert_close((-method).transform(x, site) - x, -moved, **ROUNDING)
+        torch.testing.assert_close((2 * method).transform(x, site) - x, 2 * moved, **ROUNDING)
+    for total, sign in ((method + other, 1), (method - other, -1), (other + method, 1)):
+        added = vectors_of(total)
+        assert set(added) == {*method.sites, *other.sites}
+        for site, vector in other.items():
+            mine = dict(method.items()).get(site, torch.zeros(4))
+            expected = 0.5 * mine + sign * vector
+            torch.testing.assert_close(added[site], expected, **ROUNDING)
+    assert type(method + other) is type(2 * method) is type(-method) is Additive
+    random = Random.like(method, seed=1)
+    assert (random.sites, random.strength) == (method.sites, 0.5)
+    for (_, ours), (_, theirs) in zip(random.items(), method.items(), strict=True):
+        torch.testing.assert_close(ours.norm(), theirs.norm(), **ROUNDING)
+
+
+def test_a_sum_with_a_method_that_is_no_vector_says_what_to_write() -> None:
+    vector, other = fitted()["RepE"], ls.PID(drawn((3, 4)), drawn((3,)), (1,), 0.3)
+    for wrong in (lambda: vector + other, lambda: vector - other, lambda: other + vector):
+        with pytest.raises(TypeError, match=r"a PID adds no fixed vector.*steered\(model"):
+            wrong()
+    with pytest.raises(TypeError, match="unsupported operand"):
+        vector + 1  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", FIELDS_ON_FILE)
+def test_files_of_the_time_before_the_family_are_loaded(name: str, tmp_path: Path) -> None:
+    method = fitted()[name].with_strength(0.5)
+    common = ("provenance", "report", "strength")
+    ls.save(method, tmp_path / "method")
+    content = ls.describe(tmp_path / "method")["content"]
+    assert content["type"] == name
+    assert sorted(content["fields"]) == sorted((*common, *FIELDS_ON_FILE[name]))
+    one_site = content["fields"].get("at", {})
+    assert isinstance(one_site, dict) == (name not in ("CAA", "ActAdd", "Random"))
+    again = ls.load(tmp_path / "method")
+    for (site, ours), (place, theirs) in zip(again.items(), method.items(), strict=True):
+        assert site == place
+        assert torch.equal(ours, theirs)
+
+
 # ---- random ----
+
+
+def test_random_of_a_method_without_vectors_is_as_large_as_its_edits() -> None:
+    up, down = drawn((12, 4), seed=1) + 1, 2 * drawn((9, 4), seed=2)
+    own = ls.LayerActivations.from_tensors(up, down, layer=2)
+    method = ls.LinearAcT.fit(own).with_strength(0.5)
+    x = torch.cat([up, down])
+    size = (method.transform(x) - x).norm(dim=1).mean()
+    random = Random.like(method, own, seed=0)
+    assert random.sites == method.sites
+    assert random.vectors[0].norm().item() == pytest.approx(size.item(), rel=1e-5)
+    assert not torch.equal(Random.like(method, own, seed=1).vectors[0], random.vectors[0])
+    layers = ls.Activations(up[:9, None], down[:, None], Kind.RESID, (2,))
+    every = torch.cat([up[:9], down])
+    size = (method.transform(every) - every).norm(dim=1).mean()
+    random = Random.like(method, layers, seed=0)
+    assert random.vectors[0].norm().item() == pytest.approx(size.item(), rel=1e-5)
+    with pytest.raises(ValueError, match=r"Random.like\(method, resid, seed"):
+        Random.like(method, seed=0)
+    with pytest.raises(ValueError, match="capture 'resid' at layer 2"):
+        Random.like(method, ls.LayerActivations.from_tensors(up, down, layer=1), seed=0)
+    with pytest.raises(ValueError, match="edits none of these activations"):
+        Random.like(method.with_strength(0), own, seed=0)
+    law = ls.PID(drawn((3, 4)), drawn((3,)), (1,), 0.3)
+    with pytest.raises(ValueError, match="capture 'resid_pre'"):
+        Random.like(law, own, seed=0)
 
 
 @given(parts, numbers, st.integers(0, 5))

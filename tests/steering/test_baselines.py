@@ -23,17 +23,6 @@ NAMES = (
 METHODS = pytest.mark.parametrize("name", NAMES)
 
 
-def moved(method: Any, x: Tensor, site: Site) -> Tensor:
-    """`transform`, whether it has one site or several."""
-    return method.transform(x, site) if isinstance(method, Displacement) else method.transform(x)
-
-
-def pushed(method: Any, x: Tensor, site: Site) -> Tensor:
-    if isinstance(method, Displacement):
-        return method.vector_field(x, site)
-    return method.vector_field(x)
-
-
 def rows_at(model: Any, method: Intervention, *, seed: int = 0) -> tuple[Site, Tensor]:
     """Its last site, and activations of the shape held there, float64."""
     site = method.sites[-1]
@@ -54,7 +43,7 @@ def test_a_hook_does_what_transform_does(model: Any) -> None:
             before = watched(model, site, lambda: run(model, batch.tokens, batch.mask))
             with ls.steered(model, method, scope="all"):
                 after = watched(model, site, lambda: run(model, batch.tokens, batch.mask))
-        expected = moved(method, before, site)
+        expected = method.transform(before, site)
         torch.testing.assert_close(after[batch.mask], expected[batch.mask], **ROUNDING)
         assert not torch.equal(after, before), name
 
@@ -132,34 +121,34 @@ def test_strength_zero_gives_back_the_bits(llama: Any, name: str, dtype: torch.d
     method = baselines(llama)[name]
     site, x = rows_at(llama, method)
     x = x.to(dtype)
-    assert torch.equal(moved(method.with_strength(0), x, site), x)
-    found = moved(method, x, site)
+    assert torch.equal(method.with_strength(0).transform(x, site), x)
+    found = method.transform(x, site)
     assert found.dtype is dtype
     wide = x if dtype is torch.float64 else x.float()
-    assert torch.equal(found, moved(method, wide, site).to(dtype))  # rounded once
+    assert torch.equal(found, method.transform(wide, site).to(dtype))  # rounded once
 
 
 @METHODS
 def test_the_vector_field_is_the_derivative_by_strength_at_zero(llama: Any, name: str) -> None:
-    method = baselines(llama)[name]
+    method: Any = baselines(llama)[name]
     site, x = rows_at(llama, method)
     step = 1e-5
-    up, down = (moved(method.with_strength(s), x, site) for s in (step, -step))
-    field = pushed(method, x, site)
+    up, down = (method.with_strength(s).transform(x, site) for s in (step, -step))
+    field = method.vector_field(x, site)
     assert field.shape == x.shape
     torch.testing.assert_close((up - down) / (2 * step), field, rtol=1e-8, atol=1e-8)
 
 
 @METHODS
 def test_what_is_given_is_left_as_it_was_and_one_row_is_as_many(llama: Any, name: str) -> None:
-    method = baselines(llama)[name]
+    method: Any = baselines(llama)[name]
     site, x = rows_at(llama, method)
     before = x.clone()
-    found = moved(method, x, site)
-    pushed(method, x, site).zero_()
+    found = method.transform(x, site)
+    method.vector_field(x, site).zero_()
     assert torch.equal(x, before)
-    torch.testing.assert_close(moved(method, x[1, 2], site), found[1, 2], rtol=1e-12, atol=1e-12)
-    assert torch.equal(moved(method, x, site), found)
+    torch.testing.assert_close(method.transform(x[1, 2], site), found[1, 2], rtol=1e-12, atol=1e-12)
+    assert torch.equal(method.transform(x, site), found)
 
 
 @METHODS
@@ -170,7 +159,7 @@ def test_what_was_saved_comes_back_bit_by_bit(llama: Any, name: str, tmp_path: P
     assert type(again) is type(method)
     assert repr(again) == repr(method)
     site, x = rows_at(llama, method)
-    assert torch.equal(moved(again, x, site), moved(method, x, site))
+    assert torch.equal(again.transform(x, site), method.transform(x, site))
 
 
 @METHODS
@@ -184,11 +173,11 @@ def test_it_prints_its_settings_and_sites(llama: Any, name: str) -> None:
 
 @METHODS
 def test_activations_of_another_width_are_refused(llama: Any, name: str) -> None:
-    method = baselines(llama)[name]
+    method: Any = baselines(llama)[name]
     site, x = rows_at(llama, method)
-    for use in (moved, pushed):
+    for use in (method.transform, method.vector_field):
         with pytest.raises(ValueError, match=r"got activations of shape .*expected \[\.\.\., "):
-            use(method, x[..., :-1], site)
+            use(x[..., :-1], site)
 
 
 def test_a_method_of_several_sites_asks_which(llama: Any) -> None:

@@ -159,7 +159,7 @@ def planted(rank: int = 9) -> tuple[PullbackFisher, ls.LayerActivations]:
 def test_it_is_the_equation(damping: float, given_readout: bool) -> None:
     metric, own = planted()
     readout = drawn((WIDTH,), seed=8) if given_readout else None
-    found = FishBack.of_metric(metric, own, readout=readout, damping=damping)
+    found = FishBack.from_metric(metric, own, readout=readout, damping=damping)
     rows = metric.rows.numpy()
     G = rows.T @ rows
     damped = G + damping * np.trace(G) / WIDTH * np.eye(WIDTH)
@@ -180,7 +180,7 @@ def test_it_is_the_equation(damping: float, given_readout: bool) -> None:
 @given(st.integers(0, 40))
 def test_no_other_push_that_raises_the_readout_as_far_costs_less(seed: int) -> None:
     metric, own = planted()
-    found = FishBack.of_metric(metric, own, damping=0.05)
+    found = FishBack.from_metric(metric, own, damping=0.05)
     v, w = found.vector.double(), found.readout.double()
     level = 0.05 * float(metric.rows.square().sum()) / WIDTH
 
@@ -198,7 +198,7 @@ def test_no_other_push_that_raises_the_readout_as_far_costs_less(seed: int) -> N
 
 def test_with_much_damping_it_is_caa() -> None:
     metric, own = planted()
-    found = FishBack.of_metric(metric, own, damping=1e6)
+    found = FishBack.from_metric(metric, own, damping=1e6)
     torch.testing.assert_close(found.vector, own.direction, rtol=1e-4, atol=1e-4)
 
 
@@ -254,7 +254,7 @@ def test_saved_and_loaded_it_is_the_same(
 ) -> None:
     own = ls.capture(llama, pairs, "resid", progress=False).at(1)
     metric = pullback_fisher(llama, pairs, 1, samples=4, **HOW)
-    made = FishBack.of_metric(metric, own).with_strength(0.4)
+    made = FishBack.from_metric(metric, own).with_strength(0.4)
     for thing in (made, metric):
         ls.save(thing, tmp_path / "thing.safetensors")
         back = ls.load(tmp_path / "thing.safetensors", model=llama)
@@ -312,11 +312,11 @@ def test_what_cannot_be_fitted_is_refused(
         with pytest.raises(ValueError, match=message):
             FishBack.fit(llama, TEXTS[1:2], *given_, samples=2, **HOW, **options)
     with pytest.raises(ValueError, match="expected one layer"):
-        FishBack.of_metric(metric, ls.LayerActivations.from_tensors(x, y, 2))
+        FishBack.from_metric(metric, ls.LayerActivations.from_tensors(x, y, 2))
     other = ls.capture(load("qwen2"), pairs, "resid", progress=False).at(1)
     with pytest.raises(ValueError, match=r"another|differ"):
         FishBack.fit(llama, TEXTS, other, samples=2, **HOW)
     with pytest.raises(ValueError, match="of two models"):
-        FishBack.of_metric(pullback_fisher(llama, TEXTS, 1, samples=2, **HOW), other)
+        FishBack.from_metric(pullback_fisher(llama, TEXTS, 1, samples=2, **HOW), other)
     with pytest.raises(ValueError, match="vector"):
         FishBack(Site(0), torch.tensor([torch.inf]), torch.ones(1), 0.1, 1.0)

@@ -146,7 +146,7 @@ def test_the_push_is_alpha_sigma_theta_of_the_means() -> None:
         np.testing.assert_allclose(field, np.broadcast_to(want, x.shape), **FLOAT32)
 
 
-def test_along_probes_theta_is_the_normal_of_a_probe_of_everything() -> None:
+def test_of_fit_probe_theta_is_the_normal_of_a_probe_of_everything() -> None:
     a = heads_of(l1h2=1.5)
     method = ls.ITI.fit_probe(a, k=1, alpha=2.0, seed=0)
     up, down = sides(a, 1, 2)
@@ -183,13 +183,16 @@ def test_known_scores_of_any_kind_may_choose(llama: Any, pairs: Any) -> None:
     heads = ls.capture(llama, pairs, "head", progress=False)
     scores = head_accuracies(heads, folds=3, seed=4)
     method = ls.ITI.fit(heads, k=3, folds=3, seed=4)
-    same = ls.ITI.along_means(heads, scores, k=3)
+    same = ls.ITI.fit(heads, scores, k=3)
     assert torch.equal(method.directions, same.directions)
     by_size = ls.attribution.contrast(heads)
-    assert ls.ITI.along_probes(heads, by_size, k=2).mask.elements() == by_size.top(2).elements()
+    assert ls.ITI.fit_probe(heads, by_size, k=2).mask.elements() == by_size.top(2).elements()
     resid = ls.attribution.contrast(ls.capture(llama, pairs, progress=False))
     with pytest.raises(ValueError, match="expected the same kind and layers"):
-        ls.ITI.along_means(heads, resid, k=2)
+        ls.ITI.fit(heads, resid, k=2)
+    for wrong in ({}, {"scores": scores, "seed": 0}):
+        with pytest.raises(ValueError, match=r"got (no )?scores and"):
+            ls.ITI.fit(heads, k=2, **wrong)
 
 
 def test_groups_of_a_models_pairs_are_taken_and_it_steers(

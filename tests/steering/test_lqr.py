@@ -263,7 +263,7 @@ def laws(model: Any, pairs: ls.ContrastivePairs) -> dict[str, Any]:
         "joint": JointLQR.fit(jacobians, [resid, other(model)], **how),
         "online": OnlineLQR.fit(resid, **how),
         "pid": ls.PID.fit(resid, kp=0.3, ki=0.1, kd=0.05, setpoint=2.0),
-        "scalar": ls.PID.scalar_gain(resid, setpoint=2.0),
+        "scalar": ls.PID.fit_scalar_gain(resid, setpoint=2.0),
     }
 
 
@@ -398,7 +398,7 @@ def test_p_control_with_the_scalar_gain_is_the_regulator_of_identity_layers(
     s = (0.1 + (0.1**2 + 4 * 0.1) ** 0.5) / 2
     identity = ls.LayerJacobians.from_tensors(one, torch.zeros(LAYERS + 1, WIDTH))
     law = ls.LQR.fit(identity, resid, terminal_cost=s)
-    p = ls.PID.scalar_gain(resid)
+    p = ls.PID.fit_scalar_gain(resid)
     torch.testing.assert_close(law.gains, p.kp * law.directions[:-1], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(law.setpoints[:-1], p.setpoints)
     texts = [ls.generate(llama, PROMPTS, m, max_new_tokens=6, temperature=0.0) for m in (law, p)]
@@ -440,7 +440,7 @@ def test_bad_input_is_refused(llama: Any, gpt2: Any, pairs: ls.ContrastivePairs)
         with pytest.raises(ValueError, match=message):
             ls.LQR.fit(jacobians, resid, **options)
     for setpoint in (float("nan"), float("inf")):
-        for fit in (OnlineLQR.fit, partial(ls.PID.fit, kp=0.1), ls.PID.scalar_gain):
+        for fit in (OnlineLQR.fit, partial(ls.PID.fit, kp=0.1), ls.PID.fit_scalar_gain):
             with pytest.raises(ValueError, match="the setpoints are not finite"):
                 fit(resid, setpoint=setpoint)
     free = ls.linearize(llama, pairs, dense=False, progress=False)
@@ -462,6 +462,35 @@ def test_bad_input_is_refused(llama: Any, gpt2: Any, pairs: ls.ContrastivePairs)
         pass
     with pytest.raises(ValueError, match="no feature at layers"):
         ls.PID.fit(resid, kp=0.1, layers=(0,))
+
+
+def test_a_misspelt_option_names_the_function_that_was_called(
+    llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    jacobians, resid = fitted(llama, pairs)
+    calls: dict[str, Any] = {
+        "LQR.fit": partial(ls.LQR.fit, jacobians, resid),
+        "LQR.fit_feature": partial(ls.LQR.fit_feature, jacobians, resid),
+        "JointLQR.fit": partial(JointLQR.fit, jacobians, [resid]),
+        "OnlineLQR.fit": partial(OnlineLQR.fit, resid),
+        "LQRTracker.fit": partial(ls.LQRTracker.fit, jacobians, resid),
+    }
+    for name, fit in calls.items():
+        expected = rf"{name}\(\) got an unexpected keyword 'stat_cost': expected one of state_cost,"
+        with pytest.raises(TypeError, match=expected):
+            fit(stat_cost=0.5)
+    with pytest.raises(TypeError, match="unexpected keyword 'one_sided'"):
+        calls["LQRTracker.fit"](one_sided=True)  # it pushes both ways
+
+
+def test_a_law_of_two_hooks_has_no_transform(llama: Any, pairs: ls.ContrastivePairs) -> None:
+    law = ls.LQR.fit(*fitted(llama, pairs))
+    with pytest.raises(ValueError, match=r"LQR does to an activation depends on more.*steered"):
+        law.transform(torch.ones(2, WIDTH), law.sites[1])
+    tracker = ls.LQRTracker.fit(*fitted(llama, pairs))
+    x = torch.randn(5, WIDTH)
+    for site, edit in tracker.edits(llama).items():
+        assert torch.equal(tracker.transform(x, site), edit(x))
 
 
 def test_equal_classes_have_no_feature(llama: Any, pairs: ls.ContrastivePairs) -> None:

@@ -61,6 +61,27 @@ def drawn_mask(model: Any, kind: str, *, share: float = 0.2, seed: int = 0) -> l
     return ls.ElementMask(draw < share, Kind(kind), tuple(range(layers)))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_transform_does_what_the_hook_does(llama: Any, kind: str) -> None:
+    mask = drawn_mask(llama, kind)
+    methods: list[Intervention] = [ls.SADI(mask, 2.0, strength=0.5)]
+    if kind != "gate":
+        shape = site_shape(llama, Kind(kind))
+        signs = torch.randn(len(mask.layers), *shape).sign()
+        methods.append(SignedSADI(mask, signs, 0.3))
+    for method in methods:
+        for site, edit in method.edits(llama).items():
+            x = torch.randn(2, 3, *site_shape(llama, site.kind))
+            expected = edit(x.flatten(0, 1)).reshape(x.shape)
+            assert torch.equal(method.transform(x, site), expected)
+            assert method.transform(x.bfloat16(), site).dtype is torch.bfloat16
+            assert torch.equal(method.with_strength(0).transform(x, site), x)
+        with pytest.raises(ValueError, match="got activations of shape"):
+            method.transform(torch.ones(2, 7), method.sites[0])
+    with pytest.raises(ValueError, match="its prompt, or another site"):
+        FrozenSADI(mask, 2.0).transform(x, site)
+
+
 def texts_of(model: Any, pairs: ls.ContrastivePairs) -> tuple[list[list[int]], list[int]]:
     """Tokens of the desired examples, and how many of them are the prompt's."""
     rows = [encode(model, example.prompt, example.continuation) for example in pairs.desired]
@@ -148,7 +169,7 @@ def test_sadi_scales_from_the_last_prompt_token_on(
 def test_a_strength_as_published_is_one_more_than_delta(
     twins: Twins, pairs: ls.ContrastivePairs, kind: str
 ) -> None:
-    method = ls.SADI.official(captured(twins.model, pairs, kind), SIZES[kind], 5)
+    method = ls.SADI.fit_published(captured(twins.model, pairs, kind), SIZES[kind], 5)
     gain = sadi_gain(method.mask.selected.shape, set(method.mask.elements()), 4.0)
     assert method.mask.elements() == chosen(twins.model, pairs, kind).elements()
     assert_steers_like(
@@ -162,7 +183,7 @@ def test_a_strength_as_published_is_one_more_than_delta(
 def test_frozen_sadi_is_the_published_code(
     twins: Twins, pairs: ls.ContrastivePairs, kind: str, strength: int
 ) -> None:
-    method = FrozenSADI.official(captured(twins.model, pairs, kind), SIZES[kind], strength)
+    method = FrozenSADI.fit_published(captured(twins.model, pairs, kind), SIZES[kind], strength)
     if kind == "gate" and twins.model.cfg.gated_mlp:  # no hook point does what the code does
         with pytest.raises(ValueError, match="choose kind 'neuron'"):
             method.edits(twins.model)
@@ -421,7 +442,7 @@ def test_methods_masks_and_scores_are_the_same_after_saving(
     each = torch.linspace(-1, 2, LAYERS * HEADS).reshape(LAYERS, HEADS)
     for method in (
         ls.SADI(mask, each, strength=0.5),
-        FrozenSADI.official(read, 3, 5),
+        FrozenSADI.fit_published(read, 3, 5),
         SignedSADI.fit(read, mask, delta=1.5),
     ):
         ls.save(method, tmp_path / "method")
@@ -492,7 +513,7 @@ def test_signs_of_another_shape_are_refused(llama: Any, untyped: None) -> None:
     mask = mask_of(LAYERS, HEADS, "head", range(LAYERS))
     with pytest.raises(ValueError, match="signs of shape"):
         SignedSADI(mask, torch.ones(LAYERS, HEADS + 1, 8), 1.0)
-    with pytest.raises(ValueError, match="different shapes"):
+    with pytest.raises(ValueError, match="made for activations of shape"):
         SignedSADI(mask, torch.ones(LAYERS, HEADS, 7), 1.0).hooks(llama)
 
 
@@ -513,8 +534,8 @@ def test_pairs_of_equal_sides_choose_nothing(llama: Any, pairs: ls.ContrastivePa
         read = replace(found, undesired=found.desired)
         for choose in (
             lambda read=read: contrast(read).top(1),
-            lambda read=read: ls.SADI.official(read, 1, 5),
-            lambda read=read: FrozenSADI.official(read, 1, 5),
+            lambda read=read: ls.SADI.fit_published(read, 1, 5),
+            lambda read=read: FrozenSADI.fit_published(read, 1, 5),
         ):
             with pytest.raises(ValueError, match="all scores are 0"):
                 choose()

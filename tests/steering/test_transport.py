@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import lens_steer as ls
-from lens_steer.steering import CAA, LinearAcT, MeanAcT, MiMiC, SiteDisplacement
-from tests.interventions import PROMPTS, drawn, run
+from lens_steer.models import encode
+from lens_steer.steering import CAA, Displacement, LinearAcT, MeanAcT, MiMiC
+from tests.interventions import PROMPTS, drawn, run, watched
 
 Array = np.ndarray
 METHODS: tuple[Any, ...] = (MeanAcT, LinearAcT, MiMiC)
@@ -29,7 +30,7 @@ def classes(n: int = 40, m: int = 30, d: int = D, seed: int = 0) -> tuple[Tensor
     return desired, drawn((m, d), seed=seed + 4) * (1 + torch.arange(d)) - 1.0
 
 
-def moved(method: SiteDisplacement, x: Tensor) -> Array:
+def moved(method: Displacement, x: Tensor) -> Array:
     return method.transform(x).double().numpy()
 
 
@@ -251,6 +252,54 @@ def test_texts_are_the_same_with_and_without_a_cache_and_batch(
     with ls.steered(model, made):
         assert not torch.equal(run(model, tokens, None), clean)
     assert torch.equal(run(model, tokens, None), clean)
+
+
+# ---- layer by layer ----
+
+
+def last_tokens(model: Any, examples: Any, layer: int, maps: dict[int, Any]) -> Tensor:
+    """A layer at the last token of each example, read alone, by hooks of TransformerLens' own."""
+    rows = []
+    for example in examples:
+        ids = encode(model, example.prompt, example.continuation).ids
+        hooks = [(ls.Site(at).hook_name, hook) for at, hook in maps.items()]
+        with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+            x = watched(
+                model, ls.Site(layer), lambda ids=ids: run(model, torch.tensor([ids]), None)
+            )
+        rows.append(x[0, -1])
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("method", [MeanAcT, LinearAcT])
+def test_layers_are_fitted_in_order_each_behind_the_maps_of_the_earlier(
+    llama: Any, pairs: ls.ContrastivePairs, method: Any
+) -> None:
+    layers, maps, apart = [2, 0, 3], {}, []
+    fitted = method.fit_layers(llama, pairs, layers, progress=False)
+    assert [made.sites for made in fitted] == [(ls.Site(layer),) for layer in sorted(layers)]
+    for made in fitted:
+        layer = made.at.layer
+        up = last_tokens(llama, pairs.desired, layer, {})
+        down = last_tokens(llama, pairs.undesired, layer, maps)
+
+        def image(x: Tensor, hook: Any, up: Tensor = up, down: Tensor = down) -> Tensor:
+            flat = x.reshape(-1, x.shape[-1])
+            if method is LinearAcT:
+                found = torch.tensor(linear_oracle(up, down, flat)).reshape(x.shape)
+            else:
+                found = x.double() + up.double().mean(dim=0) - down.double().mean(dim=0)
+            return found.to(x.dtype)
+
+        x = drawn((7, up.shape[1]), seed=9)
+        np.testing.assert_allclose(moved(made, x), image(x, None).numpy(), rtol=1e-3, atol=1e-3)
+        alone = method.fit(ls.capture(llama, pairs, progress=False).at(layer))
+        apart.append(float((made.transform(x) - alone.transform(x)).abs().max()))
+        maps[layer] = image
+    assert apart[0] == 0  # one layer: today's fit, to the bit
+    assert min(apart[1:]) > 1e-2
+    with pytest.raises(ValueError, match="each once"):
+        method.fit_layers(llama, pairs, [1, 1], progress=False)
 
 
 # ---- what is refused ----

@@ -50,4 +50,4 @@ class FishBackContender(LayerContender):
     def of(self, inputs: FitCache, setting: Mapping[str, Any]) -> FishBack:
         """At one layer."""
         own = activations_of(inputs, setting)
-        return FishBack.of_metric(inputs.metric(setting["layer"]), own)
+        return FishBack.from_metric(inputs.metric(setting["layer"]), own)

@@ -88,7 +88,7 @@ class ITIContender(MethodFamily):
         """The k heads of the highest held-out accuracy."""
         read = setting["read"]
         heads, scores = inputs.activations(read, "head"), inputs.head_accuracies(read)
-        method = ITI.along_means(heads, scores, k=setting["k"], alpha=_ALPHA)
+        method = ITI.fit(heads, scores, k=setting["k"], alpha=_ALPHA)
         return method.with_strength(setting.get("strength", 1.0))
 
 

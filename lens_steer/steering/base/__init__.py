@@ -1,5 +1,13 @@
 """What all steering methods share: intervention, scope, the steered block, generation."""
 
+from lens_steer.steering.base.activation_map import ActivationMap as ActivationMap
+from lens_steer.steering.base.activation_map import OneSite as OneSite
+from lens_steer.steering.base.activation_map import check_shape as check_shape
+from lens_steer.steering.base.activation_map import chosen_site as chosen_site
+from lens_steer.steering.base.activation_map import placed as placed
+from lens_steer.steering.base.activation_map import rows_of as rows_of
+from lens_steer.steering.base.additive import Additive as Additive
+from lens_steer.steering.base.additive import VectorMethod as VectorMethod
 from lens_steer.steering.base.decode_steps import DecodeStep as DecodeStep
 from lens_steer.steering.base.decoding import Methods as Methods
 from lens_steer.steering.base.decoding import continuations as continuations
@@ -10,11 +18,13 @@ from lens_steer.steering.base.directions import editable_site as editable_site
 from lens_steer.steering.base.directions import unit_of as unit_of
 from lens_steer.steering.base.displacement import Displacement as Displacement
 from lens_steer.steering.base.displacement import Push as Push
-from lens_steer.steering.base.displacement import Shift as Shift
-from lens_steer.steering.base.displacement import SiteDisplacement as SiteDisplacement
 from lens_steer.steering.base.edit_preview import Preview as Preview
 from lens_steer.steering.base.edit_preview import preview as preview
 from lens_steer.steering.base.ending import Ending as Ending
+from lens_steer.steering.base.feedback import Feedback as Feedback
+from lens_steer.steering.base.feedback import check_model_shape as check_model_shape
+from lens_steer.steering.base.feedback import feedback_edits as feedback_edits
+from lens_steer.steering.base.feedback import feedback_sites as feedback_sites
 from lens_steer.steering.base.finite import NotFinite as NotFinite
 from lens_steer.steering.base.finite import Run as Run
 from lens_steer.steering.base.finite import is_distribution as is_distribution
@@ -29,8 +39,4 @@ from lens_steer.steering.base.scope import Scope as Scope
 from lens_steer.steering.base.scope import absolute_positions as absolute_positions
 from lens_steer.steering.base.scope import check_scope as check_scope
 from lens_steer.steering.base.scope import steered_positions as steered_positions
-from lens_steer.steering.base.site_map import SiteMap as SiteMap
-from lens_steer.steering.base.site_map import check_shape as check_shape
-from lens_steer.steering.base.site_map import placed as placed
-from lens_steer.steering.base.site_map import rows_of as rows_of
 from lens_steer.steering.base.steered_block import steered as steered

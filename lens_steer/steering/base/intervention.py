@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
 from numbers import Real
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.axes import Activation, Mask, Tokens
@@ -27,11 +27,6 @@ class Intervention(ABC):
         provenance: The model and data it was fitted on; None if made by hand.
         report: How the strength was found, if `calibrate` did; another strength drops it.
     """
-
-    last_prompt_token_only: ClassVar[bool] = (
-        False  # edits the prompt's last token alone, at any scope
-    )
-    per_prompt: ClassVar[bool] = False  # its edits are also given the prompt of each activation
 
     strength: float | int = 1.0
     provenance: Provenance | None = None
@@ -56,6 +51,16 @@ class Intervention(ABC):
     def max_useful_strength(self) -> float:
         """Largest strength that does more than smaller ones: infinite, but for what wraps round."""
         return inf
+
+    @property
+    def last_prompt_token_only(self) -> bool:
+        """Whether it edits the prompt's last token alone, at any scope."""
+        return False
+
+    @property
+    def per_prompt(self) -> bool:
+        """Whether its edits are also given the prompt of each activation."""
+        return False
 
     @property
     def needs_prompt(self) -> bool:
@@ -84,6 +89,29 @@ class Intervention(ABC):
         """Of some of the prompts that it was made ready for; the same, unless it keeps theirs."""
         del rows
         return self
+
+    def transform(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """The steered activations, of the shape and dtype of `x`: what the hook of a site does.
+
+        A pure function of tensors, which needs no model. Methods whose edit depends on more than
+        the activation itself (regulators, gates, published SADI's two passes) have none.
+
+        Args:
+            x: Activations `[... *site]`.
+            site: Where they are from; a method of one site may leave it out.
+
+        Raises:
+            ValueError: If the method does not steer there, is for activations of another shape, or
+                needs more than the activations.
+        """
+        del x, site
+        raise ValueError(
+            f"what a method of class {type(self).__name__} does to an activation depends on more "
+            "than that activation (its prompt, or another site): there is no transform, use "
+            "`with steered(model, method)` or `generate`"
+        )
 
     def with_strength(self: AnyIntervention, strength: float | int) -> AnyIntervention:
         """The same method at another strength (not a multiple of the present one)."""

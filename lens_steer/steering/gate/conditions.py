@@ -1,4 +1,4 @@
-"""Scores of a prompt's activation: small values that a threshold is set on."""
+"""Conditions: scores of a prompt's activation, and the threshold on them that is best."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -52,11 +52,11 @@ class CosineCondition:
 
     @property
     def width(self) -> int:
-        """See `Condition`."""
+        """Entries of an activation."""
         return len(self.direction)
 
     def score(self, x: Vectors) -> Scores:
-        """See `Condition`; half precision is computed in float32."""
+        """The cosine of each activation; half precision is computed in float32."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         unit = self.direction.to(x)
         unit = unit / unit.norm()
@@ -90,9 +90,55 @@ class BarrierCondition:
 
     @property
     def width(self) -> int:
-        """See `Condition`."""
+        """Entries of an activation."""
         return self.barrier.width
 
     def score(self, x: Vectors) -> Scores:
-        """See `Condition`."""
+        """The barrier h of each activation, in nats."""
         return self.barrier.h(x)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A threshold on scores: which of them are of the class to be steered.
+
+    Attributes:
+        threshold: Half-way between two neighbouring scores.
+        above: Whether those at least as high are, and not those below.
+        f1: Of the class to be steered, on the scores it was chosen on; 1 is no error.
+        balanced_accuracy: Mean over the classes of the share that is told rightly; 0.5 is chance.
+    """
+
+    threshold: float
+    above: bool
+    f1: float
+    balanced_accuracy: float
+
+
+def best_cut(up: Float[Tensor, " desired"], down: Float[Tensor, " undesired"]) -> Cut:
+    """Choose, of all thresholds between neighbouring scores, either way round, that of highest F1.
+
+    Equal ones are told apart by balanced accuracy, then by the distance of the two neighbours.
+
+    Raises:
+        ValueError: If a score is not finite, or all are one number.
+    """
+    up, down = up.double().sort().values, down.double().sort().values
+    seen = torch.cat([up, down]).unique()
+    if not bool(seen.isfinite().all()):
+        raise ValueError("a score of the condition is not finite")
+    if len(seen) < 2:
+        raise ValueError("all prompts have one score: this condition does not tell them apart")
+    gaps = seen.diff()
+    cuts = seen[:-1] + gaps / 2
+    low, false_low = torch.searchsorted(up, cuts), torch.searchsorted(down, cuts)
+    candidates: list[tuple[float, float, float, float, bool]] = []
+    for above in (True, False):
+        right = len(up) - low if above else low
+        wrong = len(down) - false_low if above else false_low
+        f1 = 2 * right / (right + wrong + len(up))
+        balanced = (right / len(up) + 1 - wrong / len(down)) / 2
+        columns = (numbers.tolist() for numbers in (f1, balanced, gaps, cuts))
+        candidates += [(*row, above) for row in zip(*columns, strict=True)]
+    f1, balanced, _, threshold, above = max(candidates)
+    return Cut(threshold, above, f1, balanced)

@@ -11,6 +11,7 @@ from math import inf, isfinite
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
@@ -18,8 +19,12 @@ from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_point, site_shape
 from lens_steer.steering.base import Edit, Intervention
-from lens_steer.steering.gate.choosing import best_cut
-from lens_steer.steering.gate.conditions import BarrierCondition, Condition, CosineCondition
+from lens_steer.steering.gate.conditions import (
+    BarrierCondition,
+    Condition,
+    CosineCondition,
+    best_cut,
+)
 from lens_steer.steering.gate.prompts import token_means
 
 
@@ -54,16 +59,13 @@ class Gate(Intervention):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, kind in (("method", Intervention), ("condition", Condition)):
-            given = getattr(self, name)
-            if not isinstance(given, kind):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
                 raise ValueError(
-                    f"{name}: got a {type(given).__name__}, expected a {kind.__name__}"
+                    f"{name}: got a {type(value).__name__}, expected a {kind.__name__}"
                 )
         if not isfinite(self.threshold):
             raise ValueError(f"threshold {self.threshold}: expected a finite number")
-        # It needs prompts whatever the method needs, and edits no more positions than that does.
-        object.__setattr__(self, "per_prompt", True)
-        object.__setattr__(self, "last_prompt_token_only", self.method.last_prompt_token_only)
 
     @classmethod
     def fit(
@@ -75,7 +77,7 @@ class Gate(Intervention):
         layer: int | None = None,
         condition: Condition | None = None,
     ) -> "Gate":
-        """A threshold chosen on prompts, by F1, and the side of it on which the method acts.
+        """Choose a threshold on prompts, by F1, and the side of it on which the method acts.
 
         The paper's condition direction is a first principal component; this one is the classes'
         mean difference, which needs no pairs.
@@ -91,6 +93,12 @@ class Gate(Intervention):
         Raises:
             ValueError: If the activations are not of the residual stream, the class means are equal
                 with no condition given, or all prompts have one score.
+
+        Example:
+            >>> harmful, harmless = (
+            ...     ls.steering.prompt_means(model, prompts, 3) for prompts in (bad, good)
+            ... )
+            >>> method = ls.Gate.fit(refusal, harmful, harmless, layer=3)
         """
         prompts = LayerActivations.of(desired, undesired, layer=layer)
         if prompts.kind is not Kind.RESID or prompts.desired.ndim != 2:
@@ -104,65 +112,74 @@ class Gate(Intervention):
         cut = best_cut(condition.score(prompts.desired), condition.score(prompts.undesired))
         fitted = {"f1": cut.f1, "balanced_accuracy": cut.balanced_accuracy}
         return cls(
-            *(method, condition, prompts.layer, cut.threshold, cut.above, fitted),
+            method,
+            condition,
+            prompts.layer,
+            cut.threshold,
+            cut.above,
+            fitted,
             provenance=prompts.provenance or method.provenance,
         )
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """Those of the method."""
         return self.method.sites
 
     @property
-    def max_useful_strength(self) -> float:
-        """See `Intervention`: where the method is at its own."""
-        return (
-            self.method.max_useful_strength / abs(self.method.strength)
-            if self.method.strength
-            else inf
-        )
+    @override
+    def per_prompt(self) -> bool:  # whatever the method is
+        return True
+
+    @property
+    @override
+    def last_prompt_token_only(self) -> bool:
+        return self.method.last_prompt_token_only
+
+    @property
+    @override
+    def max_useful_strength(self) -> float:  # where the method is at its own
+        if not self.method.strength:
+            return inf
+        return self.method.max_useful_strength / abs(self.method.strength)
 
     def opens(self, x: Float[Tensor, "... d"]) -> Bool[Tensor, "..."]:
         """Whether the method acts on prompts of these mean activations."""
         _check_width(self.condition, x.shape[-1])
         return (self.condition.score(x).double() >= self.threshold) == self.above
 
+    @override
     def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "Gate":
-        """Read the clean model at the prompts, and make the method ready for them.
-
-        Raises:
-            ValueError: If a prompt has no token.
-        """
         opened = self.opens(token_means(model, tokens, mask, self.layer))
         return replace(self, opened=opened, method=self.method.prepare(model, tokens, mask))
 
+    @override
     def select_prompts(self, rows: Int[Tensor, " row"]) -> "Gate":
-        """Of some of the prompts that were read."""
         if self.opened is None:
             return self
         method = self.method.select_prompts(rows)
         return replace(self, opened=self.opened[rows.cpu()], method=method)
 
-    def without_provenance(self) -> "Gate":
-        """See `Intervention`; the method and a barrier's condition lose their records too."""
+    @override
+    def without_provenance(self) -> "Gate":  # the method and a barrier lose their records too
         condition = self.condition
         if isinstance(condition, BarrierCondition):
             condition = condition.without_provenance()
         method = self.method.without_provenance()
         return replace(self, provenance=None, method=method, condition=condition)
 
-    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`; before `prepare`, they refuse to work."""
+    @override
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:  # before `prepare`: they refuse
         if isinstance(self.condition, BarrierCondition) and self.condition.provenance:
             self.condition.provenance.check(model)
         place = Site(self.layer)
         hook_point(model, place)
         _check_width(self.condition, *site_shape(model, place.kind))
         inner = self.method.with_strength(self.strength * self.method.strength)
-        found = inner.checked_edits(model)
+        edits = inner.checked_edits(model)
         if self.opened is None:
-            return dict.fromkeys(found, _unready)
-        return {site: self._edit(model, site, edit) for site, edit in found.items()}
+            return dict.fromkeys(edits, _unready)
+        return {site: self._edit(model, site, edit) for site, edit in edits.items()}
 
     def _edit(self, model: SteerableModel, site: Site, edit: Edit) -> Edit:
         assert self.opened is not None  # `edits` sees to it

@@ -40,25 +40,28 @@ def prompt_means(
 
     Raises:
         ValueError: If there is no prompt, one has no token or is too long, or no such layer.
+
+    Example:
+        >>> harmful = ls.steering.prompt_means(model, prompts, layer=3)
     """
     rows = [encode_prompt(model, prompt) for prompt in prompts]
     if not rows or not all(rows):
         raise ValueError(f"got {len(rows)} prompts: expected at least one, each with a token")
     for prompt, row in zip(prompts, rows, strict=True):
         check_fits(model, len(row), render(model, prompt))
-    found, order = [], []
+    means, order = [], []
     attach(model)
     for batch in batches([len(row) for row in rows], token_budget):
         tokens, mask = pad(model, [rows[i] for i in batch])
-        found.append(token_means(model, tokens, mask, layer))
+        means.append(token_means(model, tokens, mask, layer))
         order += batch
-    return torch.cat(found)[torch.tensor(order).argsort()]
+    return torch.cat(means)[torch.tensor(order).argsort()]
 
 
 def token_means(
     model: SteerableModel, tokens: Tokens, mask: Mask, layer: int
 ) -> Float[Tensor, "batch d"]:
-    """The same of rows of tokens, some of them padding."""
+    """Mean over the real tokens of each row of a padded batch."""
     counts = mask.sum(dim=1)
     if not bool(counts.all()):
         raise ValueError("a prompt without a token: a Gate reads the mean over its tokens")

@@ -7,18 +7,19 @@ from math import isfinite
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementMask, ElementScores
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import Displacement, Push
+from lens_steer.steering.base import Push, VectorMethod
 from lens_steer.steering.iti.probes import head_accuracies, probe_normal
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class ITI(Displacement):
+class ITI(VectorMethod):
     """z becomes z + strength * alpha * sigma * theta in every chosen head.
 
     theta is a direction of length 1 in the head's own space, sigma the standard deviation of the
@@ -61,70 +62,59 @@ class ITI(Displacement):
     def fit(  # noqa: PLR0913 - the paper's two knobs, and how heads are judged
         cls,
         activations: Activations,
+        scores: ElementScores | None = None,
         *,
         k: int,
         alpha: float | int = 15.0,
         groups: Sequence[Hashable] | None = None,
         folds: int = 5,
-        seed: int,
+        seed: int | None = None,
     ) -> "ITI":
-        """Along the difference of the class means ("mass mean shift"), which did best in the paper.
+        """Push along the difference of the class means ("mass mean shift"), the paper's best.
 
         Args:
             activations: Of kind `head`, at the layers to choose from.
-            k: How many heads, over all layers: those of the highest held-out accuracy; of equal
-                ones, the first. The paper's is 48, of 1024.
+            scores: Of the heads: accuracies that are known already, or any other kind of score.
+                None: `head_accuracies` of these activations, by `groups`, `folds` and `seed`.
+            k: How many heads, over all layers: those of the highest score; of equal ones, the
+                first. The paper's is 48, of 1024.
             alpha: See the class.
             groups: See `head_accuracies`.
             folds: See `head_accuracies`.
-            seed: Of the folds.
+            seed: Of the folds; needed unless there are scores.
 
         Raises:
-            ValueError: As `head_accuracies`, if k is out of range, or if a chosen head's class
-                means are equal.
+            ValueError: As `head_accuracies`, if k is out of range, a chosen head's class means are
+                equal, the scores are of other elements, or there is not one of scores and seed.
+
+        Example:
+            >>> heads = ls.capture(model, train, "head")
+            >>> method = ls.ITI.fit(heads, k=8, groups=train.groups, seed=0)
         """
-        scores = head_accuracies(activations, groups=groups, folds=folds, seed=seed)
-        return cls.along_means(activations, scores, k=k, alpha=alpha)
+        scores = _judged(activations, scores, groups, folds, seed)
+        return cls._of(activations, scores, k, alpha, _mean_difference)
 
     @classmethod
     def fit_probe(  # noqa: PLR0913 - as fit
         cls,
         activations: Activations,
+        scores: ElementScores | None = None,
         *,
         k: int,
         alpha: float | int = 15.0,
         groups: Sequence[Hashable] | None = None,
         folds: int = 5,
-        seed: int,
+        seed: int | None = None,
     ) -> "ITI":
-        """Along the normals of the probes, fitted anew to all activations; otherwise as `fit`.
+        """Push along the normals of the probes, fitted anew to all activations; otherwise as `fit`.
 
         Raises:
             ValueError: As `fit`.
+
+        Example:
+            >>> method = ls.ITI.fit_probe(ls.capture(model, train, "head"), k=8, seed=0)
         """
-        scores = head_accuracies(activations, groups=groups, folds=folds, seed=seed)
-        return cls.along_probes(activations, scores, k=k, alpha=alpha)
-
-    @classmethod
-    def along_means(
-        cls, activations: Activations, scores: ElementScores, *, k: int, alpha: float | int = 15.0
-    ) -> "ITI":
-        """`fit` with scores that are known already, of accuracy or of any other kind.
-
-        Raises:
-            ValueError: As `fit`.
-        """
-        return cls._of(activations, scores, k, alpha, _mean_difference)
-
-    @classmethod
-    def along_probes(
-        cls, activations: Activations, scores: ElementScores, *, k: int, alpha: float | int = 15.0
-    ) -> "ITI":
-        """`fit_probe` with scores that are known already.
-
-        Raises:
-            ValueError: As `fit`.
-        """
+        scores = _judged(activations, scores, groups, folds, seed)
         return cls._of(activations, scores, k, alpha, probe_normal)
 
     @classmethod
@@ -154,24 +144,53 @@ class ITI(Displacement):
         return cls(mask, *kept, alpha, scores, provenance=a.provenance)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """The layers that have a chosen head."""
         layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
         return tuple(sorted(Site(layer, Kind.HEAD) for layer, n in layers if n))
 
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        device, dtype = self.directions.device, self.directions.dtype
+        return [(site, self._vector(site, device, dtype)) for site in self.sites]
+
+    @override
     def shape_at(self, site: Site) -> tuple[int, ...]:
-        """See `Displacement`."""
         del site
         return tuple(self.directions.shape[1:])
 
+    @override
     def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
+        vector = self._vector(site, device, dtype)  # multiplied in the model's precision
+        return lambda _: vector
+
+    def _vector(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Float[Tensor, "head d_head"]:
         i = self.mask.layers.index(site.layer)
         sigma = self.spreads[i].to(device, dtype)
-        vector = self.alpha * sigma[:, None] * self.directions[i].to(device, dtype)
-        return lambda _: vector
+        return self.alpha * sigma[:, None] * self.directions[i].to(device, dtype)
 
 
 def _mean_difference(
     desired: Float[Tensor, "desired d_head"], undesired: Float[Tensor, "undesired d_head"]
 ) -> Float[Tensor, " d_head"]:
     return desired.mean(dim=0) - undesired.mean(dim=0)
+
+
+def _judged(
+    activations: Activations,
+    scores: ElementScores | None,
+    groups: Sequence[Hashable] | None,
+    folds: int,
+    seed: int | None,
+) -> ElementScores:
+    """The scores to choose heads by: those at hand, or the accuracies of probes."""
+    if scores is None and seed is None:
+        raise ValueError("got no scores and no seed: expected scores of the heads, or a seed")
+    if scores is not None and seed is not None:
+        raise ValueError(f"got scores and seed {seed}: scores are not drawn, leave the seed out")
+    if scores is not None:
+        return scores
+    assert seed is not None  # one of the two is there
+    return head_accuracies(activations, groups=groups, folds=folds, seed=seed)

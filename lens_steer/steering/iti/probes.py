@@ -37,6 +37,10 @@ def head_accuracies(
     Raises:
         ValueError: If the activations are not of heads, there are fewer groups of a class than
             folds, or a probe does not converge.
+
+    Example:
+        >>> heads = ls.capture(model, train, "head")
+        >>> scores = ls.steering.head_accuracies(heads, groups=train.groups, seed=0)
     """
     a = activations
     if a.kind is not Kind.HEAD:
@@ -65,18 +69,18 @@ def probe_normal(
 
 
 def _numbers(a: Activations, groups: Sequence[Hashable] | None) -> np.ndarray:
-    """Of the group of each row."""
+    """The number of the group of each row."""
     n, m = len(a.desired), len(a.undesired)
     if a.paired and n != m:
         raise ValueError(f"{n} desired and {m} undesired activations: pass paired=False")
     expected = n if a.paired else n + m
-    own = list(range(expected)) if groups is None else list(groups)
-    if len(own) != expected:
+    keys = list(range(expected)) if groups is None else list(groups)
+    if len(keys) != expected:
         kind = "pairs" if a.paired else "activations"
-        raise ValueError(f"got {len(own)} groups, expected {expected}: one for each of the {kind}")
-    places = {group: i for i, group in enumerate(dict.fromkeys(own))}
-    found = np.array([places[group] for group in own])
-    return np.concatenate([found, found]) if a.paired else found
+        raise ValueError(f"got {len(keys)} groups, expected {expected}: one for each of the {kind}")
+    places = {group: i for i, group in enumerate(dict.fromkeys(keys))}
+    numbers = np.array([places[group] for group in keys])
+    return np.concatenate([numbers, numbers]) if a.paired else numbers
 
 
 def _folds(

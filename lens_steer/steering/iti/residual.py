@@ -1,20 +1,23 @@
 """A probe of the residual stream: what the code of ODESteer calls ITI."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers import LinearBarrier
-from lens_steer.steering.base import Shift, check_unit, editable_site, unit_of
+from lens_steer.sites import Site
+from lens_steer.steering.base import OneSite, VectorMethod, check_unit, editable_site, unit_of
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class ResidualITI(Shift):
+class ResidualITI(OneSite, VectorMethod):
     """x becomes x + strength * length * direction, the normal of a logistic probe.
 
     One vector at one layer, whatever activations vary by: no heads are chosen, and there is no
@@ -47,7 +50,7 @@ class ResidualITI(Shift):
         length: float | int = 1.0,
         C: float | int = 1.0,
     ) -> "ResidualITI":
-        """Of a logistic probe with L2 penalty.
+        """Take the normal of a logistic probe with L2 penalty.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -58,13 +61,15 @@ class ResidualITI(Shift):
 
         Raises:
             ValueError: As `LinearBarrier.fit`, or if the kind cannot be edited.
-        """
-        given = LayerActivations.of(desired, undesired, layer=layer)
-        site = editable_site(given)
-        normal = unit_of(LinearBarrier.fit(given, C=C).weight, "probe's normal")
-        return cls(site, normal, length, provenance=given.provenance)
 
-    @property
-    def step(self) -> Float[Tensor, " d"]:
-        """See `Shift`."""
-        return self.length * self.direction
+        Example:
+            >>> method = ls.steering.ResidualITI.fit(resid.at(layer=3), length=2.0)
+        """
+        activations = LayerActivations.of(desired, undesired, layer=layer)
+        site = editable_site(activations)
+        normal = unit_of(LinearBarrier.fit(activations, C=C).weight, "probe's normal")
+        return cls(site, normal, length, provenance=activations.provenance)
+
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.length * self.direction)]

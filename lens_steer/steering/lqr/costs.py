@@ -1,8 +1,9 @@
 """What a linear-quadratic regulator weighs: state errors against pushes, layer by layer."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import inf, isfinite
+from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,88 @@ from torch import Tensor
 from lens_steer.artifacts import savable
 
 Cost = float | int | Sequence[float]
+
+
+class WeightOptions(TypedDict, total=False):
+    """What every regulator weighs, and where it pushes: keywords of `fit`, with their defaults.
+
+    Attributes:
+        state_cost: q >= 0 of an error where block k begins, a number or one per layer; 0.1.
+        control_cost: r > 0 of a push behind block k, the same; larger pushes less; 1.
+        terminal_cost: qf >= 0 of an error behind the last block; 0.1.
+        setpoint: lambda: 0 is the undesired mean and 1 the desired one, if centred; negative leads
+            away; with several concepts one for all, or one for each; 1.
+        centred: False measures set-points from the origin, as published: v . z has an offset that
+            both classes share, and the law can then push the wrong way; True.
+        layers: Consecutive blocks behind which to push; None, the default, is all.
+        reference: States whose features are the set-points, in place of `setpoint`; None.
+    """
+
+    state_cost: Cost
+    control_cost: Cost
+    terminal_cost: float | int
+    setpoint: float | int | Sequence[float]
+    centred: bool
+    layers: Sequence[int] | None
+    reference: Tensor | None
+
+
+class RegulatorOptions(WeightOptions, total=False):
+    """`WeightOptions`, and how a law that is fed back is limited.
+
+    Attributes:
+        one_sided: Only pushes up: features beyond their set-point are left alone; False.
+        cap: Largest |u_k| / |z_k|; None, the default, is no limit.
+    """
+
+    one_sided: bool
+    cap: float | int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weights:
+    """The options of a regulator, all of them: see `WeightOptions` and `RegulatorOptions`."""
+
+    state_cost: Cost = 0.1
+    control_cost: Cost = 1.0
+    terminal_cost: float | int = 0.1
+    setpoint: float | int | Sequence[float] = 1.0
+    centred: bool = True
+    layers: Sequence[int] | None = None
+    reference: Float[Tensor, "layer_and_last d"] | None = None
+    one_sided: bool = False
+    cap: float | int | None = None
+
+    @classmethod
+    def of(cls, function: str, allowed: type, options: Mapping[str, Any]) -> "Weights":
+        """The options that a function was called with, and the defaults of the others.
+
+        Args:
+            function: What was called, for the error.
+            allowed: The TypedDict of its options.
+            options: As it was given them.
+
+        Raises:
+            TypeError: If one is misspelt.
+        """
+        known = [f.name for f in fields(cls) if f.name in allowed.__annotations__]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise TypeError(
+                f"{function}() got an unexpected keyword {unknown[0]!r}: expected one of "
+                f"{', '.join(known)}"
+            )
+        return cls(**options)
+
+    def costs(self, n_layers: int) -> "Costs":
+        """The costs of a model of so many layers.
+
+        Raises:
+            ValueError: If a cost is out of range, of another length, or the layers have gaps.
+        """
+        return Costs.of(
+            n_layers, self.state_cost, self.control_cost, self.terminal_cost, self.layers
+        )
 
 
 @savable
@@ -37,7 +120,7 @@ class Costs:
         terminal: float | int,
         layers: Sequence[int] | None,
     ) -> "Costs":
-        """Numbers, or one for each layer; pushes behind `layers` only, None being all.
+        """Costs of numbers, or one for each layer; pushes behind `layers` alone, None being all.
 
         Raises:
             ValueError: If a cost is out of range, of another length, or the layers have gaps.
@@ -55,12 +138,12 @@ class Costs:
 
 
 def _each(n_layers: int, name: str, cost: Cost) -> Float[Tensor, " layer"]:
-    found = torch.as_tensor(cost, dtype=torch.double)
-    if found.ndim == 0:
-        found = found.expand(n_layers).clone()
-    if tuple(found.shape) != (n_layers,) or not bool(found.isfinite().all()):
+    costs = torch.as_tensor(cost, dtype=torch.double)
+    if costs.ndim == 0:
+        costs = costs.expand(n_layers).clone()
+    if tuple(costs.shape) != (n_layers,) or not bool(costs.isfinite().all()):
         raise ValueError(f"{name}_cost {cost!r}: expected a number, or {n_layers}, one per layer")
-    return found
+    return costs
 
 
 def _window(n_layers: int, layers: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from lens_steer.activations import Activations
 from lens_steer.linearity import FeatureDirections, LayerJacobians
 from lens_steer.models import check_one_model
-from lens_steer.steering.lqr.costs import Costs
+from lens_steer.steering.lqr.costs import Costs, Weights
 from lens_steer.steering.lqr.riccati import Step, factored_steps
 
 _ALIKE = 0.999  # cosine of two features from which on they cannot be told apart
@@ -43,19 +43,17 @@ class Setpoints:
     def of(
         cls,
         activations: Activations | Sequence[Activations],
-        setpoint: float | int | Sequence[float],
-        *,
-        centred: bool,
-        reference: Float[Tensor, "layer_and_last d"] | None = None,
+        weights: Weights,
     ) -> "Setpoints":
-        """beta_k = lambda mu_k, from the undesired mean or from the origin; or a reference's.
+        """Set-points beta_k = lambda mu_k, from the undesired mean or the origin; or a reference's.
 
         Raises:
             ValueError: If no layer has a feature, two concepts have the same, there is not one
                 set-point for each, or the reference has another length.
         """
-        found = [FeatureDirections.of(each) for each in concepts(activations)]
-        v = torch.stack([each.directions for each in found], dim=-1)
+        features = [FeatureDirections.of(concept) for concept in concepts(activations)]
+        v = torch.stack([feature.directions for feature in features], dim=-1)
+        reference, setpoint = weights.reference, weights.setpoint
         if reference is not None:
             if tuple(reference.shape) != tuple(v.shape[:2]):
                 raise ValueError(
@@ -64,16 +62,20 @@ class Setpoints:
                     f"{len(v) - 1} blocks"
                 )
             return cls(v, torch.einsum("kdc,kd->kc", v, reference.to(v)))
-        sizes = [setpoint] * len(found) if isinstance(setpoint, float | int) else list(setpoint)
-        if len(sizes) != len(found):
-            raise ValueError(f"{len(sizes)} set-points for {len(found)} concepts: expected as many")
-        each = zip(found, sizes, strict=True)
-        return cls(v, torch.stack([f.setpoints(s, centred=centred) for f, s in each], dim=-1))
+        n = len(features)
+        sizes = [setpoint] * n if isinstance(setpoint, float | int) else list(setpoint)
+        if len(sizes) != n:
+            raise ValueError(f"{len(sizes)} set-points for {n} concepts: expected as many")
+        beta = [
+            feature.setpoints(size, centred=weights.centred)
+            for feature, size in zip(features, sizes, strict=True)
+        ]
+        return cls(v, torch.stack(beta, dim=-1))
 
 
 @dataclass(frozen=True, eq=False)
 class LQRProblem:
-    """Targets on linearised layers, and what errors and pushes cost.
+    """Set-points on linearised layers, and what errors and pushes cost.
 
     Attributes:
         jacobians: A_k.
@@ -85,25 +87,29 @@ class LQRProblem:
     targets: Setpoints
     costs: Costs
 
+    def __post_init__(self) -> None:
+        ours, theirs = tuple(self.targets.directions.shape[:2]), tuple(self.jacobians.nominal.shape)
+        if ours != theirs:
+            raise ValueError(f"features and states have shapes {ours} and {theirs}: expected one")
+
     @classmethod
     def of(
         cls,
         jacobians: LayerJacobians,
         activations: Activations | Sequence[Activations],
-        targets: Setpoints,
-        costs: Costs,
+        weights: Weights,
     ) -> "LQRProblem":
-        """These, checked.
+        """The problem of activations of one concept, or of several at once.
 
         Raises:
-            ValueError: If jacobians and activations are of different models.
+            ValueError: If a weight is out of range, no layer has a feature, or jacobians and
+                activations are of two models.
         """
-        for each in concepts(activations):
+        targets = Setpoints.of(activations, weights)
+        costs = weights.costs(jacobians.n_layers)
+        for concept in concepts(activations):
             what = "jacobians and activations are of two models"
-            check_one_model(jacobians.provenance, each.provenance, what)
-        ours, theirs = tuple(targets.directions.shape[:2]), tuple(jacobians.nominal.shape)
-        if ours != theirs:
-            raise ValueError(f"features and states have shapes {ours} and {theirs}: expected one")
+            check_one_model(jacobians.provenance, concept.provenance, what)
         return cls(jacobians, targets, costs)
 
     def steps(self, effort: Callable[[int, Tensor], Tensor] | None = None) -> list[Step]:
@@ -117,22 +123,22 @@ class LQRProblem:
     def gains(
         self, effort: Callable[[int, Tensor], Tensor] | None = None
     ) -> Float[Tensor, "layer d concept"]:
-        """W_k: what is pushed for what each feature lacks."""
+        """The gains W_k: what is pushed for what each feature lacks."""
         steps = enumerate(self.steps(effort))
-        found = [step.gain(self.targets.directions[k]) for k, step in steps]
-        return torch.stack(found).to(self.jacobians.nominal)
+        gains = [step.gain(self.targets.directions[k]) for k, step in steps]
+        return torch.stack(gains).to(self.jacobians.nominal)
 
 
 def concepts(activations: Activations | Sequence[Activations]) -> list[Activations]:
-    """One or several.
+    """The activations of each concept, of which there are one or several.
 
     Raises:
         ValueError: If there is none.
     """
-    found = [activations] if isinstance(activations, Activations) else list(activations)
-    if not found:
+    listed = [activations] if isinstance(activations, Activations) else list(activations)
+    if not listed:
         raise ValueError("no activations: expected those of at least one concept")
-    return found
+    return listed
 
 
 def effort_from_covariance(
@@ -144,11 +150,11 @@ def effort_from_covariance(
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
-    sides = [side for each in concepts(activations) for side in (each.desired, each.undesired)]
+    sides = [side for a in concepts(activations) for side in (a.desired, a.undesired)]
 
     def product(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
-        own = [side[:, layer].double() for side in sides]
-        x = torch.cat([side - side.mean(dim=0) for side in own])
+        classes = [side[:, layer].double() for side in sides]
+        x = torch.cat([side - side.mean(dim=0) for side in classes])
         shrinkage = float(ledoit_wolf_shrinkage(x.numpy(), assume_centered=True))
         empirical = x.T @ (x @ columns.double()) / len(x)
         variance = float(x.square().mean())

@@ -1,4 +1,4 @@
-"""The published law: set-point feedback on one feature, layer by layer.
+"""The published law: set-point feedback on one feature, layer by layer; and on several at once.
 
 Source: Skifstad, Yang and Chou 2026, "A-LQR" (arXiv:2604.19018).
 """
@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Unpack, override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
-from lens_steer.steering.lqr.costs import Cost, Costs
-from lens_steer.steering.lqr.fitting import LQRProblem, Setpoints, effort_from_covariance
-from lens_steer.steering.lqr.loop import FeatureLaw, absent_layers, check_finite
+from lens_steer.steering.lqr.costs import RegulatorOptions, Weights
+from lens_steer.steering.lqr.feature_law import FeatureLaw, absent_layers, check_finite
+from lens_steer.steering.lqr.fitting import (
+    LQRProblem,
+    Setpoints,
+    concepts,
+    effort_from_covariance,
+)
 from lens_steer.steering.lqr.riccati import isotropic_gains
 
 
@@ -47,83 +53,71 @@ class LQR(FeatureLaw):
             raise ValueError("all gains are 0: no layer has a feature that may be pushed")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - the weights of a regulator
+    def fit(
         cls,
         jacobians: LayerJacobians,
         activations: Activations,
-        *,
-        state_cost: Cost = 0.1,
-        control_cost: Cost = 1.0,
-        terminal_cost: float | int = 0.1,
-        setpoint: float | int = 1.0,
-        centred: bool = True,
-        layers: Sequence[int] | None = None,
-        reference: Float[Tensor, "layer_and_last d"] | None = None,
-        one_sided: bool = False,
-        cap: float | int | None = None,
+        **options: Unpack[RegulatorOptions],
     ) -> "LQR":
-        """Isotropic costs q |dz|^2 + r |u|^2 and a dense Riccati recursion, as published.
+        """Solve isotropic costs q |dz|^2 + r |u|^2 by a dense Riccati recursion, as published.
 
         Args:
             jacobians: From `linearize(..., dense=True)`.
             activations: The residual stream: features, and where set-points are measured from.
-            state_cost: q, a number or one per layer.
-            control_cost: r, the same; larger pushes less.
-            terminal_cost: qf.
-            setpoint: lambda: 0 is the undesired mean and 1 the desired one, if centred.
-            centred: False measures set-points from the origin, as published: v . z has an offset
-                that both classes share, and the law can then push the wrong way.
-            layers: Consecutive blocks behind which to push; None is all.
-            reference: States whose features are the set-points, in place of `setpoint`.
+            options: What errors and pushes cost, where the set-points are, how pushes are limited:
+                `state_cost`, `control_cost`, `terminal_cost`, `setpoint`, `centred`, `layers`,
+                `reference`, `one_sided` and `cap`, see `RegulatorOptions`.
 
         Raises:
             ValueError: If a cost is out of range, layers have gaps, there are no matrices, the
                 jacobians and activations are of two models, or no layer has a feature.
+            TypeError: If an option is misspelt.
+
+        Example:
+            >>> jac = ls.linearize(model, train)
+            >>> method = ls.LQR.fit(jac, ls.capture(model, train, "resid"), control_cost=0.5)
         """
         if jacobians.matrices is None:
             raise ValueError(f"{jacobians!r} have no matrices: use LQR.fit_feature, or dense=True")
-        targets = Setpoints.of(activations, setpoint, centred=centred, reference=reference)
-        costs = Costs.of(jacobians.n_layers, state_cost, control_cost, terminal_cost, layers)
-        LQRProblem.of(jacobians, activations, targets, costs)
-        gains = isotropic_gains(jacobians.matrices, targets.directions[..., 0], costs)
-        return cls._of(gains.to(jacobians.nominal), targets, activations, one_sided, cap)
+        weights = Weights.of("LQR.fit", RegulatorOptions, options)
+        problem = LQRProblem.of(jacobians, activations, weights)
+        v = problem.targets.directions[..., 0]
+        gains = isotropic_gains(jacobians.matrices, v, problem.costs).to(jacobians.nominal)
+        return cls._of(gains, problem.targets, activations, weights)
 
     @classmethod
-    def fit_feature(  # noqa: PLR0913 - the weights of a regulator
+    def fit_feature(
         cls,
         jacobians: LayerJacobians,
         activations: Activations,
         *,
-        state_cost: Cost = 0.1,
-        control_cost: Cost = 1.0,
-        terminal_cost: float | int = 0.1,
-        setpoint: float | int = 1.0,
-        centred: bool = True,
-        layers: Sequence[int] | None = None,
-        reference: Float[Tensor, "layer_and_last d"] | None = None,
         covariance_effort: bool = False,
-        one_sided: bool = False,
-        cap: float | int | None = None,
+        **options: Unpack[RegulatorOptions],
     ) -> "LQR":
-        """Costs on the features alone, q (v_k . dz_k)^2: products with Jacobians, no matrix.
+        """Solve costs on the features alone, q (v_k . dz_k)^2, by products with Jacobians.
 
-        Exact, and linear in d (T (T + 1) / 2 backward passes of one token). With q = 0 the gains
-        are the gradient of the last feature.
+        Exact, and linear in d (T (T + 1) / 2 backward passes of one token); no matrix is formed.
+        With q = 0 the gains are the gradient of the last feature.
 
         Args:
-            on_manifold: Effort r u' Sigma^-1 u with the activations' covariance: pushes along
+            jacobians: From `linearize`; matrices are not needed.
+            activations: As `fit`.
+            covariance_effort: Effort r u' Sigma^-1 u with the activations' covariance: pushes along
                 directions in which activations vary by themselves are cheap.
+            options: As `fit`.
 
         Raises:
-            ValueError: As `fit`; matrices are not needed.
+            ValueError: As `fit`.
+            TypeError: If an option is misspelt.
+
+        Example:
+            >>> jac = ls.linearize(model, train, dense=False)
+            >>> method = ls.LQR.fit_feature(jac, ls.capture(model, train, "resid"))
         """
-        targets = Setpoints.of(activations, setpoint, centred=centred, reference=reference)
-        costs = Costs.of(jacobians.n_layers, state_cost, control_cost, terminal_cost, layers)
-        problem = LQRProblem.of(jacobians, activations, targets, costs)
-        gains = problem.gains(effort_from_covariance(activations) if covariance_effort else None)[
-            ..., 0
-        ]
-        return cls._of(gains, targets, activations, one_sided, cap)
+        weights = Weights.of("LQR.fit_feature", RegulatorOptions, options)
+        problem = LQRProblem.of(jacobians, activations, weights)
+        effort = effort_from_covariance(activations) if covariance_effort else None
+        return cls._of(problem.gains(effort)[..., 0], problem.targets, activations, weights)
 
     @classmethod
     def _of(
@@ -131,16 +125,20 @@ class LQR(FeatureLaw):
         gains: Float[Tensor, "layer d"],
         targets: Setpoints,
         activations: Activations,
-        one_sided: bool,  # noqa: FBT001 - private
-        cap: float | int | None,
+        weights: Weights,
     ) -> "LQR":
-        v, beta = targets.directions[..., 0], targets.setpoints[..., 0]
-        source = activations.provenance
-        return cls(gains, v, beta, one_sided=one_sided, cap=cap, provenance=source)
+        return cls(
+            gains,
+            targets.directions[..., 0],
+            targets.setpoints[..., 0],
+            one_sided=weights.one_sided,
+            cap=weights.cap,
+            provenance=activations.provenance,
+        )
 
     @property
+    @override
     def layers(self) -> tuple[int, ...]:
-        """Blocks behind which it pushes."""
         return tuple(self.gains.any(dim=-1).nonzero().flatten().tolist())
 
     @property
@@ -149,15 +147,99 @@ class LQR(FeatureLaw):
         return absent_layers(self.directions)
 
     @property
+    @override
     def shape(self) -> tuple[int, int]:
-        """Layers and dimensions."""
         return self.gains.shape[0], self.gains.shape[1]
 
+    @override
     def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """See `FeatureLaw`; one concept."""
         v, beta = self.directions[layer, :, None], self.setpoints[layer, None]
         return v, beta, self.gains[layer, :, None]
 
     def _summary(self) -> list[str]:
         shown = [f"layers={list(self.layers)}"]
         return shown + [f"no feature at {list(self.absent)}"] * bool(self.absent)
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class JointLQR(FeatureLaw):
+    """u_k = W_k (beta_k - V_k' z_k), V_k a column for each concept, W_k = K_k V_k (V_k' V_k)^-1.
+
+    K_k weighs all features together, and what each lacks is made up by the shortest vector that
+    leaves the others alone. Laws that are added (arXiv:2604.19018, multi-concept) count twice what
+    two features have in common. With one concept it is `LQR.fit_feature`.
+
+    Attributes:
+        gains: W_k.
+        directions: V_k, unit columns; 0 where a concept has no feature.
+        setpoints: beta_k.
+    """
+
+    gains: Float[Tensor, "layer d concept"] = field(repr=False)
+    directions: Float[Tensor, "layer_and_last d concept"] = field(repr=False)
+    setpoints: Float[Tensor, "layer_and_last concept"] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shapes = [tuple(x.shape) for x in (self.gains, self.directions, self.setpoints)]
+        n, d, c = shapes[0]
+        if shapes[1:] != [(n + 1, d, c), (n + 1, c)]:
+            raise ValueError(f"got shapes {shapes}: expected (T, d, c), (T+1, d, c) and (T+1, c)")
+        check_finite(gains=self.gains, directions=self.directions, setpoints=self.setpoints)
+        if not bool(self.gains.any()):
+            raise ValueError("all gains are 0: no layer has a feature that may be pushed")
+
+    @classmethod
+    def fit(
+        cls,
+        jacobians: LayerJacobians,
+        activations: Sequence[Activations],
+        *,
+        covariance_effort: bool = False,
+        **options: Unpack[RegulatorOptions],
+    ) -> "JointLQR":
+        """Solve costs on the features alone, of all concepts together.
+
+        Args:
+            jacobians: As `LQR.fit_feature`.
+            activations: The residual stream of each concept's pairs.
+            covariance_effort: As `LQR.fit_feature`.
+            options: As `LQR.fit`; a `setpoint` may be one number for all concepts or one for each.
+
+        Raises:
+            ValueError: As `LQR.fit_feature`, or if two concepts have the same feature.
+            TypeError: If an option is misspelt.
+
+        Example:
+            >>> both = [ls.capture(model, pairs, "resid") for pairs in (sentiment, politeness)]
+            >>> method = ls.steering.JointLQR.fit(jac, both, setpoint=[1.0, -0.5])
+        """
+        weights = Weights.of("JointLQR.fit", RegulatorOptions, options)
+        problem = LQRProblem.of(jacobians, activations, weights)
+        effort = effort_from_covariance(activations) if covariance_effort else None
+        return cls(
+            problem.gains(effort),
+            problem.targets.directions,
+            problem.targets.setpoints,
+            one_sided=weights.one_sided,
+            cap=weights.cap,
+            provenance=concepts(activations)[0].provenance,
+        )
+
+    @property
+    @override
+    def layers(self) -> tuple[int, ...]:
+        return tuple(self.gains.flatten(1).any(dim=-1).nonzero().flatten().tolist())
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int]:
+        return self.gains.shape[0], self.gains.shape[1]
+
+    @override
+    def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        return self.directions[layer], self.setpoints[layer], self.gains[layer]
+
+    def _summary(self) -> list[str]:
+        return [f"{self.gains.shape[-1]} concepts", f"layers={list(self.layers)}"]

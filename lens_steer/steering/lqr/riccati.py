@@ -21,8 +21,8 @@ def isotropic_gains(
     costs: Costs,
 ) -> Float[Tensor, "layer d"]:
     """w_k = K_k v_k of `isotropic_feedback`, no K being formed; float64, one S at a time."""
-    each = _backwards(matrices, costs)
-    return torch.stack([x @ (a @ directions[k].double()) for k, a, x in each]).flip(0)
+    backwards = _backwards(matrices, costs)
+    return torch.stack([x @ (a @ directions[k].double()) for k, a, x in backwards]).flip(0)
 
 
 def isotropic_feedback(
@@ -103,7 +103,7 @@ def factored_steps(
         From the first block to the last.
     """
     v = features.double()
-    factor, found = costs.terminal**0.5 * v[-1], []
+    factor, steps = costs.terminal**0.5 * v[-1], []
     for k in reversed(range(len(v) - 1)):
         pulled, r = pull(k, factor).double(), float(costs.control[k])
         factor = factor.expand_as(pulled)  # texts have the last feature in common
@@ -113,10 +113,10 @@ def factored_steps(
         values = values.clamp(min=0)  # of a Gram matrix: below 0 by rounding only
         root = vectors / (1 + values / r).sqrt()[..., None, :]
         inverse = (vectors / (r + values)[..., None, :]) @ vectors.mT
-        found.append(Step(factor, weighted, inverse, pulled, root))
-        own = (float(costs.state[k]) ** 0.5 * v[k]).expand(*pulled.shape[:-1], -1)
-        factor = torch.cat([own, pulled @ root], dim=-1)
-    return found[::-1]
+        steps.append(Step(factor, weighted, inverse, pulled, root))
+        added = (float(costs.state[k]) ** 0.5 * v[k]).expand(*pulled.shape[:-1], -1)
+        factor = torch.cat([added, pulled @ root], dim=-1)
+    return steps[::-1]
 
 
 def feed_forward(
@@ -133,8 +133,8 @@ def feed_forward(
     """
     z = nominal.double()
     b = setpoints.double() - torch.einsum("kdc,kd->kc", features.double(), z)
-    g, found = costs.terminal**0.5 * b[-1], []
+    g, targets = costs.terminal**0.5 * b[-1], []
     for k in reversed(range(len(steps))):
-        found.append(g + steps[k].factor.T @ z[k + 1])
+        targets.append(g + steps[k].factor.T @ z[k + 1])
         g = torch.cat([float(costs.state[k]) ** 0.5 * b[k], steps[k].root.T @ g])
-    return found[::-1]
+    return targets[::-1]

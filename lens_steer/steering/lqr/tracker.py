@@ -1,27 +1,28 @@
 """The optimal law of the feature cost: behind each block, set-points to come included."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Unpack, override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import LayerJacobians
-from lens_steer.models import SteerableModel, working_place
+from lens_steer.models import SteerableModel
 from lens_steer.sites import Site, hook_points
-from lens_steer.steering.base import Edit, Intervention
-from lens_steer.steering.lqr.costs import Cost, Costs
-from lens_steer.steering.lqr.fitting import LQRProblem, Setpoints, concepts, effort_from_covariance
-from lens_steer.steering.lqr.loop import check_shape
+from lens_steer.steering.base import ActivationMap, Edit, check_model_shape
+from lens_steer.steering.lqr.costs import WeightOptions, Weights
+from lens_steer.steering.lqr.fitting import LQRProblem, concepts, effort_from_covariance
 from lens_steer.steering.lqr.riccati import feed_forward
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class LQRTracker(Intervention):
+class LQRTracker(ActivationMap):
     """u_k = P_k (c_k - F_k' y_k), y_k leaving block k: optimal on the linearised layers.
 
     It minimises sum_k q (v_k . z_k - beta_k)^2 + r |u_k|^2 + qf (v_T . z_T - beta_T)^2 along the
@@ -51,35 +52,35 @@ class LQRTracker(Intervention):
             raise ValueError("no layer pushes: no feature lies behind a layer that may be pushed")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - the weights of a regulator
+    def fit(
         cls,
         jacobians: LayerJacobians,
         activations: Activations | Sequence[Activations],
         *,
-        state_cost: Cost = 0.1,
-        control_cost: Cost = 1.0,
-        terminal_cost: float | int = 0.1,
-        setpoint: float | int | Sequence[float] = 1.0,
-        centred: bool = True,
-        layers: Sequence[int] | None = None,
-        reference: Float[Tensor, "layer_and_last d"] | None = None,
         covariance_effort: bool = False,
+        **options: Unpack[WeightOptions],
     ) -> "LQRTracker":
-        """From products with Jacobians; arguments as `LQR.fit_feature`.
+        """Solve the tracking problem by products with Jacobians.
 
         Args:
-            activations: Of several concepts, all are led to their set-points at once.
-            setpoint: One for all concepts, or one for each.
+            jacobians: As `LQR.fit_feature`.
+            activations: Of one concept; of several, all are led to their set-points at once.
+            covariance_effort: As `LQR.fit_feature`.
+            options: As `LQR.fit`, but for `one_sided` and `cap`: see `WeightOptions`.
 
         Raises:
             ValueError: As `LQR.fit_feature` and `JointLQR.fit`.
+            TypeError: If an option is misspelt.
+
+        Example:
+            >>> jac = ls.linearize(model, train, dense=False)
+            >>> method = ls.LQRTracker.fit(jac, ls.capture(model, train, "resid"), setpoint=2.0)
         """
-        wanted = Setpoints.of(activations, setpoint, centred=centred, reference=reference)
-        costs = Costs.of(jacobians.n_layers, state_cost, control_cost, terminal_cost, layers)
-        problem = LQRProblem.of(jacobians, activations, wanted, costs)
+        weights = Weights.of("LQRTracker.fit", WeightOptions, options)
+        problem = LQRProblem.of(jacobians, activations, weights)
         steps = problem.steps(effort_from_covariance(activations) if covariance_effort else None)
-        like, beta = jacobians.nominal, wanted.setpoints
-        targets = feed_forward(steps, costs, wanted.directions, beta, like)
+        v, beta, like = problem.targets.directions, problem.targets.setpoints, jacobians.nominal
+        targets = feed_forward(steps, problem.costs, v, beta, like)
         return cls(
             tuple(step.factor.to(like) for step in steps),
             tuple(step.push.to(like) for step in steps),
@@ -93,25 +94,29 @@ class LQRTracker(Intervention):
         return tuple(k for k, push in enumerate(self.pushes) if bool(push.any()))
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """The output of each block that is steered."""
         return tuple(Site(layer) for layer in self.layers)
 
+    @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`."""
         hook_points(model, self.sites)
-        check_shape(model, len(self.factors), len(self.factors[0]))
-        return {Site(layer): self._edit(model, layer) for layer in self.layers}
+        check_model_shape(model, len(self.factors), len(self.factors[0]))
+        return super().edits(model)
 
-    def _edit(self, model: SteerableModel, layer: int) -> Edit:
-        place = working_place(model, layer)
-        factor, target = self.factors[layer].to(**place), self.targets[layer].to(**place)
-        push = self.strength * self.pushes[layer].to(**place).T
+    @override
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        del site
+        return (len(self.factors[0]),)
 
-        def track(x: Activation) -> Activation:
-            return (x + (target - x.to(factor.dtype) @ factor) @ push).to(x.dtype)
-
-        return track
+    @override
+    def _map(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Activation], Activation]:
+        factor = self.factors[site.layer].to(device, dtype)
+        target = self.targets[site.layer].to(device, dtype)
+        push = self.strength * self.pushes[site.layer].to(device, dtype).T
+        return lambda x: x + (target - x @ factor) @ push
 
     def _summary(self) -> list[str]:
         return [f"layers={list(self.layers)}"]

@@ -1,12 +1,13 @@
-"""Flowing uphill in a barrier, and the same as one step."""
+"""Flowing uphill in a barrier: by an angle, for a length, in one step, or to a target of h."""
 
 from dataclasses import dataclass, field, fields
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
@@ -18,14 +19,19 @@ from lens_steer.barriers.flows import (
     GeodesicMidpoint,
     Integrator,
     State,
+    TargetReached,
     check_steps,
     flow,
     frame_of,
+    seek,
 )
-from lens_steer.steering.odesteer.guided import Guided
+from lens_steer.steering.odesteer.guided import (
+    Guided,
+    check_below_supremum,
+    target_in_nats,
+)
 
-if TYPE_CHECKING:
-    from lens_steer.steering.odesteer.target import TargetODESteer
+AnyODESteer = TypeVar("AnyODESteer", bound="ODESteer")
 
 
 @savable
@@ -49,6 +55,11 @@ class ODESteer(Guided):
         only_outside: Leave activations with h >= margin as they are, bit by bit.
         margin: In nats.
 
+    Example:
+        >>> barrier = ls.PolynomialBarrier.fit(resid.at(layer=3), seed=0)
+        >>> method = ls.ODESteer(barrier, layer=3, angle=0.5)
+        >>> downhill = -method
+
     Source: ODESteer (arXiv:2602.17560).
     """
 
@@ -61,8 +72,8 @@ class ODESteer(Guided):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [knob for knob in (self.angle, self.length) if knob is not None]
-        if len(given) != 1 or not isfinite(given[0]):
+        knobs = [knob for knob in (self.angle, self.length) if knob is not None]
+        if len(knobs) != 1 or not isfinite(knobs[0]):
             raise ValueError(
                 f"angle {self.angle}, length {self.length}: expected one finite number, either an "
                 "angle in rad or a length in units of the activation; 0 is no steering"
@@ -74,7 +85,7 @@ class ODESteer(Guided):
             raise ValueError(f"margin {self.margin}: expected a finite number of nats")
 
     @classmethod
-    def of_length(  # noqa: PLR0913 - as the constructor
+    def from_length(  # noqa: PLR0913 - as the constructor
         cls,
         barrier: Barrier,
         layer: int | None = None,
@@ -84,26 +95,35 @@ class ODESteer(Guided):
         integrator: Integrator | None = None,
         only_outside: bool = False,
     ) -> "ODESteer":
-        """As published: an arc length T whatever the norm, in Euler steps unless told otherwise."""
+        """Make the published form: the same arc length T for every norm, by default in Euler steps.
+
+        Example:
+            >>> ls.ODESteer.from_length(barrier, layer=3, T=5.0)
+        """
         scheme = Euler() if integrator is None else integrator
         return cls(
-            *(barrier, layer),
+            barrier,
+            layer,
             length=T,
             steps=steps,
             integrator=scheme,
             only_outside=only_outside,
         )
 
-    def arrived(self, x: Float[Tensor, "... d"]) -> Bool[Tensor, "..."]:
+    def at_maximum(self, x: Float[Tensor, "... d"]) -> Bool[Tensor, "..."]:
         """Which activations meet a maximum of h (at negative strength: a minimum) on their way.
 
         Raises:
             ValueError: As `flow`.
         """
-        y = self._checked(x)
+        y = self._rows(x, self.sites[0])
         frame = self._frame(y)
-        z = frame.enter(y.reshape(-1, y.shape[-1]))
+        z = frame.enter(y)
         return self._walk(frame, z).at_maximum.reshape(x.shape[:-1])
+
+    def __neg__(self: AnyODESteer) -> AnyODESteer:
+        """The flow against the field, as far as this one goes along it: downhill."""
+        return self.with_strength(-self.strength)
 
     def one_step(self, integrator: Integrator | None = None) -> "StepODESteer":
         """The same way in one step: along a tangent, or with `GeodesicEuler()` as a rotation."""
@@ -131,18 +151,17 @@ class ODESteer(Guided):
             ValueError: Unless exactly one target is given; if it is out of range, or above sup h;
                 the message then says sup h.
         """
-        from lens_steer.steering.odesteer.target import TargetODESteer, target_of
-
-        target = target_of(self.barrier, h, probability, quantile, activations)
+        target = target_in_nats(self.barrier, h, probability, quantile, activations)
         return TargetODESteer(**self._settings(), target=target)
 
     def _lengths(self, y: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """What is walked at strength 1."""
+        """How far each activation is to walk at strength 1."""
         if self.length is not None:
             return y.new_full(y.shape[:-1], float(self.length))
         assert self.angle is not None  # checked when made
         return self.angle * torch.linalg.vector_norm(y, dim=-1)
 
+    @override
     def _frame(self, like: Tensor) -> Frame:
         return frame_of(self.barrier, like, tangent=self.integrator.geodesic)
 
@@ -151,9 +170,10 @@ class ODESteer(Guided):
         return flow(frame.slope, y, length, steps=self.steps, integrator=self.integrator)
 
     def _ends(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Where coordinates go, the gate left out."""
+        """Where coordinates go, whether or not `only_outside` then leaves them alone."""
         return self._walk(frame, y).points
 
+    @override
     def _move(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         ends = self._ends(frame, y)
         if not self.only_outside:
@@ -161,7 +181,7 @@ class ODESteer(Guided):
         return torch.where((frame.h(y) >= self.margin)[:, None], y, ends)
 
     def _settings(self) -> dict[str, Any]:
-        """All of its fields but the report, to make a related method of."""
+        """The fields of ODESteer but the report, for a related method."""
         return {f.name: getattr(self, f.name) for f in fields(ODESteer) if f.name != "report"}
 
 
@@ -173,6 +193,75 @@ class StepODESteer(ODESteer):
     `Euler()` adds T v(a); `GeodesicEuler()` turns a by the angle (slerp).
     """
 
+    @override
     def _ends(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         length = (self.strength * self._lengths(y)).unsqueeze(-1)
-        return self.integrator.step(frame.slope, State.start(frame.slope, y), length)
+        return self.integrator.step(frame.slope, State.at(frame.slope, y), length)
+
+
+class Reach(NamedTuple):
+    """How far a target is, at strength 1.
+
+    Attributes:
+        angle: Rad that each activation walks; 0 of those that are there.
+        reached: False where the angle was used up, or a maximum of h met, before.
+    """
+
+    angle: Float[Tensor, "..."]
+    reached: Bool[Tensor, "..."]
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class TargetODESteer(ODESteer):
+    """Walks each activation until h is the target; those that have it stay, bit by bit.
+
+    Strength multiplies the way that each has to walk: 0 is the identity, 1 ends at the target, 2
+    goes as far again, and below 0 it goes downhill. Those that do not reach the target
+    (`reach`) go as far as they can.
+
+    Attributes:
+        target: h, in nats; at or below every activation's own it is the identity.
+        angle: The most that one may walk; or `length`.
+    """
+
+    target: float | int = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_below_supremum(self.barrier, self.target)
+        if min(knob for knob in (self.angle, self.length) if knob is not None) < 0:
+            raise ValueError("the way to a target is at least 0: negative strength goes downhill")
+
+    def reach(self, x: Float[Tensor, "... d"]) -> Reach:
+        """How far the target is from each activation.
+
+        Raises:
+            ValueError: As `flow`.
+        """
+        y = self._rows(x, self.sites[0])
+        frame = self._frame(y)
+        z = frame.enter(y)
+        end = self._seek(frame, z)
+        angle = end.length / torch.linalg.vector_norm(z, dim=-1)
+        return Reach(angle.reshape(x.shape[:-1]), end.reached.reshape(x.shape[:-1]))
+
+    def _seek(self, frame: Frame, y: Float[Tensor, "n d"]) -> TargetReached:
+        return seek(
+            frame.slope,
+            frame.h,
+            y,
+            self.target,
+            self._lengths(y),
+            steps=self.steps,
+            integrator=self.integrator,
+        )
+
+    @override
+    def _ends(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        nearest = self._seek(frame, y)
+        if self.strength == 1:
+            return nearest.points
+        length = self.strength * nearest.length
+        end = flow(frame.slope, y, length, steps=self.steps, integrator=self.integrator)
+        return end.points

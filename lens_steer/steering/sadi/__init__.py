@@ -1,4 +1,8 @@
-"""SADI: steering by scaling chosen heads, neurons or dimensions (arXiv:2410.12299)."""
+"""SADI: steering by scaling chosen heads, neurons or dimensions (arXiv:2410.12299).
+
+`scaling` has `SADI`, `folding` writes its factors into the weights; `frozen` is the published
+code's patch, `signed` pushes in place of scaling; `grid` tries every size of mask and every factor.
+"""
 
 from lens_steer.steering.sadi.frozen import FrozenSADI as FrozenSADI
 from lens_steer.steering.sadi.grid import GridReport as GridReport

@@ -46,15 +46,16 @@ def folded(model: SteerableModel, factors: Mapping[Site, Float[Tensor, "*site"]]
     with torch.no_grad():  # a graph that an earlier forward left behind cannot be copied
         forward(model, probe_tokens(model))
         _check_foldable(model, factors)
-        found, expected = copy.deepcopy(model), _writers(model)
+        duplicate, expected = copy.deepcopy(model), _writers(model)
         for site, factor in factors.items():
-            for name, (weight, by) in _scaled(found, site, factor).items():
+            for name, (weight, by) in _scaled(duplicate, site, factor).items():
                 expected[name] = (weight * by).to(weight.dtype)
                 weight.copy_(expected[name])
-        _check_streams(model, factors, found)  # runs it: weights may be computed at each forward
-        _check_writers(_writers(found), expected)
-        _check_foldable(found, factors)
-    return found
+        # The first check runs the copy: weights may be computed at each forward.
+        _check_streams(model, factors, duplicate)
+        _check_writers(_writers(duplicate), expected)
+        _check_foldable(duplicate, factors)
+    return duplicate
 
 
 def _scaled(model: Any, site: Site, factor: Tensor) -> dict[_Name, tuple[Tensor, Tensor]]:
@@ -66,19 +67,19 @@ def _scaled(model: Any, site: Site, factor: Tensor) -> dict[_Name, tuple[Tensor,
         case Kind.NEURON:
             return {name: (weight, factor[:, None]) for name, weight in _out(block, layer).items()}
         case Kind.MLP_OUT:
-            found, bias = _out(block, layer), (layer, "b_out")
+            weights, bias = _out(block, layer), (layer, "b_out")
         case _:
-            found, bias = {(layer, "W_O"): block.attn.W_O}, (layer, "b_O")
+            weights, bias = {(layer, "W_O"): block.attn.W_O}, (layer, "b_O")
     biased = getattr(block.attn if bias[1] == "b_O" else block.mlp, bias[1])
-    found |= {} if biased is None else {bias: biased}
-    return {name: (weight, factor) for name, weight in found.items()}
+    weights |= {} if biased is None else {bias: biased}
+    return {name: (weight, factor) for name, weight in weights.items()}
 
 
 def _out(block: Any, layer: int) -> dict[_Name, Tensor]:
     """W_out, and the copy that a gated TransformerBridge 3.9 computes with once it is processed."""
-    found = {(layer, "W_out"): block.mlp.W_out}
+    weights = {(layer, "W_out"): block.mlp.W_out}
     copied = getattr(block.mlp, "_processed_W_out", None)
-    return found if copied is None else found | {(layer, "processed W_out"): copied.T}
+    return weights if copied is None else weights | {(layer, "processed W_out"): copied.T}
 
 
 def _check_foldable(model: Any, sites: Iterable[Site]) -> None:
@@ -101,7 +102,7 @@ def _check_foldable(model: Any, sites: Iterable[Site]) -> None:
 
 def _writers(model: Any) -> dict[_Name, Tensor]:
     """What every block writes with, where it can be read."""
-    found = {}
+    writers = {}
     for layer, block in enumerate(model.blocks):
         for part, name in _WRITERS:
             try:
@@ -109,14 +110,14 @@ def _writers(model: Any) -> dict[_Name, Tensor]:
             except Exception:  # noqa: BLE001, S112 - another kind of layer, which is not folded
                 continue
             if isinstance(weight, Tensor):
-                found[layer, name] = weight.detach()
-    return found
+                writers[layer, name] = weight.detach()
+    return writers
 
 
-def _check_writers(found: Mapping[_Name, Tensor], expected: Mapping[_Name, Tensor]) -> None:
+def _check_writers(writers: Mapping[_Name, Tensor], expected: Mapping[_Name, Tensor]) -> None:
     wrong = [
         f"{name} of layer {layer}"
-        for (layer, name), weight in found.items()
+        for (layer, name), weight in writers.items()
         if not torch.equal(weight, expected[layer, name])
     ]
     if wrong:
@@ -127,7 +128,7 @@ def _check_writers(found: Mapping[_Name, Tensor], expected: Mapping[_Name, Tenso
         )
 
 
-def _check_streams(model: Any, factors: Mapping[Site, Tensor], found: Any) -> None:
+def _check_streams(model: Any, factors: Mapping[Site, Tensor], duplicate: Any) -> None:
     """Raise a ValueError if the copy's residual stream is not the hooked model's."""
 
     def scaling(factor: Tensor) -> Callable[[Tensor], Tensor]:
@@ -136,7 +137,7 @@ def _check_streams(model: Any, factors: Mapping[Site, Tensor], found: Any) -> No
     select = {Site(layer): _stream for layer in range(model.cfg.n_layers)}
     with hooked(model, {s: scaling(f) for s, f in factors.items()}):
         hooks = read(model, probe_tokens(model), None, select)
-    weights = read(found, probe_tokens(found), None, select)
+    weights = read(duplicate, probe_tokens(duplicate), None, select)
     for site, x in hooks.items():
         error = float((weights[site].float() - x.float()).norm() / x.float().norm())
         if not error <= _TOLERANCE[x.dtype]:

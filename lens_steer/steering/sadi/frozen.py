@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, read
 from lens_steer.sites import Kind, Site, hook_point
-from lens_steer.steering.base import Edit
+from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.sadi.scaling import SADI, check_fits, edited_kind, on_model
 
 
@@ -29,20 +29,20 @@ class FrozenSADI(SADI):
         clean: What the prompts' last tokens hold in each layer; made by `prepare`.
     """
 
-    last_prompt_token_only: ClassVar[bool] = True
     clean: tuple[Float[Tensor, "batch *site"], ...] | None = field(default=None, repr=False)
 
     @property
+    @override
+    def last_prompt_token_only(self) -> bool:
+        return True
+
+    @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """Every layer of the mask."""
         return tuple(sorted(Site(layer, edited_kind(self.mask.kind)) for layer in self.mask.layers))
 
+    @override
     def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "FrozenSADI":
-        """Read the clean model at the last token of each prompt.
-
-        Raises:
-            ValueError: If a prompt has no token.
-        """
         if not bool(mask.any(dim=1).all()):
             raise ValueError("a prompt without a token: FrozenSADI patches its last one")
         columns = torch.arange(mask.shape[1], device=mask.device)
@@ -52,22 +52,32 @@ class FrozenSADI(SADI):
             return x[torch.arange(len(x), device=x.device), last.to(x.device)].detach()
 
         with torch.no_grad():
-            found = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
-        return replace(self, clean=tuple(found[site] for site in self.sites))
+            clean = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
+        return replace(self, clean=tuple(clean[site] for site in self.sites))
 
+    @override
     def select_prompts(self, rows: Int[Tensor, " row"]) -> "FrozenSADI":
-        """Of some of the prompts that were read."""
         if self.clean is None:
             return self
         return replace(self, clean=tuple(x[rows.to(x.device)] for x in self.clean))
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
-        """Raises a ValueError: the patch is made of the prompt's own activations."""
+        """Refuse: the patch is made of the prompt's own activations.
+
+        Raises:
+            ValueError: Always.
+        """
         del model
         raise ValueError("FrozenSADI looks at the prompt first, which no weights do: fold a SADI")
 
-    def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`; before `prepare`, they refuse to work."""
+    @override
+    def transform(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
+        return Intervention.transform(self, x, site)  # refuses: a patch is made of the prompt
+
+    @override
+    def edits(self, model: SteerableModel) -> dict[Site, Edit]:  # before `prepare`: they refuse
         check_fits(model, self.mask)
         if self.mask.kind is Kind.GATE and getattr(model.cfg, "gated_mlp", False):
             raise ValueError(

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementScores, Ranking, answers_at
 from lens_steer.data import ContrastivePairs
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.sites import Kind
 from lens_steer.steering.sadi.scaling import SADI
 
@@ -31,8 +33,9 @@ PUBLISHED: dict[Kind, tuple[tuple[int, ...], tuple[float, ...]]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class GridReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class GridReport(Report):
     """What every k and delta does to the answers, at scope "last".
 
     Attributes:
@@ -58,7 +61,7 @@ class GridReport:
     seed: int
 
     @classmethod
-    def measure(  # noqa: PLR0913 - a grid has two axes
+    def fit(  # noqa: PLR0913 - a grid has two axes
         cls,
         model: SteerableModel,
         scores: ElementScores,
@@ -80,6 +83,11 @@ class GridReport:
 
         Raises:
             ValueError: As `answers_at`, `ElementScores.top` and `SADI`.
+
+        Example:
+            >>> scores = ls.attribution.contrast(ls.capture(model, train, "head"))
+            >>> grid = ls.steering.GridReport.fit(model, scores, dev, (1, 2, 4), (-1, 1, 4), seed=0)
+            >>> method = grid.best(kl=0.1)
         """
         wide, far = _usual(scores)
         tried = tuple(ks) if ks is not None else wide
@@ -88,12 +96,12 @@ class GridReport:
         methods = [SADI(mask, delta) for mask in masks for delta in sizes]
         methods[0].factors(model)  # does it fit?
         points = [method.gains() for method in methods]
-        found = answers_at(
+        answers = answers_at(
             model, pairs, [{}, *points], token_budget=token_budget, progress=progress
         )
         shape = (len(tried), len(sizes))
-        margin, kl = (x[1:].unflatten(0, shape) for x in (found.margin, found.kl))
-        return cls(scores, by, tried, sizes, margin, kl, found.margin[0], pairs.groups, seed)
+        margin, kl = (x[1:].unflatten(0, shape) for x in (answers.margin, answers.kl))
+        return cls(scores, by, tried, sizes, margin, kl, answers.margin[0], pairs.groups, seed)
 
     @property
     def accuracy(self) -> Float[Tensor, "k delta"]:
@@ -120,8 +128,8 @@ class GridReport:
 
     def interval(self, k: int, delta: float | int) -> Interval:
         """Accuracy at one point, with its 95 % interval over groups of pairs."""
-        own = self.margin[self.ks.index(k), self.deltas.index(float(delta))] > 0
-        return interval(own.double(), self.groups, seed=self.seed)
+        right = self.margin[self.ks.index(k), self.deltas.index(float(delta))] > 0
+        return interval(right.double(), self.groups, seed=self.seed)
 
     def table(self) -> "pd.DataFrame":
         """One row per point, the unsteered model first (k 0)."""
@@ -132,9 +140,12 @@ class GridReport:
         rows = [start | plain.columns("accuracy")]
         for i, k in enumerate(self.ks):
             for j, delta in enumerate(self.deltas):
-                own = {"margin": float(self.margin[i, j].mean()), "kl": float(self.kl[i, j].mean())}
-                found = self.interval(k, delta).columns("accuracy")
-                rows.append({"k": k, "delta": delta} | own | found)
+                means = {"margin": self.margin[i, j].mean(), "kl": self.kl[i, j].mean()}
+                rows.append(
+                    {"k": k, "delta": delta}
+                    | {name: float(mean) for name, mean in means.items()}
+                    | self.interval(k, delta).columns("accuracy")
+                )
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -173,11 +184,9 @@ class GridReport:
         with canvas() as (figure, axes):
             for i, k in enumerate(self.ks):
                 gains = self.margin[i] - self.plain
-                found = [interval(row, self.groups, seed=self.seed) for row in gains]
-                middle = [each.mean for each in found]
-                span = [
-                    [m - each.low, each.high - m] for m, each in zip(middle, found, strict=True)
-                ]
+                intervals = [interval(row, self.groups, seed=self.seed) for row in gains]
+                middle = [gain.mean for gain in intervals]
+                span = [[gain.mean - gain.low, gain.high - gain.mean] for gain in intervals]
                 style = {"fmt": "o-", "color": f"C{i}", "label": f"{k}", "elinewidth": 0.8}
                 axes.errorbar(self.deltas, middle, yerr=torch.tensor(span).T.numpy(), **style)
             axes.axhline(0, color="k", lw=0.8)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
@@ -14,7 +15,7 @@ from lens_steer.attribution import ElementMask, ElementScores, by_element
 from lens_steer.axes import Activation
 from lens_steer.models import SteerableModel, working_place
 from lens_steer.sites import Kind, Site, hook_points, site_shape
-from lens_steer.steering.base import Edit, Intervention
+from lens_steer.steering.base import Edit, Intervention, chosen_site
 from lens_steer.steering.sadi.folding import folded
 
 AnySADI = TypeVar("AnySADI", bound="SADI")
@@ -32,6 +33,10 @@ class SADI(Intervention):
         mask: The elements that are scaled.
         delta: How much is added of each, as a share of itself: 0 leaves it, -1 takes it out; one
             number, or one for each element.
+
+    Example:
+        >>> scores = ls.attribution.contrast(ls.capture(model, train, "head"))
+        >>> method = ls.SADI(scores.top(8), delta=2.0)
 
     Source: SADI (arXiv:2410.12299), section 3.3.
     """
@@ -51,10 +56,10 @@ class SADI(Intervention):
             raise ValueError(f"got deltas of shape {shapes}: expected one each, or one for all")
 
     @classmethod
-    def official(
+    def fit_published(
         cls: type[AnySADI], activations: Activations, k: int, strength: float | int
     ) -> AnySADI:
-        """As published: the k largest signed mean differences, multiplied by `strength`.
+        """Choose and scale as published: the k largest signed mean differences, times `strength`.
 
         Args:
             activations: Of kind `head`, `gate` (the published neurons) or `mlp_out` (the published
@@ -64,18 +69,39 @@ class SADI(Intervention):
 
         Raises:
             ValueError: As `ElementScores.top`.
+
+        Example:
+            >>> heads = ls.capture(model, train, "head")
+            >>> method = ls.SADI.fit_published(heads, k=4, strength=10)
         """
         mask = ElementScores(_published(activations), activations.kind, activations.layers).top(k)
         return cls(mask, float(strength) - 1.0, provenance=activations.provenance)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """Where it scales: the layers that have a chosen element."""
         layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
         return tuple(sorted(Site(layer, edited_kind(self.mask.kind)) for layer, n in layers if n))
 
+    @override
+    def transform(
+        self, x: Float[Tensor, "*batch"], site: Site | None = None
+    ) -> Float[Tensor, "*batch"]:
+        where = chosen_site(self, site)
+        gain = self.gains()[where]
+        elements = x.shape[-2] if where.kind is Kind.HEAD and x.ndim > 1 else x.shape[-1]
+        if elements != len(gain):
+            raise ValueError(
+                f"got activations of shape {tuple(x.shape)}, but the mask is over {len(gain)} "
+                f"elements at {where.hook_name}"
+            )
+        if self.strength == 0:
+            return x
+        factor = gain.to(x.device, torch.promote_types(x.dtype, torch.float32))
+        return (x * spread(factor, where)).to(x.dtype)
+
+    @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`."""
         return {site: _scaling(factor) for site, factor in self.factors(model).items()}
 
     def factors(self, model: SteerableModel) -> dict[Site, Float[Tensor, "*site"]]:
@@ -89,11 +115,11 @@ class SADI(Intervention):
         return {site: on_model(model, site, gain) for site, gain in self.gains().items()}
 
     def gains(self) -> dict[Site, Float[Tensor, "element *width"]]:
-        """The same whatever the model, float32 on the CPU."""
+        """The factor of each element, which are the same on every model; float32, on the CPU."""
         delta = torch.as_tensor(self.delta).double().cpu()
         gain = (1 + self.strength * self.mask.selected * delta).float()
-        found = {site: gain[self.mask.layers.index(site.layer)] for site in self.sites}
-        return {site: by_element(row, site.kind) for site, row in found.items()}
+        rows = {site: gain[self.mask.layers.index(site.layer)] for site in self.sites}
+        return {site: by_element(row, site.kind) for site, row in rows.items()}
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
         """A new model that does at every position what this does at scope "all", without hooks.
@@ -115,16 +141,16 @@ class SADI(Intervention):
 
 
 def checked_delta(delta: object) -> Tensor:
-    """As a tensor.
+    """Delta as a tensor.
 
     Raises:
         ValueError: If it is no finite number, nor a tensor of them.
     """
     number = isinstance(delta, Real | Tensor) and not isinstance(delta, bool)
-    found = torch.as_tensor(delta if number else torch.nan)
-    if found.dtype is torch.bool or not bool(torch.isfinite(found).all()):
+    tensor = torch.as_tensor(delta if number else torch.nan)
+    if tensor.dtype is torch.bool or not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"delta {delta!r}: expected finite numbers; -1 takes out")
-    return found
+    return tensor
 
 
 def edited_kind(kind: Kind) -> Kind:
@@ -142,8 +168,12 @@ def check_fits(model: SteerableModel, mask: ElementMask) -> None:
 
 
 def on_model(model: SteerableModel, site: Site, x: Float[Tensor, "element *rest"]) -> Tensor:
-    """On the layer's device, in float32 at least; one number per head spans its width."""
-    x = x.to(**working_place(model, site.layer))
+    """Numbers of elements on the layer's device, float32 or finer, as factors of activations."""
+    return spread(x.to(**working_place(model, site.layer)), site)
+
+
+def spread(x: Float[Tensor, "element *rest"], site: Site) -> Tensor:
+    """One number per element as a factor of activations: that of a head for its whole width."""
     return x[:, None] if site.kind is Kind.HEAD and x.ndim == 1 else x
 
 

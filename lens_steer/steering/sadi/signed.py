@@ -1,23 +1,26 @@
 """Pushing the chosen elements towards the sign that the desired examples have."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementMask
 from lens_steer.axes import Activation
 from lens_steer.models import SteerableModel
-from lens_steer.sites import Kind, Site, hook_point, site_shape
-from lens_steer.steering.base import Edit, Intervention
-from lens_steer.steering.sadi.scaling import check_fits, checked_delta, on_model
+from lens_steer.sites import Kind, Site
+from lens_steer.steering.base import ActivationMap, Edit
+from lens_steer.steering.sadi.scaling import check_fits, checked_delta, spread
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class SignedSADI(Intervention):
+class SignedSADI(ActivationMap):
     """A' = A + delta |A| sign(D) on the mask: as large a push as SADI's, in the desired direction.
 
     Scaling amplifies whatever sign an activation has, which is the wrong one about half the time.
@@ -51,10 +54,15 @@ class SignedSADI(Intervention):
     def fit(
         cls, activations: Activations, mask: ElementMask, *, delta: float | int
     ) -> "SignedSADI":
-        """With the signs of the activations' mean difference.
+        """Take the signs of the activations' mean difference.
 
         Raises:
             ValueError: If the mask is over other elements than the activations.
+
+        Example:
+            >>> heads = ls.capture(model, train, "head")
+            >>> mask = ls.attribution.contrast(heads).top(8)
+            >>> method = ls.steering.SignedSADI.fit(heads, mask, delta=0.5)
         """
         if (mask.kind, mask.layers) != (activations.kind, activations.layers):
             raise ValueError(f"got {mask!r} for {activations!r}: expected the same kind and layers")
@@ -62,32 +70,26 @@ class SignedSADI(Intervention):
         return cls(mask, signs, delta, provenance=activations.provenance)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """The layers that have a chosen element."""
         layers = zip(self.mask.layers, self.mask.by_layer.tolist(), strict=True)
         return tuple(sorted(Site(layer, self.mask.kind) for layer, n in layers if n))
 
+    @override
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        del site
+        return tuple(self.signs.shape[1:])
+
+    @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`."""
         check_fits(model, self.mask)
-        if tuple(self.signs.shape[1:]) != site_shape(model, self.mask.kind):
-            shapes = f"{tuple(self.signs.shape[1:])}, {site_shape(model, self.mask.kind)}"
-            raise ValueError(f"signs and this model's activations have different shapes: {shapes}")
-        found = {}
-        for site in self.sites:
-            hook_point(model, site)
-            i = self.mask.layers.index(site.layer)
-            chosen = on_model(model, site, self.mask.selected[i].float())
-            push = self.strength * self.delta * chosen * on_model(model, site, self.signs[i])
-            found[site] = _pushing(push)
-        return found
+        return super().edits(model)
 
-    def _summary(self) -> list[str]:
-        return []
-
-
-def _pushing(push: Tensor) -> Edit:
-    def edit(x: Activation) -> Activation:
-        return (x + push * x.abs()).to(x.dtype)
-
-    return edit
+    @override
+    def _map(
+        self, site: Site, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Activation], Activation]:
+        i = self.mask.layers.index(site.layer)
+        chosen = spread(self.mask.selected[i].to(device, dtype), site)
+        push = self.strength * self.delta * chosen * self.signs[i].to(device, dtype)
+        return lambda x: x + push * x.abs()

@@ -2,23 +2,29 @@
 
 Source: Rodriguez et al. 2025, "Controlling Language and Diffusion Models by Transporting
 Activations" (arXiv:2410.23054). There the maps of several layers are estimated one after the other,
-each on activations that the earlier ones have already steered; here each is of one layer, from the
-activations it is given.
+each on activations that the earlier ones have already steered: `fit_layers`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
+from lens_steer.activations import LayerActivations, ReadPosition
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
-from lens_steer.steering.base import Shift, class_difference, editable_site
-from lens_steer.steering.transport.maps import TransportMap
-from lens_steer.steering.transport.samples import (
+from lens_steer.data import ContrastivePairs
+from lens_steer.models import SteerableModel
+from lens_steer.sites import Site
+from lens_steer.steering.base import OneSite, Scope, VectorMethod, class_difference, editable_site
+from lens_steer.steering.transport.maps import (
+    TransportMap,
     check_finite,
+    fit_in_order,
     matched_quantiles,
     quantile,
     spread_site,
@@ -29,12 +35,12 @@ _ROUNDING = 2e-6  # of a coordinate's size: some units in the last place of floa
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class MeanAcT(Shift):
+class MeanAcT(OneSite, VectorMethod):
     """x + strength * (mean desired - mean undesired): transport between equal shapes.
 
     The paper's knob is the strength, lambda in [0, 1]: the share of the way. Others are allowed, as
     for every method here. At one layer this is what `CAA` adds; what the paper has beyond it is the
-    estimation layer by layer, each on activations that were steered before.
+    estimation layer by layer, `fit_layers`.
 
     Attributes:
         shift: Difference of the class means, in the units of the activation.
@@ -54,7 +60,7 @@ class MeanAcT(Shift):
         *,
         layer: int | None = None,
     ) -> "MeanAcT":
-        """Of one layer's activations; the classes may differ in number.
+        """Take the difference of one layer's class means; the classes may differ in number.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -63,15 +69,56 @@ class MeanAcT(Shift):
 
         Raises:
             ValueError: If the two class means are equal, or the kind cannot be edited.
+
+        Example:
+            >>> method = ls.MeanAcT.fit(resid.at(layer=3))
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
         site, shift = editable_site(activations), class_difference(activations)
         return cls(site, shift, provenance=activations.provenance)
 
-    @property
-    def step(self) -> Float[Tensor, "*site"]:
-        """See `Shift`."""
-        return self.shift
+    @classmethod
+    def fit_layers(  # noqa: PLR0913 - as capture
+        cls,
+        model: SteerableModel,
+        pairs: ContrastivePairs,
+        layers: Sequence[int] | None = None,
+        *,
+        kind: str = "resid",
+        read: ReadPosition = "last",
+        scope: Scope = "all",
+        progress: bool = True,
+    ) -> "tuple[MeanAcT, ...]":
+        """Fit one method per layer, in the order of the layers, as published.
+
+        The undesired activations of a layer are captured while the methods of the earlier layers
+        steer the model; the desired ones, to which they are to be transported, are the clean
+        model's. Steer with all of them together, at strength 1.
+
+        Args:
+            model: Whose activations are captured, once more for every layer after the first.
+            pairs: The examples of both classes.
+            layers: Blocks to steer; None is all.
+            kind: What to capture and steer, as in `capture`.
+            read: The token to read, as in `capture`.
+            scope: Where the methods of earlier layers steer during a capture; every token, as
+                published.
+            progress: Whether to show a bar.
+
+        Raises:
+            ValueError: As `fit` and `capture`, or if a layer is named twice.
+
+        Example:
+            >>> methods = ls.MeanAcT.fit_layers(model, train, [2, 3, 4])
+            >>> texts = ls.generate(model, prompts, *methods, scope="all", seed=0)
+        """
+        return fit_in_order(
+            cls.fit, model, pairs, layers, kind=kind, read=read, scope=scope, progress=progress
+        )
+
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return [(self.at, self.shift)]
 
 
 @savable
@@ -111,7 +158,7 @@ class LinearAcT(TransportMap):
         layer: int | None = None,
         support: float | int | None = None,
     ) -> "LinearAcT":
-        """Least squares of the sorted desired on the sorted undesired, coordinate by coordinate.
+        """Fit the sorted desired to the sorted undesired by least squares, in each coordinate.
 
         Sorting pairs the two samples as optimal transport does in one dimension. Where the classes
         differ in number the smaller one's quantiles are interpolated linearly to the larger's; the
@@ -128,6 +175,9 @@ class LinearAcT(TransportMap):
         Raises:
             ValueError: If a class has fewer than two activations, the map is the identity, the
                 kind cannot be edited, or `support` is out of range.
+
+        Example:
+            >>> method = ls.LinearAcT.fit(resid.at(layer=3), support=0.9)
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
         site = spread_site(activations)
@@ -142,10 +192,59 @@ class LinearAcT(TransportMap):
             raise ValueError(f"the classes at {site.hook_name} are the same: nothing to transport")
         lower, upper = (None, None) if support is None else _ends(down, support)
         return cls(
-            *(site, source.float(), target.float(), scale.float(), int(fixed.sum()), lower, upper),
+            site,
+            source.float(),
+            target.float(),
+            scale.float(),
+            int(fixed.sum()),
+            lower,
+            upper,
             provenance=activations.provenance,
         )
 
+    @classmethod
+    def fit_layers(  # noqa: PLR0913 - as capture
+        cls,
+        model: SteerableModel,
+        pairs: ContrastivePairs,
+        layers: Sequence[int] | None = None,
+        *,
+        support: float | int | None = None,
+        kind: str = "resid",
+        read: ReadPosition = "last",
+        scope: Scope = "all",
+        progress: bool = True,
+    ) -> "tuple[LinearAcT, ...]":
+        """Fit one map per layer, in the order of the layers, as `MeanAcT.fit_layers` does.
+
+        Args:
+            model: As `MeanAcT.fit_layers`.
+            pairs: As `MeanAcT.fit_layers`.
+            layers: As `MeanAcT.fit_layers`.
+            support: As `fit`.
+            kind: As `MeanAcT.fit_layers`.
+            read: As `MeanAcT.fit_layers`.
+            scope: As `MeanAcT.fit_layers`.
+            progress: As `MeanAcT.fit_layers`.
+
+        Raises:
+            ValueError: As `fit` and `capture`, or if a layer is named twice.
+
+        Example:
+            >>> methods = ls.LinearAcT.fit_layers(model, train, [2, 3, 4])
+        """
+        return fit_in_order(
+            partial(cls.fit, support=support),
+            model,
+            pairs,
+            layers,
+            kind=kind,
+            read=read,
+            scope=scope,
+            progress=progress,
+        )
+
+    @override
     def _step(self, x: Activation) -> Activation:
         source, target, scale = (t.to(x) for t in (self.source, self.target, self.scale))
         step = (target - source) + (scale - 1) * (x - source)

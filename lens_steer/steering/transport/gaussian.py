@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
-from lens_steer.steering.transport.maps import TransportMap
-from lens_steer.steering.transport.samples import check_finite, spread_site
+from lens_steer.steering.transport.maps import TransportMap, check_finite, spread_site
 
 
 @savable
@@ -47,7 +47,7 @@ class MiMiC(TransportMap):
         layer: int | None = None,
         shrinkage: float | int | None = None,
     ) -> "MiMiC":
-        """In float64; covariances are divided by the number of activations.
+        """Fit in float64; covariances are divided by the number of activations.
 
         Args:
             desired: Captured activations `.at(layer=...)`; or tensors, see `LayerActivations.of`.
@@ -60,6 +60,9 @@ class MiMiC(TransportMap):
             ValueError: If a class has fewer than two activations, a covariance is singular, the
                 classes are the same, an activation has more than one axis, the kind cannot be
                 edited, or `shrinkage` is out of range.
+
+        Example:
+            >>> method = ls.MiMiC.fit(resid.at(layer=3))
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
         site = spread_site(activations)
@@ -76,10 +79,15 @@ class MiMiC(TransportMap):
             raise ValueError(f"the classes at {site.hook_name} are the same: nothing to transport")
         matrix = transport_matrix(spread, wanted)
         return cls(
-            *(site, source.float(), target.float(), matrix.float(), (s, t)),
+            site,
+            source.float(),
+            target.float(),
+            matrix.float(),
+            (s, t),
             provenance=activations.provenance,
         )
 
+    @override
     def _step(self, x: Activation) -> Activation:
         away = x - self.source.to(x)
         return (self.target - self.source).to(x) + (away @ self.matrix.to(x) - away)
@@ -95,15 +103,15 @@ class MiMiC(TransportMap):
 def transport_matrix(
     source: Float[Tensor, "d d"], target: Float[Tensor, "d d"]
 ) -> Float[Tensor, "d d"]:
-    """A of the Gaussians with these covariances; symmetric to the bit."""
+    """The matrix A between Gaussians of two covariances; symmetric to the bit."""
     root, inverse = _powers(source)
     inner, _ = _powers(root @ target @ root)
-    found = inverse @ inner @ inverse
-    return (found + found.T) / 2
+    matrix = inverse @ inner @ inverse
+    return (matrix + matrix.T) / 2
 
 
 def _powers(matrix: Float[Tensor, "d d"]) -> tuple[Tensor, Tensor]:
-    """Its square root, and the inverse of that."""
+    """The square root of a symmetric matrix, and the inverse of that."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     size = values.clamp(min=0).sqrt()  # the least may be a rounding below 0
     return vectors * size @ vectors.T, vectors / size @ vectors.T
@@ -112,23 +120,23 @@ def _powers(matrix: Float[Tensor, "d d"]) -> tuple[Tensor, Tensor]:
 def _covariance(
     x: Float[Tensor, "n d"], shrinkage: float | int | None, name: str
 ) -> tuple[Float[Tensor, "d d"], float]:
-    """Shrunk, and by how much."""
+    """The covariance of a class, shrunk, and by how much it is."""
     n, d = x.shape
     if shrinkage is None:
         shrinkage = _ledoit_wolf(x) if n <= d else 0.0
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage {shrinkage}: expected 0 to 1, or None")
     away = x - x.mean(dim=0)
-    own = away.T @ away / n
-    level = own.diagonal().mean()
-    found = (1 - shrinkage) * own + shrinkage * level * torch.eye(d, dtype=x.dtype)
-    values = torch.linalg.eigvalsh(found)
+    empirical = away.T @ away / n
+    level = empirical.diagonal().mean()
+    shrunk = (1 - shrinkage) * empirical + shrinkage * level * torch.eye(d, dtype=x.dtype)
+    values = torch.linalg.eigvalsh(shrunk)
     if not bool(values[0] > d * torch.finfo(x.dtype).eps * values[-1]):
         raise ValueError(
             f"the covariance of the {n} {name} activations is singular (shrinkage {shrinkage:.3g}, "
             f"{d} dimensions): capture more of them, or shrink more"
         )
-    return found, float(shrinkage)
+    return shrunk, float(shrinkage)
 
 
 def _ledoit_wolf(x: Float[Tensor, "n d"]) -> float:

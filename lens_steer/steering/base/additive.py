@@ -1,0 +1,135 @@
+"""Adding fixed vectors, and the algebra of such methods: `2 * a - b` is a method too."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from lens_steer.artifacts import savable
+from lens_steer.models import check_one_model
+from lens_steer.sites import Site
+from lens_steer.steering.base.displacement import Displacement, Push
+from lens_steer.steering.base.intervention import Intervention
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VectorMethod(Displacement):
+    """x becomes x + strength * vector, at each of its sites.
+
+    Vectors are values: `2 * a - b` is a new method, `a + b` at different layers steers at both.
+    `2 * a` and `-a` keep the strength of `a`; `a + b` adds what the two do at their strengths, and
+    has strength 1.
+
+    Example:
+        >>> caa, repe = ls.CAA.fit(resid.at(layer=3)), ls.RepE.fit(resid.at(layer=3))
+        >>> method = caa + 0.5 * repe
+    """
+
+    @abstractmethod
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        """Each site with what is added there at strength 1, in units of the activation."""
+
+    @override
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        return tuple(dict(self.items())[site].shape)
+
+    @override
+    def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
+        vector = dict(self.items())[site].to(device, dtype)
+        return lambda _: vector
+
+    __array_ufunc__ = None  # numpy's numbers on the left leave the product to us
+
+    def __mul__(self, factor: float | int) -> "Additive":
+        if isinstance(factor, bool) or not isinstance(factor, Real):
+            return NotImplemented
+        sites, vectors = zip(*self.items(), strict=True)
+        scaled = tuple(float(factor) * vector for vector in vectors)
+        return Additive(sites, scaled, strength=self.strength, provenance=self.provenance)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Additive":
+        return -1.0 * self
+
+    def __add__(self, other: "VectorMethod") -> "Additive":
+        if not isinstance(other, VectorMethod):
+            return _refused(other)
+        check_one_model(self.provenance, other.provenance, "cannot add vectors of two models")
+        total = {site: self.strength * vector for site, vector in self.items()}
+        for site, vector in other.items():
+            if site in total and total[site].shape != vector.shape:
+                shapes = f"{tuple(total[site].shape)} and {tuple(vector.shape)}"
+                raise ValueError(f"cannot add vectors of shapes {shapes} at {site.hook_name}")
+            total[site] = total.get(site, torch.zeros_like(vector)) + other.strength * vector
+        source = self.provenance or other.provenance
+        return Additive(tuple(total), tuple(total.values()), provenance=source)
+
+    def __sub__(self, other: "VectorMethod") -> "Additive":
+        if not isinstance(other, VectorMethod):
+            return _refused(other)
+        return self + -other
+
+    def __radd__(self, other: Any) -> Any:
+        return _refused(other)
+
+    __rsub__ = __radd__
+
+
+def _refused(other: Any) -> Any:
+    """NotImplemented for what is no method; a TypeError for a method that is no vector."""
+    if isinstance(other, Intervention):
+        raise TypeError(
+            f"a {type(other).__name__} adds no fixed vector, so there is no sum with it: steer by "
+            "both, steered(model, one, other)"
+        )
+    return NotImplemented
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class Additive(VectorMethod):
+    """Adds vectors of your own making: x becomes x + strength * vector, at each of its sites.
+
+    Attributes:
+        at: The sites, each once.
+        vectors: One per site, in the units of the activation.
+
+    Example:
+        >>> ls.steering.Additive((ls.Site(3),), (torch.ones(model.cfg.d_model),))
+    """
+
+    at: tuple[Site, ...] = field(repr=False)
+    vectors: tuple[Float[Tensor, "..."], ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.at or len(self.at) != len(self.vectors) or len(set(self.at)) != len(self.at):
+            raise ValueError(
+                f"got {len(self.vectors)} vectors for the sites {self.at}: expected one for each, "
+                "each once"
+            )
+        for site, vector in zip(self.at, self.vectors, strict=True):
+            if not bool(torch.isfinite(vector).all()):
+                raise ValueError(f"the vector for {site.hook_name} is not finite")
+        order = sorted(range(len(self.at)), key=lambda i: self.at[i])
+        object.__setattr__(self, "at", tuple(self.at[i] for i in order))
+        object.__setattr__(self, "vectors", tuple(self.vectors[i] for i in order))
+
+    @property
+    @override
+    def sites(self) -> tuple[Site, ...]:
+        return self.at
+
+    @override
+    def items(self) -> Sequence[tuple[Site, Tensor]]:
+        return list(zip(self.at, self.vectors, strict=True))
+
+    def _summary(self) -> list[str]:
+        return ["|v|=" + "/".join(f"{vector.norm().item():.3g}" for vector in self.vectors)]

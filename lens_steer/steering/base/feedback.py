@@ -1,0 +1,65 @@
+"""Feedback through a block: what is read where it begins is pushed behind it, in the same pass."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from jaxtyping import Int
+from torch import Tensor
+
+from lens_steer.axes import Activation
+from lens_steer.models import SteerableModel
+from lens_steer.sites import Kind, Site
+from lens_steer.steering.base.intervention import Edit
+
+# u_k, from the activations that enter block k (and from their prompts, if `per_prompt`)
+Feedback = Callable[..., Tensor]
+
+
+def feedback_sites(layers: Iterable[int]) -> tuple[Site, ...]:
+    """The input of each block that is steered, which is read, and its output."""
+    return tuple(Site(layer, kind) for layer in layers for kind in (Kind.RESID_PRE, Kind.RESID))
+
+
+def feedback_edits(law: str, feedbacks: Mapping[int, Feedback]) -> dict[Site, Edit]:
+    """The hooks that add u_k behind block k, computed of what enters it.
+
+    Args:
+        law: What to call the method in an error.
+        feedbacks: u_k of the activations that enter block k, strength included, for each k.
+    """
+    edits: dict[Site, Edit] = {}
+    for layer, feedback in feedbacks.items():
+        loop = _Loop(law, feedback)
+        edits[Site(layer, Kind.RESID_PRE)], edits[Site(layer)] = loop.look, loop.push
+    return edits
+
+
+class _Loop:
+    """The two hooks of one block."""
+
+    def __init__(self, law: str, feedback: Feedback) -> None:
+        self._law, self._feedback = law, feedback
+        self._push: Tensor | None = None
+
+    def look(self, z: Activation, *prompts: Int[Tensor, " n"]) -> Activation:
+        """Before the block: compute the push, and leave the activation alone."""
+        self._push = self._feedback(z, *prompts)
+        return z
+
+    def push(self, x: Activation, *prompts: Int[Tensor, " n"]) -> Activation:
+        """Behind it: add the push, once."""
+        del prompts
+        if self._push is None:
+            raise ValueError(
+                f"{self._law} reads before a block what it pushes behind it: hook both"
+            )
+        push, self._push = self._push, None
+        return (x + push).to(x.dtype)
+
+
+def check_model_shape(model: SteerableModel, layers: int, d: int) -> None:
+    """Raise a ValueError unless the model has so many layers, of so many dimensions."""
+    found = (model.cfg.n_layers, model.cfg.d_model)
+    if found != (layers, d):
+        raise ValueError(
+            f"made for {layers} layers of {d}, but this model has {found[0]} of {found[1]}"
+        )
