@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers.field import FlowPaths, HeldOutRows
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class CrowdingReport(Report):
         return figure
 
     def _draw(self, axes: Any, steered: tuple[Interval, ...], desired: Interval) -> None:
-        band(axes, self.angles.tolist(), steered, "C3", "undesired starts, steered")
+        plot_band(axes, self.angles.tolist(), steered, "C3", "undesired starts, steered")
         axes.axhline(desired.mean, color="C0", ls=":", lw=1.0, label="desired, as they are")
         axes.axhspan(desired.low, desired.high, color="C0", alpha=0.12, lw=0)
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import PolynomialBarrier
 from lens_steer.barriers.field import HeldOutRows, stacked_rows
-from lens_steer.intervals import band
+from lens_steer.intervals import plot_band
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class FieldStability(Report):
             for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
                 label = {"between": "of two hash seeds", "exact": "with the exact kernel"}[name]
                 means = [self.sample.interval(row) for row in part]
-                band(axes, self.sizes, means, f"C{i}", label)
+                plot_band(axes, self.sizes, means, f"C{i}", label)
             axes.set(xscale="log", xlabel="components of the sketch")
             axes.set_xticks(self.sizes, [str(size) for size in self.sizes])
             axes.minorticks_off()

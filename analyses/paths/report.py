@@ -15,7 +15,7 @@ from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics import check_named, groups_of_prompts, row_of
 from lens_steer.evaluation import FixedTexts
-from lens_steer.intervals import NONE
+from lens_steer.intervals import NAN_INTERVAL
 from lens_steer.models import SteerableModel
 from lens_steer.reports import Report
 from lens_steer.steering import Intervention
@@ -129,7 +129,7 @@ class PathSplitReport(Report):
                 row |= split.effect(path, offset).columns("kl")
                 row |= split.share(path, offset).columns("share")
                 after = path == "stopped" and offset >= self.stop_after
-                rows.append(row | (split.kept(offset) if after else NONE).columns("kept"))
+                rows.append(row | (split.kept(offset) if after else NAN_INTERVAL).columns("kept"))
         return pd.DataFrame(rows)
 
     def summary(self) -> "pd.DataFrame":

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from analyses.paths.effects import PATHS
 from lens_steer.benchmark import collapse_dose
-from lens_steer.intervals import NONE, Interval, Resampling, by_group, interval, ratio_interval
+from lens_steer.intervals import (
+    NAN_INTERVAL,
+    Interval,
+    Resampling,
+    group_sums,
+    interval,
+    ratio_interval,
+)
 
 Array = np.ndarray
 
@@ -97,7 +104,7 @@ class PathSplit:
         reached, nats = self.reaching(at), _of(self.kl, "stopped")
         now = torch.where(reached, nats[:, at], 0.0)
         first = torch.where(reached, nats[:, self.stop_after, None], 0.0)
-        effect_sums, first_sums = by_group(now.T.numpy(), first.T.numpy(), self.groups)
+        effect_sums, first_sums = group_sums(now.T.numpy(), first.T.numpy(), self.groups)
         return half_life_interval(effect_sums, first_sums, seed=self.seed)
 
     def reaching(self, offsets: Sequence[int]) -> Bool[Tensor, "text offset"]:
@@ -120,9 +127,9 @@ class PathSplit:
         texts: Bool[Tensor, " text"],
     ) -> Interval:
         groups = self._groups_of(texts)
-        numerator, denominator = by_group(above[texts].numpy(), below[texts].numpy(), groups)
+        numerator, denominator = group_sums(above[texts].numpy(), below[texts].numpy(), groups)
         if not denominator.any():
-            return NONE
+            return NAN_INTERVAL
         with np.errstate(divide="ignore", invalid="ignore"):  # groups where nothing changes
             return ratio_interval(numerator, denominator, seed=self.seed)
 
@@ -149,7 +156,7 @@ def half_life_interval(
     """
     value = float(half_life(_shares(effect.sum(axis=1), first.sum(axis=1))))
     if isnan(value):
-        return NONE
+        return NAN_INTERVAL
     resampling = Resampling.of(effect.shape[1:], seed=seed)
     sums = [np.stack([resampling.sums(row) for row in rows], axis=-1) for rows in (effect, first)]
     drawn, beyond = half_life(_shares(sums[0], sums[1])), 2.0 * len(effect)

@@ -11,8 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lens_steer.artifacts.field_types import check_field_types
-from lens_steer.artifacts.registry import IN_ANALYSES, OLD_NAMES, TYPES
+from lens_steer.artifacts.registry import IN_ANALYSES, TYPES
 from lens_steer.files import json_value, write_whole
 from lens_steer.models import SteerableModel, attach
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
 from lens_steer.artifacts import savable
-from lens_steer.intervals import Interval, band, interval
+from lens_steer.intervals import Interval, interval, plot_band
 from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.probe import a_few
 from lens_steer.linearity.text_batches import Texts
@@ -81,7 +81,7 @@ class AlignmentReport(Report):
                     for i, name in enumerate(self.sets):
                         means = [self._interval(values) for values in self.similarity[i, p, j]]
                         colour = "0.45" if name == "random" else f"C{i}"
-                        band(axes, self.sizes, means, colour, name)
+                        plot_band(axes, self.sizes, means, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
             n = self.similarity.shape[-1]
             figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")

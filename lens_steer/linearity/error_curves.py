@@ -11,7 +11,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.artifacts import savable
-from lens_steer.intervals import NONE, Interval, band, by_group, over_texts, ratio_interval
+from lens_steer.intervals import (
+    NAN_INTERVAL,
+    Interval,
+    group_sums,
+    nanmean_interval,
+    plot_band,
+    ratio_interval,
+)
 from lens_steer.linearity.probe import COLOURS, DIRECTIONS, Probe, known_layers
 from lens_steer.reports import Report
 
@@ -129,7 +136,7 @@ class ErrorCurves(Report):
                 for predictor in PREDICTORS:
                     places = range(len(self.radii))
                     errors = [self._interval(predictor, direction, r, layer) for r in places]
-                    band(axes, self.radii, errors, COLOURS[predictor], predictor)
+                    plot_band(axes, self.radii, errors, COLOURS[predictor], predictor)
                 axes.axhline(0.1, color="k", ls=":", lw=0.8)
                 axes.set(xscale="log", yscale="log", title=f"layer {layer}")
             for axes in ax.flat[len(layers) :]:
@@ -160,7 +167,9 @@ class ErrorCurves(Report):
         return self.errors[PREDICTORS.index(predictor), DIRECTIONS.index(direction)]
 
     def _interval(self, predictor: str, direction: str, radius: int, layer: int) -> Interval:
-        return over_texts(self._of(predictor, direction)[radius, layer], self.groups, self.seed)
+        return nanmean_interval(
+            self._of(predictor, direction)[radius, layer], self.groups, self.seed
+        )
 
 
 def _of_layer(
@@ -195,8 +204,8 @@ def skill(
     kept = [group for group, has in zip(groups, measured.tolist(), strict=True) if has]
     above, below = (x[measured].double().square().numpy() for x in (errors, base))
     if not kept or not np.any(below):
-        return NONE
-    ratio = ratio_interval(*by_group(above, below, kept), seed=seed)
+        return NAN_INTERVAL
+    ratio = ratio_interval(*group_sums(above, below, kept), seed=seed)
     return Interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low)
 
 

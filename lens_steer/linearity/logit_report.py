@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.artifacts import savable
-from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.error_curves import crossing
 from lens_steer.linearity.probe import Probe, known_layers
 from lens_steer.reports import Report
@@ -98,7 +98,7 @@ class LogitReport(Report):
                     for layer in known_layers(self.slope[0, 0, 0].mean(dim=-1), 6):
                         means = [self._interval(by_layer[layer]) for by_layer in values[c, 0]]
                         colour = to_hex(colormaps["viridis"](layer / max(n - 1, 1)))
-                        band(axes, self.radii, means, colour, f"layer {layer}")
+                        plot_band(axes, self.radii, means, colour, f"layer {layer}")
                     axes.axhline(1, color="k", lw=0.8)
                     axes.axhline(0, color="k", lw=0.8, ls=":")
                     axes.set(xscale="log", title=f"{chain} Jacobians")

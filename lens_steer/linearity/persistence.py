@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from lens_steer.artifacts import savable
-from lens_steer.intervals import Interval, band, over_texts
+from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.probe import COLOURS, Probe
 from lens_steer.reports import Report
 
@@ -106,7 +106,7 @@ class PersistenceReport(Report):
         with canvas(1, 3, width=10.5, height=3.4) as (figure, (left, middle, right)):
             for i, way in enumerate(WAYS):
                 cosines = [self._interval(row) for row in self.cosine[i]]
-                band(left, layers, cosines, COLOURS[way], way)
+                plot_band(left, layers, cosines, COLOURS[way], way)
             left.axhline(0, color="k", lw=0.6)
             left.set(xlabel="layer k", ylabel="cos($A_k v_k$, $v_{k+1}$)", ylim=(-1.02, 1.02))
             left.legend(ncols=2, loc="lower center")
@@ -114,7 +114,7 @@ class PersistenceReport(Report):
             for name, values in (("own", self.energy), ("random", self.random_energy)):
                 energies = [self._interval(row) for row in values]
                 label = {"own": "feature", "random": "random direction"}[name]
-                band(right, layers, energies, COLOURS[name], label)
+                plot_band(right, layers, energies, COLOURS[name], label)
             right.set(xlabel="layer l pushed", ylim=(0, None))
             for axes in (left, right):
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.artifacts import savable
-from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.intervals import Interval, interval, proportion_interval
 from lens_steer.reports import Report
 from lens_steer.tracking.conformal import worst_of_groups
 
@@ -53,7 +53,7 @@ class BoundCheck(Report):
         coverage = {}
         for kind in self.holds:
             inside = self.inside(kind)
-            coverage[kind] = of_share(interval(inside, seed=self.seed), len(inside))
+            coverage[kind] = proportion_interval(interval(inside, seed=self.seed), len(inside))
         return coverage
 
     def inside(self, kind: str) -> Float[Tensor, " group"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.artifacts import savable
-from lens_steer.intervals import NONE, Interval, band, by_group, ratio_interval
+from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, plot_band, ratio_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.reports import Report
@@ -146,7 +146,7 @@ class PositionGap(Report):
                     Interval(100 * x.mean, 100 * x.low, 100 * x.high)
                     for x in self.share(replayed=replayed)
                 ]
-                band(right, layers, shares, f"C{i}", label)
+                plot_band(right, layers, shares, f"C{i}", label)
             right.axhline(0, color="k", lw=0.8, ls=":")
             right.set(ylabel="share through other positions, %")
             right.legend()
@@ -161,7 +161,7 @@ class PositionGap(Report):
         if not bool(every.isfinite().all() and every.any()):
             return NAN_INTERVAL
         above, below = (every * (every - own)).numpy(), every.square().numpy()
-        numerator, denominator = by_group(above, below, self.groups)
+        numerator, denominator = group_sums(above, below, self.groups)
         return ratio_interval(numerator, denominator, seed=self.seed)
 
 

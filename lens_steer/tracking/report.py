@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
 from lens_steer.artifacts import savable
-from lens_steer.intervals import NONE, Interval, over_texts
+from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.reports import Report
@@ -192,7 +192,7 @@ class TrackingReport(Report):
                 "signal_clean": self.signal(offset, steered=False),
                 "error": self.error(offset),
                 "error_clean": self.error(offset, steered=False),
-                "energy": [NONE, *self.mean_energy(offset)],
+                "energy": [NAN_INTERVAL, *self.mean_energy(offset)],
             }
             for layer in range(len(self.setpoints)):
                 row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}

@@ -13,7 +13,7 @@ from lens_steer.artifacts import savable
 from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.field.paths import FlowPaths
 from lens_steer.barriers.flows import GeodesicEuler, State
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ class GapReport(Report):
             for place, (name, values) in zip(axes, self._measured().items(), strict=True):
                 for side, among in self.sample.by_class.items():
                     means = [self.sample.interval(row, among) for row in values]
-                    band(place, self.angles.tolist(), means, CLASS_COLOURS[side], f"{side} starts")
+                    plot_band(
+                        place, self.angles.tolist(), means, CLASS_COLOURS[side], f"{side} starts"
+                    )
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
             _widen_limits(axes[0], axes[1], axes[2])
             axes[0].legend(loc="best", fontsize=7)

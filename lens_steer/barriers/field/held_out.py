@@ -12,7 +12,7 @@ from torch import Tensor
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.intervals import Interval, Resampling, of_share, over_texts
+from lens_steer.intervals import Interval, Resampling, nanmean_interval, proportion_interval
 
 CLASS_COLOURS = {"undesired": "C3", "desired": "C0"}  # in every figure
 _RESAMPLES = 500  # of statistics that are not means
@@ -73,12 +73,12 @@ class HeldOutRows:
             among: The rows to take; None takes all.
         """
         kept = torch.ones(len(self), dtype=torch.bool) if among is None else among
-        return over_texts(values[kept], self._keys(kept), self.seed)
+        return nanmean_interval(values[kept], self._keys(kept), self.seed)
 
     def share(self, flags: Bool[Tensor, " n"], among: Bool[Tensor, " n"] | None = None) -> Interval:
         """The share of rows that are flagged, of all or of some."""
         kept = torch.ones_like(flags) if among is None else among
-        return of_share(self.interval(flags.double(), among), len(set(self._keys(kept))))
+        return proportion_interval(self.interval(flags.double(), among), len(set(self._keys(kept))))
 
     def weights(self) -> Float[np.ndarray, "resample n"]:
         """How often each row is drawn in each resample, whole groups at a time."""

@@ -14,7 +14,7 @@ from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.field.paths import STATES, FlowPaths
 from lens_steer.barriers.flows import GeodesicMidpoint, seek
 from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ class RiseReport(Report):
     def _draw_shares(self, axes: Any) -> None:
         among = ~self.sample.desired
         inside = [self.sample.share(self.entry <= angle, among) for angle in self.angles.tolist()]
-        band(axes, self.angles.tolist(), inside, CLASS_COLOURS["undesired"], "come to h >= 0")
+        plot_band(axes, self.angles.tolist(), inside, CLASS_COLOURS["undesired"], "come to h >= 0")
         angles = self.angles.tolist()
         stopped = [self.sample.share(self.arrival <= angle, among) for angle in angles]
-        band(axes, angles, stopped, "0.4", "stopped at a maximum")
+        plot_band(axes, angles, stopped, "0.4", "stopped at a maximum")
         axes.set(ylim=(-0.03, 1.03), xlabel="arc length / |a| (rad)")
         axes.set(ylabel="share of undesired starts (95 % intervals)")
 

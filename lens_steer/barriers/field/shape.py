@@ -12,7 +12,7 @@ from lens_steer.artifacts import savable
 from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
 from lens_steer.barriers.polynomial import PolynomialBarrier
-from lens_steer.intervals import Interval, band
+from lens_steer.intervals import Interval, plot_band
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class ShapeReport(Report):
         table: Any = self.rank_table()
         places = list(range(len(self.ranks)))
         means = [self.sample.interval(row) for row in self.fidelity]
-        band(axes, places, means, "C2", "cosine with the whole field")
+        plot_band(axes, places, means, "C2", "cosine with the whole field")
         axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
         axes.set_xticks(places, [str(rank) for rank in self.ranks])
         axes.set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")
