@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analyses._method_comparison_units import Plan, Unit
-from lens_steer.benchmark import AGAINST, Comparison, holm
+from lens_steer.benchmark import BASELINE, Comparison, holm
 from lens_steer.figures import save_table
 
 _ROWS = ("model", "behaviour_name", "method")
@@ -42,10 +42,10 @@ def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
     """
     found = shared(parts)
     [behaviour] = found.behaviours
-    groups = len(found.cells(behaviour, "unsteered").groups)
+    groups = len(found.grouped_sums(behaviour, "unsteered").groups)
     sizes: dict[str, Any] = {"models": len(parts), "groups": groups, "p_least": 2.0 ** (1 - groups)}
-    known = AGAINST in found.methods(behaviour)
-    apart = found.differences(AGAINST).assign(**sizes) if known else pd.DataFrame()
+    known = BASELINE in found.methods(behaviour)
+    apart = found.differences(BASELINE).assign(**sizes) if known else pd.DataFrame()
     return {"table": found.table().drop(columns="seconds").assign(**sizes), "differences": apart}
 
 

@@ -21,10 +21,9 @@ from lens_steer.benchmark import (
     Trial,
     collapse_dose,
 )
-from lens_steer.benchmark.contest import REFERENCES
-from lens_steer.benchmark.doses import half_dose
+from lens_steer.benchmark.comparison_run import REFERENCES
+from lens_steer.benchmark.doses import central, half_dose, with_intact
 from lens_steer.benchmark.drawing import all_methods, colours, errors, marks
-from lens_steer.benchmark.intact import central, with_intact
 from lens_steer.evaluation import Evaluation, TextCosts, binary_kl, least_nats
 from lens_steer.intervals import Interval
 
