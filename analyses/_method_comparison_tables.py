@@ -16,7 +16,7 @@ _ROWS = ("model", "behaviour_name", "method")
 def of_unit(found: Comparison, unit: Unit) -> Any:
     """A row per method, of one model: what it does and costs; p-values are for the whole."""
     table = found.table()
-    budgets = (f"at_{budget:g}" for budget in found.terms.budgets)
+    budgets = (f"at_{budget:g}" for budget in found.config.budgets)
     kept = ("behaviour", "kl", "efficiency", "failed", *budgets)
     columns = [f"{name}{end}" for name in kept for end in ("", "_low", "_high")]
     return table.assign(model=unit.model)[[*_ROWS, *columns]]
@@ -31,7 +31,7 @@ def shared(parts: Sequence[Comparison]) -> Comparison:
     kept = set.intersection(*({t.method for t in part.trials} for part in parts))
     whole = Comparison.merge(parts)
     trials = tuple(t for t in whole.trials if t.method in kept)
-    return Comparison(trials, whole.terms, {})
+    return Comparison(trials, whole.config, {})
 
 
 def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Matched:
             (trial for trial in self.comparison.trials if trial.method in names),
             key=lambda trial: names.index(trial.method),
         )
-        found: Any = Comparison(tuple(trials), self.comparison.terms, {}).differences()
+        found: Any = Comparison(tuple(trials), self.comparison.config, {}).differences()
         return found[(found["method"] == one) & (found["other"] == other)]
 
 

@@ -193,8 +193,8 @@ class ComparisonRun:
 
 def references_first(names: Iterable[str]) -> tuple[str, ...]:
     """Each name once, references first."""
-    given = list(names)
-    return tuple(dict.fromkeys((*(name for name in REFERENCES if name in given), *given)))
+    ordered = list(names)
+    return tuple(dict.fromkeys([*(name for name in REFERENCES if name in ordered), *ordered]))
 
 
 def methods_by_name(methods: NamedMethods) -> dict[str, tuple[Intervention, ...]]:

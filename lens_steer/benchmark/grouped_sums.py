@@ -66,17 +66,17 @@ class Sums:
             unknown = np.full(len(index), np.nan)
             return unknown if values is None else _group_sums(values, evaluation.text_groups, index)
 
-        own = evaluation.paths
-        assert own is None or isinstance(own, TextCosts)
+        costs = evaluation.paths
+        assert costs is None or isinstance(costs, TextCosts)
         return cls(
             behaviour=of_examples(evaluation.behaviour),
             examples=of_examples(torch.ones_like(evaluation.behaviour)),
-            texts=of_texts(None if own is None else torch.ones_like(own.kl)),
-            failed=of_texts(None if own is None else evaluation.failed),
-            kl=of_texts(None if own is None else own.kl),
-            draws=of_texts(None if own is None else own.draws),
-            surprise=of_texts(None if own is None else own.surprise),
-            tokens=of_texts(None if own is None else own.tokens),
+            texts=of_texts(None if costs is None else torch.ones_like(costs.kl)),
+            failed=of_texts(None if costs is None else evaluation.failed),
+            kl=of_texts(None if costs is None else costs.kl),
+            draws=of_texts(None if costs is None else costs.draws),
+            surprise=of_texts(None if costs is None else costs.surprise),
+            tokens=of_texts(None if costs is None else costs.tokens),
             kl_fixed=of_texts(None if fixed is None else fixed.kl),
             fixed_draws=of_texts(None if fixed is None else fixed.draws),
             relative=of_texts(None if fixed is None else fixed.relative),

@@ -16,11 +16,17 @@ from lens_steer.benchmark.config import KL, SHARES, ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache
 from lens_steer.data import ContrastivePairs, rows_of
 from lens_steer.evaluation import Judge, judge_of
-from lens_steer.models import SteerableModel, attach, versions
+from lens_steer.models import SteerableModel, attach, version_of
 
 # The form of what a run keeps: higher whenever a method is made, or a trial is measured or written
 # down, in another way. A run of another form is refused.
 FORM = 4
+# The versions of what results depend on, as they were imported: others may be installed while a long
+# run goes on.
+_VERSIONS = {
+    package: version_of(package)
+    for package in ("lens-steer", "torch", "transformer-lens", "transformers")
+}
 DEV_PROMPTS = 48  # to choose and calibrate on, at most
 
 
@@ -143,7 +149,7 @@ def run_provenance(
     data = {pairs.name: _sha256_of_pairs(pairs) for pairs in sources}
     architecture = attach(model).fingerprint.architecture
     weights = {"architecture": architecture, "weights": _sha256_of_weights(model)}
-    return same | weights | {"data": data, "versions": versions(), "form": FORM}
+    return same | weights | {"data": data, "versions": _VERSIONS, "form": FORM}
 
 
 def distinct_names(sources: Sequence[ContrastivePairs]) -> None:
@@ -167,7 +173,7 @@ def _sha256_of_pairs(pairs: ContrastivePairs) -> str:
     return hashlib.sha256(json.dumps([pairs.paired, rows]).encode()).hexdigest()
 
 
-def _sha256_of_weights(model: SteerableModel) -> str:
+def _sha256_of_weights(model: Any) -> str:
     digest = hashlib.sha256()
     for parameter in model.parameters():
         weights = parameter.detach().cpu().contiguous()

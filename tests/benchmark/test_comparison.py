@@ -315,6 +315,11 @@ def test_several_behaviours_are_corrected_together() -> None:
     assert row_of(alone, "push")["p_holm"] == pytest.approx(2 / 2**8)
 
 
+def test_a_comparison_is_shown_in_a_line() -> None:
+    found = compared(trial("push", [1]), trial("unsteered", [0], multiple=0.0))
+    assert repr(found) == "Comparison(2 trials of unsteered, push on b)"
+
+
 def test_what_cannot_be_merged_is_refused() -> None:
     part = compared(trial("unsteered", [0], multiple=0.0))
     with pytest.raises(ValueError, match="at least one, all with the same config"):
@@ -659,6 +664,11 @@ def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any) -> None:
     for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "efficiency", "perplexity"):
         assert {name, f"{name}_low", f"{name}_high"} <= set(one.columns)
     assert {"distinct_1", "distinct_2", "relative_norm", "seconds"} <= set(one.columns)
+
+
+def test_an_option_that_compare_does_not_have_is_named_with_those_it_has(llama: Any) -> None:
+    with pytest.raises(TypeError, match=r"options \['tempature'\], expected some of seeds, temp"):
+        compare(llama, SMALL, [push(llama)], tempature=0.7)
 
 
 def test_strength_zero_is_no_change_in_any_column(llama: Any) -> None:

@@ -151,6 +151,7 @@ MISUSE: dict[str, tuple[list[str], str]] = {
     "unknown option": (["--model", "{}/model", "--sed", "1"], "--sed"),
     "unknown backend": (["--model", "{}/model", "--backend", "jax"], "backend"),
     "unknown scope": (["--model", "{}/model", "--scope", "first"], "scope"),
+    "unknown method": (["--model", "{}/model", "--methods", "CAB"], "unknown methods .*'CAB'.*CAA"),
     "no tokens": (["--model", "{}/model", "--max-new-tokens", "0"], "max-new-tokens"),
     "cold": (["--model", "{}/model", "--temperature", "-1"], "temperature"),
     "not a temperature": (["--model", "{}/model", "--temperature", "nan"], "temperature"),
