@@ -136,7 +136,7 @@ def _layers_that_differ(cache: FitCache, read: ReadPosition) -> list[Hyperparame
     return [{"layer": layer, "read": read} for layer, differs in layers if differs]
 
 
-def log_uniform(source: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(source: np.random.Generator, low: float | int, high: float | int) -> float:
     """A number between two others, drawn evenly in the logarithm."""
     return float(np.exp(source.uniform(np.log(low), np.log(high))))
 
