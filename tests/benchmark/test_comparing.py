@@ -446,11 +446,17 @@ def test_probes_of_heads_are_fitted_once_and_never_part_a_group(load: Any, pairs
     assert FitCache(load("llama"), loose).head_accuracies("last").values.shape == (4, 4)
 
 
+ONE: ComparisonConfig = replace(CONFIG, multiples=(1,), randoms=1)  # one strength, one direction
+
+
 def test_baselines_are_compared_where_they_are_asked_for(
-    model_dirs: dict[str, Path], tmp_path: Path
+    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (*LAYERED, "ITI")
-    done = start(settings_of(tmp_path, model_dirs["llama"], methods=",".join(names)))
+    for name in names:
+        monkeypatch.setitem(FAMILIES, name, thinned(FAMILIES[name], 4))
+    settings = settings_of(tmp_path, model_dirs["llama"], methods=",".join(names), config=ONE)
+    done = start(settings)
     left = [line for line in done.said if line.startswith("left out")]
     table = done.found.table()["method"].tolist()
     assert len(left) + len(set(table) & set(names)) == len(names)
@@ -483,8 +489,9 @@ WEAK = replace(FAMILIES["CAA"], name="weak", make=tiny_caa)  # pushes by next to
 def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
     model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FAMILIES, "weak", WEAK)
-    done = start(settings_of(tmp_path, model_dirs["llama"], methods="CAA,weak"))
+    for family in (FAMILIES["CAA"], WEAK):
+        monkeypatch.setitem(FAMILIES, family.name, thinned(family, 2))
+    done = start(settings_of(tmp_path, model_dirs["llama"], methods="CAA,weak", config=ONE))
     (line,) = [line for line in done.said if line.startswith("left out")]
     assert "weak cannot be calibrated" in line
     assert done.found.table()["method"].tolist() == METHODS
