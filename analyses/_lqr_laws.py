@@ -11,26 +11,23 @@ from lens_steer.benchmark import (
     FitCache,
     Hyperparameters,
     MethodFamily,
-    RegulatorContender,
-    calibrated_best,
+    choose_all,
+    regulator,
+    regulator_weights,
 )
-from lens_steer.evaluation import Judge, OutOfReach
+from lens_steer.evaluation import Judge
 
 Make = Callable[[FitCache, ls.Activations, dict[str, Any]], ls.Intervention]
+SETPOINTS = (4.0,)  # of all laws; strength, which is calibrated, does the rest
 
 
-class Law(RegulatorContender):
+def law(name: str, make: Make) -> MethodFamily:
     """One kind of regulator, with the set-points that all of them try."""
 
-    setpoints = (4.0,)  # strength, which is calibrated, does the rest
+    def at_strength_1(cache: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
+        return make(cache, cache.activations(setting["read"]), regulator_weights(setting))
 
-    def __init__(self, name: str, make: Make) -> None:
-        self.name, self._make = name, make
-
-    def law(self, inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
-        """At strength 1."""
-        costs = {name: setting[name] for name in ("setpoint", "control_cost")}
-        return self._make(inputs, inputs.activations(setting["read"]), costs)
+    return regulator(name, at_strength_1, SETPOINTS)
 
 
 def published(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
@@ -91,15 +88,6 @@ def chosen(
     inputs: FitCache, dev: ls.ContrastivePairs, judge: Judge | None, terms: ComparisonConfig
 ) -> tuple[dict[str, ls.Intervention], dict[str, Hyperparameters], dict[str, str]]:
     """Of each law, and of CAA, the best on dev at one cost; and why some are missing."""
-    kinds: list[MethodFamily] = [FAMILIES["CAA"], *(Law(*each) for each in LAWS.items())]
-    methods: dict[str, ls.Intervention] = {}
-    settings: dict[str, Hyperparameters] = {}
-    missing: dict[str, str] = {}
-    for kind in kinds:
-        try:
-            setting = calibrated_best(kind, inputs, dev, judge, kl=KL, terms=terms)
-        except OutOfReach as error:
-            missing[kind.name] = str(error)
-            continue
-        methods[kind.name], settings[kind.name] = kind.make(inputs, setting), setting
-    return methods, settings, missing
+    kinds = [FAMILIES["CAA"], *(law(name, make) for name, make in LAWS.items())]
+    chosen = choose_all(kinds, inputs, dev, judge, kl=KL, config=terms)
+    return chosen.methods, chosen.settings, chosen.missing

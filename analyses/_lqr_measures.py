@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 import lens_steer as ls
-from analyses._lqr_laws import LAWS, Law, chosen
+from analyses._lqr_laws import LAWS, chosen, law
 from lens_steer.benchmark import SHARES, Comparison, ComparisonConfig, FitCache, Hyperparameters
 from lens_steer.evaluation import Judge, judge_of
 from lens_steer.intervals import interval, proportion_interval
@@ -55,7 +55,7 @@ class Matched:
         options: dict[str, Any] = {"judge": case.judge, "progress": False}
         found = ls.comparison(
             *(case.model, case.test, methods),
-            terms=case.terms,
+            config=case.terms,
             behaviour_name=case.name,
             **options,
         )
@@ -98,10 +98,10 @@ def by_lambda(case: Case) -> Any:
     """Behaviour and cost of laws at strength 1, against the set-point that they are given."""
     rows = []
     for name in BY_LAMBDA:
-        law = Law(name, LAWS[name])
+        family = law(name, LAWS[name])
         read = "last" if "last" in case.inputs.reads else case.inputs.reads[0]
         settings = [{"read": read, "setpoint": x, "control_cost": 1.0} for x in LAMBDAS]
-        laws = [law.make(case.inputs, setting) for setting in settings]
+        laws = [family.make(case.inputs, setting) for setting in settings]
         how = case.terms.decoding
         each = ls.evaluate_each(case.model, case.test, laws, judge=case.judge, **how)
         for x, trial in zip(LAMBDAS, each, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lens_steer.benchmark import AGAINST
+from lens_steer.benchmark import BASELINE
 from lens_steer.figures import canvas
 
 _MARKS = "osv^D<>pPX*h"
@@ -110,8 +110,8 @@ def search_figure(table: Any) -> Figure:
 
 def searched_figure(table: Any) -> Figure:
     """The best on dev of all trials of random search, less CAA's; a mark for each model."""
-    names, methods = _names(table), [m for m in dict.fromkeys(table["method"]) if m != AGAINST]
-    column, models = f"less_{AGAINST}", list(dict.fromkeys(table["model"]))
+    names, methods = _names(table), [m for m in dict.fromkeys(table["method"]) if m != BASELINE]
+    column, models = f"less_{BASELINE}", list(dict.fromkeys(table["model"]))
     last = table[table["n"] == table.groupby("method")["n"].transform("max")]
     with canvas(1, len(names), sharey=True, **_size(len(names), len(methods))) as (figure, grid):
         for place, name in zip(grid[0], names, strict=True):
@@ -128,7 +128,7 @@ def searched_figure(table: Any) -> Figure:
         _rows(grid[0, 0], methods)
         n = int(last["n"].max())
         figure.supxlabel(
-            f"share of texts on test, points, less {AGAINST}: the best on dev of\n"
+            f"share of texts on test, points, less {BASELINE}: the best on dev of\n"
             f"{n} trials of random search each; 95 %, choice redrawn"
         )
         if len(models) > 1:

@@ -13,9 +13,8 @@ from lens_steer.benchmark import (
     ComparisonRun,
     Journal,
     Specificity,
-    continued,
-    origin,
-    prepared,
+    resume,
+    run_provenance,
 )
 from lens_steer.data import ContrastivePairs
 from lens_steer.figures import save_figure
@@ -41,12 +40,12 @@ def specificity(
     make_folder(folder)
     shown = {name: repr(each) for name, each in methods.items()}
     own = {unit: ContrastivePairs.load(unit.pairs) for unit in units}
-    marks = {unit.pairs: origin(model, plan.settings(unit), [own[unit]]) for unit in units}
+    marks = {unit.pairs: run_provenance(model, plan.settings(unit), [own[unit]]) for unit in units}
     terms = {"terms": asdict(plan.terms), "methods": shown, "units": marks}
     journal = Journal(folder / "trials.jsonl", terms)
     parts = []
     for unit in units if methods else ():
-        behaviour = prepared(model, own[unit], plan.settings(unit), marks[unit.pairs])
+        behaviour = Behaviour.of(model, own[unit], plan.settings(unit), marks[unit.pairs])
         parts.append(_run(model, unit, behaviour, methods, journal, plan.terms))
     meant = {
         f"for {unit.pairs}": part.behaviours[0] for unit, part in zip(units, parts, strict=False)
@@ -82,8 +81,8 @@ def _run(
 ) -> Comparison:
     """All of them on the test prompts of one behaviour."""
     names: dict[str, Any] = {"behaviour_name": own.name, "model_name": unit.model}
-    contest = ComparisonRun.of(*(model, own.test, methods), judge=own.judge, terms=terms, **names)
-    return Comparison(continued(contest, journal), terms, {})
+    contest = ComparisonRun.of(*(model, own.test, methods), judge=own.judge, config=terms, **names)
+    return Comparison(resume(contest, journal), terms, {})
 
 
 def _reaches(whole: Comparison, method: str, behaviour: str, say: Say) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analyses._method_comparison_units import Plan, Unit
-from lens_steer.benchmark import AGAINST, Comparison, holm
+from lens_steer.benchmark import BASELINE, Comparison, holm
 from lens_steer.figures import save_table
 
 _ROWS = ("model", "behaviour_name", "method")
@@ -16,7 +16,7 @@ _ROWS = ("model", "behaviour_name", "method")
 def of_unit(found: Comparison, unit: Unit) -> Any:
     """A row per method, of one model: what it does and costs; p-values are for the whole."""
     table = found.table()
-    budgets = (f"at_{budget:g}" for budget in found.terms.budgets)
+    budgets = (f"at_{budget:g}" for budget in found.config.budgets)
     kept = ("behaviour", "kl", "efficiency", "failed", *budgets)
     columns = [f"{name}{end}" for name in kept for end in ("", "_low", "_high")]
     return table.assign(model=unit.model)[[*_ROWS, *columns]]
@@ -31,7 +31,7 @@ def shared(parts: Sequence[Comparison]) -> Comparison:
     kept = set.intersection(*({t.method for t in part.trials} for part in parts))
     whole = Comparison.merge(parts)
     trials = tuple(t for t in whole.trials if t.method in kept)
-    return Comparison(trials, whole.terms, {})
+    return Comparison(trials, whole.config, {})
 
 
 def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
@@ -42,10 +42,10 @@ def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
     """
     found = shared(parts)
     [behaviour] = found.behaviours
-    groups = len(found.cells(behaviour, "unsteered").groups)
+    groups = len(found.grouped_sums(behaviour, "unsteered").groups)
     sizes: dict[str, Any] = {"models": len(parts), "groups": groups, "p_least": 2.0 ** (1 - groups)}
-    known = AGAINST in found.methods(behaviour)
-    apart = found.differences(AGAINST).assign(**sizes) if known else pd.DataFrame()
+    known = BASELINE in found.methods(behaviour)
+    apart = found.differences(BASELINE).assign(**sizes) if known else pd.DataFrame()
     return {"table": found.table().drop(columns="seconds").assign(**sizes), "differences": apart}
 
 

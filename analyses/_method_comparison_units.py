@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lens_steer import organism
 from lens_steer.benchmark import (
     FAMILIES,
@@ -16,53 +14,21 @@ from lens_steer.benchmark import (
     Comparison,
     ComparisonConfig,
     ComparisonRun,
-    FitCache,
-    Hyperparameters,
     Journal,
     MethodFamily,
-    continued,
-    method_of,
-    origin,
-    prepared,
+    choose_and_keep,
     read,
+    read_setting,
+    resume,
+    run_provenance,
     search,
-    setting_of,
+    thinned,
 )
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import OutOfReach
 from lens_steer.files import json_file, make_folder, write_whole
 from lens_steer.steering import Intervention
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Thinned(MethodFamily):
-    """A contender that may try no more than so many settings.
-
-    Attributes:
-        name: See `MethodFamily`.
-        whole: With all of its grid, in whose order settings stay; its prior is not changed.
-        most: Settings: the middle ones of as many equal parts of the grid.
-    """
-
-    name: str
-    whole: MethodFamily
-    most: int
-
-    def grid(self, inputs: FitCache) -> list[Hyperparameters]:
-        """See `MethodFamily.grid`; all of it where it has no more."""
-        found = self.whole.grid(inputs)
-        n = min(self.most, len(found))
-        return [found[int((i + 0.5) * len(found) / n)] for i in range(n)]
-
-    def draw(self, inputs: FitCache, source: np.random.Generator) -> Hyperparameters:
-        """See `MethodFamily.draw`."""
-        return self.whole.draw(inputs, source)
-
-    def make(self, inputs: FitCache, setting: Mapping[str, Any]) -> Intervention:
-        """See `MethodFamily.make`."""
-        return self.whole.make(inputs, setting)
 
 
 @dataclass(frozen=True)
@@ -93,7 +59,7 @@ class Plan:
             model=unit.model,
             pairs=(unit.pairs,),
             out=self.out / "units" / stem(unit.model) / stem(unit.pairs),
-            terms=self.terms,
+            config=self.terms,
             methods=",".join(self.methods),
             fits=self.fits,
             budget=self.budget,
@@ -103,7 +69,7 @@ class Plan:
     @property
     def contenders(self) -> list[MethodFamily]:
         """All methods, each with as many settings."""
-        return [Thinned(name, FAMILIES[name], self.tried) for name in self.methods]
+        return [thinned(FAMILIES[name], self.tried) for name in self.methods]
 
 
 @dataclass(frozen=True)
@@ -133,47 +99,33 @@ class Unit:
         settings = plan.settings(self)
         make_folder(settings.out / "methods")
         pairs = ContrastivePairs.load(self.pairs)
-        marks = origin(model, settings, [pairs]) | {"tried": plan.tried}
+        marks = run_provenance(model, settings, [pairs]) | {"tried": plan.tried}
         journal = Journal(settings.out / "trials.jsonl", marks)
         if self.about(plan) is None:
-            behaviour = prepared(model, pairs, settings, marks)
-            methods, missing = _chosen(behaviour, plan.contenders, settings, say)
-            continued(_contest(behaviour, methods, settings), journal)
-            if not behaviour.inputs.train.paired:
+            behaviour = Behaviour.of(model, pairs, settings, marks)
+            chosen = choose_and_keep(
+                plan.contenders, behaviour, settings, skip=ValueError, echo=say
+            )
+            missing = chosen.missing
+            resume(_contest(behaviour, chosen.fits, settings), journal)
+            if not behaviour.cache.train.paired:
                 missing["learned"] = "the examples are not paired"
             if settings.budget:
-                known = [each for each in plan.contenders if each.name in methods]
+                known = [each for each in plan.contenders if each.name in chosen.fits]
                 for line in search(behaviour, known, settings):
                     say(line)
             _finish(settings.out, missing, settings.budget)
         return read(settings.out)
 
 
-def _chosen(
-    behaviour: Behaviour, contenders: Sequence[MethodFamily], settings: CompareSettings, say: Say
-) -> tuple[dict[str, list[Intervention]], dict[str, str]]:
-    """The best on dev of each method, and why some are missing."""
-    methods: dict[str, list[Intervention]] = {}
-    missing: dict[str, str] = {}
-    for each in contenders:
-        try:
-            methods[each.name] = method_of(each, behaviour, settings)
-        except ValueError as error:  # it cannot be fitted here, or does not cost what is asked
-            missing[each.name] = " ".join(str(error).split())
-            say(f"left out {settings.model} {behaviour.name}: {missing[each.name]}")
-    if not methods:
-        raise OutOfReach(f"no method can be used on {behaviour.name}: {missing}")
-    return methods, missing
-
-
 def _contest(
-    behaviour: Behaviour, methods: dict[str, list[Intervention]], settings: CompareSettings
+    behaviour: Behaviour, methods: Mapping[str, Sequence[Intervention]], settings: CompareSettings
 ) -> ComparisonRun:
-    train = behaviour.inputs.train
+    train = behaviour.cache.train
     return ComparisonRun.of(
-        *(behaviour.inputs.model, behaviour.test, methods),
+        *(behaviour.cache.model, behaviour.test, methods),
         judge=behaviour.judge,
-        terms=settings.terms,
+        config=settings.config,
         train=train if train.paired else None,
         instruction=_persona(behaviour.name),
         behaviour_name=behaviour.name,
@@ -193,7 +145,7 @@ def _persona(pairs: str) -> Any:
 
 def _finish(folder: Path, missing: dict[str, str], budget: int) -> None:
     chosen = {
-        place.stem: setting_of(place) for place in sorted((folder / "methods").glob("*.json"))
+        place.stem: read_setting(place) for place in sorted((folder / "methods").glob("*.json"))
     }
     about = {"missing": missing, "chosen": chosen, "budget": budget}
     text = json.dumps(about, indent=2, sort_keys=True) + "\n"

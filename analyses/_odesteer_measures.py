@@ -12,7 +12,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from analyses._lqr_measures import DEV, Case
-from analyses._odesteer_methods import ANGLE, GATED, WAYS, Make, Way, chosen
+from analyses._odesteer_methods import ANGLE, GATED, WAYS, Make, chosen, way
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler
 from lens_steer.benchmark import Comparison, Hyperparameters
@@ -44,7 +44,7 @@ class Matched:
         options: dict[str, Any] = {"judge": case.judge, "progress": False}
         found = ls.comparison(
             *(case.model, case.test, methods),
-            terms=case.terms,
+            config=case.terms,
             behaviour_name=case.name,
             **options,
         )
@@ -71,7 +71,7 @@ class Matched:
             (trial for trial in self.comparison.trials if trial.method in names),
             key=lambda trial: names.index(trial.method),
         )
-        found: Any = Comparison(tuple(trials), self.comparison.terms, {}).differences()
+        found: Any = Comparison(tuple(trials), self.comparison.config, {}).differences()
         return found[(found["method"] == one) & (found["other"] == other)]
 
 
@@ -81,7 +81,7 @@ def by_angle(case: Case, matched: Matched) -> Any:
     cells, each = [], []
     for name in [name for name in AT_ANGLE if name in matched.settings]:
         setting = {k: v for k, v in matched.settings[name].items() if k != "strength"}
-        method = Way(name, WAYS[name], ()).make(case.inputs, setting)
+        method = way(name, WAYS[name], ()).make(case.inputs, setting)
         size = _relative(case, method) if name == "CAA" else None
         for angle in ANGLES:
             strength = angle / ANGLE if size is None else 2 * sin(angle / 2) / size

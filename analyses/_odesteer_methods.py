@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 import lens_steer as ls
 from analyses._odesteer_gated import POLARITY, GatedCAA
 from lens_steer.activations import LayerActivations
@@ -16,38 +14,27 @@ from lens_steer.benchmark import (
     FitCache,
     Hyperparameters,
     MethodFamily,
-    calibrated_best,
+    choose_all,
 )
-from lens_steer.evaluation import Judge, OutOfReach
+from lens_steer.evaluation import Judge
 
 Make = Callable[[FitCache, Mapping[str, Any]], ls.Intervention]
 ANGLE = 0.25  # rad, of every flow at strength 1; the vectors are as long as 0.25 activations
 
 
-class Way(MethodFamily):
+def way(name: str, make: Make, layers: tuple[int, ...]) -> MethodFamily:
     """One way to steer at one layer; the strength that is calibrated is its only other knob."""
 
-    def __init__(self, name: str, make: Make, layers: tuple[int, ...]) -> None:
-        self.name, self._make, self._layers = name, make, layers
-
-    def grid(self, inputs: FitCache) -> list[Hyperparameters]:
+    def grid(cache: FitCache) -> list[Hyperparameters]:
         """The layers and read positions at which the classes differ, the same for all."""
         return [
             {"layer": layer, "read": read}
-            for read in inputs.reads
-            for layer in self._layers
-            if bool(inputs.activations(read).at(layer).direction.any())
+            for read in cache.reads
+            for layer in layers
+            if bool(cache.activations(read).at(layer).direction.any())
         ]
 
-    def draw(self, inputs: FitCache, source: np.random.Generator) -> Hyperparameters:
-        """Any of those, at 0.2 to 6 times the strength, evenly in the log."""
-        grid = self.grid(inputs)
-        strength = float(np.exp(source.uniform(np.log(0.2), np.log(6.0))))
-        return grid[int(source.integers(len(grid)))] | {"strength": strength}
-
-    def make(self, inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
-        """Strength 1 if none was found yet."""
-        return self._make(inputs, setting).with_strength(setting.get("strength", 1.0))
+    return MethodFamily(name, make, grid)
 
 
 def ode(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
@@ -118,15 +105,6 @@ def chosen(  # noqa: PLR0913 - as calibrated_best
     each: Mapping[str, Make],
 ) -> tuple[dict[str, ls.Intervention], dict[str, Hyperparameters], dict[str, str]]:
     """Of each way the best on dev at one cost; its setting; and why some are missing."""
-    methods: dict[str, ls.Intervention] = {}
-    settings: dict[str, Hyperparameters] = {}
-    missing: dict[str, str] = {}
-    for name, make in each.items():
-        way = Way(name, make, layers)
-        try:
-            setting = calibrated_best(way, inputs, dev, judge, kl=KL, terms=terms)
-        except OutOfReach as error:
-            missing[name] = str(error)
-            continue
-        methods[name], settings[name] = way.make(inputs, setting), setting
-    return methods, settings, missing
+    kinds = [way(name, make, layers) for name, make in each.items()]
+    chosen = choose_all(kinds, inputs, dev, judge, kl=KL, config=terms)
+    return chosen.methods, chosen.settings, chosen.missing

@@ -1,7 +1,7 @@
 """Calibrate every method to one cost on every behaviour of the embedded model, for the package.
 
-python -m analyses.calibrated --out lens_steer/benchmark/method_families
-python -m analyses.calibrated --out lens_steer/benchmark/method_families --methods LQR,ODESteer
+python -m analyses.calibrated --out lens_steer/benchmark
+python -m analyses.calibrated --out lens_steer/benchmark --methods LQR,ODESteer
 """
 
 import json
@@ -27,7 +27,7 @@ def settings_of(
     train, dev, _ = ls.ContrastivePairs.load(name).split(*SHARES, seed=terms.seed)
     judge, inputs = organism.judge(name.partition(":")[2]), FitCache(model, train)
     return {
-        each.name: calibrated_best(each, inputs, dev.first(DEV), judge, kl=KL, terms=terms)
+        each.name: calibrated_best(each, inputs, dev.first(DEV), judge, kl=KL, config=terms)
         for each in families(methods)
     }
 

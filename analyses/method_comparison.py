@@ -36,7 +36,7 @@ from analyses._method_comparison_specificity import specificity
 from analyses._method_comparison_units import Plan, Unit
 from analyses._studies import names_of
 from lens_steer import organism
-from lens_steer.benchmark import AGAINST, Comparison, ComparisonConfig, Frontier, families
+from lens_steer.benchmark import BASELINE, Comparison, ComparisonConfig, Frontier, families
 from lens_steer.cli import run_command
 from lens_steer.figures import save_figure
 from lens_steer.files import writing_in
@@ -46,7 +46,7 @@ _FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which i
     "costs": ("table", "method", cost_figure),
     "models": ("by_model", "method", strip_figure),
     "search": ("search", "n", search_figure),
-    "searched": ("search", f"less_{AGAINST}", searched_figure),
+    "searched": ("search", f"less_{BASELINE}", searched_figure),
 }
 
 

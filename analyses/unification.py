@@ -19,7 +19,7 @@ from torch.nn.functional import cosine_similarity
 import lens_steer as ls
 from analyses._lqr_measures import Case
 from analyses._odesteer_measures import Matched
-from analyses._odesteer_methods import Way
+from analyses._odesteer_methods import way
 from analyses._studies import names_of, one_by_one, origin_of, show
 from analyses._unification_figures import differences_figure
 from analyses._unification_methods import AGAINST, BASE, MEMBERS, PUSHES
@@ -35,7 +35,7 @@ MULTIPLES = (1.0, 1.4)
 def directions(inputs: FitCache, layers: tuple[int, ...]) -> Any:
     """Cosine of every member's push with CAA's, wherever it may be chosen."""
     rows = []
-    for setting in Way(BASE, MEMBERS[BASE], layers).grid(inputs):
+    for setting in way(BASE, MEMBERS[BASE], layers).grid(inputs):
         vectors = {}
         for name, (readout, metric) in PUSHES.items():
             vectors[name] = metric(inputs, setting, readout(inputs, setting))

@@ -30,7 +30,7 @@ def test_importing_the_package_loads_nothing_heavy_but_torch() -> None:
 
 
 def test_importing_the_command_loads_no_model_library() -> None:
-    found = loaded_by("import lens_steer.cli.app")
+    found = loaded_by("import lens_steer.cli.commands")
     assert [name for name in ("transformer_lens", "transformers", "sklearn") if name in found] == []
 
 

@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_embedded_model_and_nothing_of_the_tests(wheel: Path
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in ("card.md", "hashes.json", "weights/model.safetensors", "weights/tokenizer.json"):
         assert f"lens_steer/organism/{name}" in names
-    assert "lens_steer/benchmark/method_families/calibrated.json" in names
+    assert "lens_steer/benchmark/calibrated.json" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "analyses", "notebooks")) for name in names)
     assert wheel.stat().st_size < 9e6

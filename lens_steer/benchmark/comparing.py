@@ -1,16 +1,17 @@
 """Running methods against each other and against what they have to beat."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from lens_steer.benchmark.contest import ComparisonRun, Named
+from lens_steer.benchmark.comparison_run import ComparisonRun, NamedMethods
+from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.references import Rewrite
 from lens_steer.benchmark.result import Comparison
-from lens_steer.benchmark.terms import ComparisonConfig
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import Judge
 from lens_steer.models import SteerableModel
@@ -25,7 +26,7 @@ _PROMPTS, _TOKENS, _ROUNDS = 8, 24, 3  # that generation is timed on
 def compare(  # noqa: PLR0913 - what a comparison is made of
     model: SteerableModel,
     pairs: ContrastivePairs,
-    methods: Named,
+    methods: NamedMethods,
     *,
     judge: Judge | None = None,
     seed: int = 0,
@@ -33,7 +34,7 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     instruction: str | Rewrite | None = None,
     behaviour_name: str | None = None,
     progress: bool = True,
-    **terms: Any,
+    **options: Any,
 ) -> "pd.DataFrame":
     """What methods do to the prompts of `pairs`, what it costs, and what else would do as much.
 
@@ -64,92 +65,123 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     `*_low` and `*_high` are 95 % intervals over groups of prompts, fits and seeds.
 
     Args:
-        pairs: Their prompts; others than those the methods were fitted or chosen on.
-        methods: Finished ones; or names with one method or several fits of it, made from resampled
-            training data, over which the intervals then go.
+        pairs: The prompts to test on; others than those the methods were fitted or chosen on.
+        methods: Finished methods; or names with one method or several fits of it, made from
+            resampled training data, over which the intervals then go.
         judge: See `evaluate`; None leaves out `best of n`.
-        train: For `learned`.
-        instruction: Put before each prompt (a system message of a chat), or a function of a prompt.
-        terms: Fields of `ComparisonConfig`: `seeds temperature max_new_tokens scope multiples
+        seed: The seed of the texts, the random directions and the intervals.
+        train: Other pairs, for `learned`; None leaves it out.
+        instruction: A text put before each prompt (a system message of a chat), or a function of a
+            prompt, for `prompting`; None leaves it out.
+        behaviour_name: The name of the behaviour in the table; None takes that of the pairs.
+        options: Fields of `ComparisonConfig`: `seeds temperature max_new_tokens scope multiples
             budgets randoms best_of stop`.
 
     Raises:
-        ValueError: As `evaluate`, or if the methods or terms cannot be used.
+        TypeError: If an option is not a field of `ComparisonConfig`.
+        ValueError: As `evaluate`, or if the methods or options cannot be used.
+
+    Example:
+        >>> methods = {"CAA": ls.CAA.fit(resid.at(layer=3)), "LQR": ls.LQR.fit(jacobians, resid)}
+        >>> ls.compare(model, test, methods, judge=ls.WordList(("good", "fine")), train=train)
     """
-    found = comparison(
-        *(model, pairs, methods),
+    _check_options(options)
+    result = comparison(
+        model,
+        pairs,
+        methods,
         judge=judge,
-        terms=ComparisonConfig(seed=seed, **terms),
+        config=ComparisonConfig(seed=seed, **options),
         train=train,
         instruction=instruction,
         behaviour_name=behaviour_name,
         progress=progress,
     )
-    return found.table()
+    return result.table()
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    known = [field.name for field in fields(ComparisonConfig) if field.name != "seed"]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise TypeError(f"compare got the options {unknown}, expected some of {', '.join(known)}")
 
 
 def comparison(
     model: SteerableModel,
     pairs: ContrastivePairs,
-    methods: Named,
+    methods: NamedMethods,
     *,
-    terms: ComparisonConfig,
+    config: ComparisonConfig,
     progress: bool = True,
     **options: Any,
 ) -> Comparison:
     """What `compare` makes its table of: also differences between methods, and all the figures.
 
     Args:
+        config: How texts are written and methods are varied.
         options: As `compare`: `judge train instruction behaviour_name`, and `model_name`.
 
     Raises:
         ValueError: As `compare`.
+
+    Example:
+        >>> config = ls.benchmark.ComparisonConfig(max_new_tokens=60, seeds=2)
+        >>> result = ls.comparison(model, test, [method], config=config, judge=judge)
+        >>> ls.benchmark.Frontier.of(result, result.behaviours[0]).figure()
     """
-    contest = ComparisonRun.of(model, pairs, methods, terms=terms, **options)
+    comparison_run = ComparisonRun.of(model, pairs, methods, config=config, **options)
     trials = []
-    with tqdm(total=len(contest.units()), desc="compare", disable=not progress) as bar:
-        for (name, _, _), found in contest.run():
+    with tqdm(total=len(comparison_run.units()), desc="compare", disable=not progress) as bar:
+        for (name, _, _), new in comparison_run.run():
             bar.set_postfix_str(name)
-            trials += found
+            trials += new
             bar.update()
-    return Comparison(tuple(trials), terms, time_generation(contest))
+    return Comparison(tuple(trials), config, time_generation(comparison_run))
 
 
-def time_generation(contest: ComparisonRun) -> dict[tuple[str, str], float]:
+def time_generation(comparison_run: ComparisonRun) -> dict[tuple[str, str], float]:
     """Time of generation over that of the unsteered model, for every method: median of rounds."""
-    prompts = list(contest.pairs.prompts[:_PROMPTS])
-    ways: dict[str, Callable[[], Any]] = {"random": _writer(contest, prompts, contest.random(0))}
-    if contest.rewrite is not None:
-        ways["prompting"] = _writer(contest, [contest.rewrite(prompt) for prompt in prompts])
-    if contest.judge is not None:
-        ways["best of n"] = _writer(contest, prompts * contest.terms.best_of)
-    if contest.train is not None:
-        ways["learned"] = _writer(contest, prompts, contest.learned)
-    ways |= {name: _writer(contest, prompts, fits[0]) for name, fits in contest.methods.items()}
-    plain = _writer(contest, prompts)
-    plain()
-    found = {"unsteered": 1.0}
-    for name, way in ways.items():
+    prompts = list(comparison_run.pairs.prompts[:_PROMPTS])
+    writers: dict[str, Callable[[], Any]] = {
+        "random": _writer(comparison_run, prompts, comparison_run.random(0))
+    }
+    if comparison_run.rewrite is not None:
+        rewritten = [comparison_run.rewrite(prompt) for prompt in prompts]
+        writers["prompting"] = _writer(comparison_run, rewritten)
+    if comparison_run.judge is not None:
+        writers["best of n"] = _writer(comparison_run, prompts * comparison_run.config.best_of)
+    if comparison_run.train is not None:
+        writers["learned"] = _writer(comparison_run, prompts, comparison_run.learned)
+    for name, fits in comparison_run.methods.items():
+        writers[name] = _writer(comparison_run, prompts, fits[0])
+    unsteered = _writer(comparison_run, prompts)
+    unsteered()
+    seconds = {"unsteered": 1.0}
+    for name, writer in writers.items():
         try:
-            found[name] = median(_seconds(way) / _seconds(plain) for _ in range(_ROUNDS))
+            rounds = [_seconds(writer) / _seconds(unsteered) for _ in range(_ROUNDS)]
+            seconds[name] = median(rounds)
         except NotFinite:  # its trials have failed, and say why
-            found[name] = float("nan")
-    return {(contest.behaviour_name, name): pace for name, pace in found.items()}
+            seconds[name] = float("nan")
+    return {(comparison_run.behaviour_name, name): ratio for name, ratio in seconds.items()}
 
 
 def _writer(
-    contest: ComparisonRun, prompts: list[Any], *methods: Intervention
+    comparison_run: ComparisonRun, prompts: list[Any], *methods: Intervention
 ) -> Callable[[], Any]:
-    terms = contest.terms
+    config = comparison_run.config
 
     def write() -> Any:
         return generate(
-            *(contest.model, prompts, *methods),
-            max_new_tokens=min(_TOKENS, terms.max_new_tokens),
-            temperature=terms.temperature,
-            seed=terms.seed,
-            scope=terms.scope,
-            stop=terms.stop,
+            comparison_run.model,
+            prompts,
+            *methods,
+            max_new_tokens=min(_TOKENS, config.max_new_tokens),
+            temperature=config.temperature,
+            seed=config.seed,
+            scope=config.scope,
+            stop=config.stop,
         )
 
     return write

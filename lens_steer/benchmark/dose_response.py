@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.benchmark.cells import GroupedSums
-from lens_steer.benchmark.doses import Dose, dose_of
+from lens_steer.artifacts import savable
+from lens_steer.benchmark.doses import Dose, dose_of, with_intact
 from lens_steer.benchmark.drawing import (
     all_methods,
     check_behaviour,
@@ -17,19 +17,23 @@ from lens_steer.benchmark.drawing import (
     marks,
     means,
 )
-from lens_steer.benchmark.intact import with_intact
+from lens_steer.benchmark.grouped_sums import GroupedSums
+from lens_steer.benchmark.quantities import behaviour as behaviour_share
+from lens_steer.benchmark.quantities import intact as intact_share
 from lens_steer.benchmark.result import Comparison
 from lens_steer.benchmark.statistics import share_interval
 from lens_steer.intervals import Interval
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
+@savable
 @dataclass(frozen=True)
 class DosePoint:
-    """One method at one strength: the shares of its texts."""
+    """One method at one strength: the share that shows the behaviour, and that of intact texts."""
 
     method: str
     multiple: float
@@ -38,21 +42,26 @@ class DosePoint:
     intact: Interval
 
 
-@dataclass(frozen=True, eq=False)
-class DoseResponse:
-    """Behaviour and intact texts against strength.
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class DoseResponse(Report):
+    """Behaviour and intact texts against strength, and the doses that are read off.
 
     A text is intact if it is well formed and not empty; where the judge cannot tell, if its mean
     surprise per token under the unsteered model lies within the central 95 % of the unsteered
     texts'.
 
     Attributes:
-        behaviour_name: What is measured.
-        methods: All of the comparison, for their colours.
-        unsteered: Shares of the unsteered model.
+        behaviour_name: The behaviour.
+        methods: All methods of the comparison, for their colours.
+        unsteered: The shares of the unsteered model.
         points: A point per method and strength, in rising order.
-        doses: One per method that has strengths.
-        groups: Groups of prompts that intervals are drawn over.
+        doses: The doses of each method that has strengths.
+        groups: The number of groups of prompts that intervals are drawn over.
+
+    Example:
+        >>> result = ls.comparison(model, test, methods, config=ls.benchmark.ComparisonConfig())
+        >>> ls.benchmark.DoseResponse.of(result, result.behaviours[0]).table()
     """
 
     behaviour_name: str
@@ -64,27 +73,27 @@ class DoseResponse:
 
     @classmethod
     def of(cls, comparison: Comparison, behaviour: str) -> "DoseResponse":
-        """Of one behaviour; methods of one strength only, such as prompting, are left out.
+        """The doses of one behaviour; methods of one strength, such as prompting, are left out.
 
         Raises:
-            ValueError: If it was not measured.
+            ValueError: If the behaviour was not measured.
         """
         check_behaviour(comparison, behaviour)
-        known, seed = with_intact(comparison), comparison.terms.seed
-        varied = {
-            name: [m for m in known.multiples(behaviour, name) if m > 0]
-            for name in known.methods(behaviour)
+        filled, seed = with_intact(comparison), comparison.config.seed
+        strengths = {
+            name: [m for m in filled.multiples(behaviour, name) if m > 0]
+            for name in filled.methods(behaviour)
         }
-        varied = {name: multiples for name, multiples in varied.items() if len(multiples) > 1}
+        varied = {name: multiples for name, multiples in strengths.items() if len(multiples) > 1}
         points = tuple(
-            _point(name, m, known.cells(behaviour, name, m), seed)
+            _point(name, m, filled.grouped_sums(behaviour, name, m), seed)
             for name, multiples in varied.items()
             for m in multiples
         )
-        doses = tuple(dose_of(known, behaviour, name) for name in varied)
-        plain = known.cells(behaviour, "unsteered")
-        own = _point("unsteered", 0.0, plain, seed)
-        return cls(behaviour, all_methods(known), own, points, doses, len(plain.groups))
+        doses = tuple(dose_of(filled, behaviour, name) for name in varied)
+        unsteered = filled.grouped_sums(behaviour, "unsteered")
+        point = _point("unsteered", 0.0, unsteered, seed)
+        return cls(behaviour, all_methods(filled), point, points, doses, len(unsteered.groups))
 
     def table(self) -> "pd.DataFrame":
         """A row per method: doses with their intervals, and the largest multiple tried."""
@@ -129,14 +138,15 @@ class DoseResponse:
         return figure
 
     def _draw(self, axes: Any, dose: Dose, quantity: str, at: Interval) -> None:
-        own = [point for point in self.points if point.method == dose.method]
+        points = [point for point in self.points if point.method == dose.method]
         colour, mark = colours(self.methods)[dose.method], marks(self.methods)[dose.method]
-        place, found = list(self.methods).index(dose.method), [getattr(p, quantity) for p in own]
+        place = list(self.methods).index(dose.method)
+        shares = [getattr(point, quantity) for point in points]
         aside = 1 + 0.008 * (place - len(self.methods) / 2)  # so that bars do not hide each other
-        x = aside * np.array([point.multiple for point in own])
-        label = f"{dose.method}, n = {own[0].n} a point\n{dose}"
+        x = aside * np.array([point.multiple for point in points])
+        label = f"{dose.method}, n = {points[0].n} a point\n{dose}"
         style: dict[str, Any] = {"color": colour, "lw": 1.0, "elinewidth": 0.7, "label": label}
-        axes.errorbar(x, means(found), errors(found), fmt=f"{mark}-", **style)
+        axes.errorbar(x, means(shares), errors(shares), fmt=f"{mark}-", **style)
         if isfinite(at.mean) and at.mean > 0:
             level = self._level(quantity) + 0.02 * (place - len(self.methods) / 2)
             seen = Interval(at.mean, at.low, min(at.high, 1.1 * dose.largest))
@@ -166,8 +176,8 @@ class DoseResponse:
         axes.set_xlim(0.9 * min(tried, default=1), 1.1 * max(tried, default=1))
 
 
-def _point(method: str, multiple: float, cells: GroupedSums, seed: int) -> DosePoint:
-    sums = cells.sums
-    shares = (sums["behaviour"], sums["examples"]), (sums["texts"] - sums["failed"], sums["texts"])
-    found = [share_interval(np.divide, share, seed=seed) for share in shares]
-    return DosePoint(method, multiple, round(float(sums["examples"].sum())), *found)
+def _point(method: str, multiple: float, grouped: GroupedSums, seed: int) -> DosePoint:
+    n = round(float(grouped.sums.examples.sum()))
+    behaviour = share_interval(behaviour_share, [grouped.sums], seed=seed)
+    intact = share_interval(intact_share, [grouped.sums], seed=seed)
+    return DosePoint(method, multiple, n, behaviour, intact)

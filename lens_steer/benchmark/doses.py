@@ -1,36 +1,46 @@
-"""Doses: how much of a method it takes, how much breaks the text, and how far they lie apart."""
+"""Doses: how much of a method it takes, how much breaks the text, and how far they lie apart.
 
-from dataclasses import dataclass
+A text is intact if it is well formed or, where no judge knows, about as likely as it should be: a
+text that repeats itself is too likely, word salad is too unlikely. Both sides count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf, isfinite
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from lens_steer.benchmark.cells import GroupedSums
+from lens_steer.artifacts import savable
+from lens_steer.benchmark.grouped_sums import Sums
+from lens_steer.benchmark.quantities import Value, along, at_budget, behaviour, intact
 from lens_steer.benchmark.result import Comparison
-from lens_steer.benchmark.statistics import at_budget
-from lens_steer.benchmark.unbounded import unbounded_interval
+from lens_steer.benchmark.statistics import Statistic, Totals, unbounded_interval
+from lens_steer.benchmark.trials import Trial
+from lens_steer.evaluation import TextCosts
 from lens_steer.intervals import Interval
 
 Array = np.ndarray
 
-_SUMS = ("behaviour", "examples", "failed", "texts")
+CENTRAL = (0.025, 0.975)  # quantiles of the unsteered texts that an intact text lies between
 
 
+@savable
 @dataclass(frozen=True)
 class Dose:
-    """What a method needs, and what it bears; multiples of its own strength.
+    """What a method needs, and what it bears, in multiples of its own strength.
 
     Between the strengths tried shares are joined by straight lines, out from no steering.
 
     Attributes:
-        method: Its name.
+        method: The name of the method.
         ed50: Where behaviour first rises half-way from the unsteered share to 1; inf if nowhere.
         cd50: Where intact texts first fall to half of their unsteered share; inf if nowhere.
         window: cd50 / ed50: inf if only collapse is out of reach, 0 if only the effect is, NaN if
             both are.
-        largest: Multiple that was tried.
+        largest: The largest multiple that was tried.
     """
 
     method: str
@@ -44,21 +54,21 @@ class Dose:
         window = _shown(self.window) if isfinite(self.window.mean) else "unknown"
         window = f"over {least:.2g}" if self.window.mean == inf else window
         window = f"below {most:.2g}" if self.window.mean == 0 else window
-        reached = [
-            f"beyond {self.largest:g}" if x.mean == inf else _shown(x)
-            for x in (self.ed50, self.cd50)
-        ]
-        return f"ED50 {reached[0]}, CD50 {reached[1]}, window {window}"
+        ed50, cd50 = (
+            f"beyond {self.largest:g}" if dose.mean == inf else _shown(dose)
+            for dose in (self.ed50, self.cd50)
+        )
+        return f"ED50 {ed50}, CD50 {cd50}, window {window}"
 
 
 def strengths(
-    comparison: Comparison, behaviour: str, method: str
-) -> tuple[Float[Array, " multiple"], list[GroupedSums]]:
-    """Multiples of one method in rising order, out from 0, the unsteered model, and their cells."""
-    tried = [m for m in comparison.multiples(behaviour, method) if m > 0]
-    cells = [comparison.cells(behaviour, "unsteered")]
-    cells += [comparison.cells(behaviour, method, m) for m in tried]
-    return np.array([0.0, *tried]), cells
+    comparison: Comparison, behaviour_name: str, method: str
+) -> tuple[Float[Array, " multiple"], list[Sums]]:
+    """The multiples of a method in rising order, out from 0, the unsteered model, and its sums."""
+    steered = [m for m in comparison.multiples(behaviour_name, method) if m > 0]
+    sums = [comparison.grouped_sums(behaviour_name, "unsteered").sums]
+    sums += [comparison.grouped_sums(behaviour_name, method, m).sums for m in steered]
+    return np.array([0.0, *steered]), sums
 
 
 def half_dose(
@@ -72,36 +82,80 @@ def half_dose(
 def collapse_dose(
     shares: Float[Array, "*resample multiple"], multiples: Float[Array, " multiple"]
 ) -> Float[Array, "*resample"]:
-    """Where shares first fall to half of the first, no steering; NaN if nowhere."""
+    """Where shares first fall to half of the first, no steering; NaN if nowhere.
+
+    Example:
+        >>> ls.benchmark.collapse_dose(np.array([1.0, 0.8, 0.2]), np.array([0.0, 1.0, 2.0]))
+        array(1.5)
+    """
     gap = shares[..., :1] / 2 - shares
     return at_budget(gap, np.broadcast_to(multiples, gap.shape), 0.0)
 
 
-def dose_of(comparison: Comparison, behaviour: str, method: str) -> Dose:
-    """Of one method on one behaviour; texts are intact that have not failed, see `with_intact`."""
-    multiples, cells = strengths(comparison, behaviour, method)
-    sums, seed = [each.sums[name] for each in cells for name in _SUMS], comparison.terms.seed
+def dose_of(comparison: Comparison, behaviour_name: str, method: str) -> Dose:
+    """The dose of one method on one behaviour; a text is intact if it has not failed."""
+    multiples, curve = strengths(comparison, behaviour_name, method)
 
-    def doses(*totals: Any) -> tuple[Array, Array]:
-        shown, n, failed, texts = (np.stack(totals[i::4], axis=-1) for i in range(4))
-        found = half_dose(shown / n, multiples), collapse_dose(1 - failed / texts, multiples)
-        return _or_infinite(found[0]), _or_infinite(found[1])
+    def ed50(*totals: Totals) -> Array:
+        return _or_infinite(half_dose(along(behaviour, totals), multiples))
 
-    ed50, cd50, window = (
-        unbounded_interval(statistic, sums, seed=seed)
-        for statistic in (
-            lambda *x: doses(*x)[0],
-            lambda *x: doses(*x)[1],
-            lambda *x: np.divide(*doses(*x)[::-1]),
-        )
-    )
-    window = window if window.mean > 0 else Interval(window.mean, float("nan"), float("nan"))
-    return Dose(method, ed50, cd50, window, largest=float(multiples[-1]))
+    def cd50(*totals: Totals) -> Array:
+        return _or_infinite(collapse_dose(along(intact, totals), multiples))
+
+    def window(*totals: Totals) -> Value:
+        return np.divide(cd50(*totals), ed50(*totals))
+
+    def measured(statistic: Statistic) -> Interval:
+        return unbounded_interval(statistic, curve, seed=comparison.config.seed)
+
+    apart = measured(window)
+    apart = apart if apart.mean > 0 else Interval(apart.mean, float("nan"), float("nan"))
+    return Dose(method, measured(ed50), measured(cd50), apart, largest=float(multiples[-1]))
 
 
 def _or_infinite(x: Array) -> Array:
     return np.where(np.isnan(x), inf, x)
 
 
-def _shown(found: Interval) -> str:
-    return f"{found.mean:.2g} [{found.low:.2g}, {found.high:.2g}]"
+def _shown(dose: Interval) -> str:
+    return f"{dose.mean:.2g} [{dose.low:.2g}, {dose.high:.2g}]"
+
+
+def with_intact(comparison: Comparison) -> Comparison:
+    """The same comparison, with `well_formed` filled in where the judge did not know.
+
+    A text is then called well formed if its mean surprise per token under the unsteered model lies
+    within the central 95 % of that of the unsteered texts, same behaviour and model. An empty text
+    is not.
+    """
+    trials = [_filled(trial, comparison.trials) for trial in comparison.trials]
+    return replace(comparison, trials=tuple(trials))
+
+
+def _filled(trial: Trial, trials: Sequence[Trial]) -> Trial:
+    if trial.evaluation.well_formed is not None:
+        return trial
+    unsteered = [
+        other
+        for other in trials
+        if other.method == "unsteered"
+        and (other.behaviour_name, other.model) == (trial.behaviour_name, trial.model)
+    ]
+    usual = torch.cat([_surprise(other) for other in unsteered])
+    inside = central(_surprise(trial), usual[~usual.isnan()])
+    return replace(trial, evaluation=replace(trial.evaluation, well_formed=inside))
+
+
+def central(
+    surprise: Float[Tensor, " text"], usual: Float[Tensor, " other"]
+) -> Bool[Tensor, " text"]:
+    """Whether each is within the central 95 % of the others; NaN is not."""
+    low, high = usual.quantile(torch.tensor(CENTRAL, dtype=usual.dtype))
+    return (surprise >= low) & (surprise <= high)
+
+
+def _surprise(trial: Trial) -> Float[Tensor, " text"]:
+    """Nats per token of each text; NaN where it has none."""
+    paths = trial.evaluation.paths
+    assert isinstance(paths, TextCosts)  # every trial is measured
+    return paths.surprise / paths.tokens

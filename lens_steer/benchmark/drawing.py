@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.benchmark.contest import REFERENCES, in_order
+from lens_steer.benchmark.comparison_run import REFERENCES, references_first
 from lens_steer.benchmark.result import Comparison
 from lens_steer.intervals import Interval
 
@@ -38,21 +38,21 @@ def marks(methods: Sequence[str]) -> dict[str, str]:
 
 
 def _assigned(methods: Sequence[str], fixed: dict[str, str], free: Sequence[str]) -> dict[str, str]:
-    own = [name for name in dict.fromkeys(methods) if name not in fixed]
-    given = {name: free[i % len(free)] for i, name in enumerate(own)}
-    return {name: fixed.get(name) or given[name] for name in methods}
+    others = [name for name in dict.fromkeys(methods) if name not in fixed]
+    assigned = fixed | {name: free[i % len(free)] for i, name in enumerate(others)}
+    return {name: assigned[name] for name in methods}
 
 
 def all_methods(comparison: Comparison) -> tuple[str, ...]:
-    """Of all behaviours, references first."""
-    return in_order(trial.method for trial in comparison.trials)
+    """The names of all methods of all behaviours, references first."""
+    return references_first(trial.method for trial in comparison.trials)
 
 
 def check_behaviour(comparison: Comparison, behaviour: str) -> None:
-    """Whether it was measured.
+    """Raise unless a behaviour was measured.
 
     Raises:
-        ValueError: If not.
+        ValueError: If it was not.
     """
     if behaviour not in comparison.behaviours:
         raise ValueError(
@@ -60,25 +60,25 @@ def check_behaviour(comparison: Comparison, behaviour: str) -> None:
         )
 
 
-def means(found: Sequence[Interval]) -> Float[Array, " point"]:
-    """The middle of each."""
-    return np.array([x.mean for x in found], dtype=float)
+def means(intervals: Sequence[Interval]) -> Float[Array, " point"]:
+    """The mean of each interval."""
+    return np.array([x.mean for x in intervals], dtype=float)
 
 
-def errors(found: Sequence[Interval]) -> Float[Array, "end point"]:
+def errors(intervals: Sequence[Interval]) -> Float[Array, "end point"]:
     """Lengths of error bars, down and up; NaN where an end is not a number."""
-    ends = np.array([[x.mean - x.low, x.high - x.mean] for x in found], dtype=float)
+    ends = np.array([[x.mean - x.low, x.high - x.mean] for x in intervals], dtype=float)
     ends = ends.reshape(-1, 2)
     return np.where(np.isfinite(ends), np.maximum(ends, 0.0), np.nan).T
 
 
 def legend_below(figure: "Figure", axes: Any, title: str, *, columns: int = 2) -> None:
-    """Under the figure, long names on several lines, nothing twice."""
-    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    """Put the legend under the figure, long names on several lines, nothing twice."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     width = int(13 * figure.get_figwidth() / columns) - 6  # in letters
-    names = ["\n".join(fill(line, width) for line in name.split("\n")) for name in found]
+    names = ["\n".join(fill(line, width) for line in name.split("\n")) for name in handles]
     figure.legend(
-        list(found.values()),
+        list(handles.values()),
         names,
         title=title,
         loc="outside lower center",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lens_steer.artifacts import savable
 from lens_steer.benchmark.drawing import (
     all_methods,
     check_behaviour,
@@ -17,22 +18,28 @@ from lens_steer.benchmark.drawing import (
 from lens_steer.benchmark.result import Comparison
 from lens_steer.benchmark.trials import Trial
 from lens_steer.intervals import Interval, interval
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class EnergyMap:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class EnergyMap(Report):
     """The share of each layer in a method's |edit|^2, summed over steered positions.
 
     Attributes:
-        behaviour_name: On whose prompts.
-        multiple: Of each method's own strength.
-        methods: All of the comparison, for their colours.
+        behaviour_name: The behaviour on whose prompts it was measured.
+        multiple: The strength, as a multiple of each method's own.
+        methods: All methods of the comparison, for their colours.
         shares: Method to block index to share; every layer that any method edits.
-        n: Trials of each method, over fits and seeds.
+        n: The number of trials of each method, over fits and seeds.
+
+    Example:
+        >>> result = ls.comparison(model, test, methods, config=ls.benchmark.ComparisonConfig())
+        >>> ls.benchmark.EnergyMap.of(result, result.behaviours[0]).figure()
     """
 
     behaviour_name: str
@@ -43,7 +50,7 @@ class EnergyMap:
 
     @classmethod
     def of(cls, comparison: Comparison, behaviour: str, *, multiple: float = 1.0) -> "EnergyMap":
-        """Of every method that edits activations.
+        """The energy of every method that edits activations.
 
         Intervals are over models, fits or seeds, the first of which there are several.
 
@@ -54,20 +61,20 @@ class EnergyMap:
         trials = [
             trial
             for trial in comparison.trials
-            if (trial.behaviour_name, trial.multiple) == (behaviour, multiple)
-            if trial.fixed is not None and trial.fixed.energy
+            if (trial.behaviour_name, trial.multiple) == (behaviour, multiple) and _energy(trial)
         ]
         if not trials:
             raise ValueError(f"no method edits anything at {multiple:g} times its strength")
+        methods = all_methods(comparison)
         layers = sorted({layer for trial in trials for layer, _ in _energy(trial)})
-        own = {name: [t for t in trials if t.method == name] for name in all_methods(comparison)}
-        own = {name: part for name, part in own.items() if part}
+        of_method = {name: [t for t in trials if t.method == name] for name in methods}
         shares = {
-            name: {layer: _share(part, layer, comparison.terms.seed) for layer in layers}
-            for name, part in own.items()
+            name: {layer: _share(part, layer, comparison.config.seed) for layer in layers}
+            for name, part in of_method.items()
+            if part
         }
-        counts = {name: len(part) for name, part in own.items()}
-        return cls(behaviour, float(multiple), all_methods(comparison), shares, counts)
+        counts = {name: len(of_method[name]) for name in shares}
+        return cls(behaviour, float(multiple), methods, shares, counts)
 
     def table(self) -> "pd.DataFrame":
         """A row per method and layer; without ends where there is one trial."""
@@ -75,10 +82,10 @@ class EnergyMap:
 
         rows = []
         for name, shares in self.shares.items():
-            for layer, found in shares.items():
+            for layer, share in shares.items():
                 row: dict[str, Any] = {"behaviour_name": self.behaviour_name, "method": name}
                 row |= {"multiple": self.multiple, "layer": layer, "n": self.n[name]}
-                rows.append(row | found.columns("energy"))
+                rows.append(row | share.columns("energy"))
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
@@ -93,10 +100,10 @@ class EnergyMap:
         with canvas(width=width, height=height) as (figure, axes):
             for i, (name, shares) in enumerate(self.shares.items()):
                 x = [layer + wide * (i - (len(self.shares) - 1) / 2) for layer in shares]
-                found, label = list(shares.values()), f"{name}, {self.n[name]} fits x seeds"
+                heights, label = list(shares.values()), f"{name}, {self.n[name]} fits x seeds"
                 bars: dict[str, Any] = {"color": colours(self.methods)[name], "label": label}
-                axes.bar(x, means(found), 0.92 * wide, **bars)
-                axes.errorbar(x, means(found), errors(found), fmt="none", ecolor="k", lw=0.7)
+                axes.bar(x, means(heights), 0.92 * wide, **bars)
+                axes.errorbar(x, means(heights), errors(heights), fmt="none", ecolor="k", lw=0.7)
             axes.set(xlabel="layer (block index)", xlim=(-0.6, layers - 0.4), ylim=(0, 1.05))
             axes.set(ylabel="share of |edit|^2")
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
@@ -112,8 +119,8 @@ def _energy(trial: Trial) -> tuple[tuple[int, float], ...]:
 
 
 def _share(trials: Sequence[Trial], layer: int, seed: int) -> Interval:
-    found = [dict(_energy(trial)).get(layer, 0.0) for trial in trials]
-    values = torch.tensor(found, dtype=torch.float64)
-    ways = [[getattr(t, name) for t in trials] for name in ("model", "fit", "seed")]
-    several = [keys for keys in ways if len(set(keys)) > 1]
-    return interval(values, several[0] if several else [0] * len(trials), seed=seed)
+    shares = [dict(_energy(trial)).get(layer, 0.0) for trial in trials]
+    units = [[getattr(t, name) for t in trials] for name in ("model", "fit", "seed")]
+    several = [keys for keys in units if len(set(keys)) > 1]
+    groups = several[0] if several else [0] * len(trials)
+    return interval(torch.tensor(shares, dtype=torch.float64), groups, seed=seed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.benchmark.cells import GroupedSums
+from lens_steer.artifacts import savable
 from lens_steer.benchmark.drawing import (
     all_methods,
     check_behaviour,
@@ -17,10 +17,12 @@ from lens_steer.benchmark.drawing import (
     marks,
     means,
 )
+from lens_steer.benchmark.grouped_sums import GroupedSums
 from lens_steer.benchmark.quantities import quantity
 from lens_steer.benchmark.result import Comparison
 from lens_steer.evaluation import least_nats
 from lens_steer.intervals import Interval
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +31,18 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 
+@savable
 @dataclass(frozen=True)
 class FrontierPoint:
     """One method at one strength.
 
     Attributes:
-        method: Its name.
-        multiple: Of its own strength; 0 is the unsteered model.
-        n: Examples behind the share, over all fits and seeds.
+        method: The name of the method.
+        multiple: The strength as a multiple of the method's own; 0 is the unsteered model.
+        n: The number of examples behind the share, over all fits and seeds.
         kl_sequence: Nats per text.
-        behaviour: Share.
-        efficiency: Least nats for this share over `kl_sequence`; NaN where nothing is paid.
+        behaviour: The share that shows the behaviour.
+        efficiency: The least nats for this share over `kl_sequence`; NaN where nothing is paid.
     """
 
     method: str
@@ -50,16 +53,21 @@ class FrontierPoint:
     efficiency: Interval
 
 
-@dataclass(frozen=True, eq=False)
-class Frontier:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class Frontier(Report):
     """What every method makes of one behaviour, and for how many nats.
 
     Attributes:
-        behaviour_name: What is measured.
-        methods: All of the comparison, for their colours.
-        unsteered: Share of the unsteered model.
+        behaviour_name: The behaviour.
+        methods: All methods of the comparison, for their colours.
+        unsteered: The share of the unsteered model.
         points: A point per method and strength, in rising order of strength.
-        groups: Groups of prompts that intervals are drawn over.
+        groups: The number of groups of prompts that intervals are drawn over.
+
+    Example:
+        >>> result = ls.comparison(model, test, methods, config=ls.benchmark.ComparisonConfig())
+        >>> ls.benchmark.Frontier.of(result, result.behaviours[0]).figure()
     """
 
     behaviour_name: str
@@ -70,20 +78,21 @@ class Frontier:
 
     @classmethod
     def of(cls, comparison: Comparison, behaviour: str) -> "Frontier":
-        """Of one behaviour.
+        """The frontier of one behaviour.
 
         Raises:
-            ValueError: If it was not measured.
+            ValueError: If the behaviour was not measured.
         """
         check_behaviour(comparison, behaviour)
-        plain, seed = comparison.cells(behaviour, "unsteered"), comparison.terms.seed
+        seed = comparison.config.seed
+        unsteered = comparison.grouped_sums(behaviour, "unsteered")
         points = tuple(
-            _point(method, m, comparison.cells(behaviour, method, m), plain, seed)
+            _point(method, m, comparison.grouped_sums(behaviour, method, m), unsteered, seed)
             for method in comparison.methods(behaviour)
             for m in comparison.multiples(behaviour, method)
         )
-        [own] = [point.behaviour for point in points if point.method == "unsteered"]
-        return cls(behaviour, all_methods(comparison), own, points, len(plain.groups))
+        [share] = [point.behaviour for point in points if point.method == "unsteered"]
+        return cls(behaviour, all_methods(comparison), share, points, len(unsteered.groups))
 
     def floor(self, shares: Float[Array, "*share"]) -> Float[Array, "*share"]:
         """The least nats per text that turn the unsteered share into each of `shares`."""
@@ -110,10 +119,10 @@ class Frontier:
         with canvas(1, 2, width=8.4, height=3.5 + 0.2 * rows) as (figure, (left, right)):
             self._draw_floor(left)
             for name in self.methods:
-                own = [point for point in self.points if point.method == name]
-                if own:
-                    self._draw(left, name, own, "behaviour")
-                    self._draw(right, name, own, "efficiency")
+                points = [point for point in self.points if point.method == name]
+                if points:
+                    self._draw(left, name, points, "behaviour")
+                    self._draw(right, name, points, "efficiency")
             left.set(ylabel=f"share of texts\n{self.behaviour_name}", ylim=(-0.02, 1.03))
             right.axhline(1, color="k", lw=1.0)
             part = "efficiency: least nats / nats paid\n(points below 0.001 are off the axis)"
@@ -166,13 +175,16 @@ class Frontier:
 
     @property
     def _farthest(self) -> float:
-        found = [(p.kl_sequence.mean, p.kl_sequence.high) for p in self.points]
-        return 1.3 * max(1.0, *(x for pair in found for x in pair if np.isfinite(x)))
+        ends = [x for p in self.points for x in (p.kl_sequence.mean, p.kl_sequence.high)]
+        return 1.3 * max(1.0, *(x for x in ends if np.isfinite(x)))
 
 
 def _point(
-    method: str, multiple: float, cells: GroupedSums, plain: GroupedSums, seed: int
+    method: str, multiple: float, grouped: GroupedSums, unsteered: GroupedSums, seed: int
 ) -> FrontierPoint:
-    names = ("kl_sequence", "behaviour", "efficiency")
-    found = [quantity(name, cells, plain, seed=seed) for name in names]
-    return FrontierPoint(method, multiple, round(float(cells.sums["examples"].sum())), *found)
+    nats, behaviour, efficiency = (
+        quantity(name, grouped.sums, unsteered.sums, seed=seed)
+        for name in ("kl_sequence", "behaviour", "efficiency")
+    )
+    n = round(float(grouped.sums.examples.sum()))
+    return FrontierPoint(method, multiple, n, nats, behaviour, efficiency)

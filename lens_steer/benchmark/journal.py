@@ -11,25 +11,33 @@ from typing import Any
 
 from lens_steer.files import json_value
 
-_MARKS = ("sha256", "terms", "unit", "rows")  # first in a line, in this order
+_COLUMNS = ("sha256", "terms", "unit", "rows")  # first in a line, in this order
 
 
 class Journal:
     """A JSON-lines file of units: a unit's rows are written together, or are made again.
 
-    Every row says its unit, how many rows that has, on what terms the run was started, and the
-    SHA-256 of all that, by which a damaged row and a file of something else are known. Only one
+    Every row says its unit, how many rows that has, what the run was started with (`terms`), and
+    the SHA-256 of all that, by which a damaged row and a file of something else are known. Only one
     process may write (see `lens_steer.files.writing_in`).
+
+    Example:
+        >>> journal = ls.benchmark.Journal(Path("trials.jsonl"), {"seed": 0})
+        >>> if ("sentiment", 1) not in journal.done:
+        ...     journal.add(("sentiment", 1), [{"value": 0.5}])
     """
 
     def __init__(self, path: Path, terms: Mapping[str, Any]) -> None:
         """Read what is there; drop what a killed run has left half-written at its end.
 
-        That is the beginning of a line of this journal, on these terms, and the rows of a last unit
-        that are not all there. Nothing else is ever dropped or written over.
+        That is the beginning of a line of this journal, with these terms, and the rows of a last
+        unit that are not all there. Nothing else is ever dropped or written over.
+
+        Args:
+            terms: What the run is started with: it may only go on with the same.
 
         Raises:
-            ValueError: If the file is of a run on other terms (what differs is named), a line is
+            ValueError: If the file is of a run with other terms (what differs is named), a line is
                 damaged or not of a journal (its number is named), or it cannot be read or written.
         """
         self._path, self._terms = path, json.loads(json.dumps(dict(terms), default=str))
@@ -40,7 +48,7 @@ class Journal:
 
     @property
     def done(self) -> set[tuple[Any, ...]]:
-        """Units that need not be run again."""
+        """The units that need not be run again."""
         return {tuple(row["unit"]) for row in self.rows}
 
     def add(self, unit: Sequence[Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -85,15 +93,26 @@ def kept_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def content(row: Mapping[str, Any], *besides: str) -> dict[str, Any]:
-    """What was added, without the journal's own marks (nor the columns `besides`)."""
-    return {name: value for name, value in row.items() if name not in (*_MARKS, *besides)}
+    """What was added, without the journal's own columns (nor those of `besides`)."""
+    return {name: value for name, value in row.items() if name not in (*_COLUMNS, *besides)}
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What terms differ in, in words; empty where they are equal."""
+    """What terms differ in, in words; empty where they are equal.
+
+    Of a run that a version kept in another form only that is said: its names are other ones.
+    """
+    if then.get("form") != now.get("form"):
+        return f"{writer_of(then)}, this version keeps form {now.get('form')}"
     old, new = dict(_flat(then)), dict(_flat(now))
     names = sorted(n for n in {*old, *new} if old.get(n) != new.get(n))
     return "; ".join(f"{n}: {_short(old.get(n))}, now {_short(new.get(n))}" for n in names)
+
+
+def writer_of(terms: Mapping[str, Any]) -> str:
+    """Which version kept a run, in words, and in what form."""
+    version = (terms.get("versions") or {}).get("lens-steer", "of unknown number")
+    return f"kept by lens-steer {version} in form {terms.get('form')}"
 
 
 def _flat(terms: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -105,14 +124,14 @@ def _flat(terms: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 
 
 def _short(value: Any) -> str:
-    told = repr(value)
-    if re.fullmatch(r"'[0-9a-f]{64}'", told):
-        return f"SHA-256 {told[1:9]}..."
-    return told if len(told) <= 200 else f"{told[:200]}..."
+    text = repr(value)
+    if re.fullmatch(r"'[0-9a-f]{64}'", text):
+        return f"SHA-256 {text[1:9]}..."
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _read(path: Path, terms: dict[str, Any] | None) -> tuple[list[dict[str, Any]], int]:
-    """The rows of finished units, and how many bytes they take; with `terms`, only on these."""
+    """The rows of finished units, and how many bytes they take; with `terms`, only with these."""
     try:
         *lines, last = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -146,10 +165,10 @@ def _row(path: Path, number: int, line: bytes, terms: dict[str, Any] | None) -> 
         raise ValueError(
             f"{place} is damaged (its SHA-256 is another one): move the file away, or restore it"
         )
-    other = "" if terms is None else differing(row["terms"], terms)
-    if other:
+    difference = "" if terms is None else differing(row["terms"], terms)
+    if difference:
         raise ValueError(
-            f"{str(path)!r} is of a run on other terms ({other}): choose another folder"
+            f"{str(path)!r} is of a run with other settings ({difference}): choose another folder"
         )
     return row
 
@@ -169,7 +188,7 @@ def _tail(
 
 
 def _begins(last: bytes, terms: Mapping[str, Any]) -> bool:
-    """Whether this is a line on these terms that was cut off."""
+    """Whether this is a line with these terms that was cut off."""
     try:
         json_value(last)
     except ValueError:
@@ -198,8 +217,8 @@ def _finished(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    """The row with its checksum, the marks first: how a line begins says what it is of."""
-    names = [*_MARKS[1:], *sorted(set(row) - set(_MARKS))]
+    """The row with its checksum, the journal's own columns first: so a line says what it is."""
+    names = [*_COLUMNS[1:], *sorted(set(row) - set(_COLUMNS))]
     whole = ", ".join(f"{json.dumps(name)}: {_sorted(row[name])}" for name in names)
     digest = hashlib.sha256(whole.encode()).hexdigest()
     return f'{{"sha256": "{digest}", {whole}}}\n'

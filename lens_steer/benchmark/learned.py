@@ -1,4 +1,4 @@
-"""A vector found by gradient descent: what the pairs are worth where nothing else is assumed.
+"""A steering vector learned by gradient descent: what the pairs are worth if nothing is assumed.
 
 Source: the loss of Cao et al. 2024, "Personalized Steering of Large Language Models: Versatile
 Steering Vectors Through Bi-directional Preference Optimization" (arXiv:2406.00045), in one
@@ -52,14 +52,20 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
     nats per sequence over the unsteered model.
 
     Args:
-        pairs: To learn from; others than those it is then measured on.
-        batch: Pairs of each step, drawn anew.
-        rate: Of Adam, as a share of the activation's length spread over its dimensions.
-        seed: Of the batches.
+        pairs: The pairs to learn from; others than those the vector is then measured on.
+        steps: The number of steps of Adam.
+        batch: The number of pairs of each step, drawn anew.
+        rate: The learning rate, as a share of the activation's length spread over its dimensions.
+        scope: Where the vector is added, see `steered`.
+        seed: The seed of the batches.
 
     Raises:
         ValueError: If the pairs are unpaired, the site is not one of the residual stream, or there
             are no steps or batches.
+
+    Example:
+        >>> method = ls.benchmark.learn(model, train, ls.Site(3), seed=0)
+        >>> texts = ls.generate(model, test.prompts, method, seed=0)
     """
     if steps < 1 or batch < 1:
         raise ValueError(f"{steps} steps of {batch} pairs: expected at least 1 of either")
@@ -99,20 +105,20 @@ def _nats(
     attach(model)
     with steered(model, method, scope=scope, prompt_lengths=lengths):
         scores = forward(model, tokens, mask)[:, :-1].float().log_softmax(dim=-1)
-    taken = scores.gather(-1, tokens[:, 1:, None])[..., 0]
+    nats = scores.gather(-1, tokens[:, 1:, None])[..., 0]
     inside = mask[:, 1:].clone()
     for i, length in enumerate(lengths):
         inside[i, : max(length, 1) - 1] = False
-    return (taken * inside).sum(dim=1).cpu()
+    return (nats * inside).sum(dim=1).cpu()
 
 
 def _length(model: SteerableModel, rows: Sequence[Encoded], site: Site) -> float:
     """Median length of the activation at the last prompt token, of at most 64 rows."""
-    some = rows[:64]
-    tokens, mask = pad(model, [row.ids for row in some])
-    last = torch.tensor([max(row.prompt_length, 1) - 1 for row in some], device=tokens.device)
-    each = torch.arange(len(some), device=tokens.device)
+    rows = rows[:64]
+    tokens, mask = pad(model, [row.ids for row in rows])
+    last = torch.tensor([max(row.prompt_length, 1) - 1 for row in rows], device=tokens.device)
+    index = torch.arange(len(rows), device=tokens.device)
     attach(model)
     with torch.no_grad():
-        found = read(model, tokens, mask, {site: lambda x: x[each, last].float()})[site]
-    return found.norm(dim=-1).median().item()
+        activations = read(model, tokens, mask, {site: lambda x: x[index, last].float()})[site]
+    return activations.norm(dim=-1).median().item()

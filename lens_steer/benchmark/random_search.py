@@ -5,46 +5,62 @@ the same number of trials (Dodge et al. 2019, arXiv:1909.03004). The choice is p
 measured: in every resample it is made again, on dev prompts that are drawn again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.benchmark.search_sums import sums_on_dev, sums_on_test
+from lens_steer.artifacts import savable
+from lens_steer.benchmark.grouped_sums import Sums
 from lens_steer.evaluation import Evaluation
 from lens_steer.intervals import Interval, Resampling
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 Array = np.ndarray
 
+_LINES = ("-", "--", ":", "-.")
+_MOST_BANDS = 6  # intervals of more methods than these hide each other; the table has them
 
+
+@savable
 @dataclass(frozen=True, eq=False, repr=False)
-class RandomSearchCurve:
-    """Trials of one method, each measured on dev and on test.
+class RandomSearchCurve(Report):
+    """What the best on dev of n random settings of one method is worth on test, against n.
 
     The trials are taken as given: intervals do not say what other draws from the prior would do.
     Where trials are equally good, drawing the choice again makes intervals too wide, not too
     narrow.
 
     Attributes:
-        method: Its name.
-        dev: `[trial dev_group]` sums over each group of dev prompts: `shown` over `examples` is the
-            share that shows the behaviour, `nats` over `draws` the cost.
-        test: `[outcome test_group]` of `shown` and `examples`; an outcome is a trial or, last, no
-            steering, which is used where no trial is allowed.
-        groups: Of the dev prompts, and of the test prompts.
+        method: The name of the method.
+        dev: `[trial dev_group]` sums of each trial over each group of dev prompts.
+        test: `[outcome test_group]` sums; an outcome is a trial or, last, no steering, which is
+            used where no trial is allowed.
+        groups: The groups of the dev prompts, and of the test prompts.
         kl_limit: Trials above it on dev, in nats per token, are not taken.
-        seed: Of the intervals.
+        seed: The seed of the intervals.
+
+    Example:
+        >>> dev_trials = ls.evaluate_each(model, dev, methods, judge=judge, seed=0)
+        >>> test_trials = ls.evaluate_each(model, test, methods, judge=judge, seed=0)
+        >>> unsteered = ls.evaluate(model, test, judge=judge, seed=0)
+        >>> curve = ls.benchmark.RandomSearchCurve.of(
+        ...     "CAA", dev_trials, test_trials, unsteered, kl_limit=0.1, seed=0
+        ... )
+        >>> curve.expected(8)
     """
 
     method: str
-    dev: Mapping[str, Float[Array, "trial dev_group"]]
-    test: Mapping[str, Float[Array, "outcome test_group"]]
+    dev: Sums
+    test: Sums
     groups: tuple[tuple[Any, ...], tuple[Any, ...]]
     kl_limit: float
     seed: int
@@ -60,23 +76,29 @@ class RandomSearchCurve:
         kl_limit: float | int,
         seed: int,
     ) -> "RandomSearchCurve":
-        """From evaluations of the same trials on dev and on test.
+        """The curve of evaluations of the same trials on dev and on test.
 
         Args:
             unsteered: The model without steering, on test.
 
         Raises:
-            ValueError: If there are none, not as many on either, or of different examples.
+            ValueError: If there are none, not as many on either, they are of different examples, or
+                a trial on dev was made by hand, without nats.
         """
         if not dev or len(dev) != len(test):
             raise ValueError(f"{len(dev)} trials on dev, {len(test)} on test: expected as many")
-        (chosen_on, known), (shown_on, told) = sums_on_dev(dev), sums_on_test([*test, unsteered])
-        return cls(method, known, told, (chosen_on, shown_on), float(kl_limit), seed)
+        if any(trial.paths is None for trial in dev):
+            raise ValueError("a trial on dev was made by hand, without `paths`: use evaluate")
+        (dev_groups, dev_sums), (test_groups, test_sums) = (
+            _stacked(dev),
+            _stacked([*test, unsteered]),
+        )
+        return cls(method, dev_sums, test_sums, (dev_groups, test_groups), float(kl_limit), seed)
 
     @property
     def trials(self) -> int:
-        """How many there are."""
-        return len(self.dev["shown"])
+        """The number of trials."""
+        return len(self.dev.examples)
 
     def expected(self, n: int) -> Interval:
         """Behaviour on test of the best on dev of n trials drawn from all, on average.
@@ -110,13 +132,12 @@ class RandomSearchCurve:
         """Dev less test share of the best on dev of all trials: how much choosing flatters."""
         n = self.trials
 
-        def apart(dev: Array, test: Array) -> Array:
+        def difference(dev: Array, test: Array) -> Array:
             share, _ = self._on_dev(dev)
             chance = self._chances(n, dev)
-            shown = self._on_test(test)[:, :-1]
-            return _expected(chance, share) - _expected(chance, shown)
+            return _expected(chance, share) - _expected(chance, self._on_test(test)[:, :-1])
 
-        return self._interval(apart, -self._influence(n))
+        return self._interval(difference, -self._influence(n))
 
     def table(self, against: "RandomSearchCurve | None" = None) -> "pd.DataFrame":
         """One row per number of trials; with what `minus` gives, in columns `less_NAME`.
@@ -128,19 +149,50 @@ class RandomSearchCurve:
 
         rows = []
         for n in range(1, self.trials + 1):
-            found = self.expected(n)
-            row = {"method": self.method, "n": n, "behaviour": found.mean}
-            row |= {"low": found.low, "high": found.high}
+            share = self.expected(n)
+            row = {"method": self.method, "n": n, "behaviour": share.mean}
+            row |= {"low": share.low, "high": share.high}
             if against is not None:
                 row |= self.minus(against, n).columns(f"less_{against.method}")
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def figure(self, *others: "RandomSearchCurve", behaviour_name: str = "behaviour") -> "Figure":
+        """Behaviour on test of the best of n on dev, against n, for this and other methods.
+
+        Args:
+            behaviour_name: The name of the behaviour, for the axis.
+        """
+        from lens_steer.figures import canvas
+
+        curves = (self, *others)
+        banded = len(curves) <= _MOST_BANDS
+        with canvas() as (figure, axes):
+            for i, curve in enumerate(curves):
+                table, color = curve.table(), f"C{i % 10}"
+                style = _LINES[i // 10 % len(_LINES)]
+                axes.plot(table["n"], table["behaviour"], ls=style, color=color, label=curve.method)
+                if banded:
+                    axes.fill_between(
+                        table["n"], table["low"], table["high"], color=color, alpha=0.2
+                    )
+            unsteered = self.test.behaviour[-1].sum() / self.test.examples[-1].sum()
+            axes.axhline(unsteered, color="k", lw=0.8, ls=":", label="unsteered")
+            axes.set(xlabel="trials of random search", ylim=(0, 1.02))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set(ylabel=fill(f"{behaviour_name}, on test, of the best on dev", 34))
+            title = f"at most {self.kl_limit:g} nats per token on dev" + "; 95 %" * banded
+            place: dict[str, Any] = {"loc": "best"} if banded else {"loc": "outside right upper"}
+            (axes if banded else figure).legend(title=fill(title, 24), fontsize=7, **place)
+        return figure
+
     def _check(self, n: int) -> None:
         if not 1 <= n <= self.trials:
             raise ValueError(f"the best of {n} of {self.trials} trials: expected fewer")
 
-    def _interval(self, statistic: Any, influence: Float[Array, " group"]) -> Interval:
+    def _interval(
+        self, statistic: Callable[[Array, Array], Array], influence: Float[Array, " group"]
+    ) -> Interval:
         """Both kinds of prompts are drawn again; levels are widened as few test groups ask."""
         dev, test = (len(groups) for groups in self.groups)
         drawn_test, drawn_dev = Resampling.of((test, dev), seed=self.seed).counts
@@ -148,48 +200,61 @@ class RandomSearchCurve:
         return Interval(float(statistic(_once(self.dev), _once(self.test))[0]), low, high)
 
     def _taken(self, n: int, dev: Array, test: Array) -> Float[Array, " resample"]:
-        """`expected` of groups drawn so often."""
+        """`expected`, with every group counted as often as it was drawn."""
         return _expected(_or_none(self._chances(n, dev)), self._on_test(test))
 
     def _influence(self, n: int) -> Float[Array, " group"]:
         """What each test group adds to the deviation of `expected`, the choice being what it is."""
         weights = _or_none(self._chances(n, _once(self.dev)))[0]
-        taken = np.where(weights[:, None] > 0, self.test["shown"], 0.0)  # else it may be NaN
-        shown, examples = weights @ taken, self.test["examples"][-1]
-        return (shown - shown.sum() / examples.sum() * examples) / examples.sum()
+        taken = np.where(weights[:, None] > 0, self.test.behaviour, 0.0)  # else it may be NaN
+        behaviour, examples = weights @ taken, self.test.examples[-1]
+        return (behaviour - behaviour.sum() / examples.sum() * examples) / examples.sum()
 
     def _chances(self, n: int, dev: Array) -> Float[Array, "resample trial"]:
         """That each trial is the best on dev of a random n; equals are taken in order."""
         share, cost = self._on_dev(dev)
-        ok = (cost <= self.kl_limit) & np.isfinite(share)  # NaN: the trial broke the model
-        best_first = np.argsort(np.where(ok, -share, np.inf), axis=1, kind="stable")
+        allowed = (cost <= self.kl_limit) & np.isfinite(share)  # NaN: the trial broke the model
+        best_first = np.argsort(np.where(allowed, -share, np.inf), axis=1, kind="stable")
         total = self.trials
         by_rank = np.array([comb(total - 1 - r, n - 1) / comb(total, n) for r in range(total)])
-        found = np.empty_like(share)
-        np.put_along_axis(found, best_first, np.broadcast_to(by_rank, share.shape), axis=1)
-        return found * ok
+        chances = np.empty_like(share)
+        np.put_along_axis(chances, best_first, np.broadcast_to(by_rank, share.shape), axis=1)
+        return chances * allowed
 
     def _on_dev(self, counts: Array) -> tuple[Array, Array]:
         """`[resample trial]`: share and nats per token."""
-        sums = {name: counts @ x.T for name, x in self.dev.items()}
-        return sums["shown"] / sums["examples"], sums["nats"] / sums["draws"]
+        dev = self.dev
+        share = (counts @ dev.behaviour.T) / (counts @ dev.examples.T)
+        return share, (counts @ dev.kl.T) / (counts @ dev.draws.T)
 
     def _on_test(self, counts: Array) -> Float[Array, "resample outcome"]:
-        return (counts @ self.test["shown"].T) / (counts @ self.test["examples"].T)
+        return (counts @ self.test.behaviour.T) / (counts @ self.test.examples.T)
 
 
 def _expected(
     chance: Float[Array, "resample outcome"], value: Float[Array, "resample outcome"]
 ) -> Float[Array, " resample"]:
-    """What is not taken may be NaN."""
+    """The mean value over outcomes, of which those that are not taken may be NaN."""
     return np.where(chance > 0, chance * value, 0.0).sum(1)
 
 
-def _once(sums: Mapping[str, Array]) -> Float[Array, "1 group"]:
-    """Every group as it is."""
-    return np.ones((1, sums["shown"].shape[1]))
+def _once(sums: Sums) -> Float[Array, "1 group"]:
+    """Every group counted once."""
+    return np.ones((1, sums.shape[-1]))
 
 
 def _or_none(chances: Float[Array, "resample trial"]) -> Float[Array, "resample outcome"]:
     """With the chance that no trial is allowed, last."""
     return np.concatenate([chances, 1 - chances.sum(1, keepdims=True)], axis=1)
+
+
+def _stacked(trials: Sequence[Evaluation]) -> tuple[tuple[Any, ...], Sums]:
+    """The groups of prompts, and `[trial group]` sums.
+
+    Raises:
+        ValueError: If trials are of different examples.
+    """
+    if any(trial.groups != trials[0].groups for trial in trials):
+        raise ValueError("trials are of different examples: evaluate the same pairs in each")
+    groups = tuple(dict.fromkeys(trials[0].groups))
+    return groups, Sums.stack([Sums.of(trial, None, groups) for trial in trials])

@@ -1,6 +1,6 @@
 """Comparing methods: what they do, what it costs, and whether the difference is real."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -8,79 +8,102 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.benchmark.cells import Array, GroupedSums, all_groups
-from lens_steer.benchmark.contest import in_order
-from lens_steer.benchmark.quantities import QUANTITIES, quantity
-from lens_steer.benchmark.statistics import (
+from lens_steer.benchmark.comparison_run import references_first
+from lens_steer.benchmark.config import ComparisonConfig
+from lens_steer.benchmark.grouped_sums import Array, GroupedSums, Sums, all_groups
+from lens_steer.benchmark.quantities import (
+    QUANTITIES,
+    along,
     area,
     at_budget,
+    behaviour,
+    difference,
+    kl,
+    quantity,
+)
+from lens_steer.benchmark.statistics import (
+    Statistic,
+    Totals,
     distinct_interval,
     holm,
     share_interval,
     sign_flip,
     statistic_interval,
 )
-from lens_steer.benchmark.terms import ComparisonConfig
 from lens_steer.benchmark.trials import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Everything that was measured; tables and figures are made of it.
+    """Everything that was measured in a comparison; tables and figures are made of it.
 
     Attributes:
-        trials: Of all methods, behaviours, strengths, fits and seeds; of one model, or of several.
-        terms: The same for all.
+        trials: All methods, behaviours, strengths, fits and seeds; of one model, or of several.
+        config: How texts were written and methods were varied, the same for all.
         seconds: (behaviour, method) to steered over unsteered generation; empty where not timed.
+
+    Example:
+        >>> result = ls.comparison(model, test, methods, config=ls.benchmark.ComparisonConfig())
+        >>> result.table()
+        >>> ls.benchmark.Frontier.of(result, result.behaviours[0]).figure()
     """
 
     trials: tuple[Trial, ...]
-    terms: ComparisonConfig
+    config: ComparisonConfig
     seconds: dict[tuple[str, str], float]
+
+    def __repr__(self) -> str:
+        methods = references_first(trial.method for trial in self.trials)
+        return (
+            f"Comparison({len(self.trials)} trials of {', '.join(methods)} on "
+            f"{', '.join(self.behaviours)})"
+        )
 
     @classmethod
     def merge(cls, parts: Iterable["Comparison"]) -> "Comparison":
         """Several behaviours, or several models, in one: they are corrected for together.
 
         Raises:
-            ValueError: If there are none, or they were not run on the same terms.
+            ValueError: If there are none, or they were run with different settings.
         """
-        found = list(parts)
-        if not found or any(part.terms != found[0].terms for part in found):
-            raise ValueError("expected comparisons, at least one, all on the same terms")
-        keys = [t.key for part in found for t in part.trials]
+        comparisons = list(parts)
+        if not comparisons or any(part.config != comparisons[0].config for part in comparisons):
+            raise ValueError("expected comparisons, at least one, all with the same config")
+        trials = tuple(trial for part in comparisons for trial in part.trials)
+        keys = [trial.key for trial in trials]
         if len(set(keys)) < len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
             raise ValueError(f"two comparisons have the trial {twice}: give one another name")
-        seconds = {key: value for part in found for key, value in part.seconds.items()}
-        return cls(tuple(t for part in found for t in part.trials), found[0].terms, seconds)
+        seconds = {key: value for part in comparisons for key, value in part.seconds.items()}
+        return cls(trials, comparisons[0].config, seconds)
 
     @property
     def behaviours(self) -> tuple[str, ...]:
-        """Names, in order of first appearance."""
+        """The names of the behaviours, in order of first appearance."""
         return tuple(dict.fromkeys(trial.behaviour_name for trial in self.trials))
 
-    def methods(self, behaviour: str) -> tuple[str, ...]:
-        """Names, references first."""
-        return in_order(t.method for t in self.trials if t.behaviour_name == behaviour)
+    def methods(self, behaviour_name: str) -> tuple[str, ...]:
+        """The names of the methods that were run on a behaviour, references first."""
+        return references_first(
+            trial.method for trial in self.trials if trial.behaviour_name == behaviour_name
+        )
 
-    def cells(self, behaviour: str, method: str, multiple: float = 1.0) -> GroupedSums:
-        """Sums of one method at one strength (the unsteered model has only one).
+    def grouped_sums(self, behaviour_name: str, method: str, multiple: float = 1.0) -> GroupedSums:
+        """The sums of one method at one strength (the unsteered model has only one).
 
         Raises:
             ValueError: If there is no such trial.
         """
-        wanted = 0.0 if method == "unsteered" else multiple
-        key = (behaviour, method, wanted)
-        if key not in self._cells:
-            raise ValueError(f"no trial of {key}: there are {sorted(self._cells)}")
-        return self._cells[key]
+        key = (behaviour_name, method, 0.0 if method == "unsteered" else multiple)
+        if key not in self._grouped_sums:
+            raise ValueError(f"no trial of {key}: there are {sorted(self._grouped_sums)}")
+        return self._grouped_sums[key]
 
     @cached_property
-    def _cells(self) -> dict[tuple[str, str, float], GroupedSums]:
+    def _grouped_sums(self) -> dict[tuple[str, str, float], GroupedSums]:
         parts: dict[tuple[str, str, float], list[Trial]] = {}
         for trial in self.trials:
             key = (trial.behaviour_name, trial.method, trial.multiple)
@@ -93,73 +116,51 @@ class Comparison:
         }
         return {key: GroupedSums.of(part, groups[key[0]]) for key, part in parts.items()}
 
-    def multiples(self, behaviour: str, method: str) -> list[float]:
+    def multiples(self, behaviour_name: str, method: str) -> list[float]:
         """Strengths that were tried, as multiples of the method's own, in rising order."""
-        return sorted(m for b, name, m in self._cells if (b, name) == (behaviour, method))
+        wanted = (behaviour_name, method)
+        return sorted(m for name, other, m in self._grouped_sums if (name, other) == wanted)
 
     def table(self) -> "pd.DataFrame":
         """A row per method and behaviour, every number with its interval; see `compare`."""
         import pandas as pd
 
-        rows = [
-            self._row(behaviour, method)
-            for behaviour in self.behaviours
-            for method in self.methods(behaviour)
-        ]
-        tested = [row for row in rows if row["method"] != "unsteered"]
-        for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
-            row["p_holm"] = adjusted
+        pairs = [(name, method) for name in self.behaviours for method in self.methods(name)]
+        rows = [self._row(name, method) for name, method in pairs]
+        _add_holm([row for row in rows if row["method"] != "unsteered"])
         return pd.DataFrame(rows)
 
-    def _row(self, behaviour: str, method: str) -> dict[str, Any]:
-        here, plain = self.cells(behaviour, method), self.cells(behaviour, "unsteered")
-        seed = self.terms.seed
-        row: dict[str, Any] = {"method": method, "behaviour_name": behaviour}
+    def _row(self, behaviour_name: str, method: str) -> dict[str, Any]:
+        steered = self.grouped_sums(behaviour_name, method)
+        unsteered = self.grouped_sums(behaviour_name, "unsteered")
+        seed = self.config.seed
+        row: dict[str, Any] = {"method": method, "behaviour_name": behaviour_name}
         for name in QUANTITIES:
-            row |= quantity(name, here, plain, seed=seed).columns(name)
+            row |= quantity(name, steered.sums, unsteered.sums, seed=seed).columns(name)
         for n in (1, 2):
-            row |= distinct_interval(here.trials, n).columns(f"distinct_{n}")
+            row |= distinct_interval(steered.trials, n).columns(f"distinct_{n}")
         if method != "unsteered":
-            row |= self._change(here, plain)
-        curve = self._curve(behaviour, method)
-        for budget in self.terms.budgets:
-            found = share_interval(*self._read_off(curve, budget, at_budget), seed=seed)
-            row |= found.columns(f"at_{budget:g}")
-        most = self._read_off(curve, self.terms.budgets[-1], area)
-        row |= statistic_interval(*most, seed=seed).columns("area")
-        nats = np.concatenate(
-            [t.evaluation.paths.kl.numpy() for t in here.trials if t.evaluation.paths]
-        )
-        row |= {"kl_median": float(np.median(nats)), "kl_95": float(np.quantile(nats, 0.95))}
-        repeats = [trial.evaluation.repetition for trial in here.trials]
-        failure = next((t.evaluation.failure for t in here.trials if t.evaluation.failure), "")
-        row |= {"failure": failure} if failure else {}
-        row |= {"repetition": float(np.mean(repeats)), "fits": len({t.fit for t in here.trials})}
-        return row | {"seconds": self.seconds.get((behaviour, method), float("nan"))}
+            row |= self._change(steered, unsteered)
+        curve = self._curve(behaviour_name, method)
+        for budget in self.config.budgets:
+            at = share_interval(_read_off(at_budget, budget), curve, seed=seed)
+            row |= at.columns(f"at_{budget:g}")
+        under = _read_off(area, self.config.budgets[-1])
+        row |= statistic_interval(under, curve, seed=seed).columns("area")
+        row |= _of_texts(steered.trials)
+        return row | {"seconds": self.seconds.get((behaviour_name, method), float("nan"))}
 
-    def _change(self, here: GroupedSums, plain: GroupedSums) -> dict[str, float]:
-        sums = [c.sums[n] for c in (here, plain) for n in ("behaviour", "examples")]
-        seed = self.terms.seed
-        found = statistic_interval(_difference, sums, seed=seed).columns("change")
-        return found | {"p": sign_flip(group_differences(here, plain), seed=seed)}
+    def _change(self, one: GroupedSums, other: GroupedSums) -> dict[str, float]:
+        seed = self.config.seed
+        change = statistic_interval(difference, [one.sums, other.sums], seed=seed)
+        p = sign_flip(group_differences(one, other), seed=seed)
+        return change.columns("change") | {"p": p}
 
-    def _curve(self, behaviour: str, method: str) -> list[GroupedSums]:
-        """Out from no steering."""
-        own = [m for m in self.multiples(behaviour, method) if m > 0]
-        steered = [self.cells(behaviour, method, m) for m in own]
-        return [self.cells(behaviour, "unsteered"), *steered]
-
-    def _read_off(
-        self, curve: Sequence[GroupedSums], budget: float, read: Callable[..., Array]
-    ) -> tuple[Callable[..., Any], list[Array]]:
-        """Behaviour as a function of sums over cells, at the cost that was realised."""
-        sums = [cells.sums[name] for cells in curve for name in _CURVE]
-
-        def statistic(*totals: Any) -> Any:
-            shown, examples, nats, draws = (np.stack(totals[i::4], axis=-1) for i in range(4))
-            return read(nats / draws, shown / examples, budget)
-
-        return statistic, sums
+    def _curve(self, behaviour_name: str, method: str) -> list[Sums]:
+        """The sums at each strength, out from no steering."""
+        steered = [m for m in self.multiples(behaviour_name, method) if m > 0]
+        curve = [self.grouped_sums(behaviour_name, method, m).sums for m in steered]
+        return [self.grouped_sums(behaviour_name, "unsteered").sums, *curve]
 
     def differences(self, against: str | None = None) -> "pd.DataFrame":
         """Paired differences of methods as given and at each budget, p after Holm.
@@ -173,29 +174,27 @@ class Comparison:
         import pandas as pd
 
         rows = []
-        for behaviour in self.behaviours:
-            names = self.methods(behaviour)
-            others = [(name, against) for name in names if against not in (None, name)]
-            for one, other in combinations(names, 2) if against is None else others:
-                rows.append(self._pair(behaviour, one, str(other)))
-        for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
-            row["p_holm"] = adjusted
+        for name in self.behaviours:
+            methods = self.methods(name)
+            others = [(method, against) for method in methods if against not in (None, method)]
+            for one, other in combinations(methods, 2) if against is None else others:
+                rows.append(self._pair(name, one, str(other)))
+        _add_holm(rows)
         return pd.DataFrame(rows)
 
-    def _pair(self, behaviour: str, one: str, other: str) -> dict[str, Any]:
-        row: dict[str, Any] = {"behaviour_name": behaviour, "method": one, "other": other}
-        row |= self._change(self.cells(behaviour, one), self.cells(behaviour, other))
-        for budget in self.terms.budgets:
-            (read, left), (_, right) = (
-                self._read_off(self._curve(behaviour, name), budget, at_budget)
-                for name in (one, other)
-            )
-            half = len(left)
+    def _pair(self, behaviour_name: str, one: str, other: str) -> dict[str, Any]:
+        row: dict[str, Any] = {"behaviour_name": behaviour_name, "method": one, "other": other}
+        row |= self._change(
+            self.grouped_sums(behaviour_name, one), self.grouped_sums(behaviour_name, other)
+        )
+        left, right = self._curve(behaviour_name, one), self._curve(behaviour_name, other)
+        for budget in self.config.budgets:
+            read = _read_off(at_budget, budget)
 
-            def gap(*totals: Any, read: Any = read, half: int = half) -> Any:
-                return read(*totals[:half]) - read(*totals[half:])
+            def gap(*totals: Totals, read: Statistic = read, n: int = len(left)) -> Any:
+                return read(*totals[:n]) - read(*totals[n:])
 
-            apart = statistic_interval(gap, [*left, *right], seed=self.terms.seed)
+            apart = statistic_interval(gap, [*left, *right], seed=self.config.seed)
             row |= apart.columns(f"at_{budget:g}")
         return row
 
@@ -204,41 +203,59 @@ class Comparison:
         import pandas as pd
 
         rows = []
-        for (behaviour, method, multiple), cells in self._cells.items():
-            row: dict[str, Any] = {"behaviour_name": behaviour, "method": method}
-            row |= {"multiple": multiple, "shown": cells.trials[0].shown}
-            plain = self.cells(behaviour, "unsteered")
+        for (behaviour_name, method, multiple), grouped in self._grouped_sums.items():
+            row: dict[str, Any] = {"behaviour_name": behaviour_name, "method": method}
+            row |= {"multiple": multiple, "shown": grouped.trials[0].shown}
+            unsteered = self.grouped_sums(behaviour_name, "unsteered").sums
             for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "relative_norm", "failed"):
-                row |= quantity(name, cells, plain, seed=self.terms.seed).columns(name)
+                measured = quantity(name, grouped.sums, unsteered, seed=self.config.seed)
+                row |= measured.columns(name)
             rows.append(row)
         return pd.DataFrame(rows)
 
 
-_CURVE = ("behaviour", "examples", "kl", "draws")
+def _read_off(read: Callable[..., Array], budget: float) -> Statistic:
+    """Behaviour along a curve, read off at the cost that was realised."""
+    return lambda *curve: read(along(kl, curve), along(behaviour, curve), budget)
+
+
+def _of_texts(trials: tuple[Trial, ...]) -> dict[str, Any]:
+    """Columns that are statistics of single texts."""
+    evaluations = [trial.evaluation for trial in trials]
+    nats = np.concatenate([e.paths.kl.numpy() for e in evaluations if e.paths is not None])
+    row: dict[str, Any] = {"kl_median": float(np.median(nats))}
+    row |= {"kl_95": float(np.quantile(nats, 0.95))}
+    failure = next((e.failure for e in evaluations if e.failure), "")
+    row |= {"failure": failure} if failure else {}
+    row |= {"repetition": float(np.mean([e.repetition for e in evaluations]))}
+    return row | {"fits": len({trial.fit for trial in trials})}
+
+
+def _add_holm(rows: list[dict[str, Any]]) -> None:
+    """Give every row the p value adjusted for all of them."""
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
 
 
 def _check_alike(parts: dict[tuple[str, str, float], list[Trial]]) -> None:
     """Raise a ValueError where trials are not to be compared: of other models, or other seeds."""
     for name in ("model", "seed"):
-        each = {key: {getattr(t, name) for t in part} for key, part in parts.items()}
-        (first, whole), *others = each.items()
-        for key, own in others:
-            if own != whole:
+        values = {key: {getattr(t, name) for t in part} for key, part in parts.items()}
+        (first, expected), *others = values.items()
+        for key, got in others:
+            if got != expected:
                 raise ValueError(
-                    f"{key} has trials of {name} {sorted(own)}, {first} of {sorted(whole)}: "
+                    f"{key} has trials of {name} {sorted(got)}, {first} of {sorted(expected)}: "
                     "run all of them"
                 )
 
 
-def _difference(a: Any, n: Any, b: Any, m: Any) -> Any:
-    return a / n - b / m
-
-
 def group_differences(one: GroupedSums, other: GroupedSums) -> Array:
     """Mean difference in behaviour within each group of prompts, over fits and seeds."""
-    shown, counts = (
-        [cells.sums[name].reshape(-1, len(cells.groups)).sum(axis=0) for cells in (one, other)]
-        for name in ("behaviour", "examples")
-    )
-    there = (counts[0] > 0) & (counts[1] > 0)  # a group may have texts, and no example of its own
-    return shown[0][there] / counts[0][there] - shown[1][there] / counts[1][there]
+
+    def over_fits_and_seeds(x: Array) -> Array:
+        return x.reshape(-1, x.shape[-1]).sum(axis=0)
+
+    a, b = one.sums.map(over_fits_and_seeds), other.sums.map(over_fits_and_seeds)
+    both = (a.examples > 0) & (b.examples > 0)  # a group may have texts, and no example of its own
+    return a.behaviour[both] / a.examples[both] - b.behaviour[both] / b.examples[both]

@@ -1,41 +1,41 @@
 """`lens-steer compare`: methods chosen on dev, compared on test, every trial kept as it is made."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from lens_steer.benchmark.choosing import choose_and_keep
 from lens_steer.benchmark.comparing import time_generation
-from lens_steer.benchmark.conclusions import conclusion
-from lens_steer.benchmark.contest import ComparisonRun
+from lens_steer.benchmark.comparison_run import ComparisonRun
+from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.dose_response import DoseResponse
 from lens_steer.benchmark.energy import EnergyMap
 from lens_steer.benchmark.frontier import Frontier
-from lens_steer.benchmark.journal import Journal, content, kept_rows
-from lens_steer.benchmark.kept_methods import method_of
-from lens_steer.benchmark.method_families import MethodFamily, families
+from lens_steer.benchmark.journal import Journal, content, kept_rows, writer_of
+from lens_steer.benchmark.method_families import families
+from lens_steer.benchmark.method_family import MethodFamily
 from lens_steer.benchmark.result import Comparison
 from lens_steer.benchmark.searching import search
 from lens_steer.benchmark.settings import (
+    FORM,
     Behaviour,
     CompareSettings,
     distinct_names,
-    origin,
-    prepared,
-    stem,
+    file_stem,
+    run_provenance,
 )
 from lens_steer.benchmark.tails import CostTails
-from lens_steer.benchmark.terms import ComparisonConfig
 from lens_steer.benchmark.trials import Trial
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import OutOfReach
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import make_folder, writing_in
-from lens_steer.models import SteerableModel, load_model
-from lens_steer.steering import Intervention
+from lens_steer.models import load_model
+
+Echo = Callable[[str], None]
 
 _FIGURES: dict[str, Any] = {
     "frontier": Frontier,
@@ -45,13 +45,25 @@ _FIGURES: dict[str, Any] = {
 }
 
 
-def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
-    """Run it, or go on with what is in `settings.out`; `say` gets each line of the report.
+def run(settings: CompareSettings, echo: Echo) -> Comparison:
+    """Run a comparison, or go on with what is in `settings.out`.
+
+    Args:
+        echo: Gets each line of the report.
 
     Raises:
-        ValueError: If anything in the settings cannot be used, the folder holds a run on other
+        ValueError: If anything in the settings cannot be used, the folder holds a run with other
             settings, pairs, weights or versions, cannot be written to, or another process writes
             in it.
+
+    Example:
+        >>> settings = ls.benchmark.CompareSettings(
+        ...     model="organism",
+        ...     pairs=("organism:sentiment",),
+        ...     out=Path("out/compare"),
+        ...     config=ls.benchmark.ComparisonConfig(max_new_tokens=110),
+        ... )
+        >>> result = ls.benchmark.run(settings, print)
     """
     if not settings.pairs:
         raise ValueError("no pairs: expected a named set or a file, or several with commas")
@@ -59,104 +71,125 @@ def run(settings: CompareSettings, say: Callable[[str], None]) -> Comparison:
     sources = [ContrastivePairs.load(name) for name in settings.pairs]
     distinct_names(sources)
     with writing_in(settings.out):
-        return _run(settings, sources, chosen, say)
+        return _run(settings, sources, chosen, echo)
 
 
 def _run(
     settings: CompareSettings,
     sources: Sequence[ContrastivePairs],
-    chosen: Sequence[MethodFamily],
-    say: Callable[[str], None],
+    families: Sequence[MethodFamily],
+    echo: Echo,
 ) -> Comparison:
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
-    marks = origin(model, settings, sources)
-    behaviours = [prepared(model, pairs, settings, marks) for pairs in sources]
-    journal = Journal(settings.out / "trials.jsonl", marks)
+    provenance = run_provenance(model, settings, sources)
+    behaviours = [Behaviour.of(model, pairs, settings, provenance) for pairs in sources]
+    journal = Journal(settings.out / "trials.jsonl", provenance)
     make_folder(settings.out / "methods")
-    parts = [_compared(model, each, chosen, settings, journal, say) for each in behaviours]
-    found = Comparison.merge(parts)
-    _write(found, settings.out)
-    for line in conclusion(found):
-        say(line)
-    for each in behaviours if settings.budget else ():
-        for line in search(each, chosen, settings):
-            say(line)
+    parts = [_compared(behaviour, families, settings, journal, echo) for behaviour in behaviours]
+    comparison = Comparison.merge(parts)
+    _write(comparison, settings.out)
+    for line in summary_lines(comparison):
+        echo(line)
+    for behaviour in behaviours if settings.budget else ():
+        for line in search(behaviour, families, settings):
+            echo(line)
     names = sorted(p.name for p in settings.out.iterdir() if not p.name.startswith("."))
-    say(f"written  {', '.join(names)} in {settings.out}")
-    return found
+    echo(f"written  {', '.join(names)} in {settings.out}")
+    return comparison
 
 
 def read(folder: str | Path) -> Comparison:
     """The comparison that `lens-steer compare` kept in a folder, whole or not: for tables, figures.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or another version of lens_steer kept it.
+
+    Example:
+        >>> result = ls.benchmark.read("out/compare")
+        >>> result.differences(against="CAA")
     """
     path = Path(folder) / "trials.jsonl"
     rows = kept_rows(path) if os.path.isfile(path) else []
     if not rows:
         raise ValueError(f"no trials in {str(path)!r}: expected what lens-steer compare wrote")
-    given: dict[str, Any] = {
+    kept_with = rows[0]["terms"]
+    if kept_with.get("form") != FORM:
+        raise ValueError(
+            f"{str(path)!r} was {writer_of(kept_with)}, this version reads form {FORM}: read it "
+            "with that version, or run lens-steer compare again in another folder"
+        )
+    options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in rows[0]["terms"]["terms"].items()
+        for name, value in kept_with["config"].items()
     }
-    terms = ComparisonConfig(**given)
-    return Comparison(tuple(Trial.of_row(content(row)) for row in rows), terms, {})
+    trials = tuple(Trial.of_row(content(row)) for row in rows)
+    return Comparison(trials, ComparisonConfig(**options), {})
 
 
 def _compared(
-    model: SteerableModel,
     behaviour: Behaviour,
-    chosen: Sequence[MethodFamily],
+    families: Sequence[MethodFamily],
     settings: CompareSettings,
     journal: Journal,
-    say: Callable[[str], None],
+    echo: Echo,
 ) -> Comparison:
-    methods: dict[str, list[Intervention]] = {}
-    for each in chosen:
-        try:
-            methods[each.name] = method_of(each, behaviour, settings)
-        except OutOfReach as error:
-            say(f"left out {behaviour.name}: {error}")
-            continue
-        say(f"chosen   {behaviour.name}: {methods[each.name][0]!r}")
-    if not methods:
-        raise OutOfReach(f"no method costs {settings.kl} nats per token on {behaviour.name}")
-    contest = ComparisonRun.of(
-        *(model, behaviour.test, methods),
+    train = behaviour.cache.train
+    comparison_run = ComparisonRun.of(
+        behaviour.cache.model,
+        behaviour.test,
+        choose_and_keep(families, behaviour, settings, echo=echo).fits,
         judge=behaviour.judge,
-        terms=settings.terms,
-        train=behaviour.inputs.train if behaviour.inputs.train.paired else None,
+        config=settings.config,
+        train=train if train.paired else None,
         instruction=settings.instruction or None,
         model_name=settings.model,
     )
-    return Comparison(continued(contest, journal), settings.terms, time_generation(contest))
+    trials = resume(comparison_run, journal)
+    return Comparison(trials, settings.config, time_generation(comparison_run))
 
 
-def continued(contest: ComparisonRun, journal: Journal) -> tuple[Trial, ...]:
-    """All trials of a contest: those that the journal has, and the rest, which it is given."""
-    name = contest.behaviour_name
+def resume(comparison_run: ComparisonRun, journal: Journal) -> tuple[Trial, ...]:
+    """All trials of a run: those that the journal has, and the rest, which are added to it."""
+    name = comparison_run.behaviour_name
     done = {tuple(unit[1:]) for unit in journal.done if unit[0] == name}
-    with tqdm(total=len(contest.units()), initial=len(done), desc=f"compare {name}") as bar:
-        for key, trials in contest.run(done):
+    units = comparison_run.units()
+    with tqdm(total=len(units), initial=len(done), desc=f"compare {name}") as bar:
+        for key, trials in comparison_run.run(done):
             journal.add((name, *key), [trial.row() for trial in trials])
             bar.update()
-    own = [row for row in journal.rows if row["unit"][0] == name]
-    return tuple(Trial.of_row(content(row)) for row in own)
+    return tuple(Trial.of_row(content(row)) for row in journal.rows if row["unit"][0] == name)
 
 
-def _write(found: Comparison, out: Path) -> None:
-    whole = found.table()
+def _write(comparison: Comparison, out: Path) -> None:
+    whole = comparison.table()
     tables: dict[str, Any] = {
         "table": whole.drop(columns="seconds"),
         "seconds": whole[["behaviour_name", "method", "seconds"]],
-        "differences": found.differences(),
-        "points": found.points(),
+        "differences": comparison.differences(),
+        "points": comparison.points(),
     }
     for name, table in tables.items():
         save_table(table, out / f"{name}.csv")
-    for behaviour in found.behaviours:
+    for behaviour in comparison.behaviours:
         for name, kind in _FIGURES.items():
-            report = kind.of(found, behaviour)
-            place = out / f"{name}-{stem(behaviour)}.png"
-            save_figure(report.figure(), place, report.table(), asdict(found.terms))
+            report = kind.of(comparison, behaviour)
+            place = out / f"{name}-{file_stem(behaviour)}.png"
+            save_figure(report.figure(), place, report.table(), asdict(comparison.config))
+
+
+def summary_lines(comparison: Comparison) -> Iterator[str]:
+    """The table of a comparison in a few columns, a line for each method, for a terminal."""
+    table = comparison.table()
+    for behaviour in comparison.behaviours:
+        part = table[table["behaviour_name"] == behaviour]
+        yield f"test     {behaviour}: share with 95 % interval; nats per token and per text;"
+        yield "         efficiency; perplexity; share failed; |edit| / |residual|; p after Holm"
+        for _, row in part.iterrows():
+            yield f"         {row['method']:11} {_summary(row)}".replace("nan", "  -")
+
+
+def _summary(row: Any) -> str:
+    share = f"{row['behaviour']:4.0%} [{row['behaviour_low']:3.0%}, {row['behaviour_high']:4.0%}]"
+    nats = f"{row['kl']:6.3f} {row['kl_sequence']:6.2f}  {row['efficiency']:4.2f}"
+    rest = f"{row['perplexity']:5.2f}  {row['failed']:4.0%}  {row['relative_norm']:5.2f}"
+    return f"{share}  {nats}  {rest}  {row['p_holm']:6.3f}"

@@ -10,13 +10,46 @@ from typing import Any, Literal
 
 import torch
 
-from lens_steer.benchmark.method_families import SHARES, FitCache
-from lens_steer.benchmark.terms import ComparisonConfig
-from lens_steer.data import ContrastivePairs, as_records
+from lens_steer import organism
+from lens_steer.activations import ReadPosition
+from lens_steer.benchmark.config import KL, SHARES, ComparisonConfig
+from lens_steer.benchmark.fit_cache import FitCache
+from lens_steer.data import ContrastivePairs, rows_of
 from lens_steer.evaluation import Judge, judge_of
-from lens_steer.models import SteerableModel, attach, versions
+from lens_steer.models import SteerableModel, attach, version_of
 
-_FORM = 3  # of what is kept: higher whenever a method is made, or a trial measured, in another way
+# The form of what a run keeps: higher whenever a method is made, or a trial is measured or written
+# down, in another way. A run of another form is refused.
+FORM = 4
+# The versions that results depend on, as they were imported: others may be installed while a long
+# run goes on.
+_VERSIONS = {
+    package: version_of(package)
+    for package in ("lens-steer", "torch", "transformer-lens", "transformers")
+}
+DEV_PROMPTS = 48  # to choose and calibrate on, at most
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """What the commands take for a model where nothing else is asked for.
+
+    Attributes:
+        pairs: A named set of pairs.
+        read: Where activations are read, see `capture`.
+        max_new_tokens: The length of every text.
+    """
+
+    pairs: str
+    read: ReadPosition
+    max_new_tokens: int
+
+
+def defaults_of(model: str) -> ModelDefaults:
+    """The defaults of the embedded model (`organism`), or of any other model."""
+    if model == "organism":
+        return ModelDefaults("organism:sentiment", "mean", organism.LONGEST)
+    return ModelDefaults("stories:sad", "last", 40)
 
 
 @dataclass(frozen=True)
@@ -24,42 +57,42 @@ class CompareSettings:
     """What methods are compared on.
 
     Attributes:
-        model: `organism`, hub name or directory.
+        model: `organism`, a hub name or a directory.
         pairs: Named sets or files; each is a behaviour.
-        out: Folder for everything it writes.
-        terms: How texts are written and methods varied.
-        methods: Names of contenders, separated by commas, or all; None is the usual five.
+        out: The folder for everything that is written.
+        config: How texts are written and methods are varied.
+        methods: Names of method families, separated by commas, or `all`; None is the default five.
         kl: Nats per token on dev to which every method is calibrated.
         fits: How often each method is made: from train, then from resampled groups of it.
         budget: Trials of random search for each method; 0 is none.
-        words: A text with one of these shows the behaviour; empty: the named set's own judge, or
-            the share whose desired continuation is the likelier.
-        instruction: Put before the prompts, for the row `prompting`.
+        words: A text with one of these words shows the behaviour; empty: the named set's own judge
+            or, for other pairs, the share whose desired continuation is the likelier.
+        instruction: A text put before the prompts, for the row `prompting`.
         backend: See `load_model`.
         device: See `load_model`.
-        dev_prompts: At most so many to choose and calibrate on.
+        dev_prompts: The largest number of prompts to choose and calibrate on.
     """
 
     model: str
     pairs: tuple[str, ...]
     out: Path
-    terms: ComparisonConfig
+    config: ComparisonConfig
     methods: str | None = None
-    kl: float = 0.1
+    kl: float = KL
     fits: int = 1
     budget: int = 0
     words: tuple[str, ...] = ()
     instruction: str = ""
     backend: Literal["bridge", "hooked"] = "bridge"
     device: str | None = None
-    dev_prompts: int = 48
+    dev_prompts: int = DEV_PROMPTS
 
     def __post_init__(self) -> None:
         if not (isfinite(self.kl) and self.kl > 0):
             raise ValueError(f"kl {self.kl:g}: expected nats per token, above 0")
 
     def judge(self, pairs: str) -> Judge | None:
-        """What texts are scored by."""
+        """What texts of a set of pairs are scored by."""
         return judge_of(pairs, self.words)
 
 
@@ -68,63 +101,61 @@ class Behaviour:
     """One set of pairs, split, with its judge and what methods are made of.
 
     Attributes:
-        name: Of the set.
-        dev: To choose and calibrate on.
-        test: To report on.
+        name: The name of the set.
+        dev: The pairs to choose and calibrate on.
+        test: The pairs to report on.
         judge: See `CompareSettings.judge`.
-        inputs: Of the methods.
-        origin: What trials and methods are marked with; of all sets that are run together.
+        cache: The training pairs, and what methods are made of.
+        provenance: What trials and methods are marked with, see `run_provenance`.
     """
 
     name: str
     dev: ContrastivePairs
     test: ContrastivePairs
     judge: Judge | None
-    inputs: FitCache
-    origin: Mapping[str, Any]
+    cache: FitCache
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        model: SteerableModel,
+        pairs: ContrastivePairs,
+        settings: CompareSettings,
+        provenance: Mapping[str, Any],
+    ) -> "Behaviour":
+        """A set of pairs, split into train, dev and test, with its judge.
+
+        Raises:
+            ValueError: If the pairs are too few, or unpaired without a judge.
+        """
+        train, dev, test = pairs.split(*SHARES, seed=settings.config.seed)
+        judge = settings.judge(pairs.name)
+        if judge is None and not pairs.paired:
+            raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
+        few = dev.first(settings.dev_prompts)
+        return cls(pairs.name, few, test, judge, FitCache(model, train), provenance)
 
 
-def prepared(
-    model: SteerableModel,
-    pairs: ContrastivePairs,
-    settings: CompareSettings,
-    marks: Mapping[str, Any],
-) -> Behaviour:
-    """Split, with a judge.
-
-    Args:
-        marks: See `Behaviour.origin`.
-
-    Raises:
-        ValueError: If the pairs are too few, or unpaired without a judge.
-    """
-    train, dev, test = pairs.split(*SHARES, seed=settings.terms.seed)
-    judge = settings.judge(pairs.name)
-    if judge is None and not pairs.paired:
-        raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
-    few = dev.first(settings.dev_prompts)
-    return Behaviour(pairs.name, few, test, judge, FitCache(model, train), marks)
-
-
-def origin(
+def run_provenance(
     model: SteerableModel, settings: CompareSettings, sources: Sequence[ContrastivePairs]
 ) -> dict[str, Any]:
-    """What every row and method is marked with: a run may only be continued on the same terms.
+    """What every row and method of a run is marked with: a run only goes on where it is the same.
 
-    Everything by its content: the settings, the pairs and the weights (SHA-256), the versions.
+    It holds the settings, the SHA-256 of the pairs and of the weights, and the versions.
     """
-    own = asdict(settings) | {"pairs": [pairs.name for pairs in sources]}  # not where files lie
-    del own["out"], own["budget"]  # where it lies, and what is only added to it
+    same = asdict(settings) | {"pairs": [pairs.name for pairs in sources]}  # not where files lie
+    del same["out"], same["budget"]  # where the run lies, and what is only added to it
     data = {pairs.name: _sha256_of_pairs(pairs) for pairs in sources}
-    seen = attach(model).fingerprint
-    weights = {"architecture": seen.architecture, "weights": _sha256_of_weights(model)}
-    return own | weights | {"data": data, "versions": versions(), "form": _FORM}
+    architecture = attach(model).fingerprint.architecture
+    weights = {"architecture": architecture, "weights": _sha256_of_weights(model)}
+    return same | weights | {"data": data, "versions": _VERSIONS, "form": FORM}
 
 
 def distinct_names(sources: Sequence[ContrastivePairs]) -> None:
     """Raise a ValueError if two sets have one name: their trials and files would be mixed up."""
-    stems = [stem(pairs.name) for pairs in sources]
-    twice = [pairs.name for pairs in sources if stems.count(stem(pairs.name)) > 1]
+    stems = [file_stem(pairs.name) for pairs in sources]
+    twice = [pairs.name for pairs in sources if stems.count(file_stem(pairs.name)) > 1]
     if twice:
         raise ValueError(
             f"two sets of pairs are called {' and '.join(map(repr, dict.fromkeys(twice)))}: "
@@ -132,8 +163,8 @@ def distinct_names(sources: Sequence[ContrastivePairs]) -> None:
         )
 
 
-def stem(name: str) -> str:
-    """The name of a set as it is written in the names of files."""
+def file_stem(name: str) -> str:
+    """The name of a set of pairs, for the name of a file."""
     return name.replace(":", "-")
 
 
@@ -143,9 +174,9 @@ def _sha256_of_pairs(pairs: ContrastivePairs) -> str:
 
 
 def _sha256_of_weights(model: Any) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for parameter in model.parameters():
-        rows = parameter.detach().cpu().contiguous()
-        found.update(f"{rows.dtype} {tuple(rows.shape)}".encode())
-        found.update(memoryview(rows.flatten().view(torch.uint8).numpy()))
-    return found.hexdigest()
+        weights = parameter.detach().cpu().contiguous()
+        digest.update(f"{weights.dtype} {tuple(weights.shape)}".encode())
+        digest.update(memoryview(weights.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()

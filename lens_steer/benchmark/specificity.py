@@ -9,26 +9,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from lens_steer.artifacts import savable
 from lens_steer.benchmark.doses import half_dose, strengths
 from lens_steer.benchmark.drawing import check_behaviour
+from lens_steer.benchmark.grouped_sums import Sums
+from lens_steer.benchmark.quantities import Value, along, at_budget, behaviour
 from lens_steer.benchmark.result import Comparison
-from lens_steer.benchmark.statistics import at_budget, statistic_interval
+from lens_steer.benchmark.statistics import Totals, statistic_interval
 from lens_steer.intervals import Interval
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 Array = np.ndarray
-Curve = tuple[
-    Array, Array, Array
-]  # multiples, and behaviour and examples `[strength way ... group]`
 
 _ADDED = 0.5  # to the texts that show a behaviour and to those that do not
 
 
 @dataclass(frozen=True, eq=False)
-class Specificity:
+class Curve:
+    """A method on one behaviour: its multiples, from 0, and its sums at each of them."""
+
+    multiples: Float[Array, " multiple"]
+    sums: list[Sums]
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class Specificity(Report):
     """Change in each behaviour, over the change that its own method makes.
 
     Every method is taken at its own ED50, found on the prompts of the behaviour it is meant for.
@@ -38,12 +48,16 @@ class Specificity:
     behaviour's own method makes, 0 is nothing, below 0 is away from the behaviour.
 
     Attributes:
-        methods: Of each row.
-        behaviours: Of each column; the method of a row is meant for that of the same number.
-        doses: ED50 of each method, multiples of its own strength.
-        entries: Rows of the matrix.
-        n: Texts of each behaviour for a method and strength.
-        groups: Groups of prompts of each behaviour.
+        methods: The method of each row.
+        behaviours: The behaviour of each column; the method of a row is meant for that of the same
+            number.
+        doses: The ED50 of each method, as a multiple of its own strength.
+        entries: The rows of the matrix.
+        n: The number of texts of each behaviour for a method and strength.
+        groups: The number of groups of prompts of each behaviour.
+
+    Example:
+        >>> ls.benchmark.Specificity.of(result, {"praise": "sentiment", "honesty": "truthfulness"})
     """
 
     methods: tuple[str, ...]
@@ -55,7 +69,7 @@ class Specificity:
 
     @classmethod
     def of(cls, comparison: Comparison, meant_for: Mapping[str, str]) -> "Specificity":
-        """Every method on the prompts of every behaviour that one is meant for.
+        """The specificity of every method for every behaviour that one of them is meant for.
 
         Where a resample does not reach the ED50, the largest strength stands in for it.
 
@@ -69,13 +83,14 @@ class Specificity:
         methods, behaviours = tuple(meant_for), tuple(meant_for.values())
         curves = _curves(comparison, methods, behaviours)
         doses = tuple(_dose(curves[pair], *pair) for pair in meant_for.items())
-        seed = comparison.terms.seed
+        seed = comparison.config.seed
         entries = tuple(
             tuple(_entry(curves, (m, b), meant_for, seed=seed) for b in behaviours) for m in methods
         )
-        own = [curves[pair][2][-1] for pair in meant_for.items()]
-        n = tuple(round(float(x.sum())) for x in own)
-        return cls(methods, behaviours, doses, entries, n, tuple(x.shape[-1] for x in own))
+        strongest = [curves[pair].sums[-1] for pair in meant_for.items()]
+        n = tuple(round(float(sums.examples.sum())) for sums in strongest)
+        groups = tuple(sums.shape[-1] for sums in strongest)
+        return cls(methods, behaviours, doses, entries, n, groups)
 
     def table(self) -> "pd.DataFrame":
         """A row per method and measured behaviour."""
@@ -83,9 +98,9 @@ class Specificity:
 
         rows = []
         for i, method in enumerate(self.methods):
-            for j, behaviour in enumerate(self.behaviours):
+            for j, measured in enumerate(self.behaviours):
                 row: dict[str, Any] = {"method": method, "meant_for": self.behaviours[i]}
-                row |= {"ed50": self.doses[i], "measured": behaviour, "n": self.n[j]}
+                row |= {"ed50": self.doses[i], "measured": measured, "n": self.n[j]}
                 rows.append(row | self.entries[i][j].columns("specificity"))
         return pd.DataFrame(rows)
 
@@ -102,8 +117,8 @@ class Specificity:
             options["alpha"] = np.array(pale)
             image = axes.imshow(values, aspect="auto", **options)
             for i, row in enumerate(self.entries):
-                for j, found in enumerate(row):
-                    axes.text(j, i, **_printed(found, reach))
+                for j, entry in enumerate(row):
+                    axes.text(j, i, **_printed(entry, reach))
             named = [f"{m}\nED50 {d:.2g}" for m, d in zip(self.methods, self.doses, strict=True)]
             axes.set_yticks(range(size), ["\n".join(map(_wrapped, x.split("\n"))) for x in named])
             counted = zip(self.behaviours, self.n, self.groups, strict=True)
@@ -119,61 +134,59 @@ def _wrapped(name: str) -> str:
     return fill(": ".join(part.strip() for part in name.split(":")), 16)
 
 
-def _may_be_zero(found: Interval) -> bool:
-    return not found.low * found.high > 0
+def _may_be_zero(entry: Interval) -> bool:
+    return not entry.low * entry.high > 0
 
 
-def _printed(found: Interval, reach: float) -> dict[str, Any]:
+def _printed(entry: Interval, reach: float) -> dict[str, Any]:
     """A number in a cell: grey where the interval includes 0, white on dark."""
-    colour = "white" if abs(found.mean) > 0.6 * reach else "black"
-    colour = "0.4" if _may_be_zero(found) else colour
-    shown = {"s": f"{found.mean:.2f}", "color": colour, "ha": "center", "va": "center"}
-    if found.low < found.high:
-        shown["s"] += f"\n[{found.low:.2f}, {found.high:.2f}]"
+    colour = "white" if abs(entry.mean) > 0.6 * reach else "black"
+    colour = "0.4" if _may_be_zero(entry) else colour
+    shown = {"s": f"{entry.mean:.2f}", "color": colour, "ha": "center", "va": "center"}
+    if entry.low < entry.high:
+        shown["s"] += f"\n[{entry.low:.2f}, {entry.high:.2f}]"
     return shown | {"fontsize": 7.5}
 
 
 def _curves(
     comparison: Comparison, methods: Sequence[str], behaviours: Sequence[str]
 ) -> dict[tuple[str, str], Curve]:
+    """The curve of every method on every behaviour."""
     if len(set(behaviours)) < len(behaviours):
         raise ValueError(f"meant for {list(behaviours)}: expected one method per behaviour")
-    for behaviour in behaviours:
-        check_behaviour(comparison, behaviour)
-    pairs = [(m, b) for m in methods for b in behaviours]
-    found = {(m, b): _curve(comparison, m, b) for m, b in pairs}
-    ways = {pair: curve[1].shape[1:-1] for pair, curve in found.items()}
-    if len(set(ways.values())) > 1:
-        raise ValueError(f"numbers of fits and seeds differ, {ways}: run as many of each")
-    return found
+    for name in behaviours:
+        check_behaviour(comparison, name)
+    curves = {(m, b): _curve(comparison, m, b) for m in methods for b in behaviours}
+    units = {pair: curve.sums[0].shape[:-1] for pair, curve in curves.items()}
+    if len(set(units.values())) > 1:
+        raise ValueError(f"numbers of fits and seeds differ, {units}: run as many of each")
+    return curves
 
 
-def _curve(comparison: Comparison, method: str, behaviour: str) -> Curve:
-    multiples, cells = strengths(comparison, behaviour, method)
+def _curve(comparison: Comparison, method: str, behaviour_name: str) -> Curve:
+    multiples, sums = strengths(comparison, behaviour_name, method)
     if len(multiples) < 2:
         raise ValueError(
-            f"{method!r} was not run on the prompts of {behaviour!r}: run each method on all"
+            f"{method!r} was not run on the prompts of {behaviour_name!r}: run each method on all"
         )
-    shape = np.broadcast_shapes(*(each.sums["examples"].shape for each in cells))
-    sums = [np.stack([_even(c.sums[x], shape) for c in cells]) for x in ("behaviour", "examples")]
-    return multiples, sums[0], sums[1]
+    shape = np.broadcast_shapes(*(part.shape for part in sums))
+    return Curve(multiples, [part.map(lambda x: _spread(x, shape)) for part in sums])
 
 
-def _even(x: Float[Array, "*way"], shape: tuple[int, ...]) -> Float[Array, "*cell"]:
-    """Spread over fits that the unsteered model has not: the sum stays as it is."""
+def _spread(x: Float[Array, "*way"], shape: tuple[int, ...]) -> Float[Array, "*cell"]:
+    """Spread over fits that the unsteered model does not have: the sum stays as it is."""
     return np.broadcast_to(x, shape) * (x.size / prod(shape))
 
 
-def _dose(curve: Curve, method: str, behaviour: str) -> float:
-    multiples, shown, examples = curve
-    ways = tuple(range(1, shown.ndim))
-    found = float(half_dose(shown.sum(axis=ways) / examples.sum(axis=ways), multiples))
-    if np.isnan(found):
+def _dose(curve: Curve, method: str, behaviour_name: str) -> float:
+    shares = np.array([x.behaviour.sum() / x.examples.sum() for x in curve.sums])
+    dose = float(half_dose(shares, curve.multiples))
+    if np.isnan(dose):
         raise ValueError(
-            f"{method!r} has no ED50 on {behaviour!r}: it does not get half-way up to "
-            f"{multiples[-1]:g} times its strength; try larger multiples"
+            f"{method!r} has no ED50 on {behaviour_name!r}: it does not get half-way up to "
+            f"{curve.multiples[-1]:g} times its strength; try larger multiples"
         )
-    return found
+    return dose
 
 
 def _entry(
@@ -183,44 +196,50 @@ def _entry(
     *,
     seed: int,
 ) -> Interval:
-    """Of a method and a measured behaviour; the prompts of two behaviours are drawn apart."""
-    method, behaviour = pair
-    [own] = [name for name, meant in meant_for.items() if meant == behaviour]
-    parts = [curves[method, meant_for[method]], curves[pair], curves[own, behaviour]]
-    tried = [multiples for multiples, *_ in parts]
-    ends = np.cumsum([0, *(2 * len(multiples) for multiples in tried)])
+    """The specificity of a method for a measured behaviour.
 
-    def statistic(*totals: Any) -> Any:
-        shown = [np.stack(totals[a:b:2], axis=-1) for a, b in zip(ends, ends[1:], strict=False)]
-        n = [np.stack(totals[a + 1 : b : 2], -1) for a, b in zip(ends, ends[1:], strict=False)]
-        doses = [_reached(shown[i] / n[i], tried[i]) for i in (0, 2)]
-        changes = [_change(shown[i + 1], n[i + 1], tried[i + 1], doses[i]) for i in (0, 1)]
-        return changes[0] / changes[1]
+    Three curves are read: that of the method on its own behaviour, for its ED50; that of the method
+    on the measured behaviour; and that of the method which is meant for the measured behaviour.
+    The prompts of two behaviours are drawn independently.
+    """
+    method, measured = pair
+    [meant] = [name for name, behaviour_name in meant_for.items() if behaviour_name == measured]
+    own, other, reference = (
+        curves[method, meant_for[method]],
+        curves[pair],
+        curves[meant, measured],
+    )
+    first, second = len(own.sums), len(own.sums) + len(other.sums)
 
-    apart = meant_for[method] != behaviour
-    sums = [*_summed(parts[0], apart, parts[1], first=True)]
-    sums += [x for part in parts[1:] for x in _summed(part, apart, parts[0], first=False)]
-    return statistic_interval(statistic, sums, seed=seed)
+    def statistic(*totals: Totals) -> Value:
+        own_dose = _reached(along(behaviour, totals[:first]), own.multiples)
+        reference_dose = _reached(along(behaviour, totals[second:]), reference.multiples)
+        change = _change(totals[first:second], other.multiples, own_dose)
+        return change / _change(totals[second:], reference.multiples, reference_dose)
+
+    parts = [*own.sums, *other.sums, *reference.sums]
+    if meant_for[method] != measured:  # the groups of either behaviour are drawn by themselves
+        n, m = own.sums[0].shape[-1], other.sums[0].shape[-1]
+        parts = [_padded(part, 0, m) for part in own.sums]
+        parts += [_padded(part, n, 0) for part in (*other.sums, *reference.sums)]
+    return statistic_interval(statistic, parts, seed=seed)
 
 
-def _summed(part: Curve, apart: bool, other: Curve, *, first: bool) -> list[Array]:
-    """Behaviour and examples of each strength; zeros for the groups of the other behaviour."""
-    width = other[1].shape[-1] if apart else 0
-    beside = (0, width) if first else (width, 0)
-    found = [x for pair in zip(part[1], part[2], strict=True) for x in pair]
-    return [np.pad(x, [(0, 0)] * (x.ndim - 1) + [beside]) for x in found]
+def _padded(sums: Sums, before: int, after: int) -> Sums:
+    """Zeros for the groups of another behaviour, before or after one's own."""
+    return sums.map(lambda x: np.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, after)]))
 
 
 def _reached(shares: Array, multiples: Array) -> Array:
-    found = half_dose(shares, multiples)
-    return np.where(np.isnan(found), multiples[-1], found)
+    dose = half_dose(shares, multiples)
+    return np.where(np.isnan(dose), multiples[-1], dose)
 
 
-def _change(shown: Array, n: Array, multiples: Array, dose: Array) -> Array:
-    """In log-odds, from no steering to a dose."""
-    shares = (shown + _ADDED) / (n + 2 * _ADDED)
-    here = at_budget(np.broadcast_to(multiples, shares.shape) - dose[..., None], shares, 0.0)
-    return np.asarray(_log_odds(here) - _log_odds(np.asarray(shares[..., 0])))
+def _change(curve: Sequence[Totals], multiples: Array, dose: Array) -> Array:
+    """The change in log-odds from no steering to a dose."""
+    shares = along(lambda t: (t.behaviour + _ADDED) / (t.examples + 2 * _ADDED), curve)
+    at_dose = at_budget(np.broadcast_to(multiples, shares.shape) - dose[..., None], shares, 0.0)
+    return np.asarray(_log_odds(at_dose) - _log_odds(np.asarray(shares[..., 0])))
 
 
 def _log_odds(share: Array) -> Array:

@@ -1,109 +1,134 @@
 """Statistics of trials with intervals: crossed over fits, seeds and prompts, paired, corrected."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 
+from lens_steer.benchmark.grouped_sums import Sums
 from lens_steer.benchmark.trials import Trial
 from lens_steer.evaluation import distinct, distinct_without
 from lens_steer.intervals import Interval, Resampling, proportion_interval
 
 Array = np.ndarray
-Statistic = Callable[..., Any]
+Statistic = Callable[..., Any]  # takes `Totals` of each part, over resamples or not
+
+_FIELDS = tuple(field.name for field in fields(Sums))
+# Beyond any finite value, and what stands for infinity while sorting: not so large that `levels`
+# takes what varies for rounding.
+_FAR, _BEYOND = 1e6, 1e7
+
+
+class Totals:
+    """The totals of a `Sums` under the same names, each taken when a statistic first reads it.
+
+    A statistic of two of the thirteen sums then costs no more than two, and what it reads is known.
+    """
+
+    def __init__(self, total: Callable[[str], Any]) -> None:
+        self._total = total
+        self.read: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _FIELDS:
+            raise AttributeError(name)
+        if name not in self.read:
+            self.read[name] = self._total(name)
+        return self.read[name]
 
 
 def statistic_interval(
-    statistic: Statistic, sums: Sequence[Array], *, seed: int, resamples: int = 2000
+    statistic: Statistic, parts: Sequence[Sums], *, seed: int, resamples: int = 2000
 ) -> Interval:
-    """A function of sums over cells, with its interval.
+    """A function of the total sums of one or several parts, with its interval.
 
     The ends are percentiles of the resampled statistic; how far they are widened follows from what
     each cell adds to it, to first order (numerical derivatives).
 
     Args:
-        statistic: Takes one number (or one array over resamples) for each of `sums`.
-        sums: Arrays over the ways of clustering, such as `fit seed group`; they are broadcast.
-            Where two have different numbers of units of a way, both above 1, each is a way of its
-            own; the statistic must not depend on how often all of one method's cells are counted.
+        statistic: Takes `Totals` of each part: numbers, or arrays over resamples.
+        parts: Their arrays are over the ways of clustering, such as `fit seed group`; they are
+            broadcast. Where two parts have different numbers of units of a way, both above 1, each
+            is a way of its own; the statistic must not depend on how often all of one part's cells
+            are counted.
     """
-    cells = [np.array(x, dtype=float) for x in np.broadcast_arrays(*_alike(sums))]
-    totals = [float(x.sum()) for x in cells]
-    value = float(statistic(*totals))
-    if not np.isfinite(value):
-        return Interval(value, float("nan"), float("nan"))
-    drawn = Resampling.of(cells[0].shape, seed=seed, resamples=resamples)
+    shapes = _aligned([part.shape for part in parts])
+    whole = np.broadcast_shapes(*shapes)
+
+    def cells(i: int, name: str) -> Array:
+        x = np.asarray(getattr(parts[i], name), dtype=float).reshape(shapes[i])
+        return np.array(np.broadcast_to(x, whole))
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        resampled = np.asarray(statistic(*(drawn.sums(x) for x in cells)))
-    influence = np.zeros(cells[0].shape)
-    for i, x in enumerate(cells):
-        if not np.isfinite(totals[i]):  # a strength that broke the model, and was passed over
-            continue
-        influence += _slope(statistic, totals, i) * x
+        once = [Totals(lambda name, i=i: cells(i, name).sum()) for i in range(len(parts))]
+        value = float(statistic(*once))
+        if not np.isfinite(value):
+            return Interval(value, float("nan"), float("nan"))
+        drawn = Resampling.of(whole, seed=seed, resamples=resamples)
+        again = [Totals(lambda name, i=i: drawn.sums(cells(i, name))) for i in range(len(parts))]
+        resampled = np.asarray(statistic(*again))
+        influence = np.zeros(whole)
+        for i, totals in enumerate(once):
+            for name in (n for n in _FIELDS if n in totals.read):
+                # A total is not finite where a strength broke the model, and was passed over.
+                if np.isfinite(getattr(totals, name)):
+                    influence += _slope(statistic, once, i, name) * cells(i, name)
     low, high = drawn.levels(influence - influence.mean(), resampled)
     return Interval(value, low, high)
 
 
-def share_interval(statistic: Statistic, sums: Sequence[Array], *, seed: int) -> Interval:
+def share_interval(statistic: Statistic, parts: Sequence[Sums], *, seed: int) -> Interval:
     """`statistic_interval` of a share, which no group or every group may show: see `of_share`."""
-    return proportion_interval(statistic_interval(statistic, sums, seed=seed), sums[0].shape[-1])
+    return of_share(statistic_interval(statistic, parts, seed=seed), parts[0].shape[-1])
 
 
-def _alike(sums: Sequence[Array]) -> list[Array]:
-    """Fits of one method have nothing to do with those of another: unequal, each has its own axis.
+def unbounded_interval(statistic: Statistic, parts: Sequence[Sums], *, seed: int) -> Interval:
+    """`statistic_interval` of what may be infinite, such as a dose that is not reached.
 
-    Two methods that have as many are drawn together, the first fit of one with that of the other.
+    Resamples in which the statistic is infinite count as the largest: an end that falls on them is
+    infinite. There are no ends if the statistic itself is not finite.
     """
-    found = [np.asarray(x, dtype=float) for x in sums]
-    for way in reversed(range(found[0].ndim)):
-        counts = sorted({x.shape[way] for x in found} - {1})
+
+    def bounded(*totals: Totals) -> Any:
+        values = np.asarray(statistic(*totals))
+        return np.where(np.isposinf(values), _BEYOND, values)
+
+    result = statistic_interval(bounded, parts, seed=seed)
+    low, high = (inf if end > _FAR else end for end in (result.low, result.high))
+    if isfinite(result.mean) and result.mean < _FAR:
+        return Interval(result.mean, low, high)
+    mean = inf if result.mean > _FAR else result.mean
+    return Interval(mean, float("nan"), float("nan"))
+
+
+def _aligned(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Shapes that can be broadcast: fits of one method have nothing to do with those of another.
+
+    Two methods that have as many fits are drawn together, the first fit of one with that of the
+    other; where they have different numbers, each has an axis of its own.
+    """
+    aligned = list(shapes)
+    for way in reversed(range(len(shapes[0]))):
+        counts = sorted({shape[way] for shape in aligned} - {1})
         if len(counts) > 1:
-            own = [tuple(n if x.shape[way] == n else 1 for n in counts) for x in found]
-            shapes = [
-                (*x.shape[:way], *axes, *x.shape[way + 1 :])
-                for x, axes in zip(found, own, strict=True)
+            aligned = [
+                (*s[:way], *(n if s[way] == n else 1 for n in counts), *s[way + 1 :])
+                for s in aligned
             ]
-            found = [x.reshape(shape) for x, shape in zip(found, shapes, strict=True)]
-    return found
+    return aligned
 
 
-def _slope(statistic: Statistic, totals: Sequence[float], i: int) -> float:
-    step = 1e-4 * max(abs(totals[i]), 1e-9)
-    moved = [
-        float(statistic(*[t + sign * step * (j == i) for j, t in enumerate(totals)]))
-        for sign in (1, -1)
-    ]
+def _slope(statistic: Statistic, totals: Sequence[Totals], i: int, name: str) -> float:
+    """The derivative of the statistic by one total of one part."""
+    total = float(getattr(totals[i], name))
+    step = 1e-4 * max(abs(total), 1e-9)
+    moved = []
+    for value in (total + step, total - step):
+        part = Totals(lambda n, v=value: v if n == name else getattr(totals[i], n))
+        moved.append(float(statistic(*totals[:i], part, *totals[i + 1 :])))
     return (moved[0] - moved[1]) / (2 * step) if np.isfinite(moved).all() else 0.0
-
-
-def at_budget(nats: Array, values: Array, budget: float) -> Array:
-    """The value where a method's cost first meets a budget, going out from no steering.
-
-    Straight lines between the strengths tried. NaN where the budget is not reached.
-
-    Args:
-        nats: `[... strength]`, the first column being no steering.
-        values: Of the same shape.
-    """
-    found = np.full(nats.shape[:-1], np.nan)
-    for k in range(nats.shape[-1] - 1):
-        a, b = nats[..., k], nats[..., k + 1]
-        here = np.isnan(found) & (a <= budget) & (budget <= b)
-        share = np.where(b > a, (budget - a) / np.where(b > a, b - a, 1.0), 0.0)
-        between = values[..., k] + share * (values[..., k + 1] - values[..., k])
-        found = np.where(here, between, found)
-    return found
-
-
-def area(nats: Array, values: Array, budget: float, steps: int = 32) -> Array:
-    """The mean value over budgets from 0 to `budget`: the area under the frontier over its width.
-
-    NaN where the budget is not reached.
-    """
-    budgets = (np.arange(steps) + 0.5) * budget / steps
-    reached = ~np.isnan(at_budget(nats, values, budget))
-    mean = np.mean([at_budget(nats, values, b) for b in budgets], axis=0)
-    return np.where(reached, mean, np.nan)
 
 
 def distinct_interval(trials: Sequence[Trial], n: int) -> Interval:
@@ -121,8 +146,8 @@ def distinct_interval(trials: Sequence[Trial], n: int) -> Interval:
     if len(groups) < 2:
         return Interval(value, float("nan"), float("nan"))
     without = [distinct_without(t.evaluation.texts, t.evaluation.text_groups, n) for t in trials]
-    each = [[out.get(g, all_) for g in groups] for out, all_ in zip(without, whole, strict=True)]
-    error = np.std(np.mean(each, axis=0)) * np.sqrt(len(groups) - 1)
+    left = [[part.get(g, all_) for g in groups] for part, all_ in zip(without, whole, strict=True)]
+    error = np.std(np.mean(left, axis=0)) * np.sqrt(len(groups) - 1)
     reach = float(stats.t.ppf(0.975, len(groups) - 1) * error)
     return Interval(value, value - reach, value + reach)
 
@@ -143,7 +168,7 @@ def sign_flip(differences: Array, *, seed: int, resamples: int = 9999) -> float:
         return float("nan")
     if len(x) < 2 or not x.any():
         return 1.0
-    found = permutation_test(
+    result = permutation_test(
         (x,),
         lambda y, axis: y.sum(axis=axis),
         permutation_type="samples",
@@ -152,7 +177,7 @@ def sign_flip(differences: Array, *, seed: int, resamples: int = 9999) -> float:
         batch=500,
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

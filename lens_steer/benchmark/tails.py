@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from lens_steer.benchmark.cells import GroupedSums
+from lens_steer.artifacts import savable
 from lens_steer.benchmark.drawing import all_methods, check_behaviour, colours, errors, legend_below
+from lens_steer.benchmark.grouped_sums import GroupedSums
+from lens_steer.benchmark.quantities import kl_sequence
 from lens_steer.benchmark.result import Comparison
 from lens_steer.benchmark.statistics import statistic_interval
 from lens_steer.intervals import Interval, Resampling
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,16 +25,17 @@ Array = np.ndarray
 _MARKS = {"median": "o", "mean": "D", "high": "s"}
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class Tail:
     """Nats per text of one method.
 
     Attributes:
-        method: Its name.
-        nats: Of every text, in rising order.
-        mean: Over texts.
+        method: The name of the method.
+        nats: The nats of every text, in rising order.
+        mean: The mean over texts.
         median: Half of the texts cost at most this.
-        high: 95 % of the texts do.
+        high: 95 % of the texts cost at most this.
     """
 
     method: str
@@ -41,16 +45,21 @@ class Tail:
     high: Interval
 
 
-@dataclass(frozen=True, eq=False)
-class CostTails:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class CostTails(Report):
     """The distribution over texts of KL(steered || unsteered) of a whole text.
 
     Attributes:
-        behaviour_name: On whose prompts.
-        multiple: Of each method's own strength.
-        methods: All of the comparison, for their colours.
-        tails: Of each method that costs anything.
-        groups: Groups of prompts that intervals are drawn over.
+        behaviour_name: The behaviour on whose prompts it was measured.
+        multiple: The strength, as a multiple of each method's own.
+        methods: All methods of the comparison, for their colours.
+        tails: Each method that costs anything.
+        groups: The number of groups of prompts that intervals are drawn over.
+
+    Example:
+        >>> result = ls.comparison(model, test, methods, config=ls.benchmark.ComparisonConfig())
+        >>> ls.benchmark.CostTails.of(result, result.behaviours[0]).table()
     """
 
     behaviour_name: str
@@ -61,22 +70,22 @@ class CostTails:
 
     @classmethod
     def of(cls, comparison: Comparison, behaviour: str, *, multiple: float = 1.0) -> "CostTails":
-        """Of every method at one strength.
+        """The costs of every method at one strength.
 
         Raises:
             ValueError: If the behaviour was not measured, or no method was run at that strength.
         """
         check_behaviour(comparison, behaviour)
-        own = [
-            _tail(name, comparison.cells(behaviour, name, multiple), comparison.terms.seed)
+        tails = [
+            _tail(name, comparison.grouped_sums(behaviour, name, multiple), comparison.config.seed)
             for name in comparison.methods(behaviour)
             if name != "unsteered" and multiple in comparison.multiples(behaviour, name)
         ]
-        tails = tuple(tail for tail in own if tail.nats[-1] > 0)
-        if not tails:
+        costly = tuple(tail for tail in tails if tail.nats[-1] > 0)
+        if not costly:
             raise ValueError(f"no method costs anything at {multiple:g} times its strength")
-        groups = len(comparison.cells(behaviour, "unsteered").groups)
-        return cls(behaviour, float(multiple), all_methods(comparison), tails, groups)
+        groups = len(comparison.grouped_sums(behaviour, "unsteered").groups)
+        return cls(behaviour, float(multiple), all_methods(comparison), costly, groups)
 
     def table(self) -> "pd.DataFrame":
         """A row per method: mean, median and 95 % quantile of nats per text."""
@@ -116,57 +125,57 @@ class CostTails:
         axes.step(x, left, where="post", color=colour, lw=1.0, label=f"{tail.method}, n = {n}")
         above = float((tail.nats > tail.mean.mean).mean()) or 1 / n
         for name, height in (("median", 0.5), ("mean", above), ("high", 0.05)):
-            found, mark = getattr(tail, name), _MARKS[name]
+            cost, mark = getattr(tail, name), _MARKS[name]
             bar: dict[str, Any] = {"color": colour, "capsize": 2, "elinewidth": 0.8, "zorder": 3}
-            axes.errorbar([found.mean], [height], None, errors([found]), mark, mfc="white", **bar)
+            axes.errorbar([cost.mean], [height], None, errors([cost]), mark, mfc="white", **bar)
 
     @property
     def _reach(self) -> tuple[float, float]:
-        """Of the axis: texts that cost next to nothing would stretch it without end."""
+        """The ends of the cost axis, which texts that cost next to nothing do not stretch."""
         medians = [tail.median.mean for tail in self.tails if tail.median.mean > 0]
         most = max(tail.nats[-1] for tail in self.tails)
         return min(medians, default=most) / 30, 1.3 * float(most)
 
 
-def _tail(method: str, cells: GroupedSums, seed: int) -> Tail:
-    nats, of = _texts(cells)
-    mean = statistic_interval(np.divide, (cells.sums["kl"], cells.sums["texts"]), seed=seed)
-    ways = cells.sums["texts"].shape
-    median, high = (_quantile(nats, of, ways, q, seed) for q in (0.5, 0.95))
+def _tail(method: str, grouped: GroupedSums, seed: int) -> Tail:
+    nats, units = _texts(grouped)
+    mean = statistic_interval(kl_sequence, [grouped.sums], seed=seed)
+    shape = grouped.sums.shape
+    median, high = (_quantile(nats, units, shape, q, seed) for q in (0.5, 0.95))
     return Tail(method, np.sort(nats), mean, median, high)
 
 
-def _texts(cells: GroupedSums) -> tuple[Float[Array, " text"], Int[Array, "text way"]]:
-    """Nats of every text, and the numbers of its fit, seed (or model) and group."""
-    several = len({trial.model for trial in cells.trials}) > 1
+def _texts(grouped: GroupedSums) -> tuple[Float[Array, " text"], Int[Array, "text way"]]:
+    """The nats of every text, and the numbers of its fit, seed (or model) and group."""
+    several = len({trial.model for trial in grouped.trials}) > 1
     names = ("model",) if several else ("fit", "seed")
-    keys = [sorted({getattr(t, name) for t in cells.trials}) for name in names]
-    nats, of = [], []
-    for trial in cells.trials:
+    keys = [sorted({getattr(t, name) for t in grouped.trials}) for name in names]
+    nats, units = [], []
+    for trial in grouped.trials:
         assert trial.evaluation.paths is not None  # every trial is measured
-        own = [key.index(getattr(trial, name)) for key, name in zip(keys, names, strict=True)]
+        place = [key.index(getattr(trial, name)) for key, name in zip(keys, names, strict=True)]
         nats.append(trial.evaluation.paths.kl.numpy())
-        of += [[*own, cells.groups.index(group)] for group in trial.evaluation.text_groups]
-    return np.concatenate(nats), np.array(of, dtype=int)
+        units += [[*place, grouped.groups.index(group)] for group in trial.evaluation.text_groups]
+    return np.concatenate(nats), np.array(units, dtype=int)
 
 
 def _quantile(
     nats: Float[Array, " text"],
-    of: Int[Array, "text way"],
-    ways: Sequence[int],
+    units: Int[Array, "text way"],
+    shape: Sequence[int],
     share: float,
     seed: int,
 ) -> Interval:
     """The least number of nats that `share` of the texts do not exceed, with its interval."""
     order = np.argsort(nats)
-    x, member = nats[order], of[order]
+    x, member = nats[order], units[order]
     value = float(x[np.searchsorted(np.arange(1, len(x) + 1), share * len(x) - 1e-9)])
-    drawn = Resampling.of(ways, seed=seed)
+    drawn = Resampling.of(shape, seed=seed)
     weights = np.ones((len(drawn.counts[0]), len(x)))
     for counts, way in zip(drawn.counts, member.T, strict=True):
         weights *= counts[:, way]
     reached = weights.cumsum(axis=1) >= share * weights.sum(axis=1, keepdims=True) - 1e-9
-    influence = np.zeros(tuple(ways))
+    influence = np.zeros(tuple(shape))
     np.add.at(influence, tuple(member.T), share - (x <= value))
     low, high = drawn.levels(influence - influence.mean(), x[reached.argmax(axis=1)])
     return Interval(value, low, high)

@@ -17,15 +17,16 @@ _DIGITS = 7  # of every number in a row
 
 @dataclass(frozen=True, eq=False)
 class FixedCosts:
-    """What a method costs along fixed unsteered texts, text by text; float64.
+    """What a method costs along fixed unsteered texts, text by text, in float64.
 
     Attributes:
-        kl: Sum over the text's draws of KL(steered || unsteered), nats.
-        draws: Tokens drawn.
-        relative: Sum over steered positions of |edit| / |residual stream|.
-        mahalanobis: The same of the length in clean standard deviations.
-        positions: How many are steered.
-        energy: Share of |edit|^2 by block index; empty where nothing is edited.
+        kl: KL(steered || unsteered) of each text, summed over its draws, nats.
+        draws: The number of tokens drawn.
+        relative: |edit| / |residual stream|, summed over steered positions.
+        mahalanobis: The length of the edit in clean standard deviations, summed over steered
+            positions.
+        positions: The number of steered positions.
+        energy: (block index, share of |edit|^2) of each layer; empty where nothing is edited.
     """
 
     kl: Float[Tensor, " text"]
@@ -41,14 +42,15 @@ class Trial:
     """One way of writing texts, on the prompts of one behaviour.
 
     Attributes:
-        method: Its name in tables.
-        behaviour_name: What is measured.
-        model: Name of the model.
-        fit: Number of the fit: the method made again from other training data, or another draw.
-        seed: Of the texts.
-        multiple: Of the method's strength as it was given; 0 is the unsteered model.
+        method: The name of the method in tables.
+        behaviour_name: The behaviour that is measured.
+        model: The name of the model.
+        fit: The number of the fit: the method made again from other training data, or another
+            random direction.
+        seed: The seed of the texts.
+        multiple: The strength as a multiple of the method's own; 0 is the unsteered model.
         shown: The method in words.
-        found: Behaviour, texts, nats along them.
+        evaluation: The behaviour, the texts, and the nats along them.
         fixed: Costs along fixed texts; None where texts are not written by steering.
     """
 
@@ -64,34 +66,40 @@ class Trial:
 
     @property
     def key(self) -> tuple[str, str, float, str, int, int]:
-        """What tells it from all others of a comparison."""
+        """What tells a trial from all others of a comparison."""
         return (
-            *(self.behaviour_name, self.method, self.multiple),
-            *(self.model, self.fit, self.seed),
+            self.behaviour_name,
+            self.method,
+            self.multiple,
+            self.model,
+            self.fit,
+            self.seed,
         )
 
     def row(self) -> dict[str, Any]:
-        """Everything as plain JSON."""
+        """The trial as plain JSON, every number with seven digits."""
         return _plain(self)
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Trial":
-        """What `row` was made of.
+        """The trial that a row was made of.
 
         Raises:
             ValueError: If something is missing.
         """
         try:
-            found, fixed = dict(row["evaluation"]), row["fixed"]
-            found["paths"] = _made(TextCosts, found["paths"])
-            if found["well_formed"] is not None:
-                found["well_formed"] = torch.tensor(found["well_formed"], dtype=torch.bool)
-            found["behaviour"] = torch.tensor(found["behaviour"], dtype=torch.float32)
+            evaluation, fixed = dict(row["evaluation"]), row["fixed"]
+            evaluation["paths"] = _from_row(TextCosts, evaluation["paths"])
+            if evaluation["well_formed"] is not None:
+                evaluation["well_formed"] = torch.tensor(
+                    evaluation["well_formed"], dtype=torch.bool
+                )
+            evaluation["behaviour"] = torch.tensor(evaluation["behaviour"], dtype=torch.float32)
             for name in ("groups", "texts", "text_groups"):
-                found[name] = tuple(found[name])
+                evaluation[name] = tuple(evaluation[name])
             parts = {
-                "evaluation": Evaluation(**found),
-                "fixed": None if fixed is None else _made(FixedCosts, fixed),
+                "evaluation": Evaluation(**evaluation),
+                "fixed": None if fixed is None else _from_row(FixedCosts, fixed),
             }
             return cls(**{**row, **parts})
         except (KeyError, TypeError, AttributeError) as error:
@@ -99,16 +107,16 @@ class Trial:
 
 
 def fixed_costs(
-    model: SteerableModel, texts: FixedTexts, each: Sequence[Intervention | None]
+    model: SteerableModel, texts: FixedTexts, methods: Sequence[Intervention | None]
 ) -> list[FixedCosts]:
-    """Costs of several methods along the same unsteered texts.
+    """The costs of several methods along the same unsteered texts.
 
     Raises:
         ValueError: If a method does not fit the model.
     """
-    owned = [() if method is None else (method,) for method in each]
-    nats, sizes = texts.nats(model, owned), texts.sizes(model, owned)
-    return [_by_text(texts, nats[i], sizes[i]) for i in range(len(each))]
+    groups = [() if method is None else (method,) for method in methods]
+    nats, sizes = texts.nats(model, groups), texts.sizes(model, groups)
+    return [_by_text(texts, nats[i], sizes[i]) for i in range(len(methods))]
 
 
 def _by_text(texts: FixedTexts, nats: Float[Tensor, " text"], sizes: EditSizes) -> FixedCosts:
@@ -134,8 +142,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _made(cls: type, row: Mapping[str, Any]) -> Any:
-    """A dataclass of float64 tensors, and of tuples where the row holds pairs."""
+def _from_row(cls: type, row: Mapping[str, Any]) -> Any:
+    """A dataclass of float64 tensors, and of (layer, share) pairs in `energy`."""
     return cls(
         **{
             name: tuple((int(layer), float(share)) for layer, share in value)

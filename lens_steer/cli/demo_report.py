@@ -1,4 +1,4 @@
-"""What the demo found, and how it is told."""
+"""The results of a demo, and its report in words."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DemoReport:
-    """What a run found.
+    """The results of a demo.
 
     Attributes:
-        separability: Of the classes, by layer, on dev.
-        choice: Of layer and strength, on dev.
-        method: The choice.
-        sweep: On test, at the chosen layer.
-        chosen: Index of the chosen strength in the sweep.
+        separability: How far apart the classes are, by layer, on dev.
+        choice: The choice of layer and strength, on dev.
+        method: The method that was chosen.
+        sweep: Behaviour and perplexity against strength, on test, at the chosen layer.
+        chosen: The index of the chosen strength in the sweep.
         texts: Prompts with unsteered and steered continuations, on test.
         shown: The first steered text, token by token.
     """
@@ -38,20 +38,20 @@ class DemoReport:
 
 
 def introduction(
-    name: str, model: SteerableModel, pairs: ContrastivePairs, found: Sequence[ReadPreview]
+    name: str, model: SteerableModel, pairs: ContrastivePairs, previews: Sequence[ReadPreview]
 ) -> Iterator[str]:
-    """The model, the pairs, and which tokens are read."""
-    seen = attach(model).fingerprint
-    weights = "processed" if seen.processed else "raw"
-    yield f"model    {name}: {seen.architecture}, {seen.n_layers} layers, d_model {seen.d_model},"
-    yield f"         {weights} weights, {seen.dtype}, as {type(model).__name__}"
+    """Lines that say what the model and the pairs are, and which tokens are read."""
+    made = attach(model).fingerprint
+    weights = "processed" if made.processed else "raw"
+    yield f"model    {name}: {made.architecture}, {made.n_layers} layers, d_model {made.d_model},"
+    yield f"         {weights} weights, {made.dtype}, as {type(model).__name__}"
     yield f"pairs    {pairs!r}"
     yield "read     the tokens in brackets, here of one desired and one undesired example:"
-    yield from (f"         {reading}" for reading in found)
+    yield from (f"         {preview}" for preview in previews)
 
 
 def report_lines(report: DemoReport) -> Iterator[str]:
-    """The choice, what it does to each token, the test numbers, and texts side by side."""
+    """Lines with the choice, what it does to each token, the test numbers, and texts."""
     swept, seed = report.sweep, report.sweep.seed
     unsteered = swept.method[0]
     yield f"chosen   on {len(report.choice.unsteered.texts)} dev prompts: {report.method!r}"
@@ -70,7 +70,7 @@ def report_lines(report: DemoReport) -> Iterator[str]:
 
 
 def _measured(trial: Evaluation, seed: int) -> str:
-    found = f"{trial.interval(seed=seed)}, perplexity {trial.perplexity:.3g}"
+    numbers = f"{trial.interval(seed=seed)}, perplexity {trial.perplexity:.3g}"
     if trial.well_formed is None:
-        return found
-    return f"{found}, well formed {trial.well_formed.float().mean().item():.0%}"
+        return numbers
+    return f"{numbers}, well formed {trial.well_formed.float().mean().item():.0%}"

@@ -16,21 +16,22 @@ from lens_steer.activations import (
 )
 from lens_steer.artifacts import save
 from lens_steer.benchmark import (
+    DEV_PROMPTS,
     KL,
     SHARES,
     Comparison,
     ComparisonConfig,
     FitCache,
     Frontier,
-    calibrated_best,
+    choose_all,
     comparison,
-    conclusion,
     families,
     stored,
+    summary_lines,
 )
 from lens_steer.cli.demo_report import DemoReport, introduction, report_lines
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import Judge, OutOfReach, SweepReport, choose, judge_of, sweep
+from lens_steer.evaluation import Judge, SweepReport, choose, judge_of, sweep
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model, render
@@ -49,25 +50,28 @@ class DemoSettings:
     """What the demo is run on.
 
     Attributes:
-        model: `organism`, hub name or directory.
-        pairs: Named set or file.
-        out: Folder for everything it writes.
-        seed: Of the split, the texts and the intervals.
-        words: A text with one of these shows the behaviour; empty: the named set's own judge, or,
-            for other pairs, the share whose desired continuation is the likelier.
+        model: `organism`, a hub name or a directory.
+        pairs: A named set or a file.
+        out: The folder for everything that is written.
+        seed: The seed of the split, the texts and the intervals.
+        methods: Names of method families for the table, separated by commas, or `all`; None is the
+            default five.
+        words: A text with one of these words shows the behaviour; empty: the named set's own judge
+            or, for other pairs, the share whose desired continuation is the likelier.
         read: Where activations are read, see `capture`.
         scope: Where the model is steered, see `steered`.
         backend: See `load_model`.
         device: See `load_model`.
-        max_new_tokens: Of every text.
-        temperature: Of every text.
-        dev_prompts: At most so many prompts to choose the layer and the strength on.
+        max_new_tokens: The length of every text, in tokens.
+        temperature: The temperature of every text; 0 is greedy.
+        dev_prompts: The largest number of prompts to choose the layer and the strength on.
     """
 
     model: str
     pairs: str
     out: Path
     seed: int
+    methods: str | None = None
     words: tuple[str, ...] = ()
     read: ReadPosition = "last"
     scope: Scope = "last"
@@ -75,16 +79,16 @@ class DemoSettings:
     device: str | None = None
     max_new_tokens: int = 40
     temperature: float = 0.7
-    dev_prompts: int = 48
+    dev_prompts: int = DEV_PROMPTS
 
     @property
     def judge(self) -> Judge | None:
-        """What the texts are scored by."""
+        """The judge that scores the texts; None without one."""
         return judge_of(self.pairs, self.words)
 
     @property
     def behaviour_name(self) -> str:
-        """What the score is called."""
+        """The name of the score."""
         judge = self.judge
         if isinstance(judge, organism.ExactJudge):
             return f"share of texts with {judge.behaviour.shown}"
@@ -93,45 +97,48 @@ class DemoSettings:
         )
 
 
-def usual(model: str) -> dict[str, Any]:
-    """Pairs, read position and length of texts where nothing else is asked for."""
-    if model == "organism":
-        length = organism.LONGEST
-        return {"pairs": "organism:sentiment", "read": "mean", "max_new_tokens": length}
-    return {"pairs": "stories:sad", "read": "last", "max_new_tokens": 40}
+def run(settings: DemoSettings, echo: Callable[[str], None]) -> DemoReport:
+    """Run the demo; files go to `settings.out`.
 
-
-def run(settings: DemoSettings, say: Callable[[str], None]) -> DemoReport:
-    """Run it; `say` gets each line of the report, files go to `settings.out`.
+    Args:
+        echo: Gets each line of the report.
 
     Raises:
         ValueError: If anything in the settings cannot be used, or the folder cannot be written to
             or is being written in by another process, or holds a run of `lens-steer compare`; no
             file is then half-written.
+
+    Example:
+        >>> settings = DemoSettings("organism", "organism:sentiment", Path("out/demo"), seed=0)
+        >>> report = run(settings, print)
     """
+    families(settings.methods)  # an unknown name ends the demo here
     pairs = ContrastivePairs.load(settings.pairs)
     with writing_in(settings.out):
         if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
             raise ValueError(
                 f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
             )
-        return _run(settings, pairs, say)
+        return _run(settings, pairs, echo)
 
 
-def _run(settings: DemoSettings, pairs: ContrastivePairs, say: Callable[[str], None]) -> DemoReport:
+def _run(
+    settings: DemoSettings, pairs: ContrastivePairs, echo: Callable[[str], None]
+) -> DemoReport:
     train, dev, test = pairs.split(*SHARES, seed=settings.seed)
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
     _check(model, pairs, settings)
-    found = show_read_positions(model, (train.desired[0], train.undesired[0]), settings.read)
-    for line in introduction(settings.model, model, pairs, found):
-        say(line)
+    previews = show_read_positions(model, (train.desired[0], train.undesired[0]), settings.read)
+    for line in introduction(settings.model, model, pairs, previews):
+        echo(line)
     report = examine(model, (train, dev, test), settings)
-    parts = train, dev, test
-    found = compared(model, parts, settings, say) if settings.temperature > 0 else None
-    written = _write(report, found, model, settings)
-    for line in (*report_lines(report), *(conclusion(found) if found else (GREEDY,))):
-        say(line)
-    say(f"written  {', '.join(written)} in {settings.out}")
+    table = (
+        compared(model, (train, dev, test), settings, echo) if settings.temperature > 0 else None
+    )
+    written = _write(report, table, model, settings)
+    for line in (*report_lines(report), *(summary_lines(table) if table else (GREEDY,))):
+        echo(line)
+    echo(f"written  {', '.join(written)} in {settings.out}")
     return report
 
 
@@ -166,7 +173,11 @@ def examine(
     unit = activations.at(method.sites[0].layer).relative_length
     strengths = [size / unit for size in SIZES]
     swept = sweep(
-        *(model, test, method, Random.like(method, seed=settings.seed), strengths),
+        model,
+        test,
+        method,
+        Random.like(method, seed=settings.seed),
+        strengths,
         relative=SIZES,
         behaviour_name=settings.behaviour_name,
         **decoding,
@@ -174,7 +185,9 @@ def examine(
     chosen = min(range(len(SIZES)), key=lambda i: abs(strengths[i] - method.strength))
     texts = _texts(model, test, swept, chosen)
     shown = preview(
-        *(model, test.prompts[0], method),
+        model,
+        test.prompts[0],
+        method,
         continuation=swept.method[chosen].texts[0],
         scope=settings.scope,
     )
@@ -185,18 +198,17 @@ def compared(
     model: SteerableModel,
     parts: tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs],
     settings: DemoSettings,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
 ) -> Comparison:
-    """The methods of `families()`, at the same cost on dev, beside what it has to beat.
+    """The methods of `settings.methods`, at the same cost on dev, beside what they have to beat.
 
-    For the embedded model the settings and strengths are those that were stored in the package.
+    For the embedded model the settings and strengths are those that are stored in the package.
 
     Raises:
         ValueError: As `compare`.
     """
     train, dev, test = parts
-    judge, inputs = settings.judge, FitCache(model, train, (settings.read,))
-    terms = ComparisonConfig(
+    config = ComparisonConfig(
         seed=settings.seed,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
@@ -204,33 +216,42 @@ def compared(
         multiples=(0.5, 1, 1.4),
         randoms=1,
     )
-    methods, few = {}, dev.first(settings.dev_prompts)
-    for contender in families():
-        name = contender.name
-        setting = stored(settings.model, settings.pairs, name, terms)
-        try:
-            setting = setting or calibrated_best(contender, inputs, few, judge, kl=KL, terms=terms)
-        except OutOfReach as error:
-            say(f"left out {error}")
-            continue
-        methods[name] = contender.make(inputs, setting)
-    if not methods:
-        raise OutOfReach(f"no method costs {KL} nats per token on {settings.pairs}")
-    learnt = train if train.paired else None
-    return comparison(model, test, methods, judge=judge, terms=terms, train=learnt)
+    chosen_from = families(settings.methods)
+    kept = {
+        family.name: stored(settings.model, settings.pairs, family.name, config)
+        for family in chosen_from
+    }
+    chosen = choose_all(
+        chosen_from,
+        FitCache(model, train, (settings.read,)),
+        dev.first(settings.dev_prompts),
+        settings.judge,
+        kl=KL,
+        config=config,
+        settings={name: setting for name, setting in kept.items() if setting is not None},
+        echo=echo,
+    )
+    return comparison(
+        model,
+        test,
+        chosen.methods,
+        judge=settings.judge,
+        config=config,
+        train=train if train.paired else None,
+    )
 
 
 def sized_candidates(activations: Activations, sizes: tuple[float, ...]) -> list[CAA]:
     """CAA at every layer where the classes differ, pushing by these shares of the activation."""
-    found = []
+    candidates = []
     for layer in activations.layers:
         at = activations.at(layer)
         if bool(at.direction.any()):
             method = CAA.fit(at)
-            found += [method.with_strength(size / at.relative_length) for size in sizes]
-    if not found:
+            candidates += [method.with_strength(size / at.relative_length) for size in sizes]
+    if not candidates:
         raise ValueError("the classes are equal at every layer read: read another position")
-    return found
+    return candidates
 
 
 def _texts(
@@ -244,23 +265,20 @@ def _texts(
 
 
 def _write(
-    report: DemoReport, found: Comparison | None, model: SteerableModel, settings: DemoSettings
+    report: DemoReport, table: Comparison | None, model: SteerableModel, settings: DemoSettings
 ) -> list[str]:
-    """Everything the run found, each file whole; returns the names."""
+    """Write all results, each file whole or not at all; returns the names of the files."""
     out = settings.out
     origin = {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}
-    names = []
-    for name, part in (("separability", report.separability), ("sweep", report.sweep)):
-        save_figure(part.figure(), out / f"{name}.png", part.table(), origin)
-        names += [f"{name}.png", f"{name}.csv", f"{name}.json"]
+    figures: dict[str, Any] = {"separability": report.separability, "sweep": report.sweep}
     tables = {"choice": report.choice.table(), "texts": report.texts}
-    if found is not None:
-        frontier = Frontier.of(found, found.behaviours[0])
-        save_figure(frontier.figure(), out / "frontier.png", frontier.table(), origin)
-        names += ["frontier.png", "frontier.csv", "frontier.json"]
-        tables["table"] = found.table().drop(columns="seconds")  # another one in every run
-    for name, table in ((f"{stem}.csv", table) for stem, table in tables.items()):
-        save_table(table, out / name)
-        names.append(name)
+    if table is not None:
+        figures["frontier"] = Frontier.of(table, table.behaviours[0])
+        tables["table"] = table.table().drop(columns="seconds")  # another one in every run
+    for name, figure in figures.items():
+        save_figure(figure.figure(), out / f"{name}.png", figure.table(), origin)
+    for name, numbers in tables.items():
+        save_table(numbers, out / f"{name}.csv")
     save(report.method, out / "method.safetensors")
-    return [*names, "method.safetensors"]
+    names = [f"{name}.{end}" for name in figures for end in ("png", "csv", "json")]
+    return [*names, *(f"{name}.csv" for name in tables), "method.safetensors"]

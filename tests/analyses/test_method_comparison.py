@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ from analyses import _method_comparison_figures as figures
 from analyses import method_comparison as analysis
 from analyses._method_comparison_specificity import specificity
 from analyses._method_comparison_tables import corrected, shared
-from analyses._method_comparison_units import Plan, Thinned, Unit
-from lens_steer.benchmark import FAMILIES, Comparison, ComparisonConfig, FitCache, read
-from lens_steer.benchmark.method_families.elements import CAAContender
+from analyses._method_comparison_units import Plan, Unit
+from lens_steer.benchmark import (
+    FAMILIES,
+    Comparison,
+    ComparisonConfig,
+    FitCache,
+    read,
+    thinned,
+)
 from lens_steer.cli import run_command
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import load_model
@@ -58,14 +65,10 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_method_may_try_as_many_settings_spread_over_its_grid(ran: Ran) -> None:
-    class Known(CAAContender):
-        def grid(self, inputs: FitCache) -> list[dict[str, Any]]:
-            del inputs
-            return [{"layer": i} for i in range(12)]
-
+    family = replace(FAMILIES["CAA"], grid=lambda _: [{"layer": i} for i in range(12)])
     inputs = _inputs(ran)
     for most, wanted in ((1, [6]), (2, [3, 9]), (4, [1, 4, 7, 10]), (20, [*range(12)])):
-        kept = Thinned("CAA", Known(), most).grid(inputs)
+        kept = thinned(family, most).grid(inputs)
         assert [setting["layer"] for setting in kept] == wanted
     assert all(len(each.grid(inputs)) <= 1 for each in ran[0].contenders)
 
@@ -117,7 +120,7 @@ def test_methods_that_a_model_lacks_are_not_averaged_over_the_others(ran: Ran) -
     plan, units, _ = ran
     one, other = (read(plan.settings(unit).out) for unit in units)
     less = tuple(t for t in other.trials if t.method != "ResidualITI")
-    found = shared([one, Comparison(less, other.terms, {})])
+    found = shared([one, Comparison(less, other.config, {})])
     [behaviour] = found.behaviours
     assert "CAA" in found.methods(behaviour)
     assert "ResidualITI" not in found.methods(behaviour)
@@ -145,10 +148,10 @@ def test_units_that_are_done_are_not_run_again(ran: Ran, monkeypatch: pytest.Mon
     def never(*args: Any) -> Any:
         raise AssertionError("it was run again")
 
-    monkeypatch.setattr(module, "method_of", never)
+    monkeypatch.setattr(module, "choose_and_keep", never)
     plan, units, again = ran
     again(plan)
-    with pytest.raises(ValueError, match="run on other terms .*tried: 1, now 3"):
+    with pytest.raises(ValueError, match="run with other settings .*tried: 1, now 3"):
         run(Plan(plan.out, METHODS, 3, 1, 2, 2, TERMS), units)
 
 

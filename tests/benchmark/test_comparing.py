@@ -17,20 +17,24 @@ from lens_steer.artifacts import load
 from lens_steer.attribution import contrast
 from lens_steer.benchmark import (
     FAMILIES,
+    Chosen,
     CompareSettings,
     Comparison,
     ComparisonConfig,
     FitCache,
+    Journal,
+    LayerPrior,
     MethodFamily,
     Trial,
+    choose_all,
     families,
-    origin,
+    run_provenance,
     stored,
+    thinned,
 )
 from lens_steer.benchmark import running as comparing
 from lens_steer.benchmark.journal import content
-from lens_steer.benchmark.method_families.elements import CAAContender
-from lens_steer.benchmark.method_families.layer import LayerContender, spaced
+from lens_steer.benchmark.method_family import spaced
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import OutOfReach
 from lens_steer.models import load_model
@@ -50,7 +54,7 @@ from tests.cli.test_demo import write_pairs
 
 __all__ = ["command", "place"]  # fixtures
 
-TERMS = ComparisonConfig(
+CONFIG = ComparisonConfig(
     max_new_tokens=4, multiples=(0.5, 1), randoms=2, budgets=(0.01, 0.05), seed=1
 )
 FIGURES = [
@@ -71,7 +75,7 @@ class Run:
 
 def settings_of(folder: Path, model: Path, **options: Any) -> CompareSettings:
     pairs = str(write_pairs(folder))
-    given: dict[str, Any] = {"terms": TERMS, "kl": 0.05, "words": ("a", "e"), "device": "cpu"}
+    given: dict[str, Any] = {"config": CONFIG, "kl": 0.05, "words": ("a", "e"), "device": "cpu"}
     given |= {"dev_prompts": 2, "out": folder / "out", "methods": "CAA"}  # others join at will
     return CompareSettings(model=str(model), pairs=(pairs,), **given | options)
 
@@ -110,7 +114,7 @@ def test_a_row_of_the_journal_is_a_trial_with_its_seed_settings_and_versions(fir
 def test_the_tables_on_disk_are_those_of_the_comparison(first: Run) -> None:
     table = pd.read_csv(first.settings.out / "table.csv")
     assert table["method"].tolist() == METHODS
-    again = Comparison(first.found.trials, TERMS, {}).table()
+    again = Comparison(first.found.trials, CONFIG, {}).table()
     pd.testing.assert_frame_equal(
         table, again.drop(columns="seconds"), check_dtype=False, rtol=1e-6
     )
@@ -120,7 +124,7 @@ def test_the_tables_on_disk_are_those_of_the_comparison(first: Run) -> None:
 
 def test_a_folder_is_read_again_for_its_tables_and_figures(first: Run, tmp_path: Path) -> None:
     again = comparing.read(first.settings.out)
-    assert again.terms == TERMS
+    assert again.config == CONFIG
     pd.testing.assert_frame_equal(
         again.table().drop(columns="seconds"), first.found.table().drop(columns="seconds")
     )
@@ -196,12 +200,47 @@ def test_a_process_that_is_killed_and_started_again_gives_the_same_bytes(
 def test_a_folder_of_another_run_is_refused(first: Run, model_dirs: dict[str, Path]) -> None:
     before = tree(first.settings.out)
     other = replace(first.settings, kl=0.04)
-    with pytest.raises(ValueError, match=r"another run|other terms \(kl: 0.05, now 0.04\)"):
+    with pytest.raises(ValueError, match=r"with other settings \(kl: 0.05, now 0.04\)"):
         start(other)
     assert tree(first.settings.out) == before
 
 
-def test_methods_that_were_made_on_other_terms_are_refused(
+def kept_by_version_0_1(out: Path, folder: Path) -> Path:
+    """A copy of a run with the names that version 0.1 had, and its form."""
+    shutil.copytree(out, folder / "old")
+    (folder / "old" / "trials.jsonl").unlink()
+    rows = [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
+    journal = Journal(folder / "old" / "trials.jsonl", in_form_2(rows[0]["terms"]))
+    for row in rows[:1]:  # the unit of the unsteered model
+        old = content(row) | {"found": row["evaluation"]}
+        journal.add(row["unit"], [{name: x for name, x in old.items() if name != "evaluation"}])
+    for record in (folder / "old" / "methods").glob("*.json"):
+        kept = json.loads(record.read_text())
+        kept["made_on"]["origin"] = in_form_2(kept["made_on"]["origin"])
+        record.write_text(json.dumps(kept))
+    return folder / "old"
+
+
+def in_form_2(terms: dict[str, Any]) -> dict[str, Any]:
+    old = {("terms" if name == "config" else name): value for name, value in terms.items()}
+    return old | {"form": 2, "versions": old["versions"] | {"lens-steer": "0.1.0"}}
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_its_number(first: Run, tmp_path: Path) -> None:
+    old = kept_by_version_0_1(first.settings.out, tmp_path)
+    before, settings = tree(old), replace(first.settings, out=old)
+    kept = "kept by lens-steer 0.1.0 in form 2, this version"
+    with pytest.raises(ValueError, match=rf"trials.jsonl' was {kept} reads form 4: read it .*$"):
+        comparing.read(old)
+    with pytest.raises(ValueError, match=rf"trials.jsonl' is of a run .*{kept} keeps form 4\).*$"):
+        start(settings)
+    assert tree(old) == before
+    (old / "trials.jsonl").unlink()
+    with pytest.raises(ValueError, match=rf"CAA.json' is of a method .*{kept} keeps form 4\).*$"):
+        start(settings)
+
+
+def test_methods_that_were_made_on_other_settings_are_refused(
     first: Run, tmp_path: Path, model_dirs: dict[str, Path]
 ) -> None:
     """A run that was stopped before its first trial."""
@@ -212,7 +251,7 @@ def test_methods_that_were_made_on_other_terms_are_refused(
     shown = pairs.read_text(encoding="utf-8")
     changes = {
         r"kl: 0.05, now 0.04": lambda: replace(same, kl=0.04),
-        r"terms.seed: 1, now 2": lambda: replace(same, terms=replace(TERMS, seed=2)),
+        r"config.seed: 1, now 2": lambda: replace(same, config=replace(CONFIG, seed=2)),
         r"data.nouns: SHA-256 \w{8}..., now SHA-256 ": lambda: own,
         r"weights: SHA-256": lambda: replace(same, model=str(model_dirs["qwen2"])),
     }
@@ -247,7 +286,7 @@ def test_a_larger_budget_adds_to_the_trials_there_are(first: Run, tmp_path: Path
     assert table["behaviour"].between(0, 1).all()
 
 
-# Contenders.
+# Method families.
 
 
 def test_the_documentation_states_every_prior() -> None:
@@ -256,21 +295,21 @@ def test_the_documentation_states_every_prior() -> None:
     rows = {row.split("`")[1]: row for row in part.splitlines() if row.startswith("| `")}
     assert set(rows) == set(FAMILIES)
     for name, each in FAMILIES.items():
-        if isinstance(each, LayerContender):
-            low, high = each.strengths
+        if isinstance(each.prior, LayerPrior):
+            low, high = each.prior.strengths
             assert f"{low:g} to {high:g}" in rows[name]
 
 
-def test_every_contender_makes_what_it_draws_and_what_its_grid_says(load: Any, pairs: Any) -> None:
+def test_every_family_makes_what_it_draws_and_what_its_grid_says(load: Any, pairs: Any) -> None:
     inputs = FitCache(load("llama"), pairs)
-    for name, contender in FAMILIES.items():
-        assert contender.name == name
-        settings = [*contender.grid(inputs), contender.draw(inputs, np.random.default_rng(0))]
+    for name, family in FAMILIES.items():
+        assert family.name == name
+        settings = [*family.grid(inputs), family.draw(inputs, np.random.default_rng(0))]
         for setting in settings:
             json.dumps(setting)
-            method = contender.make(inputs, setting)
+            method = family.make(inputs, setting)
             assert method.strength == pytest.approx(setting.get("strength", 1.0))
-        again = contender.draw(inputs, np.random.default_rng(0))
+        again = family.draw(inputs, np.random.default_rng(0))
         assert again == settings[-1]
 
 
@@ -283,7 +322,7 @@ def contrasts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         seen.append((found.kind.value, *found.desired.shape[1:]))
         return contrast(found)
 
-    monkeypatch.setattr("lens_steer.benchmark.method_families.contender.contrast", counted)
+    monkeypatch.setattr("lens_steer.benchmark.fit_cache.contrast", counted)
     return seen
 
 
@@ -338,12 +377,12 @@ def test_iti_draws_pushes_that_small_models_bear(load: Any, pairs: Any) -> None:
 def test_regulators_lead_to_the_set_points_of_their_settings(
     load: Any, pairs: Any, name: str
 ) -> None:
-    inputs, contender = FitCache(load("llama"), pairs), FAMILIES[name]
-    for setting in contender.grid(inputs):
-        assert contender.make(inputs, setting).strength == 1.0
-        assert contender.make(inputs, setting | {"strength": 0.3}).strength == 0.3
-    assert len(contender.grid(inputs)) == 6
-    far = contender.make(inputs, {"read": "mean", "setpoint": 2.0, "control_cost": 0.5})
+    inputs, family = FitCache(load("llama"), pairs), FAMILIES[name]
+    for setting in family.grid(inputs):
+        assert family.make(inputs, setting).strength == 1.0
+        assert family.make(inputs, setting | {"strength": 0.3}).strength == 0.3
+    assert len(family.grid(inputs)) == 6
+    far = family.make(inputs, {"read": "mean", "setpoint": 2.0, "control_cost": 0.5})
     own = {"LQR": LQR.fit, "LQRTracker": LQRTracker.fit}[name]
     options = {"covariance_effort": True} if name == "LQRTracker" else {}
     resid, jacobians = inputs.activations("mean"), inputs.jacobians(dense=True)
@@ -352,7 +391,7 @@ def test_regulators_lead_to_the_set_points_of_their_settings(
         inputs.model, pairs.prompts, same, seed=0
     )
     source = np.random.default_rng(0)
-    drawn = [contender.draw(inputs, source) for _ in range(100)]
+    drawn = [family.draw(inputs, source) for _ in range(100)]
     assert {setting["read"] for setting in drawn} == {"mean", "last"}
     assert all(0.5 < setting["setpoint"] < 8 for setting in drawn)
     assert all(0.3 < setting["control_cost"] < 10 for setting in drawn)
@@ -365,8 +404,8 @@ LAYERED = ("RepE", "ResidualITI", "Ablation", "Angular")
 def test_baselines_have_few_settings_and_make_what_they_say(
     load: Any, pairs: Any, name: str
 ) -> None:
-    inputs, contender = FitCache(load("llama"), pairs), FAMILIES[name]
-    grid = contender.grid(inputs)
+    inputs, family = FitCache(load("llama"), pairs), FAMILIES[name]
+    grid = family.grid(inputs)
     assert 0 < len(grid) <= 12
     assert {each["read"] for each in grid} == {"mean", "last"}
     setting = {"read": "last", "strength": 0.5} | ({"k": 3} if name == "ITI" else {"layer": 2})
@@ -379,14 +418,14 @@ def test_baselines_have_few_settings_and_make_what_they_say(
         "Angular": lambda: Angular.fit(resid.at(2), to_angle=0.0),
         "ITI": lambda: ITI.fit(heads, k=3, groups=pairs.groups, folds=5, seed=0),
     }
-    found, expected = contender.make(inputs, setting), by_hand[name]()
+    found, expected = family.make(inputs, setting), by_hand[name]()
     if name == "RepE":
         expected = replace(expected, coefficient=quarter / expected.gap)
     assert repr(found) == repr(expected.with_strength(0.5))
     if name in ("RepE", "ResidualITI"):
         size = found.vector_field(resid.desired[0, 2]).norm()  # type: ignore[attr-defined]
         assert float(size) == pytest.approx(quarter, rel=1e-5)
-    drawn = [contender.draw(inputs, np.random.default_rng(i)) for i in range(50)]
+    drawn = [family.draw(inputs, np.random.default_rng(i)) for i in range(50)]
     low, high = (0.03 / 15, 30 / 15) if name == "ITI" else (0.05, 10)
     assert all(low <= each["strength"] <= high for each in drawn)
     assert len({json.dumps(each) for each in drawn}) == 50
@@ -407,11 +446,17 @@ def test_probes_of_heads_are_fitted_once_and_never_part_a_group(load: Any, pairs
     assert FitCache(load("llama"), loose).head_accuracies("last").values.shape == (4, 4)
 
 
+ONE: ComparisonConfig = replace(CONFIG, multiples=(1,), randoms=1)  # one strength, one direction
+
+
 def test_baselines_are_compared_where_they_are_asked_for(
-    model_dirs: dict[str, Path], tmp_path: Path
+    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (*LAYERED, "ITI")
-    done = start(settings_of(tmp_path, model_dirs["llama"], methods=",".join(names)))
+    for name in names:
+        monkeypatch.setitem(FAMILIES, name, thinned(FAMILIES[name], 4))
+    settings = settings_of(tmp_path, model_dirs["llama"], methods=",".join(names), config=ONE)
+    done = start(settings)
     left = [line for line in done.said if line.startswith("left out")]
     table = done.found.table()["method"].tolist()
     assert len(left) + len(set(table) & set(names)) == len(names)
@@ -433,21 +478,20 @@ def test_barriers_of_few_pairs_have_the_papers_settings(load: Any, pairs: Any) -
     assert "held_out_loss" not in few.settings
 
 
-class Weak(CAAContender):
-    """Pushes by next to nothing."""
+def tiny_caa(cache: FitCache, setting: Any) -> Any:
+    method: Any = FAMILIES["CAA"].make(cache, setting)
+    return replace(method, vectors=tuple(1e-9 * v for v in method.vectors))
 
-    name = "weak"
 
-    def make(self, inputs: FitCache, setting: Any) -> Any:
-        found: Any = super().make(inputs, setting)
-        return replace(found, vectors=tuple(1e-9 * v for v in found.vectors))
+WEAK = replace(FAMILIES["CAA"], name="weak", make=tiny_caa)  # pushes by next to nothing
 
 
 def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
     model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FAMILIES, "weak", Weak())
-    done = start(settings_of(tmp_path, model_dirs["llama"], methods="CAA,weak"))
+    for family in (FAMILIES["CAA"], WEAK):
+        monkeypatch.setitem(FAMILIES, family.name, thinned(family, 2))
+    done = start(settings_of(tmp_path, model_dirs["llama"], methods="CAA,weak", config=ONE))
     (line,) = [line for line in done.said if line.startswith("left out")]
     assert "weak cannot be calibrated" in line
     assert done.found.table()["method"].tolist() == METHODS
@@ -455,7 +499,46 @@ def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
         start(settings_of(tmp_path, model_dirs["llama"], methods="weak", out=tmp_path / "none"))
 
 
-def test_contenders_are_called_by_name() -> None:
+def test_one_loop_chooses_makes_and_says_what_is_missing(load: Any, pairs: Any) -> None:
+    cache, said = FitCache(load("llama"), pairs, ("last",)), list[str]()
+    config = replace(CONFIG, max_new_tokens=3)
+    known = {"RepE": {"layer": 1, "read": "last", "strength": 0.5}}
+    kinds = [FAMILIES["CAA"], WEAK, FAMILIES["RepE"]]
+    few = [thinned(family, 1) for family in kinds]
+    how: dict[str, Any] = {"kl": 0.05, "config": config, "settings": known, "echo": said.append}
+    chosen = choose_all(few, cache, pairs.first(2), None, **how)
+    assert isinstance(chosen, Chosen)
+    assert list(chosen.methods) == ["CAA", "RepE"]
+    assert chosen.settings["RepE"] == known["RepE"]
+    for name in chosen.methods:
+        again = FAMILIES[name].make(cache, chosen.settings[name])
+        assert repr(chosen.methods[name]) == repr(again) == repr(chosen.fits[name][0])
+    assert list(chosen.missing) == ["weak"]
+    assert said == [f"left out {pairs.name}: {chosen.missing['weak']}"]
+    with pytest.raises(OutOfReach, match="no method costs 0.05 nats per token on"):
+        choose_all([thinned(WEAK, 1)], cache, pairs.first(2), None, kl=0.05, config=config)
+
+
+def test_a_family_is_a_name_and_two_functions(load: Any, pairs: Any) -> None:
+    cache = FitCache(load("llama"), pairs)
+    family = MethodFamily(
+        name="mine",
+        make=lambda cache, setting: CAA.fit(cache.layer({"read": "mean", "layer": setting["at"]})),
+        grid=lambda _: [{"at": layer} for layer in range(4)],
+    )
+    assert family.make(cache, {"at": 2}).strength == 1
+    method = family.make(cache, {"at": 2, "strength": 0.25})
+    own = CAA.fit(cache.activations("mean").at(2)).with_strength(0.25)
+    assert repr(method) == repr(own)
+    with pytest.raises(ValueError, match="mine has no prior to draw from"):
+        family.draw(cache, np.random.default_rng(0))
+    few = thinned(family, 2)
+    assert few.grid(cache) == [{"at": 1}, {"at": 3}]
+    assert thinned(family, 9).grid(cache) == family.grid(cache)
+    assert few.make(cache, {"at": 2, "strength": 0.25}).strength == 0.25
+
+
+def test_families_are_called_by_name() -> None:
     assert [each.name for each in families("all")] == list(FAMILIES)
     usual = ["CAA", "SADI", "LQR", "LQRTracker", "ODESteer"]
     assert [each.name for each in families()] == [each.name for each in families(None)] == usual
@@ -465,12 +548,12 @@ def test_contenders_are_called_by_name() -> None:
 
 
 def test_stored_settings_are_for_the_texts_they_were_found_on() -> None:
-    terms = ComparisonConfig(temperature=0.7, max_new_tokens=110)
-    assert stored("organism", "organism:sentiment", "CAA", terms)
-    for other in (replace(terms, seed=1), replace(terms, temperature=1.0)):
+    config = ComparisonConfig(temperature=0.7, max_new_tokens=110)
+    assert stored("organism", "organism:sentiment", "CAA", config)
+    for other in (replace(config, seed=1), replace(config, temperature=1.0)):
         assert stored("organism", "organism:sentiment", "CAA", other) is None
-    assert stored("gpt2", "organism:sentiment", "CAA", terms) is None
-    assert stored("organism", "organism:sentiment", "none", terms) is None
+    assert stored("gpt2", "organism:sentiment", "CAA", config) is None
+    assert stored("organism", "organism:sentiment", "none", config) is None
 
 
 # Misuse.
@@ -523,5 +606,5 @@ def test_it_does_not_matter_where_a_file_of_pairs_lies(tmp_path: Path, load: Any
         folder.mkdir()
         settings = settings_of(folder, Path("llama"))
         sources = [ContrastivePairs.load(name) for name in settings.pairs]
-        marks.append(origin(load("llama"), settings, sources))
+        marks.append(run_provenance(load("llama"), settings, sources))
     assert marks[0] == marks[1]

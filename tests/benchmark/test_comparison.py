@@ -23,8 +23,8 @@ from lens_steer.benchmark import (
     prompted,
     random_like,
 )
-from lens_steer.benchmark.cells import GroupedSums, all_groups
-from lens_steer.benchmark.contest import named
+from lens_steer.benchmark.comparison_run import methods_by_name
+from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups
 from lens_steer.benchmark.references import instructed
 from lens_steer.benchmark.result import group_differences
 from lens_steer.benchmark.statistics import distinct_interval
@@ -177,9 +177,9 @@ def test_what_was_tried_is_listed() -> None:
     )
     assert found.multiples("b", "push") == [0.5, 1]
     assert found.methods("b") == ("unsteered", "push")
-    assert found.cells("b", "unsteered", 1.0).sums["behaviour"].sum() == 1
+    assert found.grouped_sums("b", "unsteered", 1.0).sums.behaviour.sum() == 1
     with pytest.raises(ValueError, match="no trial of .*'pull'"):
-        found.cells("b", "pull")
+        found.grouped_sums("b", "pull")
 
 
 # What is found, and what is not.
@@ -207,7 +207,7 @@ def test_copies_are_found_equal_about_as_often_as_stated() -> None:
     source, alarms, any_alarm = np.random.default_rng(0), 0, 0
     for _ in range(200):
         found = stand_in(source, 0.0)
-        cells = [found.cells("b", name) for name in found.methods("b")]
+        cells = [found.grouped_sums("b", name) for name in found.methods("b")]
         p = [sign_flip_of(cells[i], cells[0]) for i in (1, 2, 3)]
         alarms += p[0] <= 0.05
         any_alarm += min(holm_of(p)) <= 0.05
@@ -232,7 +232,7 @@ def test_a_method_that_truly_helps_is_found_better() -> None:
     source, better = np.random.default_rng(1), 0
     for _ in range(20):
         found = stand_in(source, 0.3)
-        cells = {name: found.cells("b", name) for name in found.methods("b")}
+        cells = {name: found.grouped_sums("b", name) for name in found.methods("b")}
         p = [sign_flip_of(cells[name], cells["unsteered"]) for name in ("one", "copy", "third")]
         better += holm_of(p)[0] <= 0.05
     assert better >= 18
@@ -253,10 +253,10 @@ def test_cells_are_sums_by_fit_seed_and_group() -> None:
     ]
     found = GroupedSums.of(trials, all_groups(trials))
     assert found.groups == ("x", "y")
-    assert found.sums["behaviour"].tolist() == [[[0, 1], [1, 1]], [[1, 1], [2, 1]]]
-    assert found.sums["examples"].tolist() == [[[2, 1]] * 2] * 2
-    np.testing.assert_allclose(found.sums["kl"], [[[2, 1]] * 2, [[4, 2]] * 2])
-    assert found.sums["texts"].tolist() == found.sums["examples"].tolist()
+    assert found.sums.behaviour.tolist() == [[[0, 1], [1, 1]], [[1, 1], [2, 1]]]
+    assert found.sums.examples.tolist() == [[[2, 1]] * 2] * 2
+    np.testing.assert_allclose(found.sums.kl, [[[2, 1]] * 2, [[4, 2]] * 2])
+    assert found.sums.texts.tolist() == found.sums.examples.tolist()
 
 
 def test_a_seed_that_is_missing_is_named() -> None:
@@ -270,7 +270,7 @@ def test_of_several_models_each_is_a_unit() -> None:
         trial("push", [1, 0], fit=f, seed=s, model=m) for m in "ab" for f in (0, 1) for s in (0, 1)
     ]
     found = GroupedSums.of(trials, [0, 1])
-    assert found.sums["behaviour"].tolist() == [[4, 0], [4, 0]]
+    assert found.sums.behaviour.tolist() == [[4, 0], [4, 0]]
 
 
 def test_trials_without_fixed_costs_have_none() -> None:
@@ -315,12 +315,17 @@ def test_several_behaviours_are_corrected_together() -> None:
     assert row_of(alone, "push")["p_holm"] == pytest.approx(2 / 2**8)
 
 
+def test_a_comparison_is_shown_in_a_line() -> None:
+    found = compared(trial("push", [1]), trial("unsteered", [0], multiple=0.0))
+    assert repr(found) == "Comparison(2 trials of unsteered, push on b)"
+
+
 def test_what_cannot_be_merged_is_refused() -> None:
     part = compared(trial("unsteered", [0], multiple=0.0))
-    with pytest.raises(ValueError, match="at least one, all on the same terms"):
+    with pytest.raises(ValueError, match="at least one, all with the same config"):
         Comparison.merge([])
-    with pytest.raises(ValueError, match="all on the same terms"):
-        Comparison.merge([part, replace(part, terms=ComparisonConfig(seeds=2))])
+    with pytest.raises(ValueError, match="all with the same config"):
+        Comparison.merge([part, replace(part, config=ComparisonConfig(seeds=2))])
     with pytest.raises(ValueError, match="two comparisons have the trial .*'unsteered'"):
         Comparison.merge([part, part])
 
@@ -340,8 +345,8 @@ def test_distinct_words_have_a_jackknife_interval() -> None:
 
 
 def test_a_trial_is_what_its_row_was(llama: Any, pairs: ContrastivePairs) -> None:
-    contest = ComparisonRun.of(llama, pairs, [push(llama)], judge=JUDGE, terms=terms(), train=None)
-    for trials in (contest.units()[key]() for key in (("unsteered", 0, 0), ("best of n", 0, 0))):
+    run = ComparisonRun.of(llama, pairs, [push(llama)], judge=JUDGE, config=config(), train=None)
+    for trials in (run.units()[key]() for key in (("unsteered", 0, 0), ("best of n", 0, 0))):
         for before in trials:
             after = Trial.of_row(json.loads(json.dumps(before.row())))
             assert after.key == before.key
@@ -394,10 +399,10 @@ def test_a_row_that_is_no_trial_is_refused(broken: dict[str, Any]) -> None:
         Trial.of_row(broken)
 
 
-# Terms and names.
+# Settings and names.
 
 
-def terms(**others: Any) -> ComparisonConfig:
+def config(**others: Any) -> ComparisonConfig:
     few: dict[str, Any] = {"max_new_tokens": 5, "multiples": (0.5, 1), "randoms": 1, "best_of": 3}
     return ComparisonConfig(**(few | others))
 
@@ -426,19 +431,19 @@ def test_the_method_as_given_is_always_tried() -> None:
     ],
 )
 @pytest.mark.usefixtures("untyped")
-def test_terms_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ComparisonConfig(**wrong)
 
 
 def test_methods_are_called_by_their_class_and_numbered_if_alike(llama: Any) -> None:
     one, other, scale = push(llama), push(llama, seed=1), Scale()
-    assert named([one, scale, other]) == {
+    assert methods_by_name([one, scale, other]) == {
         "Additive": (one,),
         "Scale": (scale,),
         "Additive 2": (other,),
     }
-    assert named({"mine": [one, other], "yours": scale}) == {
+    assert methods_by_name({"mine": [one, other], "yours": scale}) == {
         "mine": (one, other),
         "yours": (scale,),
     }
@@ -447,12 +452,12 @@ def test_methods_are_called_by_their_class_and_numbered_if_alike(llama: Any) -> 
 @pytest.mark.parametrize("methods", [[], {}, {"mine": []}])
 def test_no_methods_are_refused(methods: Any) -> None:
     with pytest.raises(ValueError, match="expected at least one, none without a fit"):
-        named(methods)
+        methods_by_name(methods)
 
 
 def test_the_names_of_references_are_taken(llama: Any) -> None:
     with pytest.raises(ValueError, match=r"names \['random'\] are those of references"):
-        named({"random": push(llama)})
+        methods_by_name({"random": push(llama)})
 
 
 # References.
@@ -624,7 +629,7 @@ def test_a_comparison_has_every_reference_and_method(llama: Any, pairs: Contrast
     method = push(llama, size=0.5)
     found = comparison(
         *(llama, pairs, {"mine": [method, push(llama, seed=1, size=0.5)]}),
-        terms=terms(seeds=2),
+        config=config(seeds=2),
         judge=JUDGE,
         train=pairs,
         instruction="Hi.",
@@ -659,6 +664,11 @@ def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any) -> None:
     for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "efficiency", "perplexity"):
         assert {name, f"{name}_low", f"{name}_high"} <= set(one.columns)
     assert {"distinct_1", "distinct_2", "relative_norm", "seconds"} <= set(one.columns)
+
+
+def test_an_option_that_compare_does_not_have_is_named_with_those_it_has(llama: Any) -> None:
+    with pytest.raises(TypeError, match=r"options \['tempature'\], expected some of seeds, temp"):
+        compare(llama, SMALL, [push(llama)], tempature=0.7)
 
 
 def test_strength_zero_is_no_change_in_any_column(llama: Any) -> None:
@@ -711,42 +721,42 @@ def test_a_strength_that_breaks_the_model_is_left_out_of_the_curve() -> None:
 
 
 def test_units_that_are_done_are_not_run_again(llama: Any, pairs: ContrastivePairs) -> None:
-    contest = ComparisonRun.of(llama, pairs, [push(llama)], terms=terms())
-    keys = list(contest.units())
+    run = ComparisonRun.of(llama, pairs, [push(llama)], config=config())
+    keys = list(run.units())
     assert keys == [("unsteered", 0, 0), ("random", 0, 0), ("Additive", 0, 0)]
-    assert [key for key, _ in contest.run(keys[:2])] == keys[2:]
-    assert list(contest.run(keys)) == []
+    assert [key for key, _ in run.run(keys[:2])] == keys[2:]
+    assert list(run.run(keys)) == []
 
 
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("wrong", [[], [("a", "b", "c")]])
-def test_a_contest_refuses_what_are_not_pairs(llama: Any, wrong: Any) -> None:
+def test_a_run_refuses_what_are_not_pairs(llama: Any, wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"expected ContrastivePairs: write ContrastivePairs.of"):
-        ComparisonRun.of(llama, wrong, [push(llama)], terms=terms())
+        ComparisonRun.of(llama, wrong, [push(llama)], config=config())
 
 
-def test_a_contest_refuses_methods_of_another_model(
+def test_a_run_refuses_methods_of_another_model(
     llama: Any, gpt2: Any, pairs: ContrastivePairs
 ) -> None:
     from lens_steer.activations import capture
 
     method = CAA.fit(capture(gpt2, pairs, "resid", progress=False).at(layer=1))
     with pytest.raises(ValueError, match="model"):
-        ComparisonRun.of(llama, pairs, [push(llama), method], terms=terms())
+        ComparisonRun.of(llama, pairs, [push(llama), method], config=config())
 
 
-def test_a_contest_without_judge_needs_pairs(llama: Any) -> None:
+def test_a_run_without_judge_needs_pairs(llama: Any) -> None:
     pairs = ContrastivePairs.unpaired(["a b"], ["c d", "e f"])
     with pytest.raises(ValueError, match="pass judge="):
-        ComparisonRun.of(llama, pairs, [push(llama)], terms=terms())
+        ComparisonRun.of(llama, pairs, [push(llama)], config=config())
 
 
 def test_the_random_reference_is_another_direction_of_the_same_length(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
     method = push(llama).with_strength(0.7)
-    contest = ComparisonRun.of(llama, pairs, [method], terms=terms(randoms=2))
-    one, other = contest.random(0), contest.random(1)
+    run = ComparisonRun.of(llama, pairs, [method], config=config(randoms=2))
+    one, other = run.random(0), run.random(1)
     assert isinstance(one, Random)
     assert isinstance(other, Random)
     assert one.strength == 0.7
@@ -754,7 +764,7 @@ def test_the_random_reference_is_another_direction_of_the_same_length(
         assert way.vectors[0].norm().item() == pytest.approx(method.vectors[0].norm().item())
     assert not torch.equal(one.vectors[0], other.vectors[0])
     with pytest.raises(ValueError, match="pass train="):
-        _ = contest.learned
+        _ = run.learned
 
 
 def test_costs_of_a_judge_of_two_outcomes_are_never_below_the_floor() -> None:
@@ -770,7 +780,7 @@ def test_one_method_without_a_list_and_training_texts_without_pairs_are_refused(
 ) -> None:
     method = push(llama)
     with pytest.raises(ValueError, match=r"write \[method\]"):
-        ComparisonRun.of(llama, pairs, method, terms=ComparisonConfig())  # type: ignore[arg-type]
+        ComparisonRun.of(llama, pairs, method, config=ComparisonConfig())  # type: ignore[arg-type]
     texts = ContrastivePairs.unpaired(["The cat was"], ["The dog was"])
     with pytest.raises(ValueError, match="expected paired texts to learn"):
-        ComparisonRun.of(llama, pairs, [method], terms=ComparisonConfig(), train=texts)
+        ComparisonRun.of(llama, pairs, [method], config=ComparisonConfig(), train=texts)

@@ -21,12 +21,12 @@ from lens_steer.benchmark import (
     Trial,
     collapse_dose,
 )
-from lens_steer.benchmark.contest import REFERENCES
-from lens_steer.benchmark.doses import half_dose
+from lens_steer.benchmark.comparison_run import REFERENCES
+from lens_steer.benchmark.doses import central, half_dose, with_intact
 from lens_steer.benchmark.drawing import all_methods, colours, errors, marks
-from lens_steer.benchmark.intact import central, with_intact
 from lens_steer.evaluation import Evaluation, TextCosts, binary_kl, least_nats
 from lens_steer.intervals import Interval
+from lens_steer.reports import Report
 
 N, GROUPS = 40, 8
 MULTIPLES = (0.5, 1.0, 2.0)
@@ -511,3 +511,13 @@ def test_the_same_trials_give_the_same_table(report: Any, many: Comparison) -> N
     again = replace(many, trials=tuple(Trial.of_row(t.row()) for t in many.trials))
     one, other = (report.of(c, "joy").table().select_dtypes("number") for c in (many, again))
     np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+@pytest.mark.parametrize("report", [Frontier, DoseResponse, EnergyMap, CostTails])
+def test_a_report_is_shown_as_its_table(report: Any, many: Comparison) -> None:
+    found = report.of(many, "joy")
+    lines = repr(found).splitlines()
+    assert isinstance(found, Report)
+    assert lines[0] == report.__name__
+    assert "method" in lines[1]
+    assert len(lines) <= 23

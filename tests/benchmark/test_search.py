@@ -139,6 +139,19 @@ def test_table_has_a_row_for_each_number_of_trials() -> None:
     assert list(found.columns) == ["method", "n", "behaviour", "low", "high"]
 
 
+@pytest.mark.parametrize("methods", [1, 3, 8])
+def test_curves_of_several_methods_are_drawn_together(methods: int) -> None:
+    curves = [searched(drawn(i, 3), drawn(i + 50, 3), f"method {i}") for i in range(methods)]
+    figure = curves[0].figure(*curves[1:], behaviour_name="praise")
+    figure.draw_without_rendering()
+    [axes] = figure.axes
+    assert "praise" in axes.get_ylabel()
+    labels = [line.get_label() for line in axes.lines]
+    assert labels == [*(f"method {i}" for i in range(methods)), "unsteered"]
+    assert len(axes.collections) == (methods if methods <= 6 else 0)  # bands
+    assert repr(curves[0]).startswith("RandomSearchCurve\n")
+
+
 def test_what_cannot_be_searched() -> None:
     dev, test = drawn(1, 3), drawn(2, 3)
     with pytest.raises(ValueError, match="3 trials on dev, 2 on test"):

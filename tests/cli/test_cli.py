@@ -12,13 +12,13 @@ import pytest
 import typer
 
 from lens_steer.cli import demo_run as demo
-from lens_steer.cli.app import app, main
+from lens_steer.cli.commands import app, main
 from lens_steer.cli.options import judged_words_of
 from tests.cli.test_demo import FILES, SMALL, write_pairs
 
 ENTRY = "from lens_steer.cli import main; main()"
 OPTIONS = [
-    *("--model", "--pairs", "--out", "--seed", "--words", "--read", "--scope"),
+    *("--model", "--pairs", "--out", "--seed", "--methods", "--words", "--read", "--scope"),
     *("--backend", "--device", "--max-new-tokens", "--temperature", "--dev-prompts"),
 ]
 
@@ -151,6 +151,7 @@ MISUSE: dict[str, tuple[list[str], str]] = {
     "unknown option": (["--model", "{}/model", "--sed", "1"], "--sed"),
     "unknown backend": (["--model", "{}/model", "--backend", "jax"], "backend"),
     "unknown scope": (["--model", "{}/model", "--scope", "first"], "scope"),
+    "unknown method": (["--model", "{}/model", "--methods", "CAB"], "unknown methods .*'CAB'.*CAA"),
     "no tokens": (["--model", "{}/model", "--max-new-tokens", "0"], "max-new-tokens"),
     "cold": (["--model", "{}/model", "--temperature", "-1"], "temperature"),
     "not a temperature": (["--model", "{}/model", "--temperature", "nan"], "temperature"),

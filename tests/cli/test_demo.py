@@ -11,7 +11,7 @@ import torch
 from lens_steer import organism
 from lens_steer.activations import capture
 from lens_steer.artifacts import describe, load
-from lens_steer.benchmark import DEFAULT, SHARES
+from lens_steer.benchmark import DEFAULT_FAMILIES, SHARES, ModelDefaults, defaults_of
 from lens_steer.cli import DemoSettings
 from lens_steer.cli import demo_run as demo
 from lens_steer.cli.demo_report import DemoReport
@@ -208,7 +208,13 @@ def test_classes_that_are_equal_at_every_layer_are_refused(
 
 def test_the_table_of_methods_is_said_and_written(first: Run) -> None:
     table = pd.read_csv(first.settings.out / "table.csv")
-    assert table["method"].tolist() == ["unsteered", "random", "best of n", "learned", *DEFAULT]
+    assert table["method"].tolist() == [
+        "unsteered",
+        "random",
+        "best of n",
+        "learned",
+        *DEFAULT_FAMILIES,
+    ]
     assert table["behaviour"].between(0, 1).all()
     for method in table["method"]:
         assert any(line.strip().startswith(method) for line in first.said), method
@@ -222,13 +228,16 @@ def test_greedy_texts_have_no_table_of_methods(first: Run, tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == FILES - missing
 
 
-def test_what_is_usual_for_a_model_is_what_the_help_says() -> None:
-    assert demo.usual("organism")["pairs"] == "organism:sentiment"
-    assert demo.usual("gpt2") == {"pairs": "stories:sad", "read": "last", "max_new_tokens": 40}
+USUAL: dict[str, Any] = asdict(defaults_of("organism"))
+
+
+def test_the_defaults_of_a_model_are_what_the_help_says() -> None:
+    assert defaults_of("organism") == ModelDefaults("organism:sentiment", "mean", 110)
+    assert defaults_of("gpt2") == ModelDefaults("stories:sad", "last", 40)
 
 
 def test_settings_know_their_judge(tmp_path: Path) -> None:
-    exact = DemoSettings(model="organism", out=tmp_path, seed=0, **demo.usual("organism"))
+    exact = DemoSettings(model="organism", out=tmp_path, seed=0, **USUAL)
     assert exact.judge == organism.judge("sentiment")
     assert "praise" in exact.behaviour_name
     words = replace(exact, words=("good",))
@@ -244,9 +253,14 @@ def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "SIZES", (0.0, 0.5))
-    usual = demo.usual("organism")
     settings = DemoSettings(
-        model="organism", out=tmp_path, seed=0, device="cpu", dev_prompts=12, **usual
+        model="organism",
+        out=tmp_path,
+        seed=0,
+        methods="CAA,ODESteer",
+        device="cpu",
+        dev_prompts=12,
+        **USUAL,
     )
     said: list[str] = []
     report = demo.run(settings, said.append)
@@ -256,11 +270,13 @@ def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
     assert table["well_formed"].between(0, 1).all()
     unsteered, steered = (trial.behaviour.mean() for trial in report.sweep.method)
     assert steered > unsteered + 0.1
+    methods = pd.read_csv(tmp_path / "table.csv")["method"].tolist()
+    assert methods == ["unsteered", "random", "best of n", "learned", "CAA", "ODESteer"]
 
 
 def test_a_folder_of_a_comparison_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "trials.jsonl").write_text("")
-    settings = DemoSettings(model="organism", out=tmp_path, seed=0, **demo.usual("organism"))
+    settings = DemoSettings(model="organism", out=tmp_path, seed=0, **USUAL)
     with pytest.raises(ValueError, match="holds a run of lens-steer compare"):
         demo.run(settings, print)
     assert [path.name for path in tmp_path.iterdir()] == ["trials.jsonl"]

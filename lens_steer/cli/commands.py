@@ -12,6 +12,7 @@ from lens_steer.cli.options import (
     Device,
     DevPrompts,
     Length,
+    Methods,
     Model,
     Out,
     Pairs,
@@ -39,10 +40,8 @@ app = typer.Typer(
 
 def _version(shown: bool) -> bool:
     if shown:
-        found = (
-            f"{name} {version_of(name)}" for name in ("lens-steer", "transformer-lens", "torch")
-        )
-        typer.echo(", ".join(found))
+        names = ("lens-steer", "transformer-lens", "torch")
+        typer.echo(", ".join(f"{name} {version_of(name)}" for name in names))
         raise typer.Exit
     return shown
 
@@ -51,7 +50,8 @@ def _version(shown: bool) -> bool:
 def options(
     context: typer.Context,
     shown: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print versions.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the versions."),
     ] = False,
 ) -> None:
     """Read language models and steer them, on TransformerLens."""
@@ -66,6 +66,7 @@ def demo(  # noqa: PLR0913 - options of a command
     pairs: Pairs = None,
     out: Out = Path("out/demo"),
     seed: Seed = 0,
+    methods: Methods = None,
     words: Words = "",
     read: Read = None,
     scope: Where = "last",
@@ -75,30 +76,37 @@ def demo(  # noqa: PLR0913 - options of a command
     temperature: Temperature = 0.7,
     dev_prompts: DevPrompts = 48,
 ) -> None:
-    """Read a model, choose CAA's layer and strength on dev, steer, report on test.
+    """Read a model, choose CAA's layer and strength on dev, steer, and report on test.
 
-    Shows which tokens are read, which are steered and by how much, unsteered beside steered texts,
-    and a table of all methods at one cost, beside what they have to beat (see compare).
+    The demo shows which tokens are read, which are steered and by how much, unsteered beside
+    steered texts, and a table of several methods at one cost, beside what they have to beat (see
+    compare). Methods are calibrated to 0.1 nats per token on dev; for the organism the settings
+    that were chosen so are in the package.
 
-    Without options: the sentiment of the small model in the package, judged by its grammar.
+    Without options it steers the sentiment of the small model in the package, which is judged by
+    its grammar.
 
-    Writes to OUT: separability.png (how far apart the classes are, by layer), sweep.png (behaviour
+    Files in OUT: separability.png (how far apart the classes are, by layer), sweep.png (behaviour
     and perplexity against the size of the push, beside a random direction) and frontier.png
     (behaviour against nats paid, all methods), each with its numbers as .csv and their origin as
     .json; choice.csv, texts.csv, table.csv, method.safetensors (for lens_steer.load).
     """
-    from lens_steer.cli.demo_run import DemoSettings, run, usual
+    from lens_steer.benchmark import defaults_of
+    from lens_steer.cli.demo_run import DemoSettings, run
 
-    given = {"pairs": pairs, "read": read, "max_new_tokens": max_new_tokens}
+    defaults = defaults_of(model)
     settings = DemoSettings(
-        **usual(model) | {name: value for name, value in given.items() if value is not None},
         model=model,
+        pairs=pairs or defaults.pairs,
         out=out,
         seed=seed,
+        methods=methods,
         words=judged_words_of(words),
+        read=read or defaults.read,
         scope=scope,
         backend=backend,
         device=device,
+        max_new_tokens=max_new_tokens or defaults.max_new_tokens,
         temperature=temperature,
         dev_prompts=dev_prompts,
     )
@@ -111,43 +119,49 @@ def compare(  # noqa: PLR0913 - options of a command
     pairs: Pairs = None,
     out: Out = Path("out/compare"),
     seed: Seed = 0,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            help="Names, separated by commas, or all. Left out: CAA, SADI, LQR, LQRTracker, "
-            "ODESteer.",
-            show_default=False,
-        ),
-    ] = None,
+    methods: Methods = None,
     kl: Annotated[
-        float, typer.Option(help="Nats per token on dev to which every method is calibrated.")
+        float,
+        typer.Option(help="The cost on dev, in nats per token, to which methods are calibrated."),
     ] = 0.1,
     multiples: Annotated[
-        str, typer.Option(help="Of the calibrated strength, at which texts are written on test.")
+        str,
+        typer.Option(
+            help="The strengths at which texts are written on test, as multiples of the calibrated "
+            "one, separated by commas."
+        ),
     ] = "0.25,0.5,0.75,1,1.4,2",
     budgets: Annotated[
-        str, typer.Option(help="Nats per token at which behaviour is read off.")
+        str,
+        typer.Option(
+            help="The costs, in nats per token and separated by commas, at which behaviour is read "
+            "off."
+        ),
     ] = "0.03,0.1,0.3",
-    seeds: Annotated[int, typer.Option(min=1, help="Texts of every prompt.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="The number of texts that continue every prompt.")
+    ] = 1,
     fits: Annotated[
         int,
         typer.Option(
             min=1,
             help="How often each method is made: from train, and from train with its groups drawn "
-            "again; intervals then cover the fit as well.",
+            "again. With several, intervals cover the fit as well.",
         ),
     ] = 1,
-    best_of: Annotated[int, typer.Option(min=2, help="Texts of which the best is taken.")] = 4,
+    best_of: Annotated[
+        int, typer.Option(min=2, help="The number of texts of which the best is taken.")
+    ] = 4,
     budget: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Trials of random search for each method, drawn from its own prior: what the best "
-            "on dev of n is worth on test, against n. 0 leaves it out.",
+            help="The number of trials of random search for each method, drawn from its own prior: "
+            "they say what the best on dev of n is worth on test, against n. 0 leaves it out.",
         ),
     ] = 0,
     instruction: Annotated[
-        str, typer.Option(help="Put before the prompts, for the row 'prompting'.")
+        str, typer.Option(help="A text that is put before the prompts, for the row 'prompting'.")
     ] = "",
     words: Words = "",
     scope: Where = "last",
@@ -166,7 +180,7 @@ def compare(  # noqa: PLR0913 - options of a command
     and, with --instruction, another prompt. --pairs takes several sets, separated by commas;
     p-values are corrected over all of them.
 
-    Writes to OUT: trials.jsonl (a row for each trial, with texts, seed, settings and versions),
+    Files in OUT: trials.jsonl (a row for each trial, with texts, seed, settings and versions),
     table.csv, differences.csv (every pair of methods), points.csv (every strength), for each set
     the figures frontier, doses, energy and tails with their numbers, the methods (for
     lens_steer.load), and with --budget search.jsonl and its figure. A run that was stopped goes on
@@ -174,15 +188,14 @@ def compare(  # noqa: PLR0913 - options of a command
     from run to run. It goes on only with the same settings, pairs, weights and versions: anything
     else, a damaged file, or a second process that writes to OUT is refused.
     """
-    from lens_steer.benchmark import CompareSettings, ComparisonConfig, run
-    from lens_steer.cli.demo_run import usual
+    from lens_steer.benchmark import CompareSettings, ComparisonConfig, defaults_of, run
 
-    known = usual(model)
-    terms = ComparisonConfig(
+    defaults = defaults_of(model)
+    config = ComparisonConfig(
         seed=seed,
         seeds=seeds,
         temperature=temperature,
-        max_new_tokens=max_new_tokens or known["max_new_tokens"],
+        max_new_tokens=max_new_tokens or defaults.max_new_tokens,
         scope=scope,
         multiples=numbers_of("multiples", multiples),
         budgets=numbers_of("budgets", budgets),
@@ -190,9 +203,9 @@ def compare(  # noqa: PLR0913 - options of a command
     )
     settings = CompareSettings(
         model=model,
-        pairs=words_of(pairs or known["pairs"]),
+        pairs=words_of(pairs or defaults.pairs),
         out=out,
-        terms=terms,
+        config=config,
         methods=methods,
         kl=kl,
         fits=fits,

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.learned import learn
 from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted, random_like
-from lens_steer.benchmark.terms import ComparisonConfig
 from lens_steer.benchmark.trials import Trial, fixed_costs
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, Judge, check_scorable, evaluate_each
@@ -16,7 +16,7 @@ from lens_steer.sites import Site
 from lens_steer.steering import Intervention
 
 Fits = Intervention | Sequence[Intervention]
-Named = Sequence[Intervention] | Mapping[str, Fits]
+NamedMethods = Sequence[Intervention] | Mapping[str, Fits]
 Key = tuple[str, int, int]  # method, fit, seed
 REFERENCES = ("unsteered", "random", "prompting", "best of n", "learned")
 
@@ -26,22 +26,22 @@ class ComparisonRun:
     """Methods on the prompts of one behaviour, beside what they have to beat.
 
     Attributes:
-        model: That is steered.
-        pairs: Prompts to test on.
-        methods: Fits of each, by name.
+        model: The model that is steered.
+        pairs: The prompts to test on.
+        methods: The fits of each method, by name.
         judge: See `evaluate`.
-        terms: The same for all.
+        config: How texts are written and methods varied, the same for all.
         train: Other pairs, for the method `learned`; None leaves it out.
-        rewrite: For the method `prompting`; None leaves it out.
-        behaviour_name: In tables.
-        model_name: In tables.
+        rewrite: How prompts are rewritten for the method `prompting`; None leaves it out.
+        behaviour_name: The name of the behaviour in tables.
+        model_name: The name of the model in tables.
     """
 
     model: SteerableModel
     pairs: ContrastivePairs
     methods: dict[str, tuple[Intervention, ...]]
     judge: Judge | None
-    terms: ComparisonConfig
+    config: ComparisonConfig
     train: ContrastivePairs | None = None
     rewrite: Rewrite | None = None
     behaviour_name: str = ""
@@ -52,53 +52,57 @@ class ComparisonRun:
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
-        methods: Named,
+        methods: NamedMethods,
         *,
         judge: Judge | None = None,
-        terms: ComparisonConfig,
+        config: ComparisonConfig,
         train: ContrastivePairs | None = None,
         instruction: str | Rewrite | None = None,
         behaviour_name: str | None = None,
         model_name: str | None = None,
     ) -> "ComparisonRun":
-        """Names put in order, and everything checked that can be before hours of work.
+        """A run with its methods named, after all checks that are possible before hours of work.
 
         Raises:
             ValueError: If there are no methods, one does not fit the model, a name is taken, or
                 there is neither a judge nor pairs.
         """
-        found = named(methods)
+        by_name = methods_by_name(methods)
         check_scorable(pairs, judge)
-        for fits in found.values():
+        for fits in by_name.values():
             for method in fits:
                 method.checked_edits(model)
         if train is not None and not (isinstance(train, ContrastivePairs) and train.paired):
             raise ValueError(f"got train={train!r}, expected paired texts to learn a vector from")
-        rewrite = instructed(instruction) if isinstance(instruction, str) else instruction
-        name = model_name or attach(model).fingerprint.architecture
-        shown = behaviour_name or pairs.name
-        return cls(model, pairs, found, judge, terms, train, rewrite, shown, name)
+        return cls(
+            model,
+            pairs,
+            by_name,
+            judge,
+            config,
+            train,
+            rewrite=instructed(instruction) if isinstance(instruction, str) else instruction,
+            behaviour_name=behaviour_name or pairs.name,
+            model_name=model_name or attach(model).fingerprint.architecture,
+        )
 
     def units(self) -> dict[Key, Callable[[], list[Trial]]]:
-        """What is to be run, in order."""
-        found: dict[Key, Callable[[], list[Trial]]] = {}
-        seeds = range(self.terms.seed, self.terms.seed + self.terms.seeds)
-        for seed in seeds:
-            found["unsteered", 0, seed] = lambda s=seed: self._unsteered(s)
-            for fit in range(self.terms.randoms):
-                found["random", fit, seed] = lambda f=fit, s=seed: self._random(f, s)
+        """The units of work in their order: each runs a fit with a seed, at every strength."""
+        units: dict[Key, Callable[[], list[Trial]]] = {}
+        for seed in range(self.config.seed, self.config.seed + self.config.seeds):
+            units["unsteered", 0, seed] = partial(self._unsteered, seed)
+            for fit in range(self.config.randoms):
+                units["random", fit, seed] = partial(self._random, fit, seed)
             if self.rewrite is not None:
-                found["prompting", 0, seed] = lambda s=seed: self._prompting(s)
+                units["prompting", 0, seed] = partial(self._prompting, self.rewrite, seed)
             if self.judge is not None:
-                found["best of n", 0, seed] = lambda s=seed: self._best_of_n(s)
+                units["best of n", 0, seed] = partial(self._best_of_n, self.judge, seed)
             if self.train is not None:
-                found["learned", 0, seed] = lambda s=seed: self._learned(s)
+                units["learned", 0, seed] = partial(self._learned, seed)
             for name, fits in self.methods.items():
                 for fit, method in enumerate(fits):
-                    found[name, fit, seed] = lambda n=name, f=fit, m=method, s=seed: self._steered(
-                        n, f, m, s
-                    )
-        return found
+                    units[name, fit, seed] = partial(self._steered, name, fit, method, seed)
+        return units
 
     def run(self, done: Collection[Key] = ()) -> Iterator[tuple[Key, list[Trial]]]:
         """The trials of each unit that is not done."""
@@ -113,17 +117,19 @@ class ComparisonRun:
 
     def _unsteered(self, seed: int) -> list[Trial]:
         texts = self._texts(seed)
-        [found] = evaluate_each(self.model, self.pairs, [None], **self._decoding(seed))
+        [evaluation] = evaluate_each(self.model, self.pairs, [None], **self._decoding(seed))
         [fixed] = fixed_costs(self.model, texts, [None])
-        return [self._trial("unsteered", 0, seed, 0.0, "the model as it is", found, fixed)]
+        return [self._trial("unsteered", 0, seed, 0.0, "the model as it is", evaluation, fixed)]
 
     def _steered(self, name: str, fit: int, method: Intervention, seed: int) -> list[Trial]:
-        multiples = self.terms.multiples
-        each = [method.with_strength(method.strength * multiple) for multiple in multiples]
-        found = evaluate_each(self.model, self.pairs, each, **self._decoding(seed))
-        fixed = fixed_costs(self.model, self._texts(seed), each)
-        rows = zip(multiples, each, found, fixed, strict=True)
-        return [self._trial(name, fit, seed, m, repr(way), f, c) for m, way, f, c in rows]
+        multiples = self.config.multiples
+        scaled = [method.with_strength(method.strength * multiple) for multiple in multiples]
+        evaluations = evaluate_each(self.model, self.pairs, scaled, **self._decoding(seed))
+        costs = fixed_costs(self.model, self._texts(seed), scaled)
+        return [
+            self._trial(name, fit, seed, multiple, repr(scaled[i]), evaluations[i], costs[i])
+            for i, multiple in enumerate(multiples)
+        ]
 
     def _random(self, fit: int, seed: int) -> list[Trial]:
         return self._steered("random", fit, self.random(fit), seed)
@@ -133,7 +139,7 @@ class ComparisonRun:
 
     def random(self, fit: int) -> Intervention:
         """A random direction of the first method's size: the same for every seed of the texts."""
-        texts, seed = self._texts(self.terms.seed), self.terms.seed + fit
+        texts, seed = self._texts(self.config.seed), self.config.seed + fit
         return random_like(self.model, self.first, texts, seeds=[seed])[0]
 
     @cached_property
@@ -145,36 +151,32 @@ class ComparisonRun:
         """
         if self.train is None:
             raise ValueError("nothing to learn a vector from: pass train=")
-        site, terms = Site(self.first.sites[0].layer), self.terms
-        how: dict[str, Any] = {"scope": terms.scope, "seed": terms.seed, "progress": False}
-        found = learn(self.model, self.train, site, **how)
-        texts = self._texts(terms.seed)
-        own, wanted = texts.sizes(self.model, [(found,), (self.first,)])
-        return found.with_strength(wanted.relative_norm / own.relative_norm)
-
-    def _prompting(self, seed: int) -> list[Trial]:
-        assert self.rewrite is not None  # else there is no such unit
-        found = prompted(
-            *(self.model, self.pairs, self.rewrite),
-            judge=self.judge,
-            seed=seed,
-            **self.terms.texts,
+        site, config = Site(self.first.sites[0].layer), self.config
+        method = learn(
+            self.model, self.train, site, scope=config.scope, seed=config.seed, progress=False
         )
-        shown = f"prompts such as {self.rewrite(self.pairs.prompts[0])!r}"
-        return [self._trial("prompting", 0, seed, 1.0, shown, found, None)]
+        texts = self._texts(config.seed)
+        sizes, wanted = texts.sizes(self.model, [(method,), (self.first,)])
+        return method.with_strength(wanted.relative_norm / sizes.relative_norm)
 
-    def _best_of_n(self, seed: int) -> list[Trial]:
-        assert self.judge is not None  # else there is no such unit
-        n = self.terms.best_of
-        found = best_of_n(
-            *(self.model, self.pairs, n), judge=self.judge, seed=seed, **self.terms.texts
+    def _prompting(self, rewrite: Rewrite, seed: int) -> list[Trial]:
+        evaluation = prompted(
+            self.model, self.pairs, rewrite, judge=self.judge, seed=seed, **self.config.sampling
         )
-        return [self._trial("best of n", 0, seed, 1.0, f"n = {n}", found, None)]
+        shown = f"prompts such as {rewrite(self.pairs.prompts[0])!r}"
+        return [self._trial("prompting", 0, seed, 1.0, shown, evaluation, None)]
+
+    def _best_of_n(self, judge: Judge, seed: int) -> list[Trial]:
+        n = self.config.best_of
+        evaluation = best_of_n(
+            self.model, self.pairs, n, judge=judge, seed=seed, **self.config.sampling
+        )
+        return [self._trial("best of n", 0, seed, 1.0, f"n = {n}", evaluation, None)]
 
     def _texts(self, seed: int) -> FixedTexts:
         if seed not in self._sampled:
             self._sampled[seed] = FixedTexts.sample(
-                *(self.model, self.pairs), seed=seed, scope=self.terms.scope, **self.terms.texts
+                self.model, self.pairs, seed=seed, scope=self.config.scope, **self.config.sampling
             )
         return self._sampled[seed]
 
@@ -183,38 +185,38 @@ class ComparisonRun:
         return {}
 
     def _decoding(self, seed: int) -> dict[str, Any]:
-        return self.terms.decoding | {"judge": self.judge, "seed": seed}
+        return self.config.decoding | {"judge": self.judge, "seed": seed}
 
     def _trial(self, name: str, fit: int, seed: int, multiple: float, *rest: Any) -> Trial:
         return Trial(name, self.behaviour_name, self.model_name, fit, seed, multiple, *rest)
 
 
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Each once, references first."""
-    own = list(names)
-    return tuple(dict.fromkeys((*(name for name in REFERENCES if name in own), *own)))
+def references_first(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, references first."""
+    ordered = list(names)
+    return tuple(dict.fromkeys([*(name for name in REFERENCES if name in ordered), *ordered]))
 
 
-def named(methods: Named) -> dict[str, tuple[Intervention, ...]]:
-    """Fits by name; methods without one are called by their class, and numbered if alike.
+def methods_by_name(methods: NamedMethods) -> dict[str, tuple[Intervention, ...]]:
+    """Fits by name; methods without a name are called by their class, and numbered if alike.
 
     Raises:
         ValueError: If there are none, or a name is that of a reference.
     """
-    found: dict[str, tuple[Intervention, ...]] = {}
     if isinstance(methods, Intervention):
         raise ValueError(f"got one method {methods!r}, expected a list of them: write [method]")
+    by_name: dict[str, tuple[Intervention, ...]] = {}
     if isinstance(methods, Mapping):
         for name, fits in methods.items():
-            found[name] = (fits,) if isinstance(fits, Intervention) else tuple(fits)
+            by_name[name] = (fits,) if isinstance(fits, Intervention) else tuple(fits)
     else:
         kinds = [type(method).__name__ for method in methods]
         for i, (kind, method) in enumerate(zip(kinds, methods, strict=True)):
             before = kinds[:i].count(kind)
-            found[f"{kind} {before + 1}" if before else kind] = (method,)
-    if not found or not all(found.values()):
+            by_name[f"{kind} {before + 1}" if before else kind] = (method,)
+    if not by_name or not all(by_name.values()):
         raise ValueError(f"got the methods {methods!r}, expected at least one, none without a fit")
-    taken = sorted(set(found) & set(REFERENCES))
+    taken = sorted(set(by_name) & set(REFERENCES))
     if taken:
         raise ValueError(f"the names {taken} are those of references: give the methods others")
-    return found
+    return by_name

@@ -1,4 +1,4 @@
-"""The terms on which methods are compared: what is sampled, and at which strengths."""
+"""How methods are compared: which texts are sampled, and at which strengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,24 +7,32 @@ from typing import Any
 
 from lens_steer.steering import Sampling, Scope, check_scope
 
+SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
+KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
+
 
 @dataclass(frozen=True)
 class ComparisonConfig:
     """How texts are written and methods are varied, the same for all that are compared.
 
     Attributes:
-        seed: Of the texts, the random directions and the intervals.
+        seed: The seed of the texts, the random directions and the intervals.
         seeds: How often every prompt is continued: with `seed`, `seed + 1`, and so on.
-        temperature: Of the texts and of the distributions whose divergence is taken; not 0.
-        max_new_tokens: Of every text.
-        scope: Where methods steer.
-        multiples: Of each method's own strength, in rising order; 1 is the method as given and is
-            always tried.
-        randoms: Random directions, each a fit of the method `random`.
-        best_of: Texts of which the best is taken.
+        temperature: The temperature of the texts and of the distributions whose divergence is
+            taken; not 0.
+        max_new_tokens: The length of every text, in tokens.
+        scope: Where methods steer, see `steered`.
+        multiples: Multiples of each method's own strength, in rising order; 1 is the method as
+            given and is always tried.
+        randoms: The number of random directions, each a fit of the method `random`.
+        best_of: The number of texts of which the best is taken.
         budgets: Nats per token at which behaviour is read off, in rising order; the area under the
             frontier goes up to the largest.
         stop: A text ends before the first of these strings.
+
+    Example:
+        >>> config = ls.benchmark.ComparisonConfig(seeds=3, max_new_tokens=60, budgets=(0.05, 0.1))
+        >>> ls.comparison(model, test, methods, config=config)
     """
 
     seed: int = 0
@@ -39,8 +47,8 @@ class ComparisonConfig:
     stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        how = Sampling(self.temperature, seed=self.seed, stop=self.stop)
-        object.__setattr__(self, "stop", how.stop)
+        sampling = Sampling(self.temperature, seed=self.seed, stop=self.stop)
+        object.__setattr__(self, "stop", sampling.stop)
         check_scope(self.scope)
         if self.temperature == 0:
             raise ValueError("temperature 0: greedy texts have no finite divergence to compare at")
@@ -60,12 +68,12 @@ class ComparisonConfig:
         object.__setattr__(self, "multiples", tuple(sorted({*self.multiples, 1.0})))
 
     @property
-    def texts(self) -> dict[str, Any]:
-        """What every way of writing texts is told, but for the seed."""
-        how = {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
-        return how | ({"stop": self.stop} if self.stop else {})
+    def sampling(self) -> dict[str, Any]:
+        """How texts are sampled, steered or not: keywords of `generate`, but for the seed."""
+        options = {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
+        return options | ({"stop": self.stop} if self.stop else {})
 
     @property
     def decoding(self) -> dict[str, Any]:
-        """How steered texts are written, the first seed included."""
-        return {"seed": self.seed, "scope": self.scope, **self.texts}
+        """How steered texts are written: keywords of `evaluate`, the first seed included."""
+        return {"seed": self.seed, "scope": self.scope, **self.sampling}

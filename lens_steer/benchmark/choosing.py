@@ -1,0 +1,270 @@
+"""Choosing on dev: of each method family the setting that does most at one cost."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from lens_steer.artifacts import describe, load, save
+from lens_steer.benchmark.config import ComparisonConfig
+from lens_steer.benchmark.fit_cache import FitCache, Hyperparameters
+from lens_steer.benchmark.journal import differing
+from lens_steer.benchmark.method_family import MethodFamily
+from lens_steer.benchmark.settings import Behaviour, CompareSettings, file_stem
+from lens_steer.data import ContrastivePairs
+from lens_steer.evaluation import Judge, OutOfReach, calibrate, evaluate_each
+from lens_steer.files import json_file, write_whole
+from lens_steer.steering import Intervention
+
+Echo = Callable[[str], None]
+Fits = Sequence[Intervention]
+
+_MADE_ON = "made_on"  # in a method's .json, beside its setting
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The methods that were chosen on dev, by the name of their family.
+
+    Attributes:
+        fits: One or several fits of each method; the first is made from all training pairs.
+        settings: The setting of each method, its strength included.
+        missing: Why a family has no method.
+    """
+
+    fits: dict[str, tuple[Intervention, ...]]
+    settings: dict[str, Hyperparameters]
+    missing: dict[str, str]
+
+    @property
+    def methods(self) -> dict[str, Intervention]:
+        """The first fit of each method."""
+        return {name: fits[0] for name, fits in self.fits.items()}
+
+
+def calibrated_best(
+    family: MethodFamily,
+    cache: FitCache,
+    dev: ContrastivePairs,
+    judge: Judge | None,
+    *,
+    kl: float,
+    config: ComparisonConfig,
+) -> Hyperparameters:
+    """The setting of a family's grid that does most on dev, each calibrated to the same cost.
+
+    Args:
+        kl: Nats per token, see `calibrate`.
+
+    Raises:
+        OutOfReach: If no setting reaches the cost.
+        ValueError: As `calibrate`.
+
+    Example:
+        >>> cache = ls.benchmark.FitCache(model, train)
+        >>> config = ls.benchmark.ComparisonConfig()
+        >>> family = ls.benchmark.FAMILIES["CAA"]
+        >>> setting = ls.benchmark.calibrated_best(family, cache, dev, None, kl=0.1, config=config)
+        >>> method = family.make(cache, setting)
+    """
+    decoding = config.decoding
+    calibrated: list[Intervention] = []
+    settings: list[Hyperparameters] = []
+    reason = ""
+    for setting in tqdm(family.grid(cache), desc=f"calibrate {family.name}"):
+        method = family.make(cache, setting)
+        try:
+            method = calibrate(cache.model, method, dev, kl=kl, progress=False, **decoding)
+        except OutOfReach as error:
+            reason = str(error)
+            continue
+        calibrated.append(method)
+        settings.append(setting | {"strength": method.strength})
+    if not calibrated:
+        raise OutOfReach(f"{family.name} cannot be calibrated on {dev!r}: {reason}")
+    evaluations = evaluate_each(cache.model, dev, calibrated, judge=judge, **decoding)
+    usable = [i for i, evaluation in enumerate(evaluations) if not evaluation.failure]
+    if not usable:
+        raise OutOfReach(f"{family.name} cannot be used on {dev!r}: {evaluations[0].failure}")
+    return settings[max(usable, key=lambda i: evaluations[i].share)]
+
+
+def stored(model: str, pairs: str, method: str, config: ComparisonConfig) -> Hyperparameters | None:
+    """A setting that is kept in the package, as `python -m analyses.calibrated` chose it on dev.
+
+    Returns:
+        The setting; None for other models than the organism, for pairs and methods without one, and
+        for another split or other texts than those it was chosen on.
+
+    Example:
+        >>> config = ls.benchmark.ComparisonConfig(temperature=0.7, max_new_tokens=110)
+        >>> ls.benchmark.stored("organism", "organism:sentiment", "CAA", config)
+    """
+    place = files("lens_steer.benchmark").joinpath("calibrated.json")
+    kept = json.loads(place.read_text(encoding="utf-8"))
+    same = all(getattr(config, name) == value for name, value in kept["terms"].items())
+    return kept["settings"].get(pairs, {}).get(method) if same and model == "organism" else None
+
+
+def choose_all(  # noqa: PLR0913 - as calibrated_best
+    families: Iterable[MethodFamily],
+    cache: FitCache,
+    dev: ContrastivePairs,
+    judge: Judge | None,
+    *,
+    kl: float,
+    config: ComparisonConfig,
+    settings: Mapping[str, Hyperparameters] | None = None,
+    echo: Echo | None = None,
+) -> Chosen:
+    """The best method of each family on dev at one cost.
+
+    Args:
+        kl: Nats per token, see `calibrate`.
+        settings: Settings, by the name of a family, that were chosen before and are used as they
+            are.
+        echo: Gets a line for each family that is left out.
+
+    Raises:
+        OutOfReach: If no family reaches the cost.
+        ValueError: As `calibrated_best`.
+
+    Example:
+        >>> chosen = ls.benchmark.choose_all(
+        ...     ls.benchmark.families(), ls.benchmark.FitCache(model, train), dev, None,
+        ...     kl=0.1, config=ls.benchmark.ComparisonConfig(),
+        ... )
+        >>> ls.compare(model, test, chosen.methods)
+    """
+    known = settings or {}
+
+    def choose(family: MethodFamily) -> tuple[Fits, Hyperparameters]:
+        setting = known.get(family.name)
+        if setting is None:
+            setting = calibrated_best(family, cache, dev, judge, kl=kl, config=config)
+        return [family.make(cache, setting)], setting
+
+    return _choose_each(families, choose, dev.name, kl, echo=echo)
+
+
+def choose_and_keep(
+    families: Iterable[MethodFamily],
+    behaviour: Behaviour,
+    settings: CompareSettings,
+    *,
+    skip: type[ValueError] = OutOfReach,
+    echo: Echo | None = None,
+) -> Chosen:
+    """`choose_all` with several fits of each method, kept in the folder `methods` of the run.
+
+    Methods that are kept already are used again where they were made on the same settings, pairs,
+    weights and versions.
+
+    Args:
+        skip: The errors that leave a family out; all others end the run.
+        echo: Gets a line for each family that is chosen or left out.
+
+    Raises:
+        OutOfReach: If no family has a method.
+        ValueError: If a method is kept that was made on something else (what differs is named), or
+            is damaged.
+    """
+
+    def choose(family: MethodFamily) -> tuple[Fits, Hyperparameters]:
+        fits, setting = _kept_or_made(family, behaviour, settings)
+        if echo is not None:
+            echo(f"chosen   {behaviour.name}: {fits[0]!r}")
+        return fits, setting
+
+    return _choose_each(families, choose, behaviour.name, settings.kl, skip=skip, echo=echo)
+
+
+def _choose_each(
+    families: Iterable[MethodFamily],
+    choose: Callable[[MethodFamily], tuple[Fits, Hyperparameters]],
+    behaviour_name: str,
+    kl: float,
+    *,
+    skip: type[ValueError] = OutOfReach,
+    echo: Echo | None = None,
+) -> Chosen:
+    chosen = Chosen({}, {}, {})
+    for family in families:
+        try:
+            fits, setting = choose(family)
+        except skip as error:
+            chosen.missing[family.name] = " ".join(str(error).split())
+            if echo is not None:
+                echo(f"left out {behaviour_name}: {chosen.missing[family.name]}")
+            continue
+        chosen.fits[family.name], chosen.settings[family.name] = tuple(fits), setting
+    if not chosen.fits:
+        raise OutOfReach(f"no method costs {kl} nats per token on {behaviour_name}")
+    return chosen
+
+
+def _kept_or_made(
+    family: MethodFamily, behaviour: Behaviour, settings: CompareSettings
+) -> tuple[Fits, Hyperparameters]:
+    folder = settings.out / "methods"
+    name = f"{file_stem(behaviour.name)}-{family.name}"
+    record = folder / f"{name}.json"
+    places = [folder / f"{name}-{fit}.safetensors" for fit in range(settings.fits)]
+    if record.is_file():
+        _check_kept(record, places, behaviour)
+        return [load(place, behaviour.cache.model) for place in places], read_setting(record)
+    for place in filter(Path.is_file, places):
+        describe(place)  # left by a run that was killed before it wrote the record, or refused
+    cache = behaviour.cache
+    setting = calibrated_best(
+        family, cache, behaviour.dev, behaviour.judge, kl=settings.kl, config=settings.config
+    )
+    fits = [family.make(cache, setting)]
+    for fit in range(1, settings.fits):
+        resampled = cache.train.resample(seed=settings.config.seed + fit)
+        fits.append(family.make(FitCache(cache.model, resampled, cache.reads), setting))
+    for method, place in zip(fits, places, strict=True):
+        save(method, place)
+    hashes = {place.name: _sha256(place) for place in places}
+    made_on = {"origin": behaviour.provenance, "files": hashes}
+    content = setting | {_MADE_ON: made_on}
+    text = json.dumps(content, indent=2, sort_keys=True, default=str) + "\n"
+    write_whole(record, lambda target: target.write_text(text, encoding="utf-8"))
+    return fits, setting
+
+
+def read_setting(record: Path) -> Hyperparameters:
+    """The setting in a method's `.json`, without what it was made on."""
+    return {name: value for name, value in json_file(record).items() if name != _MADE_ON}
+
+
+def _check_kept(record: Path, places: Sequence[Path], behaviour: Behaviour) -> None:
+    content: Any = json_file(record)
+    made_on = content.get(_MADE_ON) if isinstance(content, dict) else None
+    if not isinstance(made_on, dict) or not {"origin", "files"} <= set(made_on):
+        raise ValueError(
+            f"{str(record)!r} does not say what its method was made on, as an earlier version "
+            "wrote it: choose another folder"
+        )
+    now = json.loads(json.dumps(behaviour.provenance, default=str))
+    difference = differing(made_on["origin"], now)
+    if difference:
+        raise ValueError(
+            f"{str(record)!r} is of a method made on other settings ({difference}): choose another "
+            "folder"
+        )
+    for place in places:
+        if not place.is_file() or made_on["files"].get(place.name) != _sha256(place):
+            raise ValueError(
+                f"{str(place)!r} is not the method that {record.name!r} is of: delete both to make "
+                "it again"
+            )
+
+
+def _sha256(place: Path) -> str:
+    return hashlib.sha256(place.read_bytes()).hexdigest()
