@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from lens_steer.steering import Sampling, Scope, check_scope
+from lens_steer.steering import Decoding, Scope, check_scope
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ComparisonConfig:
     stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        how = Sampling(self.temperature, seed=self.seed, stop=self.stop)
+        how = Decoding(self.temperature, seed=self.seed, stop=self.stop)
         object.__setattr__(self, "stop", how.stop)
         check_scope(self.scope)
         if self.temperature == 0:

@@ -14,7 +14,7 @@ from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.named import check_named, groups_of_prompts, place_of
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Intervention, Sampling, Scope, continuations_of_each, prompt_rows
+from lens_steer.steering import Decoding, Intervention, Scope, continuations_of_each, prompt_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,13 +79,11 @@ class DivergenceReport:
             ValueError: As `generate`, or if a method does not fit the model.
         """
         named = check_named(methods, pairs, model)
+        decoding = Decoding(0.0, max_new_tokens=max_new_tokens, scope=scope)
         rows = prompt_rows(model, pairs.prompts, max_new_tokens)
+        methods_of_texts = [(), *((method,) for method in named.values())]
         unsteered, *each = continuations_of_each(
-            *(model, rows, [(), *((method,) for method in named.values())]),
-            sampling=Sampling(0.0),
-            max_new_tokens=max_new_tokens,
-            scope=scope,
-            progress=progress,
+            model, rows, methods_of_texts, decoding, progress=progress
         )
         found = [
             [parting(a, b, max_new_tokens) for a, b in zip(texts, unsteered, strict=True)]

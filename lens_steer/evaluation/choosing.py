@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from typing_extensions import Unpack
 
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
+from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Intervention
+from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,15 +60,18 @@ class Choice:
         return pd.DataFrame(columns)
 
 
-def choose(
+def choose(  # noqa: PLR0913 - as evaluate
     model: SteerableModel,
     pairs: ContrastivePairs,
     candidates: Sequence[Intervention],
     *,
     perplexity_limit: float = 2.0,
     min_well_formed: float = 0.9,
+    judge: Judge | None = None,
+    token_budget: int | None = None,
     progress: bool = True,
-    **decoding: Any,
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> Choice:
     """Evaluate every candidate and take the one with the most behaviour at a bearable perplexity.
 
@@ -74,16 +80,33 @@ def choose(
 
     Args:
         perplexity_limit: Times the unsteered model's perplexity.
-        form_limit: Share of well-formed texts, where the judge knows it.
+        min_well_formed: Share of well-formed texts, where the judge knows it.
+        judge: As `evaluate`.
+        token_budget: As `evaluate_each`.
         decoding: As `evaluate`.
+        options: As `evaluate`.
 
     Raises:
         ValueError: As `evaluate`, or if no candidate stays within the limit.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> candidates = [ls.CAA.fit(resid.at(layer=layer)) for layer in range(4)]
+        >>> choice = ls.choose(model, dev, candidates, judge=judge, seed=0)
+        >>> choice.best, choice.table()
     """
+    decoding = decoding_of_call(choose, decoding, options)
     if not candidates:
         raise ValueError("no candidates to choose from: expected at least one method")
-    each = (None, *candidates)
-    unsteered, *trials = evaluate_each(model, pairs, each, progress=progress, **decoding)
+    unsteered, *trials = evaluate_each(
+        model,
+        pairs,
+        (None, *candidates),
+        judge=judge,
+        token_budget=token_budget,
+        progress=progress,
+        decoding=decoding,
+    )
     bearable = [
         i
         for i, trial in enumerate(trials)

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from typing_extensions import Unpack
 
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
 from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Intervention
+from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,20 +105,44 @@ def sweep(  # noqa: PLR0913 - as evaluate
     relative: Sequence[float],
     judge: Judge | None = None,
     behaviour_name: str = "share preferring desired",
-    seed: int,
+    token_budget: int | None = None,
     progress: bool = True,
-    **decoding: Any,
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> SweepReport:
     """Evaluate a method and a reference at each strength, on the same prompts and random draws.
 
+    Args:
+        reference: Such as a random direction of the same size.
+        strengths: Dimensionless; 0 is no steering.
+        relative: |strength * vector| / median |activation|, for each strength.
+        judge: As `evaluate`.
+        behaviour_name: What the figure calls the behaviour.
+        token_budget: As `evaluate_each`.
+        decoding: As `evaluate`.
+        options: As `evaluate`; the seed is also that of the intervals.
+
     Raises:
         ValueError: As `evaluate`, and if there is not one relative size per strength.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> random = ls.Random.like(method, seed=0)
+        >>> sizes = [strength * resid.at(layer=3).relative_length for strength in (0.0, 1.0, 2.0)]
+        >>> report = ls.sweep(model, test, method, random, [0.0, 1.0, 2.0], relative=sizes, seed=0)
+        >>> report.figure()
     """
+    decoding = decoding_of_call(sweep, decoding, options)
     if len(strengths) != len(relative):
         raise ValueError(f"{len(relative)} relative sizes for {len(strengths)} strengths")
-    each = [way.with_strength(strength) for way in (method, reference) for strength in strengths]
     trials = evaluate_each(
-        model, pairs, each, judge=judge, seed=seed, progress=progress, **decoding
+        model,
+        pairs,
+        [one.with_strength(strength) for one in (method, reference) for strength in strengths],
+        judge=judge,
+        token_budget=token_budget,
+        progress=progress,
+        decoding=decoding,
     )
     return SweepReport(
         tuple(map(float, strengths)),
@@ -125,5 +151,5 @@ def sweep(  # noqa: PLR0913 - as evaluate
         reference=tuple(trials[len(strengths) :]),
         behaviour_name=behaviour_name,
         method_name=type(method).__name__,
-        seed=seed,
+        seed=decoding.seed or 0,
     )

@@ -12,9 +12,9 @@ from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.models import Encoded, SteerableModel, batches, forward, looked_at, pad
 from lens_steer.steering import (
     DecodeStep,
+    Decoding,
     Ending,
     Methods,
-    Sampling,
     Scope,
     continuations_of_each,
     is_distribution,
@@ -99,14 +99,27 @@ def written(
     ]
 
 
+def check_comparable(decoding: Decoding) -> None:
+    """Check that two distributions that are truncated alike keep the same tokens.
+
+    Raises:
+        ValueError: If unlikely tokens are ruled out, as which these are differs between them: their
+            divergence is infinite.
+    """
+    if decoding.truncates:
+        raise ValueError(
+            f"top_p {decoding.top_p}, top_k {decoding.top_k}: steered and unsteered model would "
+            "rule out different tokens, between which the divergence is infinite, expected top_p=1 "
+            "and top_k=None: judge texts of `generate` instead"
+        )
+
+
 def sample_with_kl(  # noqa: PLR0913 - as continuations_of_each
     model: SteerableModel,
     rows: Sequence[Sequence[int]],
     methods: Sequence[Methods],
+    decoding: Decoding,
     *,
-    sampling: Sampling,
-    max_new_tokens: int,
-    scope: Scope = "last",
     token_budget: int | None = None,
     progress: bool = False,
     failures: dict[int, str] | None = None,
@@ -121,70 +134,115 @@ def sample_with_kl(  # noqa: PLR0913 - as continuations_of_each
         `teacher_forced_kl` gives for them.
 
     Raises:
-        ValueError: If a method does not fit the model.
+        ValueError: If a method does not fit the model, or as `check_comparable`.
     """
+    check_comparable(decoding)
     n = len(rows) * len(methods)
-    kl = torch.full((n,), 0.0 if sampling.temperature > 0 else torch.nan).double()
-    surprise, ending = torch.zeros(n).double(), Ending.of(model, sampling.stop)
-    ends = torch.tensor(sorted(ending.tokens))
-
-    def look(draws: DecodeStep) -> None:
-        if sampling.temperature > 0:
-            nats = kl_divergence(draws.steered, draws.clean, temperature=sampling.temperature)
-            kl[draws.text_index] += nats.cpu()
-        drawn = draws.tokens.masked_fill(torch.isin(draws.tokens, ends.to(draws.tokens)), _END)
-        surprise[draws.text_index] += surprises(draws.clean, drawn).cpu()
-
-    found = continuations_of_each(
-        *(model, rows, methods),
-        sampling=sampling,
-        max_new_tokens=max_new_tokens,
-        scope=scope,
+    ending = Ending.of(model, decoding.stop)
+    nats = _NatsOfSteps.of(n, decoding, ending)
+    new_tokens = continuations_of_each(
+        model,
+        rows,
+        methods,
+        decoding,
         token_budget=token_budget,
         progress=progress,
-        on_step=look,
+        on_step=nats.add,
         failures=failures,
     )
     broken = list(failures or ())
-    kl[broken], surprise[broken] = torch.nan, torch.nan
-    texts = [text for new in found for text in written(rows, new, max_new_tokens, ending)]
-    return texts, _paths(texts, kl, surprise)
+    nats.kl[broken], nats.surprise[broken] = torch.nan, torch.nan
+    limit = decoding.max_new_tokens
+    texts = [text for new in new_tokens for text in written(rows, new, limit, ending)]
+    return texts, _text_costs(texts, nats.kl, nats.surprise)
 
 
-def teacher_forced_kl(  # noqa: PLR0913 - what a path depends on
+@dataclass(frozen=True, eq=False)
+class _NatsOfSteps:
+    """Sums over the steps of a decode loop, text by text.
+
+    Attributes:
+        kl: KL(steered || unsteered); NaN where texts are greedy.
+        surprise: Minus the log-probability under the unsteered model.
+        ends: Tokens that end a text, whose surprise is not counted.
+    """
+
+    kl: Float[Tensor, " text"]
+    surprise: Float[Tensor, " text"]
+    ends: Int[Tensor, " end"]
+    temperature: float | int
+
+    @classmethod
+    def of(cls, n: int, decoding: Decoding, ending: Ending) -> "_NatsOfSteps":
+        kl = torch.full((n,), 0.0 if decoding.temperature > 0 else torch.nan).double()
+        ends = torch.tensor(sorted(ending.tokens))
+        return cls(kl, torch.zeros(n).double(), ends, decoding.temperature)
+
+    def add(self, step: DecodeStep) -> None:
+        if self.temperature > 0:
+            nats = kl_divergence(step.steered, step.clean, temperature=self.temperature)
+            self.kl[step.text_index] += nats.cpu()
+        drawn = step.tokens.masked_fill(torch.isin(step.tokens, self.ends.to(step.tokens)), _END)
+        self.surprise[step.text_index] += surprises(step.clean_as_given, drawn).cpu()
+
+
+def teacher_forced_kl(
     model: SteerableModel,
     texts: Sequence[SampledText],
     methods: Sequence[Methods],
+    decoding: Decoding,
     *,
-    temperature: float | int,
-    scope: Scope = "last",
     clean_texts: Sequence[SampledText] | None = None,
 ) -> TextCosts:
     """Steer each text by its own methods, and compare with the clean model.
 
     Args:
         texts: Teacher-forced: nothing is drawn here.
-        temperature: Of the distributions compared; 0 leaves their divergence out (NaN): between
-            greedy texts it is 0 or infinite.
-        beside: The same continuations after other prompts, for the clean model: what a prompt does.
+        decoding: What the compared distributions are sampled with, and where methods steer. At
+            temperature 0 their divergence is left out (NaN): between greedy texts it is 0 or
+            infinite.
+        clean_texts: The same continuations after other prompts, for the clean model: what a prompt
+            does.
 
     Raises:
-        ValueError: If a method does not fit the model.
+        ValueError: If a method does not fit the model, or as `check_comparable`; with
+            `clean_texts`, if n-grams are ruled out, which depend on the prompt.
         NotFinite: If logits are NaN or infinite.
     """
+    check_comparable(decoding)
+    if clean_texts is not None and decoding.no_repeat_ngram > 0 and decoding.temperature > 0:
+        raise ValueError(
+            f"no_repeat_ngram {decoding.no_repeat_ngram}: after different prompts different tokens "
+            "are ruled out, between which the divergence is infinite, expected 0"
+        )
     others = texts if clean_texts is None else clean_texts
-    kl = torch.full((len(texts),), 0.0 if temperature > 0 else torch.nan).double()
+    kl = torch.full((len(texts),), 0.0 if decoding.temperature > 0 else torch.nan).double()
     surprise = torch.zeros(len(texts)).double()
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         ours, theirs = [texts[i] for i in batch], [others[i] for i in batch]
-        pushed, steered_at = draw_logits(model, ours, [methods[i] for i in batch], scope)
-        clean, clean_at = draw_logits(model, theirs, [()] * len(batch), scope)
-        if temperature > 0:
-            nats = kl_divergence(pushed, clean, temperature=temperature)
+        own = [methods[i] for i in batch]
+        steered_logits, steered_at = draw_logits(model, ours, own, decoding.scope)
+        clean, clean_at = draw_logits(model, theirs, [()] * len(batch), decoding.scope)
+        if decoding.temperature > 0:
+            nats = kl_divergence(
+                penalised_draws(decoding, steered_logits, ours),
+                penalised_draws(decoding, clean, theirs),
+                temperature=decoding.temperature,
+            )
             kl[batch] = _summed(nats, steered_at, len(batch))
         nats = surprises(clean, _drawn(theirs))
         surprise[batch] = _summed(nats, clean_at, len(batch))
-    return _paths(texts, kl, surprise)
+    return _text_costs(texts, kl, surprise)
+
+
+def penalised_draws(
+    decoding: Decoding, logits: Float[Tensor, "draw vocab"], texts: Sequence[SampledText]
+) -> Float[Tensor, "draw vocab"]:
+    """The logits of `draw_logits`, each penalised by the tokens of its text before it."""
+    if not decoding.reads_rows:
+        return logits
+    rows = [text.ids[: text.prompt_length + k] for text in texts for k in range(text.draws)]
+    return decoding.penalised(logits, rows)
 
 
 def draw_logits(
@@ -283,7 +341,7 @@ def _summed(
     return torch.zeros(n).double().index_add(0, of, values.double().cpu())
 
 
-def _paths(
+def _text_costs(
     texts: Sequence[SampledText], kl: Float[Tensor, " text"], surprise: Float[Tensor, " text"]
 ) -> TextCosts:
     draws = torch.tensor([text.draws for text in texts]).double()

@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations import ReadPosition
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach
-from lens_steer.steering import Intervention, Sampling
+from lens_steer.steering import Decoding, Intervention
 from lens_steer.tracking.passages import CleanAndSteeredRun, in_batches, in_order
 from lens_steer.tracking.report import TrackingReport, check_setpoints
 from lens_steer.tracking.texts import TrackedTexts
@@ -47,10 +47,10 @@ def record(  # noqa: PLR0913 - each is a knob of its own
     """
     check_setpoints(features, setpoints)
     check_features(model, features)
-    sampling = Sampling(temperature, seed=seed)
+    decoding = Decoding(temperature, seed=seed)
     parts = []
     attach(model)
-    rows = TrackedTexts.of(model, texts, read).continued(model, max_new_tokens, sampling)
+    rows = TrackedTexts.of(model, texts, read).continued(model, max_new_tokens, decoding)
     with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
         for batch, part in in_batches(model, rows.encoded):
             parts.append((batch, *_reduced(part.passage(method, "last"), features)))

@@ -7,7 +7,7 @@ from lens_steer.activations import ReadPosition
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.linearity import Texts, token_rows
 from lens_steer.models import Encoded, SteerableModel, check_fits
-from lens_steer.steering import Sampling, continuations
+from lens_steer.steering import Decoding, continuations
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TrackedTexts:
             classes = ("desired",) * len(texts.desired) + ("undesired",) * len(texts.undesired)
         return cls(tuple(Encoded(row, len(row)) for row in rows), groups, classes)
 
-    def continued(self, model: SteerableModel, tokens: int, sampling: Sampling) -> "TrackedTexts":
+    def continued(self, model: SteerableModel, tokens: int, decoding: Decoding) -> "TrackedTexts":
         """With what the unsteered model writes next.
 
         Raises:
@@ -53,7 +53,7 @@ class TrackedTexts:
         ids = [row.ids for row in self.encoded]
         for row in ids:
             check_fits(model, len(row) + tokens, f"a text and {tokens} more")
-        found = continuations(model, ids, sampling=sampling, max_new_tokens=tokens)
+        found = continuations(model, ids, decoding=replace(decoding, max_new_tokens=tokens))
         longer = [Encoded((*row, *new), len(row)) for row, new in zip(ids, found, strict=True)]
         return replace(self, encoded=tuple(longer))
 

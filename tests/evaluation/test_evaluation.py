@@ -28,10 +28,10 @@ from lens_steer.models import Encoded, encode, encode_prompt, eos_ids, read
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import (
     Additive,
+    Decoding,
     Edit,
     Intervention,
     Random,
-    Sampling,
     continuations_of_each,
     generate,
     prompt_rows,
@@ -362,12 +362,12 @@ def test_evaluate_scores_the_texts_that_generate_writes(
 def test_the_perplexity_of_an_evaluation_is_that_of_its_texts_on_the_clean_model(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
-    from lens_steer.steering import Sampling, continuations
+    from lens_steer.steering import continuations
 
     method = push(llama)
     found = evaluate(llama, pairs, method, judge=WordList(("a",)), **FEW)
     prompts = [encode_prompt(llama, prompt) for prompt in pairs.prompts]
-    new = continuations(llama, prompts, method, sampling=Sampling(seed=3), max_new_tokens=6)
+    new = continuations(llama, prompts, method, decoding=Decoding(seed=3, max_new_tokens=6))
     surprise = []
     for prompt, tokens in zip(prompts, new, strict=True):
         ids = [*prompt, *tokens]
@@ -596,10 +596,8 @@ def test_evaluation_ends_texts_at_stop_strings_as_generation_does(
     assert found.paths is not None
     # What was drawn: whatever the stop string is made of, and no end token after it.
     rows = prompt_rows(llama, pairs.prompts, FEW["max_new_tokens"])
-    sampling = Sampling(temperature, seed=FEW["seed"], stop=stop)
-    [new] = continuations_of_each(
-        llama, rows, [(push(llama),)], sampling=sampling, max_new_tokens=6
-    )
+    decoding = Decoding(temperature, max_new_tokens=6, seed=FEW["seed"], stop=stop)
+    [new] = continuations_of_each(llama, rows, [(push(llama),)], decoding)
     stopped = [a != b for a, b in zip(expected, whole, strict=True)]
     drawn = [len(ids) + (len(ids) < 6 and not cut) for ids, cut in zip(new, stopped, strict=True)]
     assert found.paths.draws.tolist() == drawn
@@ -647,10 +645,7 @@ def test_batches_of_methods_do_not_change_a_text(llama: Any, pairs: ContrastiveP
     methods = ((push(llama),), (), (-push(llama),))
     found = [
         continuations_of_each(
-            *(llama, rows, methods),
-            sampling=Sampling(seed=1),
-            max_new_tokens=5,
-            token_budget=budget,
+            llama, rows, methods, Decoding(seed=1, max_new_tokens=5), token_budget=budget
         )
         for budget in (1, 60, 200, 100_000)
     ]

@@ -1,9 +1,13 @@
 """What all steering methods share: intervention, scope, the steered block, generation."""
 
-from lens_steer.steering.base.decode_steps import DecodeStep as DecodeStep
-from lens_steer.steering.base.decoding import Methods as Methods
-from lens_steer.steering.base.decoding import continuations as continuations
-from lens_steer.steering.base.decoding import continuations_of_each as continuations_of_each
+from lens_steer.steering.base.continuing import Methods as Methods
+from lens_steer.steering.base.continuing import continuations as continuations
+from lens_steer.steering.base.continuing import continuations_of_each as continuations_of_each
+from lens_steer.steering.base.decode_loop import DecodeStep as DecodeStep
+from lens_steer.steering.base.decoding import Decoding as Decoding
+from lens_steer.steering.base.decoding import DecodingOptions as DecodingOptions
+from lens_steer.steering.base.decoding import decoding_of_call as decoding_of_call
+from lens_steer.steering.base.decoding import unexpected_keyword as unexpected_keyword
 from lens_steer.steering.base.directions import check_unit as check_unit
 from lens_steer.steering.base.directions import class_difference as class_difference
 from lens_steer.steering.base.directions import editable_site as editable_site
@@ -24,7 +28,6 @@ from lens_steer.steering.base.generation import prompt_rows as prompt_rows
 from lens_steer.steering.base.intervention import AnyIntervention as AnyIntervention
 from lens_steer.steering.base.intervention import Edit as Edit
 from lens_steer.steering.base.intervention import Intervention as Intervention
-from lens_steer.steering.base.sampling import Sampling as Sampling
 from lens_steer.steering.base.scope import Scope as Scope
 from lens_steer.steering.base.scope import absolute_positions as absolute_positions
 from lens_steer.steering.base.scope import check_scope as check_scope
