@@ -34,7 +34,7 @@ from lens_steer.evaluation import Judge, OutOfReach, SweepReport, choose, judge_
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model, render
-from lens_steer.steering import CAA, Random, Scope, preview, prompt_rows
+from lens_steer.steering import CAA, Decoding, Random, Scope, preview, prompt_rows
 
 if TYPE_CHECKING:
     import pandas as pd
