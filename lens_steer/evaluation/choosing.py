@@ -2,33 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from typing_extensions import Unpack
+from typing_extensions import Unpack, override
 
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
 from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class Choice(Report):
     """All candidates with what they did, and which of them is taken.
 
     Attributes:
         candidates: In the order given.
-        trials: Of each.
+        trials: What each of them did.
         unsteered: The model without any.
         perplexity_limit: Times the unsteered perplexity, beyond which a candidate is not taken.
-        form_limit: Share of well-formed texts, below which a candidate is not taken, where the
+        min_well_formed: Share of well-formed texts, below which a candidate is not taken, where the
             judge knows it.
-        best: Index of the candidate with the most behaviour within the limit.
+        best_index: Number of the candidate with the most behaviour within the limits.
+        seed: Of the intervals.
     """
 
     candidates: tuple[Intervention, ...]
@@ -36,28 +41,58 @@ class Choice:
     unsteered: Evaluation
     perplexity_limit: float
     min_well_formed: float
-    best: int
+    best_index: int
+    seed: int = 0
+
+    @property
+    def best(self) -> Intervention:
+        """The candidate that is taken: the one with the most behaviour within the limits."""
+        return self.candidates[self.best_index]
 
     @property
     def method(self) -> Intervention:
-        """The candidate that is taken."""
-        return self.candidates[self.best]
+        """As `best`."""
+        return self.best
 
     def table(self) -> "pd.DataFrame":
-        """One row per candidate, the unsteered model first."""
+        """One row per candidate, the unsteered model first; behaviour with its 95 % interval."""
         import pandas as pd
 
-        names = ("unsteered", *map(repr, self.candidates))
         trials = (self.unsteered, *self.trials)
-        behaviour = [trial.behaviour.mean().item() for trial in trials]
-        surprise = [trial.perplexity for trial in trials]
-        taken = [i - 1 == self.best for i in range(len(trials))]
-        columns = {"method": names, "behaviour": behaviour, "perplexity": surprise, "taken": taken}
+        intervals = [trial.interval(seed=self.seed) for trial in trials]
+        columns: dict[str, Any] = {
+            "method": ("unsteered", *map(repr, self.candidates)),
+            "behaviour": [trial.behaviour.mean().item() for trial in trials],
+            "behaviour_low": [interval.low for interval in intervals],
+            "behaviour_high": [interval.high for interval in intervals],
+            "perplexity": [trial.perplexity for trial in trials],
+            "taken": [i - 1 == self.best_index for i in range(len(trials))],
+        }
         if self.unsteered.well_formed is not None:
             columns["well_formed"] = [well_formed_rate(trial) for trial in trials]
         if any(trial.failure for trial in trials):
             columns["failure"] = [trial.failure for trial in trials]
         return pd.DataFrame(columns)
+
+    @override
+    def figure(self) -> "Figure":
+        """Behaviour of every candidate against the perplexity of its texts."""
+        from lens_steer.figures import canvas
+
+        table = self.table()
+        y, low, high = (table[f"behaviour{end}"] for end in ("", "_low", "_high"))
+        x = table["perplexity"]
+        with canvas() as (figure, axes):
+            axes.errorbar(
+                x, y, [(y - low).clip(lower=0), (high - y).clip(lower=0)], fmt="o", color="C7", lw=1
+            )
+            axes.plot(x[:1], y[:1], "ko", label="unsteered")
+            axes.plot(x[table["taken"]], y[table["taken"]], "s", color="C3", label="taken")
+            axes.axvline(self.perplexity_limit * self.unsteered.perplexity, color="k", ls=":", lw=1)
+            axes.set(xscale="log", ylim=(-0.02, 1.02), ylabel="share that shows the behaviour")
+            axes.set(xlabel="perplexity of the text (unsteered model; dotted: limit)")
+            axes.legend(title=f"{len(self.unsteered.behaviour)} examples, 95 % interval")
+        return figure
 
 
 def choose(  # noqa: PLR0913 - as evaluate
@@ -124,7 +159,13 @@ def choose(  # noqa: PLR0913 - as evaluate
         )
     best = max(bearable, key=lambda i: (trials[i].behaviour.mean().item(), -trials[i].perplexity))
     return Choice(
-        tuple(candidates), tuple(trials), unsteered, perplexity_limit, min_well_formed, best
+        tuple(candidates),
+        tuple(trials),
+        unsteered,
+        perplexity_limit,
+        min_well_formed,
+        best,
+        decoding.seed or 0,
     )
 
 

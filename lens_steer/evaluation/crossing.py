@@ -6,8 +6,10 @@ from textwrap import fill
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
+from typing_extensions import override
 
 from lens_steer.artifacts import savable
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +32,8 @@ class OutOfReach(ValueError):
 
 
 @savable
-@dataclass(frozen=True)
-class CalibrationReport:
+@dataclass(frozen=True, repr=False)
+class CalibrationReport(Report):
     """What a quantity is at every strength that was tried, and where it crosses the target.
 
     Attributes:
@@ -63,6 +65,7 @@ class CalibrationReport:
 
         return pd.DataFrame({"strength": self.strengths, self.quantity: self.values})
 
+    @override
     def figure(self) -> "Figure":
         """The whole curve, the target, and every crossing."""
         from lens_steer.figures import canvas

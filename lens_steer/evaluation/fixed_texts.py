@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.evaluation.edits import EditSizes, edit_sizes
@@ -33,6 +34,7 @@ from lens_steer.steering import (
 )
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class FixedTexts:
     """Texts of the unsteered model, and how they were sampled.

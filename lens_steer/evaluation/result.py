@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import efficiency
 from lens_steer.evaluation.text_costs import TextCosts
 from lens_steer.evaluation.wording import distinct, repetition
 from lens_steer.intervals import Interval, interval, of_share
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """One method on one set of prompts.

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from typing_extensions import Unpack
+from typing_extensions import Unpack, override
 
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
 from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class SweepReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepReport(Report):
     """A method at several strengths, beside a reference of the same size.
 
     Attributes:
@@ -50,21 +53,24 @@ class SweepReport:
             for strength, relative, trial in zip(
                 self.strengths, self.relative, trials, strict=True
             ):
-                found = trial.interval(seed=self.seed)
-                row = {"direction": name, "strength": strength, "relative_norm": relative}
-                row |= {
-                    "behaviour": found.mean,
-                    "behaviour_low": found.low,
-                    "behaviour_high": found.high,
+                behaviour = trial.interval(seed=self.seed)
+                row: dict[str, Any] = {
+                    "direction": name,
+                    "strength": strength,
+                    "relative_norm": relative,
+                    "behaviour": behaviour.mean,
+                    "behaviour_low": behaviour.low,
+                    "behaviour_high": behaviour.high,
+                    "perplexity": trial.perplexity,
                 }
-                row |= {"perplexity": trial.perplexity}
                 if trial.well_formed is not None:
-                    row |= {"well_formed": trial.well_formed.float().mean().item()}
+                    row["well_formed"] = trial.well_formed.float().mean().item()
                 if trial.failure:
-                    row |= {"failure": trial.failure}
+                    row["failure"] = trial.failure
                 rows.append(row)
         return pd.DataFrame(rows)
 
+    @override
     def figure(self) -> "Figure":
         """Behaviour and perplexity against the size of the push."""
         from matplotlib.ticker import LogLocator

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.models import Encoded, SteerableModel, batches, forward, looked_at, pad
 from lens_steer.steering import (
@@ -27,6 +28,7 @@ _LOGITS_AT_ONCE = 2**27  # float32 numbers of one batch: half a gigabyte
 _TOKENS_AT_ONCE, _LONGER, _FEW = 2**12, 1.2, 8  # of a batch: little padding, but not one by one
 
 
+@savable
 @dataclass(frozen=True)
 class SampledText(Encoded):
     """A text as it was sampled.
@@ -44,6 +46,7 @@ class SampledText(Encoded):
         return len(self.ids) - self.prompt_length + self.ended
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class TextCosts:
     """Nats along sampled texts, text by text; all float64 and on the CPU.

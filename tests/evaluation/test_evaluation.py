@@ -570,7 +570,7 @@ def test_a_choice_is_never_a_method_that_breaks_the_logits(
     }
     candidates = [broken(llama), push(llama, size=0.1)]
     found = choose(llama, pairs, candidates, **how, **FEW)
-    assert found.best == 1
+    assert found.best is candidates[1]
     assert "NaN or infinite" in found.table()["failure"][1]
     with pytest.raises(ValueError, match="no candidate stays below.*NaN or infinite"):
         choose(llama, pairs, candidates[:1], **how, **FEW)
@@ -714,7 +714,7 @@ def test_the_choice_keeps_to_the_share_of_well_formed_texts(
 
     monkeypatch.setattr("lens_steer.evaluation.choosing.evaluate_each", evaluated)
     choice = chosen(candidates, min_well_formed=limit)
-    assert choice.best == best
+    assert choice.best is candidates[best]
     assert choice.table()["well_formed"].tolist() == [1.0, 1.0, 0.5, 0.125]
 
 
@@ -745,8 +745,7 @@ def test_choose_takes_the_most_behaviour_within_the_limit(
 ) -> None:
     candidates = planted(*results)
     found = chosen(candidates, perplexity_limit=limit)
-    assert found.best == best
-    assert found.method is candidates[best]
+    assert found.best is found.method is candidates[best]
     assert found.perplexity_limit == limit
 
 
