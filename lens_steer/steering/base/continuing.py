@@ -23,9 +23,8 @@ from lens_steer.models import (
     open_blocks,
     pad,
 )
-from lens_steer.steering.base.decode_loop import Batch, StepCallback
+from lens_steer.steering.base.decode_loop import Batch, Ending, StepCallback
 from lens_steer.steering.base.decoding import Decoding
-from lens_steer.steering.base.ending import Ending
 from lens_steer.steering.base.finite import NotFinite, not_finite
 from lens_steer.steering.base.intervention import Intervention
 from lens_steer.steering.base.scope import Scope

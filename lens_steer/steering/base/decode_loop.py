@@ -8,10 +8,65 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.axes import Logits
-from lens_steer.models import Decoder, OpenBlock, SharedPrefixDecoder, UncachedDecoder
+from lens_steer.models import (
+    Decoder,
+    OpenBlock,
+    SharedPrefixDecoder,
+    SteerableModel,
+    UncachedDecoder,
+    decode_continuation,
+    eos_ids,
+    tokenizer_of,
+)
 from lens_steer.steering.base.decoding import Decoding
-from lens_steer.steering.base.ending import Ending
 from lens_steer.steering.base.finite import is_distribution
+
+
+@dataclass(frozen=True, eq=False)
+class Ending:
+    """What ends a text: a token that is no part of it, or a string before which it stops.
+
+    Attributes:
+        model: The model, whose tokenizer reads the texts.
+        tokens: The tokens that end a text.
+        stop: A text ends before the first of these strings.
+    """
+
+    model: SteerableModel
+    tokens: frozenset[int]
+    stop: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: SteerableModel, stop: Sequence[str]) -> "Ending":
+        """The model's own end tokens, and stop strings.
+
+        A special token may be one of the strings: as it is never part of a text, it ends the text
+        as a token.
+
+        Raises:
+            ValueError: If a string holds a special token and more.
+        """
+        if not stop:
+            return cls(model, frozenset(eos_ids(model)), ())
+        added = tokenizer_of(model).added_tokens_decoder.items()
+        special = {token.content: number for number, token in added if token.special}
+        strings = tuple(text for text in stop if text not in special)
+        for text in strings:
+            inside = [name for name in special if name in text]
+            if inside:
+                raise ValueError(
+                    f"the stop string {text!r} has the special token {inside[0]!r} in it, which is "
+                    f"never part of a text: write stop=[{inside[0]!r}]"
+                )
+        ends = {special[text] for text in stop if text in special}
+        return cls(model, frozenset({*eos_ids(model), *ends}), strings)
+
+    def stops(self, prompt: Sequence[int], new: Sequence[int]) -> bool:
+        """Whether what follows a prompt holds a stop string, however it is tokenised."""
+        if not self.stop:
+            return False
+        text = decode_continuation(self.model, prompt, new)
+        return any(string in text for string in self.stop)
 
 
 @dataclass(frozen=True, eq=False)
