@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.evaluation import SampledText, each_by_its_own, even_batches, positions_of
+from lens_steer.evaluation import SampledText, even_batches, positions_of, steered_by_row
 from lens_steer.models import SteerableModel, attach, pad, read
 from lens_steer.sites import Site
 from lens_steer.steering import Methods, Scope
@@ -106,7 +106,7 @@ def residuals(
         attach(model)
         with (
             torch.no_grad(),
-            each_by_its_own(model, [own] * len(part), lengths, scope),
+            steered_by_row(model, [own] * len(part), lengths, scope),
         ):
             found = read(model, tokens, mask, select)
         x = torch.stack([found[site] for site in sites], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.data import ContrastivePairs, Example
-from lens_steer.evaluation import FixedTexts, Judge, evaluate_each, preference, search
+from lens_steer.evaluation import FixedTexts, Judge, evaluate_each, find_crossing, preference
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel, embedding_matrices, encode
 from lens_steer.steering import CAA
@@ -81,7 +81,7 @@ class Cell:
 
         known = dict(zip(grid, measure(grid), strict=True))
         try:
-            found = search(
+            found = find_crossing(
                 lambda tried: [known[s] for s in tried] if tried is grid else measure(tried),
                 *("kl", kl, grid),
                 refine=True,

@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation.crossing import search
+from lens_steer.evaluation.crossing import find_crossing
 from lens_steer.evaluation.evaluating import check_pairs, check_scorable, evaluate_each
 from lens_steer.evaluation.fixed_texts import FixedTexts
 from lens_steer.evaluation.judges import Judge
@@ -72,7 +72,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     decoding = decoding_of_call(calibrate, decoding, options, seed=0)
     targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}
     quantity, target = _one_of(targets)
-    checked(method, pairs, model)
+    check_applicable(method, pairs, model)
     grid = _grid(method, strengths, SAMPLED if quantity == "behaviour" else MULTIPLES)
     if quantity == "behaviour":
         check_scorable(pairs, judge)
@@ -91,11 +91,11 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
                 return [sizes.relative_norm for sizes in texts.sizes(model, each)]
             return texts.kl(model, each, progress=progress)
 
-    report = search(values_at, quantity, target, grid, refine=quantity != "behaviour")
+    report = find_crossing(values_at, quantity, target, grid, refine=quantity != "behaviour")
     return replace(method.with_strength(report.strength), report=report)
 
 
-def checked(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:
+def check_applicable(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:
     """Raise a ValueError for what would only be found out after texts were sampled."""
     check_pairs(pairs)
     method.checked_edits(model)

@@ -82,7 +82,7 @@ class CalibrationReport(Report):
         return figure
 
 
-def search(
+def find_crossing(
     measure: Measure, quantity: str, target: float, grid: Sequence[float], *, refine: bool
 ) -> CalibrationReport:
     """Scan the grid, find every crossing, refine the first.

@@ -11,7 +11,8 @@ from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.judges import FormJudge, Judge, scores_of
 from lens_steer.evaluation.likelihood import preference
 from lens_steer.evaluation.result import Evaluation
-from lens_steer.evaluation.text_costs import SampledText, TextCosts, sample_with_kl
+from lens_steer.evaluation.sampled_texts import SampledText
+from lens_steer.evaluation.text_costs import TextCosts, sample_with_kl
 from lens_steer.models import SteerableModel, decode_continuation, render
 from lens_steer.steering import (
     Decoding,
@@ -138,7 +139,7 @@ def _evaluated(  # noqa: PLR0913 - as evaluate
 
 
 def check_pairs(pairs: ContrastivePairs) -> None:
-    """Raise a ValueError for anything else."""
+    """Raise a ValueError for anything but `ContrastivePairs`."""
     if not isinstance(pairs, ContrastivePairs):
         raise ValueError(
             f"got {pairs!r}, expected ContrastivePairs: write ContrastivePairs.of(...)"
@@ -146,7 +147,7 @@ def check_pairs(pairs: ContrastivePairs) -> None:
 
 
 def check_scorable(pairs: ContrastivePairs, judge: Judge | None) -> None:
-    """Raise a ValueError for what could not be scored, before anything is written."""
+    """Raise a ValueError for pairs that cannot be scored, before any text is written."""
     check_pairs(pairs)
     if judge is None and not pairs.paired:
         raise ValueError(
@@ -165,15 +166,23 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
     scope: Scope,
     stop: Sequence[str] = (),
 ) -> Evaluation:
-    """Score what was written, one text for each prompt of the pairs.
+    """Score texts that were written, one for each prompt of the pairs.
 
     Without a judge, a method that makes the logits of the pairs NaN or infinite has behaviour NaN.
+
+    Args:
+        methods: What steered the texts: without a judge, also what steers the pairs.
+        texts: One per prompt, as they were sampled.
+        paths: Their costs.
+        judge: As `evaluate`.
+        scope: Where the methods steer.
+        stop: As `generate`.
 
     Raises:
         ValueError: If the judge's scores cannot be used, see `scores_of`.
     """
     well_formed, failure = None, ""
-    found = [
+    words = [
         decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :], stop)
         for t in texts
     ]
@@ -185,11 +194,15 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
         groups = tuple(e.group or render(model, e.prompt) or i for i, e in enumerate(pairs.desired))
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
-        behaviour, groups = scores_of(judge, asked, found), clusters
+        behaviour, groups = scores_of(judge, asked, words), clusters
         if isinstance(judge, FormJudge):
-            well_formed = judge.well_formed(asked, found)
+            well_formed = judge.well_formed(asked, words)
     return Evaluation(
-        *(behaviour, groups, paths.perplexity, tuple(found), well_formed),
+        behaviour,
+        groups,
+        paths.perplexity,
+        tuple(words),
+        well_formed,
         paths=paths,
         text_groups=clusters,
         failure=failure,

@@ -1,4 +1,4 @@
-"""Costs along fixed unsteered texts: nothing is sampled, so every strength sees the same tokens."""
+"""Costs along fixed unsteered texts: every strength sees the same tokens, nothing is sampled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.evaluation.edits import EditSizes, edit_sizes
-from lens_steer.evaluation.text_costs import (
+from lens_steer.evaluation.sampled_texts import (
     SampledText,
-    check_comparable,
     draw_logits,
     even_batches,
     penalised_draws,
     written,
 )
+from lens_steer.evaluation.text_costs import check_comparable
 from lens_steer.models import SteerableModel
 from lens_steer.steering import (
     Decoding,
@@ -96,7 +96,7 @@ class FixedTexts:
 
     @property
     def draws(self) -> Float[Tensor, " text"]:
-        """Tokens drawn for each text, the end included."""
+        """How many tokens were drawn for each text, the end included."""
         return torch.tensor([text.draws for text in self.texts]).double()
 
     def nats(
@@ -104,22 +104,22 @@ class FixedTexts:
     ) -> Float[Tensor, "method text"]:
         """KL(steered || unsteered) summed over each text's draws, many methods to a batch; float64.
 
-        Divided by `draws` it is `kl_fixed`, nats per token. NaN where a method makes the logits NaN
-        or infinite.
+        Divided by `draws` it is `kl_fixed`, nats per token. It is NaN where a method makes the
+        logits NaN or infinite.
 
         Raises:
             ValueError: If a method does not fit the model.
             NotFinite: If the unsteered logits are NaN or infinite.
         """
-        found = torch.zeros(len(each), len(self.texts)).double()
+        nats = torch.zeros(len(each), len(self.texts)).double()
         rows = [(i, k) for i in range(len(self.texts)) for k in range(len(each))]
         lengths = [len(self.texts[i].ids) for i, _ in rows]
         with tqdm(total=len(rows), desc="kl", disable=not progress) as bar:
             for batch in even_batches(model, lengths):
                 part = [rows[number] for number in batch]
-                found = found + self._batch(model, part, each)
+                nats = nats + self._batch(model, part, each)
                 bar.update(len(part))
-        return found
+        return nats
 
     def kl(
         self, model: SteerableModel, each: Sequence[Methods], *, progress: bool = False
@@ -153,5 +153,5 @@ class FixedTexts:
         again = torch.cat([(of == once.index(i)).nonzero()[:, 0] for i, _ in part])
         nats = kl_divergence(steered, clean[again.to(clean.device)], temperature=self.temperature)
         places = torch.tensor([[k, i] for i, k in part])[rows]
-        found = torch.zeros(len(each), len(self.texts)).double()
-        return found.index_put((places[:, 0], places[:, 1]), nats.cpu(), accumulate=True)
+        zeros = torch.zeros(len(each), len(self.texts)).double()
+        return zeros.index_put((places[:, 0], places[:, 1]), nats.cpu(), accumulate=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens_steer import organism
 from lens_steer.data import words_of
-from lens_steer.evaluation.scripts import comparable, whole_words
+from lens_steer.evaluation.words import comparable, whole_words
 
 
 @runtime_checkable

@@ -559,7 +559,7 @@ def test_the_relative_norm_of_caa_is_its_vector_over_the_residual_stream(
     assert found.layers == (2,)
     assert found.energy.tolist() == [1]
     of = [i for i, t in enumerate(texts.texts) for _ in range(len(t.ids) - t.prompt_length + 1)]
-    assert found.of.tolist() == of
+    assert found.text_index.tolist() == of
     double = texts.sizes(model, [(method.with_strength(3.4),)])[0]
     assert double.relative_norm == pytest.approx(2 * found.relative_norm, rel=RELATIVE)
 
@@ -569,7 +569,7 @@ def test_several_layers_are_a_root_of_a_sum_of_squares(llama: Any, pairs: Contra
     texts = FixedTexts.sample(llama, pairs, **FEW)
     found, both = texts.sizes(llama, [(one + other,), (one, other)])
     assert found.layers == (1, 3)
-    squares = torch.zeros(len(found.of))
+    squares = torch.zeros(len(found.text_index))
     for column, (layer, vector) in enumerate(((1, one.vectors[0]), (3, other.vectors[0]))):
         lengths = torch.cat([residuals(llama, t, layer).norm(dim=1) for t in texts.texts])
         relative = vector.norm() / lengths  # of the clean model, though layer 3 sees the other push
@@ -641,7 +641,7 @@ def test_many_texts_keep_their_positions_apart(llama: Any) -> None:
     lengths = torch.cat([residuals(llama, text, 1).norm(dim=1) for text in texts])
     torch.testing.assert_close(found.norm[:, 0], lengths, atol=0, rtol=RELATIVE)
     torch.testing.assert_close(found.relative[:, 0], torch.ones(len(lengths)), atol=1e-4, rtol=0)
-    assert found.of.tolist() == [i for i in range(len(texts)) for _ in range(3)]
+    assert found.text_index.tolist() == [i for i in range(len(texts)) for _ in range(3)]
 
 
 @pytest.mark.parametrize("scope", ["last", "prompt", "generated", "all", (0, 3)])

@@ -680,7 +680,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Additive]]:
         outcomes = dict(enumerate(results[1:]))
 
         def evaluated(model: Any, pairs: Any, methods: Any, **decoding: Any) -> list[Evaluation]:
-            assert decoding == {"seed": 0, "max_new_tokens": 7, "progress": False}
+            assert decoding["decoding"] == Decoding(max_new_tokens=7, seed=0)
+            assert decoding["progress"] is False
             found = [results[0] if m is None else outcomes[m.sites[0].layer] for m in methods]
             return [evaluation([trial[0]] * 3, trial[1]) for trial in found]
 

@@ -1,18 +1,19 @@
-"""Words in any script: how texts are normalised before they are compared, and what a word is."""
+"""Words in any script: how texts are compared, what a word is, and how varied texts are."""
 
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import regex
 
 # Scripts that write no spaces between words. Script extensions (scx) take in the marks that several
 # of them share, such as the Japanese prolonged sound mark.
-_UNSPACED = "".join(
-    rf"\p{{scx={script}}}"
-    for script in (
-        *("Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar"),
-        *("Tibetan", "Javanese", "Balinese", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet"),
-    )
-)
+_WITHOUT_SPACES = """
+    Han Hiragana Katakana Bopomofo Yi Thai Lao Khmer Myanmar Tibetan Javanese Balinese
+    Tai_Le New_Tai_Lue Tai_Tham Tai_Viet
+"""
+_UNSPACED = "".join(rf"\p{{scx={script}}}" for script in _WITHOUT_SPACES.split())
 # A letter, mark or digit of a script that writes spaces; accents that go with any script are among
 # them. The zero-width joiner and non-joiner stand inside words (Persian, Indic scripts).
 _LETTER = r"[\p{L}\p{M}\p{N}\u200c\u200d]"
@@ -72,3 +73,47 @@ def tokens_of(text: str) -> tuple[str, ...]:
     In a script that writes no spaces between words every character, with its marks, is one.
     """
     return tuple(_TOKENS.findall(unicodedata.normalize("NFC", text).lower()))
+
+
+# ---- how varied texts are ----
+
+# An n-gram is of words and punctuation marks, in lower case; of characters where the script writes
+# no spaces between words, as in Chinese, Japanese and Thai.
+NGram = tuple[str, ...]
+
+
+def distinct(texts: Sequence[str], n: int) -> float:
+    """Different n-grams over all n-grams of the texts together (Li et al. 2016); NaN without any.
+
+    It falls with the amount of text: compare as many texts of about the same length.
+    """
+    grams = [gram for text in texts for gram in _grams(tokens_of(text), n)]
+    return len(set(grams)) / len(grams) if grams else float("nan")
+
+
+def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: int) -> dict[Any, float]:
+    """For each group of texts, `distinct` of all the others together."""
+    by_group: dict[Any, list[NGram]] = {group: [] for group in groups}
+    for text, group in zip(texts, groups, strict=True):
+        by_group[group] += _grams(tokens_of(text), n)
+    groups_with = Counter(gram for grams in by_group.values() for gram in set(grams))
+    total, shares = sum(map(len, by_group.values())), {}
+    for group, grams in by_group.items():
+        only_here = sum(groups_with[gram] == 1 for gram in set(grams))
+        rest = total - len(grams)
+        shares[group] = (len(groups_with) - only_here) / rest if rest else float("nan")
+    return shares
+
+
+def repetition(texts: Sequence[str], n: int = 3) -> float:
+    """The share of n-grams that were in the same text before; NaN without any.
+
+    Unlike `distinct` it sees one text at a time: 0 for texts that never repeat themselves.
+    """
+    each = [_grams(tokens_of(text), n) for text in texts]
+    total = sum(map(len, each))
+    return sum(len(grams) - len(set(grams)) for grams in each) / total if total else float("nan")
+
+
+def _grams(words: NGram, n: int) -> list[NGram]:
+    return [words[i : i + n] for i in range(len(words) - n + 1)]
