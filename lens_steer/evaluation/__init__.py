@@ -1,4 +1,14 @@
-"""Evaluation: judges, costs, intervals; methods chosen, calibrated, swept and compared."""
+"""Evaluation: what a steering method does to prompts, what that costs, and which one to take.
+
+A judge (`judges.py`, on words in any script from `words.py`) says whether a text shows a behaviour;
+without one, a pair does if its desired continuation is likelier (`likelihood.py`). Costs are nats
+between steered and unsteered model (`divergence.py`), along the method's own texts
+(`sampled_texts.py`, `text_costs.py`) or along fixed unsteered ones (`fixed_texts.py`), and sizes of
+edits (`edits.py`). `evaluate` (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
+
+On it stand `calibrate`: the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`:
+the best of many candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
+"""
 
 from lens_steer.evaluation.calibration import calibrate as calibrate
 from lens_steer.evaluation.calibration import check_applicable as check_applicable

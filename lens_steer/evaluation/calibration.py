@@ -22,9 +22,9 @@ from lens_steer.steering import (
     decoding_of_call,
 )
 
-# Times the method's own strength; 0 is no steering.
+# Strengths to try, as multiples of the method's own; 0 is no steering.
 MULTIPLES = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
-SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour: sampled texts
+SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour, where texts are sampled
 
 
 def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
@@ -96,7 +96,7 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
 
 
 def check_applicable(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:
-    """Raise a ValueError for what would only be found out after texts were sampled."""
+    """Raise a ValueError, before any text is sampled, for pairs or a method that cannot be used."""
     check_pairs(pairs)
     method.checked_edits(model)
 

@@ -125,9 +125,8 @@ def edit_sizes(
     Raises:
         ValueError: If a method does not fit the model, or the scope steers nothing.
     """
-    layers = sorted({site.layer for own in methods for method in own for site in method.sites}) or [
-        0
-    ]
+    edited = {site.layer for own in methods for method in own for site in method.sites}
+    layers = sorted(edited) or [0]
     clean = CleanStream.read(model, texts, layers, scope)
     return [_sizes(_added(model, texts, own, clean, scope), clean) for own in methods]
 

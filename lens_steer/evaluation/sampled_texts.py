@@ -31,8 +31,8 @@ class SampledText(Encoded):
     """A text as it was sampled.
 
     Attributes:
-        ended: A token that ends a text was drawn after `ids`; else the text was cut off, or stopped
-            by a string, whose tokens are among `ids`.
+        ended: Whether a token that ends a text was drawn after `ids`. If not, the text was cut off,
+            or stopped by a string, whose tokens are among `ids`.
     """
 
     ended: bool = False
@@ -52,7 +52,10 @@ def written(
     """Prompts with what was generated after them.
 
     Args:
-        ending: What ended the texts; None where no string could stop one.
+        rows: The tokens of each prompt.
+        found: The tokens that were generated after each.
+        max_new_tokens: A text of so many new tokens was cut off.
+        ending: What ends a text; None if there are no stop strings.
     """
     return [
         SampledText(
@@ -82,17 +85,23 @@ def draw_logits(
     *,
     strict: bool = True,
 ) -> tuple[Float[Tensor, "draw vocab"], Int[Tensor, " draw"]]:
-    """The logits that each token of each text is drawn from, one text after another, and whose.
+    """The logits that each token of each text is drawn from, one text after another.
 
     Args:
+        texts: Run teacher-forced: nothing is drawn.
+        methods: What steers each text.
+        scope: Where they steer.
         strict: False leaves logits that are NaN or infinite as they are.
+
+    Returns:
+        The logits, and the number of the text that each row of them belongs to.
 
     Raises:
         NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
     """
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
-    of, at = draws_of(texts)
+    row_of, column_of = draws_of(texts)
 
     def run(
         with_steering: bool, inside: AbstractContextManager[None]
@@ -101,18 +110,21 @@ def draw_logits(
         steering = steered_by_row(model, own, lengths, scope)
         with looked_at(model), torch.no_grad(), steering, inside:
             logits = forward(model, tokens, mask)
-        return logits[of.to(logits.device), at.to(logits.device)].float()
+        return logits[row_of.to(logits.device), column_of.to(logits.device)].float()
 
-    found = run(True, nullcontext())
-    finite = is_distribution(found)
+    logits = run(True, nullcontext())
+    finite = is_distribution(logits)
     if strict and not bool(finite.all()):
-        row = int(of[int((~finite).nonzero()[0])])
-        mine = (of == row).nonzero()[:, 0].to(found.device)
+        row = int(row_of[int((~finite).nonzero()[0])])
+        draws = (row_of == row).nonzero()[:, 0].to(logits.device)
         raise not_finite(
-            *(model, lambda *how: run(*how)[mine], lambda x: x[row][mask[row]]),
-            *(methods[row], f"text {row}"),
+            model,
+            lambda *how: run(*how)[draws],
+            lambda x: x[row][mask[row]],
+            methods[row],
+            f"text {row}",
         )
-    return found, of
+    return logits, row_of
 
 
 def draws_of(texts: Sequence[SampledText]) -> tuple[Int[Tensor, " draw"], Int[Tensor, " draw"]]:
@@ -139,7 +151,7 @@ def steered_by_row(
 
 
 def even_batches(model: SteerableModel, lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices of rows of about one length, as many as may have all their logits kept."""
+    """Batches of rows of about one length, as large as all their logits may be kept in memory."""
     budget = max(1, min(_TOKENS_AT_ONCE, _LOGITS_AT_ONCE // int(model.cfg.d_vocab)))
     for batch in batches(lengths, budget):
         start = 0

@@ -34,13 +34,14 @@ class TextCosts:
     """Nats along sampled texts, text by text; all float64 and on the CPU.
 
     Attributes:
-        kl: Sum over a text's draws of KL(steered || unsteered), sampling distribution included:
-            without bias the divergence of whole sequences, where the texts are the steered model's.
-            NaN for greedy texts, and for those whose logits became NaN or infinite.
+        kl: Sum over a text's draws of KL(steered || unsteered), between the distributions that
+            tokens are sampled from. Where the texts are the steered model's, it estimates the
+            divergence of whole sequences without bias. NaN for greedy texts, and for those whose
+            logits became NaN or infinite.
         draws: Tokens drawn, the end included.
         surprise: Minus the log-probability of the text's tokens under the unsteered model; NaN
             where the steered logits became NaN or infinite.
-        tokens: How many they are; the end is not counted.
+        tokens: How many tokens the text has, the end not counted.
     """
 
     kl: Float[Tensor, " text"]
@@ -49,7 +50,7 @@ class TextCosts:
     tokens: Float[Tensor, " text"]
 
     def __getitem__(self, part: slice) -> "TextCosts":
-        """Of some of the texts."""
+        """The costs of some of the texts."""
         return TextCosts(self.kl[part], self.draws[part], self.surprise[part], self.tokens[part])
 
     @property
@@ -64,11 +65,10 @@ class TextCosts:
 
 
 def check_comparable(decoding: Decoding) -> None:
-    """Check that two distributions that are truncated alike keep the same tokens.
+    """Check that the divergence between steered and unsteered model is finite.
 
     Raises:
-        ValueError: If unlikely tokens are ruled out, as which these are differs between them: their
-            divergence is infinite.
+        ValueError: If unlikely tokens are ruled out: which ones differs between the two models.
     """
     if decoding.truncates:
         raise ValueError(

@@ -33,11 +33,11 @@ _TOKENS = regex.compile(rf"[{_SPACED}_]+|(?!\s)\X", regex.V1)
 
 
 def comparable(text: str) -> str:
-    """The text as it is compared: NFKC, case folded, every run of white space one space.
+    """The form in which texts are compared: NFKC, case folded, each run of white space one space.
 
     Composed and decomposed accents, full and half width, ligatures, curly and straight apostrophes,
-    hyphens whether lines break there or not, Turkish dotted and dotless i are alike; accents count.
-    Vowel points of Hebrew and Arabic do not.
+    breaking and non-breaking hyphens, Turkish dotted and dotless i are alike. Accents count; vowel
+    points of Hebrew and Arabic do not.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i")
     seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", folded.translate(_ALIKE)))
@@ -54,7 +54,7 @@ def whole_words(words: tuple[str, ...]) -> "regex.Pattern[str]":
 
 
 def _bounded(word: str) -> str:
-    """One word, with what may not stand before and after it; an underscore may join (`sad_1`)."""
+    """A pattern of one word and of what may not stand next to it; `_` joins words (`sad_1`)."""
     before = after = ""
     if regex.match(_KOREAN, word, regex.V1):
         before = rf"(?<!{_KOREAN})"
@@ -70,7 +70,7 @@ def _bounded(word: str) -> str:
 def tokens_of(text: str) -> tuple[str, ...]:
     """Words, punctuation marks and symbols, in lower case.
 
-    In a script that writes no spaces between words every character, with its marks, is one.
+    In a script that writes no spaces between words, each character with its marks is a token.
     """
     return tuple(_TOKENS.findall(unicodedata.normalize("NFC", text).lower()))
 
@@ -83,9 +83,10 @@ NGram = tuple[str, ...]
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """Different n-grams over all n-grams of the texts together (Li et al. 2016); NaN without any.
+    """Different n-grams over all n-grams of the texts together; NaN if there are none.
 
-    It falls with the amount of text: compare as many texts of about the same length.
+    It falls with the amount of text: compare equally many texts of about the same length (Li et al.
+    2016, arXiv:1510.03055).
     """
     grams = [gram for text in texts for gram in _grams(tokens_of(text), n)]
     return len(set(grams)) / len(grams) if grams else float("nan")
@@ -106,9 +107,10 @@ def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: int) -> dic
 
 
 def repetition(texts: Sequence[str], n: int = 3) -> float:
-    """The share of n-grams that were in the same text before; NaN without any.
+    """The share of n-grams that occurred in the same text before; NaN if there are none.
 
-    Unlike `distinct` it sees one text at a time: 0 for texts that never repeat themselves.
+    Unlike `distinct` it looks at one text at a time: it is 0 for texts that never repeat
+    themselves.
     """
     each = [_grams(tokens_of(text), n) for text in texts]
     total = sum(map(len, each))

@@ -771,7 +771,8 @@ def test_the_table_of_a_choice_has_a_row_for_each_and_marks_the_one_taken(
 ) -> None:
     candidates = planted((0.25, 10), (0.5, 12), (0.75, 11))
     table = chosen(candidates).table()
-    assert list(table.columns) == ["method", "behaviour", "perplexity", "taken"]
+    ends = ["behaviour_low", "behaviour_high"]
+    assert list(table.columns) == ["method", "behaviour", *ends, "perplexity", "taken"]
     assert table["method"].tolist() == ["unsteered", *map(repr, candidates)]
     assert table["behaviour"].tolist() == [0.25, 0.5, 0.75]
     assert table["perplexity"].tolist() == [10, 12, 11]
