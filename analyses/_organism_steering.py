@@ -108,23 +108,23 @@ def steer(
     tried = pd.DataFrame(labels).assign(
         behaviour=[t.behaviour.mean().item() for t in choice.trials],
         well_formed=[t.well_formed.float().mean().item() for t in choice.trials],  # type: ignore[union-attr]
-        taken=[i == choice.best for i in range(len(candidates))],
+        taken=[i == choice.best_index for i in range(len(candidates))],
     )
-    taken = labels[choice.best]
+    taken = labels[choice.best_index]
     same = [i for i, label in enumerate(labels) if _place(label) == _place(taken)]
     ways = [candidates[i] for i in same]  # for scope "prompt" another size, at the same place
-    other = same[choose(model, dev, ways, scope="prompt", **limits, **decoding).best]
+    other = same[choose(model, dev, ways, scope="prompt", **limits, **decoding).best_index]
     rows = [
         {"task": task.name, "scope": scope, "temperature": warm}
         | labels[i]
         | _reported(model, test, candidates[i], scope, decoding | {"temperature": warm})
         for scope, warm, i in (
-            ("last", TEMPERATURE, choice.best),
-            ("last", 1.0, choice.best),
+            ("last", TEMPERATURE, choice.best_index),
+            ("last", 1.0, choice.best_index),
             ("prompt", TEMPERATURE, other),
         )
     ]
-    method = candidates[choice.best]
+    method = candidates[choice.best_index]
     unit = method.with_strength(method.strength / taken["size"])
     doses = _doses(model, test, unit, decoding).assign(
         task=task.name, read=taken["read"], layer=taken["layer"]

@@ -77,6 +77,7 @@ from lens_steer.steering import FishBack as FishBack
 from lens_steer.steering import Gate as Gate
 
 # Running methods.
+from lens_steer.steering import Decoding as Decoding
 from lens_steer.steering import Scope as Scope
 from lens_steer.steering import generate as generate
 from lens_steer.steering import preview as preview

@@ -14,8 +14,7 @@ from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics import check_named, groups_of_prompts, row_of
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
-from lens_steer.reports import Report
-from lens_steer.steering import Intervention, Sampling, Scope, continuations_of_each, prompt_rows
+from lens_steer.steering import Decoding, Intervention, Scope, continuations_of_each, prompt_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,15 +84,11 @@ class DivergenceReport(Report):
             >>> DivergenceReport.fit(model, test, {"CAA": caa}, seed=0).median("CAA")
         """
         named = check_named(methods, pairs, model)
+        decoding = Decoding(0.0, max_new_tokens=max_new_tokens, scope=scope)
         rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-        unsteered, *steered = continuations_of_each(
-            model,
-            rows,
-            [(), *((method,) for method in named.values())],
-            sampling=Sampling(0.0),
-            max_new_tokens=max_new_tokens,
-            scope=scope,
-            progress=progress,
+        methods_of_texts = [(), *((method,) for method in named.values())]
+        unsteered, *each = continuations_of_each(
+            model, rows, methods_of_texts, decoding, progress=progress
         )
         partings = [
             [parting(a, b, max_new_tokens) for a, b in zip(texts, unsteered, strict=True)]

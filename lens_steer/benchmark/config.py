@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from lens_steer.steering import Sampling, Scope, check_scope
+from lens_steer.steering import Decoding, Scope, check_scope
 
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
@@ -47,8 +47,8 @@ class ComparisonConfig:
     stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        sampling = Sampling(self.temperature, seed=self.seed, stop=self.stop)
-        object.__setattr__(self, "stop", sampling.stop)
+        how = Decoding(self.temperature, seed=self.seed, stop=self.stop)
+        object.__setattr__(self, "stop", how.stop)
         check_scope(self.scope)
         if self.temperature == 0:
             raise ValueError("temperature 0: greedy texts have no finite divergence to compare at")

@@ -24,10 +24,10 @@ from lens_steer.models import Message, Prompt, SteerableModel, decode_continuati
 from lens_steer.sites import Site
 from lens_steer.steering import (
     Additive,
+    Decoding,
     Ending,
     Intervention,
     Random,
-    Sampling,
     continuations,
     prompt_rows,
 )
@@ -72,14 +72,15 @@ def prompted(  # noqa: PLR0913 - as evaluate
     """
     other = _rewritten(pairs, rewrite)
     asked = [rewrite(prompt) for prompt in pairs.prompts]
+    decoding = Decoding(temperature, max_new_tokens=max_new_tokens, seed=seed, stop=stop)
     rows, plain = (
         prompt_rows(model, prompts, max_new_tokens) for prompts in (asked, pairs.prompts)
     )
-    sampling, ending = Sampling(temperature, seed=seed, stop=stop), Ending.of(model, stop)
-    found = continuations(model, rows, sampling=sampling, max_new_tokens=max_new_tokens)
+    ending = Ending.of(model, stop)
+    found = continuations(model, rows, decoding=decoding)
     texts, beside = (written(each, found, max_new_tokens, ending) for each in (rows, plain))
     own = [()] * len(texts)
-    paths = teacher_forced_kl(model, texts, own, temperature=temperature, clean_texts=beside)
+    paths = teacher_forced_kl(model, texts, own, decoding, clean_texts=beside)
     if judge is not None:
         how = {"judge": judge, "stop": stop}
         return evaluation_of(model, pairs, (), beside, paths, scope="last", **how)
@@ -115,14 +116,15 @@ def best_of_n(  # noqa: PLR0913 - as evaluate
         ValueError: As `evaluate`, or if n is below 1.
     """
     most = best_of_n_kl(n)
+    decoding = Decoding(temperature, max_new_tokens=max_new_tokens, seed=seed, stop=stop)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-    sampling, ending = Sampling(temperature, seed=seed, stop=stop), Ending.of(model, stop)
-    found = continuations(*(model, [*rows] * n), sampling=sampling, max_new_tokens=max_new_tokens)
+    ending = Ending.of(model, stop)
+    found = continuations(model, [*rows] * n, decoding=decoding)
     texts = written([*rows] * n, found, max_new_tokens, ending)
     scores = _scores(model, pairs, texts, judge, stop).reshape(n, len(rows))
     best = scores.argmax(dim=0).tolist()  # the first of equals
     taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]
-    paths = teacher_forced_kl(model, taken, [()] * len(taken), temperature=temperature)
+    paths = teacher_forced_kl(model, taken, [()] * len(taken), decoding)
     paths = replace(paths, kl=torch.full_like(paths.kl, most))
     return evaluation_of(model, pairs, (), taken, paths, judge=judge, scope="last", stop=stop)
 

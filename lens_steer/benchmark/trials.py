@@ -121,7 +121,7 @@ def fixed_costs(
 
 def _by_text(texts: FixedTexts, nats: Float[Tensor, " text"], sizes: EditSizes) -> FixedCosts:
     def summed(x: Float[Tensor, " position"]) -> Float[Tensor, " text"]:
-        return torch.zeros(len(texts.texts)).double().index_add(0, sizes.of, x.double())
+        return torch.zeros(len(texts.texts)).double().index_add(0, sizes.text_index, x.double())
 
     shares = zip(sizes.layers, sizes.energy.tolist(), strict=True)
     energy = tuple(shares) if bool(sizes.norm.any()) else ()

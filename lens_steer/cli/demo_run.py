@@ -35,7 +35,7 @@ from lens_steer.evaluation import Judge, SweepReport, choose, judge_of, sweep
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model, render
-from lens_steer.steering import CAA, Random, Sampling, Scope, preview, prompt_rows
+from lens_steer.steering import CAA, Decoding, Random, Scope, preview, prompt_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,8 +146,13 @@ def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSetting
     """Raise for what would only be found out after minutes of work."""
     if not pairs.paired and settings.judge is None:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
+    Decoding(
+        settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        scope=settings.scope,
+        seed=settings.seed,
+    )
     prompt_rows(model, pairs.prompts, settings.max_new_tokens)
-    Sampling(settings.temperature, seed=settings.seed)
 
 
 def examine(
@@ -169,7 +174,7 @@ def examine(
     }
     candidates = sized_candidates(activations, SIZES[1:])
     choice = choose(model, dev.first(settings.dev_prompts), candidates, **decoding)
-    method = candidates[choice.best]
+    method = choice.best
     unit = activations.at(method.sites[0].layer).relative_length
     strengths = [size / unit for size in SIZES]
     swept = sweep(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import checked
+from lens_steer.evaluation import check_applicable
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention
 
@@ -22,7 +22,7 @@ def check_named(
     for name, method in methods.items():
         if not isinstance(name, str) or not name.strip() or not isinstance(method, Intervention):
             raise ValueError(f"got {name!r}: {method!r}, expected a name and a steering method")
-        checked(method, pairs, model)
+        check_applicable(method, pairs, model)
     return dict(methods)
 
 

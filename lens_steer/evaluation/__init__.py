@@ -1,13 +1,23 @@
-"""Evaluation: judges, costs, intervals; methods chosen, calibrated, swept and compared."""
+"""Evaluation: what a steering method does to prompts, what that costs, and which one to take.
+
+A judge (`judges.py`, on words in any script from `words.py`) says whether a text shows a behaviour;
+without one, a pair does if its desired continuation is likelier (`likelihood.py`). Costs are nats
+between steered and unsteered model (`divergence.py`), along the method's own texts
+(`sampled_texts.py`, `text_costs.py`) or along fixed unsteered ones (`fixed_texts.py`), and sizes of
+edits (`edits.py`). `evaluate` (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
+
+On it stand `calibrate`: the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`:
+the best of many candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
+"""
 
 from lens_steer.evaluation.calibration import calibrate as calibrate
-from lens_steer.evaluation.calibration import checked as checked
+from lens_steer.evaluation.calibration import check_applicable as check_applicable
 from lens_steer.evaluation.choosing import Choice as Choice
 from lens_steer.evaluation.choosing import choose as choose
 from lens_steer.evaluation.choosing import well_formed_rate as well_formed_rate
 from lens_steer.evaluation.crossing import CalibrationReport as CalibrationReport
 from lens_steer.evaluation.crossing import OutOfReach as OutOfReach
-from lens_steer.evaluation.crossing import search as search
+from lens_steer.evaluation.crossing import find_crossing as find_crossing
 from lens_steer.evaluation.divergence import best_of_n_kl as best_of_n_kl
 from lens_steer.evaluation.divergence import binary_kl as binary_kl
 from lens_steer.evaluation.divergence import efficiencies as efficiencies
@@ -30,16 +40,16 @@ from lens_steer.evaluation.likelihood import log_probabilities as log_probabilit
 from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
 from lens_steer.evaluation.result import Evaluation as Evaluation
+from lens_steer.evaluation.sampled_texts import SampledText as SampledText
+from lens_steer.evaluation.sampled_texts import draw_logits as draw_logits
+from lens_steer.evaluation.sampled_texts import draws_of as draws_of
+from lens_steer.evaluation.sampled_texts import even_batches as even_batches
+from lens_steer.evaluation.sampled_texts import steered_by_row as steered_by_row
+from lens_steer.evaluation.sampled_texts import written as written
 from lens_steer.evaluation.sweeping import SweepReport as SweepReport
 from lens_steer.evaluation.sweeping import sweep as sweep
-from lens_steer.evaluation.text_costs import SampledText as SampledText
 from lens_steer.evaluation.text_costs import TextCosts as TextCosts
-from lens_steer.evaluation.text_costs import draw_logits as draw_logits
-from lens_steer.evaluation.text_costs import draws_of as draws_of
-from lens_steer.evaluation.text_costs import each_by_its_own as each_by_its_own
-from lens_steer.evaluation.text_costs import even_batches as even_batches
 from lens_steer.evaluation.text_costs import teacher_forced_kl as teacher_forced_kl
-from lens_steer.evaluation.text_costs import written as written
-from lens_steer.evaluation.wording import distinct as distinct
-from lens_steer.evaluation.wording import distinct_without as distinct_without
-from lens_steer.evaluation.wording import repetition as repetition
+from lens_steer.evaluation.words import distinct as distinct
+from lens_steer.evaluation.words import distinct_without as distinct_without
+from lens_steer.evaluation.words import repetition as repetition

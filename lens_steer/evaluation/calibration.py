@@ -6,18 +6,25 @@ from math import copysign
 from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation.crossing import search
+from lens_steer.evaluation.crossing import find_crossing
 from lens_steer.evaluation.evaluating import check_pairs, check_scorable, evaluate_each
 from lens_steer.evaluation.fixed_texts import FixedTexts
 from lens_steer.evaluation.judges import Judge
 from lens_steer.models import SteerableModel
-from lens_steer.steering import AnyIntervention, Intervention, Scope
+from lens_steer.steering import (
+    AnyIntervention,
+    Decoding,
+    DecodingOptions,
+    Intervention,
+    decoding_of_call,
+)
 
-# Times the method's own strength; 0 is no steering.
+# Strengths to try, as multiples of the method's own; 0 is no steering.
 MULTIPLES = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
-SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour: sampled texts
+SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour, where texts are sampled
 
 
 def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
@@ -30,12 +37,9 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     behaviour: float | int | None = None,
     judge: Judge | None = None,
     strengths: Sequence[float | int] | None = None,
-    seed: int = 0,
-    temperature: float | int = 1.0,
-    max_new_tokens: int = 40,
-    scope: Scope = "last",
-    stop: Sequence[str] = (),
     progress: bool = True,
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> AnyIntervention:
     """The method at the strength where it costs, or does, what is asked; `report` has the curve.
 
@@ -51,46 +55,48 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
             strengths tried.
         strengths: To look at first. None: up to 8 times the method's own (4 for behaviour), or to
             the largest that does more than smaller ones, `method.max_useful_strength`.
-        temperature: Of the texts and of the distributions compared.
-        stop: As `generate`.
+        decoding: How texts are written, and what the compared distributions are sampled with; or
+            the same as keywords. The seed is 0 if none is given.
+        options: As `evaluate`.
 
     Raises:
         OutOfReach: If the target is not reached; the message has the range that is, and the
             strengths that break the model, its logits being NaN or infinite.
         ValueError: If not exactly one target is given, or as `evaluate`.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> fair = ls.calibrate(model, method, dev, kl=0.1, max_new_tokens=20, seed=0)
+        >>> fair.strength, fair.report.table()
     """
+    decoding = decoding_of_call(calibrate, decoding, options, seed=0)
     targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}
     quantity, target = _one_of(targets)
-    checked(method, pairs, model)
+    check_applicable(method, pairs, model)
     grid = _grid(method, strengths, SAMPLED if quantity == "behaviour" else MULTIPLES)
-    decoding: dict[str, Any] = {
-        **{"seed": seed, "temperature": temperature, "max_new_tokens": max_new_tokens},
-        "scope": scope,
-        "stop": stop,
-    }
     if quantity == "behaviour":
         check_scorable(pairs, judge)
 
-        def measure(tried: Sequence[float]) -> list[float]:
+        def values_at(tried: Sequence[float]) -> list[float]:
             each = [method.with_strength(strength) for strength in tried]
-            found = evaluate_each(model, pairs, each, judge=judge, progress=progress, **decoding)
-            return [trial.share for trial in found]
+            how: dict[str, Any] = {"judge": judge, "decoding": decoding, "progress": progress}
+            return [trial.share for trial in evaluate_each(model, pairs, each, **how)]
 
     else:
-        texts = FixedTexts.sample(model, pairs, **decoding)
+        texts = FixedTexts.sample(model, pairs, decoding=decoding)
 
-        def measure(tried: Sequence[float]) -> list[float]:
+        def values_at(tried: Sequence[float]) -> list[float]:
             each = [(method.with_strength(strength),) for strength in tried]
             if quantity == "relative_norm":
                 return [sizes.relative_norm for sizes in texts.sizes(model, each)]
             return texts.kl(model, each, progress=progress)
 
-    report = search(measure, quantity, target, grid, refine=quantity != "behaviour")
+    report = find_crossing(values_at, quantity, target, grid, refine=quantity != "behaviour")
     return replace(method.with_strength(report.strength), report=report)
 
 
-def checked(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:
-    """Raise a ValueError for what would only be found out after texts were sampled."""
+def check_applicable(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:
+    """Raise a ValueError, before any text is sampled, for pairs or a method that cannot be used."""
     check_pairs(pairs)
     method.checked_edits(model)
 

@@ -4,28 +4,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import Unpack, override
+
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
+from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Intervention
+from lens_steer.reports import Report
+from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class Choice(Report):
     """All candidates with what they did, and which of them is taken.
 
     Attributes:
         candidates: In the order given.
-        trials: Of each.
+        trials: What each of them did.
         unsteered: The model without any.
         perplexity_limit: Times the unsteered perplexity, beyond which a candidate is not taken.
-        form_limit: Share of well-formed texts, below which a candidate is not taken, where the
+        min_well_formed: Share of well-formed texts, below which a candidate is not taken, where the
             judge knows it.
-        best: Index of the candidate with the most behaviour within the limit.
+        best_index: Number of the candidate with the most behaviour within the limits.
+        seed: Of the intervals.
     """
 
     candidates: tuple[Intervention, ...]
@@ -33,39 +41,72 @@ class Choice:
     unsteered: Evaluation
     perplexity_limit: float
     min_well_formed: float
-    best: int
+    best_index: int
+    seed: int = 0
+
+    @property
+    def best(self) -> Intervention:
+        """The candidate that is taken: the one with the most behaviour within the limits."""
+        return self.candidates[self.best_index]
 
     @property
     def method(self) -> Intervention:
-        """The candidate that is taken."""
-        return self.candidates[self.best]
+        """As `best`."""
+        return self.best
 
     def table(self) -> "pd.DataFrame":
-        """One row per candidate, the unsteered model first."""
+        """One row per candidate, the unsteered model first; behaviour with its 95 % interval."""
         import pandas as pd
 
-        names = ("unsteered", *map(repr, self.candidates))
         trials = (self.unsteered, *self.trials)
-        behaviour = [trial.behaviour.mean().item() for trial in trials]
-        surprise = [trial.perplexity for trial in trials]
-        taken = [i - 1 == self.best for i in range(len(trials))]
-        columns = {"method": names, "behaviour": behaviour, "perplexity": surprise, "taken": taken}
+        intervals = [trial.interval(seed=self.seed) for trial in trials]
+        columns: dict[str, Any] = {
+            "method": ("unsteered", *map(repr, self.candidates)),
+            "behaviour": [trial.behaviour.mean().item() for trial in trials],
+            "behaviour_low": [interval.low for interval in intervals],
+            "behaviour_high": [interval.high for interval in intervals],
+            "perplexity": [trial.perplexity for trial in trials],
+            "taken": [i - 1 == self.best_index for i in range(len(trials))],
+        }
         if self.unsteered.well_formed is not None:
             columns["well_formed"] = [well_formed_rate(trial) for trial in trials]
         if any(trial.failure for trial in trials):
             columns["failure"] = [trial.failure for trial in trials]
         return pd.DataFrame(columns)
 
+    @override
+    def figure(self) -> "Figure":
+        """Behaviour of every candidate against the perplexity of its texts."""
+        from lens_steer.figures import canvas
 
-def choose(
+        table = self.table()
+        y, low, high = (table[f"behaviour{end}"] for end in ("", "_low", "_high"))
+        x = table["perplexity"]
+        with canvas() as (figure, axes):
+            axes.errorbar(
+                x, y, [(y - low).clip(lower=0), (high - y).clip(lower=0)], fmt="o", color="C7", lw=1
+            )
+            axes.plot(x[:1], y[:1], "ko", label="unsteered")
+            axes.plot(x[table["taken"]], y[table["taken"]], "s", color="C3", label="taken")
+            axes.axvline(self.perplexity_limit * self.unsteered.perplexity, color="k", ls=":", lw=1)
+            axes.set(xscale="log", ylim=(-0.02, 1.02), ylabel="share that shows the behaviour")
+            axes.set(xlabel="perplexity of the text (unsteered model; dotted: limit)")
+            axes.legend(title=f"{len(self.unsteered.behaviour)} examples, 95 % interval")
+        return figure
+
+
+def choose(  # noqa: PLR0913 - as evaluate
     model: SteerableModel,
     pairs: ContrastivePairs,
     candidates: Sequence[Intervention],
     *,
     perplexity_limit: float = 2.0,
     min_well_formed: float = 0.9,
+    judge: Judge | None = None,
+    token_budget: int | None = None,
     progress: bool = True,
-    **decoding: Any,
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> Choice:
     """Evaluate every candidate and take the one with the most behaviour at a bearable perplexity.
 
@@ -74,16 +115,33 @@ def choose(
 
     Args:
         perplexity_limit: Times the unsteered model's perplexity.
-        form_limit: Share of well-formed texts, where the judge knows it.
+        min_well_formed: Share of well-formed texts, where the judge knows it.
+        judge: As `evaluate`.
+        token_budget: As `evaluate_each`.
         decoding: As `evaluate`.
+        options: As `evaluate`.
 
     Raises:
         ValueError: As `evaluate`, or if no candidate stays within the limit.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> candidates = [ls.CAA.fit(resid.at(layer=layer)) for layer in range(4)]
+        >>> choice = ls.choose(model, dev, candidates, judge=judge, seed=0)
+        >>> choice.best, choice.table()
     """
+    decoding = decoding_of_call(choose, decoding, options)
     if not candidates:
         raise ValueError("no candidates to choose from: expected at least one method")
-    each = (None, *candidates)
-    unsteered, *trials = evaluate_each(model, pairs, each, progress=progress, **decoding)
+    unsteered, *trials = evaluate_each(
+        model,
+        pairs,
+        (None, *candidates),
+        judge=judge,
+        token_budget=token_budget,
+        progress=progress,
+        decoding=decoding,
+    )
     bearable = [
         i
         for i, trial in enumerate(trials)
@@ -101,7 +159,13 @@ def choose(
         )
     best = max(bearable, key=lambda i: (trials[i].behaviour.mean().item(), -trials[i].perplexity))
     return Choice(
-        tuple(candidates), tuple(trials), unsteered, perplexity_limit, min_well_formed, best
+        tuple(candidates),
+        tuple(trials),
+        unsteered,
+        perplexity_limit,
+        min_well_formed,
+        best,
+        decoding.seed or 0,
     )
 
 

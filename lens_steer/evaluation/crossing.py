@@ -3,45 +3,48 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from lens_steer.artifacts import savable
+from lens_steer.reports import Report
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_BETWEEN, _ROUNDS, _CLOSE = 3, 6, 2e-3  # strengths tried between two, how often, until so close
-_NEAR = 0.05  # of the target: farther away, the curve jumps over it
+_BETWEEN = 3  # strengths that a round of refinement tries between two neighbours
+_ROUNDS = 6  # of refinement, at most
+_CLOSE = 2e-3  # of the target: refinement ends when the value is so close
+_NEAR = 0.05  # of the target: where no value is so near, the curve jumps over it
 _NAMES = {
     "kl": "KL(steered || unsteered), nats per token, fixed texts",
     "relative_norm": "|edit| / |residual stream|",
     "behaviour": "share of texts that show the behaviour",
 }
 
-
-Measure = Callable[[Sequence[float]], list[float]]
+Measure = Callable[[Sequence[float]], list[float]]  # strengths -> the quantity at each
 
 
 class OutOfReach(ValueError):
-    """No strength of a method costs, or does, what is asked for."""
+    """No strength of a method reaches the target that was asked for."""
 
 
 @savable
-@dataclass(frozen=True)
-class CalibrationReport:
+@dataclass(frozen=True, repr=False)
+class CalibrationReport(Report):
     """What a quantity is at every strength that was tried, and where it crosses the target.
 
     Attributes:
         quantity: `kl`, `relative_norm` or `behaviour`.
-        target: What it was to be.
-        strengths: All that were tried, in order.
-        values: At each; NaN or infinite where the strength breaks the model.
+        target: The value that the quantity was to have.
+        strengths: All strengths that were tried, from 0 outwards.
+        values: The quantity at each; NaN or infinite where the strength breaks the model.
         crossings: Strengths at which the curve crosses the target, from 0 outwards.
-        strength: The one that was taken, the first crossing.
-        realised: What the quantity is there, measured.
+        strength: The strength that was taken, at the first crossing.
+        realised: The quantity as it was measured at that strength.
     """
 
     quantity: str
@@ -63,6 +66,7 @@ class CalibrationReport:
 
         return pd.DataFrame({"strength": self.strengths, self.quantity: self.values})
 
+    @override
     def figure(self) -> "Figure":
         """The whole curve, the target, and every crossing."""
         from lens_steer.figures import canvas
@@ -79,66 +83,73 @@ class CalibrationReport:
         return figure
 
 
-def search(
+def find_crossing(
     measure: Measure, quantity: str, target: float, grid: Sequence[float], *, refine: bool
 ) -> CalibrationReport:
     """Scan the grid, find every crossing, refine the first.
 
+    Args:
+        measure: Gives the quantity at each of some strengths.
+        quantity: Its name, as in `CalibrationReport`.
+        target: The value to be reached.
+        grid: Strengths to try first, from 0 outwards.
+        refine: Whether further strengths are tried around the first crossing.
+
     Raises:
         OutOfReach: If the target is not reached.
     """
-    known = dict(zip(grid, measure(grid), strict=True))
-    crossings = _crossings(known, target)
+    values = dict(zip(grid, measure(grid), strict=True))
+    crossings = _crossings(values, target)
     if not crossings:
-        _refuse(known, quantity, target)
-    taken = crossings[0]
+        raise _out_of_reach(values, quantity, target)
+    first = crossings[0]
     for _ in range(_ROUNDS if refine else 0):
-        below, above = _around(known, taken)
+        below, above = _neighbours(values, first)
         between = np.linspace(below, above, _BETWEEN + 2)[1:-1].tolist()
-        tried = sorted({taken, *between} - set(known), key=abs)
-        known |= dict(zip(tried, measure(tried), strict=True))
-        if abs(known[taken] - target) <= _CLOSE * target:
+        tried = sorted({first, *between} - set(values), key=abs)
+        values |= dict(zip(tried, measure(tried), strict=True))
+        if abs(values[first] - target) <= _CLOSE * target:
             break
-        crossings = _crossings(known, target)
+        crossings = _crossings(values, target)
         if not crossings:  # steering broke the model between two strengths
-            _refuse(known, quantity, target)
-        taken = crossings[0]
-    if taken not in known:  # what is reported is measured, not read off a straight line
-        known[taken] = measure([taken])[0]
-    if not np.isfinite(known[taken]):
-        _refuse(known, quantity, target)
-    if refine and abs(known[taken] - target) > _NEAR * target:
+            raise _out_of_reach(values, quantity, target)
+        first = crossings[0]
+    if first not in values:  # what is reported is measured, not read off a straight line
+        values[first] = measure([first])[0]
+    if not np.isfinite(values[first]):
+        raise _out_of_reach(values, quantity, target)
+    if refine and abs(values[first] - target) > _NEAR * target:
         raise OutOfReach(
-            f"{quantity} jumps over {target:g} at strength {taken:g}, where it is "
-            f"{known[taken]:.3g}: ask for another value"
+            f"{quantity} jumps over {target:g} at strength {first:g}, where it is "
+            f"{values[first]:.3g}: ask for another value"
         )
-    order = sorted(known, key=abs)
+    order = sorted(values, key=abs)
+    curve = tuple(values[strength] for strength in order)
     return CalibrationReport(
-        *(quantity, target, tuple(order), tuple(known[s] for s in order), tuple(crossings)),
-        strength=taken,
-        realised=known[taken],
+        quantity, target, tuple(order), curve, tuple(crossings), first, values[first]
     )
 
 
-def _crossings(known: dict[float, float], target: float) -> list[float]:
+def _crossings(values: dict[float, float], target: float) -> list[float]:
     """Where straight lines between the strengths tried meet the target, from 0 outwards."""
-    order = sorted(known, key=abs)
-    found = [order[0]] if known[order[0]] == target else []
+    order = sorted(values, key=abs)
+    crossings = [order[0]] if values[order[0]] == target else []
     for left, right in zip(order, order[1:], strict=False):
-        a, b = known[left] - target, known[right] - target
+        a, b = values[left] - target, values[right] - target
         if not np.isfinite([a, b]).all():
             continue  # one of the two strengths breaks the model
         if (a < 0 <= b) or (b <= 0 < a):
-            found.append(right if b == 0 else left + (right - left) * a / (a - b))
-    return found
+            crossings.append(right if b == 0 else left + (right - left) * a / (a - b))
+    return crossings
 
 
-def _around(known: dict[float, float], strength: float) -> tuple[float, float]:
-    return max(s for s in known if s <= strength), min(s for s in known if s >= strength)
+def _neighbours(values: dict[float, float], strength: float) -> tuple[float, float]:
+    """The strengths tried that lie closest below and above."""
+    return max(s for s in values if s <= strength), min(s for s in values if s >= strength)
 
 
 def shape_of(values: Sequence[float]) -> str:
-    """What the curve looks like from 0 outwards; a dip below 2 % of its height is not one."""
+    """The shape of a curve from 0 outwards; dips of less than 2 % of its height are ignored."""
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)]
     height = float(x.max() - x.min())
@@ -148,15 +159,16 @@ def shape_of(values: Sequence[float]) -> str:
     return "saturating" if last[-1] - last[0] < 0.02 * height else "rising"
 
 
-def _refuse(known: dict[float, float], quantity: str, target: float) -> NoReturn:
-    order = [s for s in sorted(known, key=abs) if np.isfinite(known[s])]
-    broken = ", ".join(f"{s:.3g}" for s in sorted(known, key=abs) if not np.isfinite(known[s]))
-    lost = f"; it is NaN or infinite at strength {broken}, which breaks the model" if broken else ""
+def _out_of_reach(values: dict[float, float], quantity: str, target: float) -> OutOfReach:
+    """The error that says which values are reached, and which strengths break the model."""
+    order = [s for s in sorted(values, key=abs) if np.isfinite(values[s])]
+    broken = ", ".join(f"{s:.3g}" for s in sorted(values, key=abs) if not np.isfinite(values[s]))
+    also = f"; it is NaN or infinite at strength {broken}, which breaks the model" if broken else ""
     if not order:
-        raise OutOfReach(f"{quantity} {target:g} is not reached{lost}: pass smaller strengths=")
-    values = [known[s] for s in order]
-    raise OutOfReach(
+        return OutOfReach(f"{quantity} {target:g} is not reached{also}: pass smaller strengths=")
+    reached = [values[s] for s in order]
+    return OutOfReach(
         f"{quantity} {target:g} is not reached: between strength {order[0]:g} and {order[-1]:g} it "
-        f"goes from {min(values):.3g} to {max(values):.3g} and is {shape_of(values)}{lost}: ask "
+        f"goes from {min(reached):.3g} to {max(reached):.3g} and is {shape_of(reached)}{also}: ask "
         "for a value inside, or pass other strengths="
     )

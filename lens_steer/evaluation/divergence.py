@@ -1,4 +1,4 @@
-"""How far one distribution is from another, in nats: of tokens, yes and no, the best of n."""
+"""Divergences in nats: between token distributions, between two shares, of the best of n."""
 
 from math import log
 
@@ -44,17 +44,17 @@ def kl_divergence(
 def _divergence(
     p: Float[Tensor, "draw vocab"], q: Float[Tensor, "draw vocab"]
 ) -> Float[Tensor, " draw"]:
-    ours, theirs = p.log_softmax(dim=-1), q.log_softmax(dim=-1)
-    share = ours.exp()
-    # a token that is never drawn (-inf) costs nothing
-    gap = torch.where(share > 0, ours - theirs, torch.zeros_like(ours))
-    return (share * gap).sum(dim=-1)
+    log_p, log_q = p.log_softmax(dim=-1), q.log_softmax(dim=-1)
+    probability = log_p.exp()
+    # A token that is never drawn (-inf) costs nothing.
+    gap = torch.where(probability > 0, log_p - log_q, torch.zeros_like(log_p))
+    return (probability * gap).sum(dim=-1)
 
 
 def least_nats(
     shares: Float[Array, "*point"] | float | int, reference: Float[Array, "*point"] | float | int
 ) -> Float[Array, "*point"]:
-    """`binary_kl` of many."""
+    """`binary_kl` of arrays of shares."""
     from scipy.special import rel_entr
 
     p, q = np.asarray(shares, dtype=float), np.asarray(reference, dtype=float)
@@ -62,7 +62,10 @@ def least_nats(
 
 
 def binary_kl(share: float | int, reference: float | int) -> float:
-    """kl(share || reference) of two coins, nats; infinite where the reference rules it out."""
+    """kl(share || reference) of two yes-or-no variables, nats.
+
+    It is infinite where the reference rules out what the share does.
+    """
     return float(least_nats(share, reference))
 
 
@@ -71,19 +74,19 @@ def efficiencies(
     reference: Float[Array, "*point"] | float | int,
     paid: Float[Array, "*point"] | float | int,
 ) -> Float[Array, "*point"]:
-    """`efficiency` of many."""
+    """`efficiency` of arrays of shares and costs."""
     least, nats = least_nats(shares, reference), np.asarray(paid, dtype=float)
-    known = (nats > 0) & np.isfinite(least)
-    return np.where(known, least / np.where(known, nats, 1.0), np.nan)
+    defined = (nats > 0) & np.isfinite(least)
+    return np.where(defined, least / np.where(defined, nats, 1.0), np.nan)
 
 
 def efficiency(share: float | int, reference: float | int, kl_sequence: float | int) -> float:
-    """What the change in behaviour costs at least, over what was paid: 1 is the floor, 0 a waste.
+    """The least that a change in behaviour costs, over what was paid: 1 is the floor, 0 a waste.
 
     No way of writing texts that turns the share `reference` into `share` has a smaller divergence
     than `binary_kl` (data processing), and the unsteered model conditioned on the behaviour has
-    exactly that. NaN where nothing was paid, and where the behaviour was never seen without
-    steering (or always) and is (is not) with it: how rare it is, is then not known.
+    exactly that. It is NaN where nothing was paid, and where the reference is 0 or 1 and the share
+    is not: how rare the behaviour is without steering is then unknown.
     """
     return float(efficiencies(share, reference, kl_sequence))
 

@@ -1,6 +1,6 @@
-"""How large edits are, in units of the residual stream: against its length, and its spread."""
+"""How large edits are: against the length of the residual stream, and against its spread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens_steer.evaluation.text_costs import SampledText, each_by_its_own, even_batches
+from lens_steer.evaluation.sampled_texts import SampledText, even_batches, steered_by_row
 from lens_steer.models import (
     SteerableModel,
     attach,
@@ -32,14 +32,14 @@ class EditSizes:
         relative: |edit| / |resid_post| of the clean model at the same layer and position.
         mahalanobis: Length of the edit in standard deviations of the clean residual stream, whose
             covariance is shrunk (Ledoit and Wolf 2004).
-        of: The text of each position.
+        text_index: The number of the text of each position.
         layers: Block indices of the layer axis.
     """
 
     norm: Float[Tensor, "position layer"]
     relative: Float[Tensor, "position layer"]
     mahalanobis: Float[Tensor, "position layer"]
-    of: Int[Tensor, " position"]
+    text_index: Int[Tensor, " position"]
     layers: tuple[int, ...]
 
     @property
@@ -59,24 +59,24 @@ class EditSizes:
 
     @property
     def energy(self) -> Float[Tensor, " layer"]:
-        """The layer's share of the sum of |edit|^2; NaN if there is no edit."""
-        found = (self.norm**2).sum(dim=0)
-        return found / found.sum()
+        """Each layer's share of the sum of |edit|^2; NaN if there is no edit."""
+        squares = (self.norm**2).sum(dim=0)
+        return squares / squares.sum()
 
 
 @dataclass(frozen=True, eq=False)
-class Clean:
+class CleanStream:
     """The clean residual stream at the positions that a scope steers.
 
     Attributes:
-        resid: At each position and layer.
-        of: The text of each position.
+        resid: At each position and layer, the positions of text 0 first.
+        text_index: The number of the text of each position.
         whitening: By layer: `x @ whitening` has unit covariance.
         layers: Block indices of the layer axis.
     """
 
     resid: Float[Tensor, "position layer d"]
-    of: Int[Tensor, " position"]
+    text_index: Int[Tensor, " position"]
     whitening: Float[Tensor, "layer d d"]
     layers: tuple[int, ...]
 
@@ -87,13 +87,15 @@ class Clean:
         texts: Sequence[SampledText],
         layers: Sequence[int],
         scope: Scope = "last",
-    ) -> "Clean":
+    ) -> "CleanStream":
         """Run the clean model over the texts.
 
         Raises:
             ValueError: If a layer is out of range, or the scope steers nothing in these texts.
         """
-        sites, parts, owners = [Site(layer) for layer in layers], [], []
+        sites = [Site(layer) for layer in layers]
+        parts: list[Tensor] = []
+        owners: list[Tensor] = []
         for batch in even_batches(model, [len(text.ids) for text in texts]):
             part = [texts[i] for i in batch]
             tokens, mask = pad(model, [text.ids for text in part])
@@ -101,20 +103,20 @@ class Clean:
             select = dict.fromkeys(sites, partial(_gathered, where))
             attach(model)
             with torch.no_grad():
-                found = read(model, tokens, mask, select)
-            parts.append(torch.stack([found[site] for site in sites], dim=1))
+                streams = read(model, tokens, mask, select)
+            parts.append(torch.stack([streams[site] for site in sites], dim=1))
             owners.append(torch.tensor(batch)[where.nonzero()[:, 0]])
-        resid, of = torch.cat(parts), torch.cat(owners)
+        resid, owner = torch.cat(parts), torch.cat(owners)
         if len(resid) == 0:
             raise ValueError(f"scope {scope!r} steers no position of these texts")
-        order = of.argsort(stable=True)
-        return cls(resid[order], of[order], _whitening(resid), tuple(layers))
+        order = owner.argsort(stable=True)
+        return cls(resid[order], owner[order], _whitening(resid), tuple(layers))
 
 
 def edit_sizes(
     model: SteerableModel,
     texts: Sequence[SampledText],
-    each: Sequence[Methods],
+    methods: Sequence[Methods],
     *,
     scope: Scope = "last",
 ) -> list[EditSizes]:
@@ -123,9 +125,10 @@ def edit_sizes(
     Raises:
         ValueError: If a method does not fit the model, or the scope steers nothing.
     """
-    layers = sorted({site.layer for own in each for method in own for site in method.sites}) or [0]
-    clean = Clean.read(model, texts, layers, scope)
-    return [_sizes(_added(model, texts, own, clean, scope), clean) for own in each]
+    edited = {site.layer for own in methods for method in own for site in method.sites}
+    layers = sorted(edited) or [0]
+    clean = CleanStream.read(model, texts, layers, scope)
+    return [_sizes(_added(model, texts, own, clean, scope), clean) for own in methods]
 
 
 def _gathered(
@@ -137,7 +140,10 @@ def _gathered(
 def positions_of(
     model: SteerableModel, texts: Sequence[SampledText], scope: Scope
 ) -> Bool[Tensor, "text pos"]:
-    """The positions that a scope steers, rows padded on the right; a cut text's last token too."""
+    """The positions that a scope steers, rows padded on the right.
+
+    The last token of a text that was cut off is among them.
+    """
     width = max(len(text.ids) for text in texts)
     positions = torch.arange(width).repeat(len(texts), 1)
     lengths = torch.tensor([len(text.ids) for text in texts])
@@ -149,22 +155,26 @@ def positions_of(
 
 
 def _added(
-    model: SteerableModel, texts: Sequence[SampledText], own: Methods, clean: Clean, scope: Scope
+    model: SteerableModel,
+    texts: Sequence[SampledText],
+    own: Methods,
+    clean: CleanStream,
+    scope: Scope,
 ) -> Float[Tensor, "position layer d"]:
-    """What is written to the residual stream at every steered position, in the order of `clean`."""
-    found = torch.zeros(clean.resid.shape)
+    """What edits add to the residual stream at every steered position, in the order of `clean`."""
+    added = torch.zeros(clean.resid.shape)
     sites = tuple(sorted({site for method in own for site in method.sites}))
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         part = [texts[i] for i in batch]
         where = positions_of(model, part, scope)
         before, after = _around(model, part, own, sites, scope)
-        of = torch.tensor(batch)[where.nonzero()[:, 0]]
-        rows = torch.isin(clean.of, of).nonzero()[:, 0]
+        owner = torch.tensor(batch)[where.nonzero()[:, 0]]
+        rows = torch.isin(clean.text_index, owner).nonzero()[:, 0]
         for site in sites:
-            at = where.to(before[site].device)
-            edit = residual_edit(model, site, before[site][at], after[site][at]).cpu()
-            found[rows, clean.layers.index(site.layer)] += edit[of.argsort(stable=True)]
-    return found
+            steered = where.to(before[site].device)
+            edit = residual_edit(model, site, before[site][steered], after[site][steered]).cpu()
+            added[rows, clean.layers.index(site.layer)] += edit[owner.argsort(stable=True)]
+    return added
 
 
 def _around(
@@ -180,33 +190,31 @@ def _around(
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
     attach(model)
-    with (  # hooks run in the order they were set: look, steer, look again
+    # Hooks run in the order in which they were set: read, steer, read again.
+    with (
         torch.no_grad(),
-        hooked(model, {site: _keep(before, site) for site in sites}),
-        each_by_its_own(model, [own] * len(texts), lengths, scope),
-        hooked(model, {site: _keep(after, site) for site in sites}),
+        hooked(model, {site: partial(_keep, before, site) for site in sites}),
+        steered_by_row(model, [own] * len(texts), lengths, scope),
+        hooked(model, {site: partial(_keep, after, site) for site in sites}),
     ):
         forward(model, tokens, mask)
     return before, after
 
 
-def _keep(found: dict[Site, Tensor], site: Site) -> Callable[[Tensor], None]:
-    def keep(x: Tensor) -> None:
-        found[site] = x.detach()
-
-    return keep
+def _keep(values: dict[Site, Tensor], site: Site, x: Tensor) -> None:
+    values[site] = x.detach()
 
 
-def _sizes(edits: Float[Tensor, "position layer d"], clean: Clean) -> EditSizes:
+def _sizes(edits: Float[Tensor, "position layer d"], clean: CleanStream) -> EditSizes:
     norm, whitened = edits.norm(dim=2), torch.einsum("pld,lde->ple", edits, clean.whitening)
     relative = norm / clean.resid.norm(dim=2).clamp(min=1e-30)
-    return EditSizes(norm, relative, whitened.norm(dim=2), clean.of, clean.layers)
+    return EditSizes(norm, relative, whitened.norm(dim=2), clean.text_index, clean.layers)
 
 
 def _whitening(resid: Float[Tensor, "position layer d"]) -> Float[Tensor, "layer d d"]:
     from sklearn.covariance import LedoitWolf
 
-    found = []
+    transforms = []
     for x in resid.double().unbind(dim=1):
         if bool((x == x[0]).all()):
             raise ValueError(
@@ -214,5 +222,5 @@ def _whitening(resid: Float[Tensor, "position layer d"]) -> Float[Tensor, "layer
             )
         covariance = torch.from_numpy(LedoitWolf().fit(x.numpy()).covariance_)
         values, vectors = torch.linalg.eigh(covariance)
-        found.append((vectors / values.clamp(min=1e-12 * float(values.max())).sqrt()).float())
-    return torch.stack(found)
+        transforms.append((vectors / values.clamp(min=1e-12 * float(values.max())).sqrt()).float())
+    return torch.stack(transforms)

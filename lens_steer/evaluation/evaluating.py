@@ -5,37 +5,46 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.judges import FormJudge, Judge, scores_of
 from lens_steer.evaluation.likelihood import preference
 from lens_steer.evaluation.result import Evaluation
-from lens_steer.evaluation.text_costs import SampledText, TextCosts, sample_with_kl
+from lens_steer.evaluation.sampled_texts import SampledText
+from lens_steer.evaluation.text_costs import TextCosts, sample_with_kl
 from lens_steer.models import SteerableModel, decode_continuation, render
-from lens_steer.steering import Intervention, Methods, NotFinite, Sampling, Scope, prompt_rows
+from lens_steer.steering import (
+    Decoding,
+    DecodingOptions,
+    Intervention,
+    Methods,
+    NotFinite,
+    Scope,
+    decoding_of_call,
+    prompt_rows,
+)
 
 
-def evaluate(  # noqa: PLR0913 - each is a knob of decoding
+def evaluate(
     model: SteerableModel,
     pairs: ContrastivePairs,
     *methods: Intervention,
     judge: Judge | None = None,
-    seed: int,
-    temperature: float | int = 1.0,
-    max_new_tokens: int = 40,
-    scope: Scope = "last",
     token_budget: int | None = None,
-    stop: Sequence[str] = (),
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> Evaluation:
     """Continue the prompts of `pairs`, steered, and score what comes.
 
     Args:
         judge: Scores the texts. None: the behaviour is the share of pairs whose desired
             continuation has the higher log-probability per token.
-        seed: The same seed gives every method the same random draws, so that differences are
-            paired.
         token_budget: As `generate`.
-        stop: As `generate`.
+        decoding: How texts are written; or the same as keywords. The same seed gives every method
+            the same random draws, so that differences are paired.
+        options: The fields of `Decoding`, see `generate`; but for `top_p` and `top_k`, with which
+            the divergence from the unsteered model is infinite.
 
     Returns:
         The scores. A text whose logits become NaN or infinite because of steering has failed: its
@@ -44,16 +53,18 @@ def evaluate(  # noqa: PLR0913 - each is a knob of decoding
     Raises:
         ValueError: As `generate` (NaN or infinite logits, if the model has them without steering
             too); without a judge, if the pairs are unpaired.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> judge = ls.WordList(("happy", "glad"))
+        >>> trial = ls.evaluate(model, test, method, judge=judge, seed=0, max_new_tokens=20)
+        >>> trial.share, trial.kl, trial.interval(seed=0)
     """
-    [found] = _evaluated(
-        *(model, pairs, [methods]),
-        judge=judge,
-        sampling=Sampling(temperature, seed=seed, stop=stop),
-        max_new_tokens=max_new_tokens,
-        scope=scope,
-        token_budget=token_budget,
+    decoding = decoding_of_call(evaluate, decoding, options)
+    [trial] = _evaluated(
+        model, pairs, [methods], decoding, judge=judge, token_budget=token_budget, progress=False
     )
-    return found
+    return trial
 
 
 def evaluate_each(  # noqa: PLR0913 - as evaluate
@@ -62,32 +73,31 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     methods: Sequence[Intervention | None],
     *,
     judge: Judge | None = None,
-    seed: int,
-    temperature: float | int = 1.0,
-    max_new_tokens: int = 40,
-    scope: Scope = "last",
     token_budget: int | None = None,
-    stop: Sequence[str] = (),
     progress: bool = False,
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> list[Evaluation]:
     """What `evaluate` gives for each method alone (None: unsteered), many to a batch.
 
     Args:
         methods: They may be of different kinds, layers and strengths.
         token_budget: As `generate`, prompts and continuations of all methods together.
+        decoding: As `evaluate`.
+        options: As `evaluate`.
 
     Raises:
         ValueError: As `evaluate`.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> plain, steered = ls.evaluate_each(model, test, [None, method], judge=judge, seed=0)
+        >>> steered.minus(plain, seed=0)  # the paired difference with its interval
     """
+    decoding = decoding_of_call(evaluate_each, decoding, options)
     each: list[Methods] = [() if method is None else (method,) for method in methods]
     return _evaluated(
-        *(model, pairs, each),
-        judge=judge,
-        sampling=Sampling(temperature, seed=seed, stop=stop),
-        max_new_tokens=max_new_tokens,
-        scope=scope,
-        token_budget=token_budget,
-        progress=progress,
+        model, pairs, each, decoding, judge=judge, token_budget=token_budget, progress=progress
     )
 
 
@@ -95,45 +105,41 @@ def _evaluated(  # noqa: PLR0913 - as evaluate
     model: SteerableModel,
     pairs: ContrastivePairs,
     methods: Sequence[Methods],
+    decoding: Decoding,
     *,
     judge: Judge | None,
-    sampling: Sampling,
-    max_new_tokens: int,
-    scope: Scope,
     token_budget: int | None,
-    progress: bool = False,
+    progress: bool,
 ) -> list[Evaluation]:
     check_scorable(pairs, judge)
-    rows = prompt_rows(model, pairs.prompts, max_new_tokens)
+    rows = prompt_rows(model, pairs.prompts, decoding.max_new_tokens)
     failures: dict[int, str] = {}
-    texts, paths = sample_with_kl(
-        *(model, rows, methods),
-        sampling=sampling,
-        max_new_tokens=max_new_tokens,
-        scope=scope,
+    texts, costs = sample_with_kl(
+        model,
+        rows,
+        methods,
+        decoding,
         token_budget=token_budget,
         progress=progress,
         failures=failures,
     )
     parts = [slice(len(rows) * i, len(rows) * (i + 1)) for i in range(len(methods))]
-    found = [
+    scope, stop = decoding.scope, decoding.stop
+    trials = [
         evaluation_of(
-            *(model, pairs, own, texts[part], paths[part]),
-            judge=judge,
-            scope=scope,
-            stop=sampling.stop,
+            model, pairs, own, texts[part], costs[part], judge=judge, scope=scope, stop=stop
         )
         for own, part in zip(methods, parts, strict=True)
     ]
     for k in sorted({number // len(rows) for number in failures}):
-        own = [number for number in failures if number // len(rows) == k]
-        texts_of_k = [number % len(rows) for number in own]
-        found[k] = found[k].without(texts_of_k, failures[own[0]], judged=judge is not None)
-    return found
+        numbers = [number for number in failures if number // len(rows) == k]
+        failed = [number % len(rows) for number in numbers]
+        trials[k] = trials[k].without(failed, failures[numbers[0]], judged=judge is not None)
+    return trials
 
 
 def check_pairs(pairs: ContrastivePairs) -> None:
-    """Raise a ValueError for anything else."""
+    """Raise a ValueError for anything but `ContrastivePairs`."""
     if not isinstance(pairs, ContrastivePairs):
         raise ValueError(
             f"got {pairs!r}, expected ContrastivePairs: write ContrastivePairs.of(...)"
@@ -141,7 +147,7 @@ def check_pairs(pairs: ContrastivePairs) -> None:
 
 
 def check_scorable(pairs: ContrastivePairs, judge: Judge | None) -> None:
-    """Raise a ValueError for what could not be scored, before anything is written."""
+    """Raise a ValueError for pairs that cannot be scored, before any text is written."""
     check_pairs(pairs)
     if judge is None and not pairs.paired:
         raise ValueError(
@@ -160,15 +166,23 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
     scope: Scope,
     stop: Sequence[str] = (),
 ) -> Evaluation:
-    """Score what was written, one text for each prompt of the pairs.
+    """Score texts that were written, one for each prompt of the pairs.
 
     Without a judge, a method that makes the logits of the pairs NaN or infinite has behaviour NaN.
+
+    Args:
+        methods: What steered the texts: without a judge, also what steers the pairs.
+        texts: One per prompt, as they were sampled.
+        paths: Their costs.
+        judge: As `evaluate`.
+        scope: Where the methods steer.
+        stop: As `generate`.
 
     Raises:
         ValueError: If the judge's scores cannot be used, see `scores_of`.
     """
     well_formed, failure = None, ""
-    found = [
+    words = [
         decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :], stop)
         for t in texts
     ]
@@ -177,11 +191,15 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
         groups = pairs.groups
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
-        behaviour, groups = scores_of(judge, asked, found), pairs.prompt_groups
+        behaviour, groups = scores_of(judge, asked, words), clusters
         if isinstance(judge, FormJudge):
-            well_formed = judge.well_formed(asked, found)
+            well_formed = judge.well_formed(asked, words)
     return Evaluation(
-        *(behaviour, groups, paths.perplexity, tuple(found), well_formed),
+        behaviour,
+        groups,
+        paths.perplexity,
+        tuple(words),
+        well_formed,
         paths=paths,
         text_groups=pairs.prompt_groups,
         failure=failure,

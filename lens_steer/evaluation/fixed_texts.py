@@ -1,65 +1,102 @@
-"""Costs along fixed unsteered texts: nothing is sampled, so every strength sees the same tokens."""
+"""Costs along fixed unsteered texts: every strength sees the same tokens, nothing is sampled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
+from typing_extensions import Unpack
 
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.evaluation.edits import EditSizes, edit_sizes
-from lens_steer.evaluation.text_costs import SampledText, draw_logits, even_batches, written
+from lens_steer.evaluation.sampled_texts import (
+    SampledText,
+    draw_logits,
+    even_batches,
+    penalised_draws,
+    written,
+)
+from lens_steer.evaluation.text_costs import check_comparable
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Ending, Methods, Sampling, Scope, continuations, prompt_rows
+from lens_steer.steering import (
+    Decoding,
+    DecodingOptions,
+    Ending,
+    Methods,
+    Scope,
+    continuations,
+    decoding_of_call,
+    prompt_rows,
+)
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class FixedTexts:
     """Texts of the unsteered model, and how they were sampled.
 
     Attributes:
         texts: One per prompt.
-        temperature: Of the distributions that are compared.
-        scope: Where methods steer.
+        decoding: What the compared distributions are sampled with, and where methods steer.
     """
 
     texts: tuple[SampledText, ...]
-    temperature: float | int = 1.0
-    scope: Scope = "last"
+    decoding: Decoding = Decoding()
 
     @classmethod
-    def sample(  # noqa: PLR0913 - as evaluate
+    def sample(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
         *,
-        seed: int,
-        temperature: float | int = 1.0,
-        max_new_tokens: int = 40,
-        scope: Scope = "last",
-        stop: Sequence[str] = (),
+        decoding: Decoding | None = None,
+        **options: Unpack[DecodingOptions],
     ) -> "FixedTexts":
         """One unsteered continuation of every prompt, the one `evaluate` has for this seed.
 
+        Args:
+            decoding: How texts are written, and where methods are to steer; or as keywords.
+            options: As `generate`.
+
         Raises:
-            ValueError: As `generate`, or for greedy texts.
+            ValueError: As `generate`; for greedy texts, and where `top_p` or `top_k` rule tokens
+                out, as then no divergence is finite.
+            TypeError: If a keyword is unknown.
+
+        Example:
+            >>> texts = FixedTexts.sample(model, pairs, seed=0, max_new_tokens=20)
+            >>> nats_per_token = texts.kl(model, [(method,), (method.with_strength(0.5),)])
         """
-        if temperature <= 0:
+        decoding = decoding_of_call(cls.sample, decoding, options)
+        if decoding.temperature <= 0:
             raise ValueError(
-                f"temperature {temperature}: greedy texts have no finite divergence, expected a "
-                "positive temperature"
+                f"temperature {decoding.temperature}: greedy texts have no finite divergence, "
+                "expected a positive temperature"
             )
-        rows = prompt_rows(model, pairs.prompts, max_new_tokens)
-        sampling, ending = Sampling(temperature, seed=seed, stop=stop), Ending.of(model, stop)
-        found = continuations(model, rows, sampling=sampling, max_new_tokens=max_new_tokens)
-        return cls(tuple(written(rows, found, max_new_tokens, ending)), temperature, scope)
+        check_comparable(decoding)
+        rows = prompt_rows(model, pairs.prompts, decoding.max_new_tokens)
+        ending = Ending.of(model, decoding.stop)
+        unsteered = replace(decoding, scope="last")  # explicit positions may lie behind the end
+        new_tokens = continuations(model, rows, decoding=unsteered)
+        return cls(tuple(written(rows, new_tokens, decoding.max_new_tokens, ending)), decoding)
+
+    @property
+    def temperature(self) -> float | int:
+        """What the compared distributions are sampled at."""
+        return self.decoding.temperature
+
+    @property
+    def scope(self) -> Scope:
+        """Where methods steer."""
+        return self.decoding.scope
 
     @property
     def draws(self) -> Float[Tensor, " text"]:
-        """Tokens drawn for each text, the end included."""
+        """How many tokens were drawn for each text, the end included."""
         return torch.tensor([text.draws for text in self.texts]).double()
 
     def nats(
@@ -67,22 +104,22 @@ class FixedTexts:
     ) -> Float[Tensor, "method text"]:
         """KL(steered || unsteered) summed over each text's draws, many methods to a batch; float64.
 
-        Divided by `draws` it is `kl_fixed`, nats per token. NaN where a method makes the logits NaN
-        or infinite.
+        Divided by `draws` it is `kl_fixed`, nats per token. It is NaN where a method makes the
+        logits NaN or infinite.
 
         Raises:
             ValueError: If a method does not fit the model.
             NotFinite: If the unsteered logits are NaN or infinite.
         """
-        found = torch.zeros(len(each), len(self.texts)).double()
+        nats = torch.zeros(len(each), len(self.texts)).double()
         rows = [(i, k) for i in range(len(self.texts)) for k in range(len(each))]
         lengths = [len(self.texts[i].ids) for i, _ in rows]
         with tqdm(total=len(rows), desc="kl", disable=not progress) as bar:
             for batch in even_batches(model, lengths):
                 part = [rows[number] for number in batch]
-                found = found + self._batch(model, part, each)
+                nats = nats + self._batch(model, part, each)
                 bar.update(len(part))
-        return found
+        return nats
 
     def kl(
         self, model: SteerableModel, each: Sequence[Methods], *, progress: bool = False
@@ -107,11 +144,14 @@ class FixedTexts:
         self, model: SteerableModel, part: Sequence[tuple[int, int]], each: Sequence[Methods]
     ) -> Float[Tensor, "method text"]:
         once = sorted({i for i, _ in part})  # the clean model sees a text once for all methods
-        clean, of = draw_logits(model, [self.texts[i] for i in once], [()] * len(once), self.scope)
+        plain = [self.texts[i] for i in once]
+        clean, of = draw_logits(model, plain, [()] * len(once), self.scope)
+        clean = penalised_draws(self.decoding, clean, plain)
         texts, own = [self.texts[i] for i, _ in part], [each[k] for _, k in part]
         steered, rows = draw_logits(model, texts, own, self.scope, strict=False)
+        steered = penalised_draws(self.decoding, steered, texts)
         again = torch.cat([(of == once.index(i)).nonzero()[:, 0] for i, _ in part])
         nats = kl_divergence(steered, clean[again.to(clean.device)], temperature=self.temperature)
         places = torch.tensor([[k, i] for i, k in part])[rows]
-        found = torch.zeros(len(each), len(self.texts)).double()
-        return found.index_put((places[:, 0], places[:, 1]), nats.cpu(), accumulate=True)
+        zeros = torch.zeros(len(each), len(self.texts)).double()
+        return zeros.index_put((places[:, 0], places[:, 1]), nats.cpu(), accumulate=True)

@@ -1,4 +1,4 @@
-"""Judges: what counts as showing the behaviour."""
+"""Judges: which texts show a behaviour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer import organism
-from lens_steer.data import behaviour_words
-from lens_steer.evaluation.scripts import comparable, whole_words
+from lens_steer.data import words_of
+from lens_steer.evaluation.words import comparable, whole_words
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """Any callable that scores texts; 1 is the behaviour, 0 its absence."""
+    """Any callable that scores texts: 1 is the behaviour, 0 its absence."""
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """A score in [0, 1] for each continuation."""
@@ -27,7 +27,7 @@ class FormJudge(Judge, Protocol):
     """A judge that also knows whether a text is well formed."""
 
     def well_formed(self, prompts: Sequence[str], texts: Sequence[str]) -> Bool[Tensor, " text"]:
-        """Whether each continuation, after its prompt, is."""
+        """Whether each continuation is well formed after its prompt."""
         ...
 
 
@@ -35,9 +35,9 @@ class FormJudge(Judge, Protocol):
 class WordList:
     """Scores 1 where a continuation has at least one of the words, whole and in any case.
 
-    Texts and words are compared as Unicode has them alike (NFKC, case folded): composed and
-    decomposed accents, full and half width, curly and straight apostrophes, any white space. An
-    apostrophe and a hyphen end a word. What is whole depends on the script:
+    Texts and words are compared in a common Unicode form (NFKC, case folded), so that composed and
+    decomposed accents, full and half width, curly and straight apostrophes and any white space are
+    alike. An apostrophe and a hyphen end a word. What a whole word is depends on the script:
 
     - Where spaces are written between words, no letter, accent or digit may stand before or after,
       nor follow after an underscore (`sad_1` is another word, `_sad_` is not).
@@ -46,10 +46,15 @@ class WordList:
     - A Korean word must begin where a word begins; particles and endings may follow.
     - Punctuation, symbols and emoji are found anywhere.
 
-    In Hebrew and Arabic vowel points are passed over; prefixes are to be listed as inflections are.
+    In Hebrew and Arabic vowel points are ignored; list prefixed forms, as you list inflections.
 
     Attributes:
-        words: Without regular expressions; inflections are to be listed.
+        words: Plain text, no regular expressions; list inflected forms too.
+
+    Example:
+        >>> judge = ls.WordList(("sad", "sadly", "cried"))
+        >>> judge(["Once"], [" there was a sad dog."])
+        tensor([1.])
     """
 
     words: tuple[str, ...]
@@ -64,44 +69,48 @@ class WordList:
             raise ValueError(f"got the words {self.words!r}, expected at least one, none blank")
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
-        """See `Judge`."""
+        """1 for each text that holds one of the words, else 0."""
         del prompts
         pattern = whole_words(tuple(map(comparable, self.words)))
         return torch.tensor([float(bool(pattern.search(comparable(text)))) for text in texts])
 
 
 def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
-    """What a judge says, checked.
+    """The scores of a judge, checked.
 
     Raises:
-        ValueError: If it is not one finite score in [0, 1] for each text; what was got is named.
+        ValueError: If there is not one finite score in [0, 1] for each text; the message shows what
+            the judge gave.
     """
-    scores = judge(prompts, texts)
+    answer = judge(prompts, texts)
     try:
-        found = torch.as_tensor(scores, dtype=torch.float32)
+        scores = torch.as_tensor(answer, dtype=torch.float32)
     except (TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"the judge {judge!r} gave no scores ({error})") from error
-    if found.shape != (len(texts),):
+    if scores.shape != (len(texts),):
         raise ValueError(
-            f"the judge {judge!r} gave scores of shape {tuple(found.shape)} for {len(texts)} "
+            f"the judge {judge!r} gave scores of shape {tuple(scores.shape)} for {len(texts)} "
             "texts: expected one for each"
         )
-    broken = ~((found >= 0) & (found <= 1))
+    broken = ~((scores >= 0) & (scores <= 1))
     if bool(broken.any()):
         i = int(broken.nonzero()[0])
         raise ValueError(
-            f"the judge {judge!r} gave {found[i].item():g} for {texts[i]!r} (and "
+            f"the judge {judge!r} gave {scores[i].item():g} for {texts[i]!r} (and "
             f"{int(broken.sum()) - 1} more outside [0, 1]): a text it cannot score is a failure, "
             "and counts as 0"
         )
-    return found
+    return scores
 
 
 def judge_of(name: str, words: Sequence[str] = ()) -> Judge | None:
-    """The judge that a named set brings with it: exact for `organism:*`; None for other pairs.
+    """The judge that belongs to a named set of pairs; None if it has none.
+
+    That of `organism:*` is exact; other named sets have a list of words.
 
     Args:
-        words: Looked for instead, if there are any.
+        name: The name of the set, as `ContrastivePairs.load` takes it.
+        words: If there are any, these words are looked for instead.
 
     Raises:
         ValueError: If the embedded model has no such behaviour.

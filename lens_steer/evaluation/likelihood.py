@@ -1,6 +1,6 @@
 """How likely a model finds given continuations, steered or not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -27,7 +27,7 @@ def log_probabilities(
         ValueError: If a method does not fit the model.
         NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
     """
-    found: dict[int, Tensor] = {}
+    log_probs: dict[int, Tensor] = {}
     for batch in batches([len(row.ids) for row in rows], token_budget):
         tokens, mask = pad(model, [rows[i].ids for i in batch])
         lengths = [rows[i].prompt_length for i in batch]
@@ -38,14 +38,21 @@ def log_probabilities(
         taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
         for k, i in enumerate(batch):
             start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
-            found[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
+            log_probs[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
             if not bool(whole[k, start - 1 : len(rows[i].ids) - 1].all()):
-                own = partial(_of_row, k, mask[k])
-                raise not_finite(
-                    *(model, lambda *how: own(run(*how)), own),  # noqa: B023 - called at once
-                    *(methods, f"text {i}"),
-                )
-    return [found[i] for i in range(len(rows))]
+                of_text = partial(_of_row, k, mask[k])
+                again = partial(_logits_of_text, run, of_text)
+                raise not_finite(model, again, of_text, methods, f"text {i}")
+    return [log_probs[i] for i in range(len(rows))]
+
+
+def _logits_of_text(
+    run: Run,
+    of_text: Callable[[Tensor], Tensor],
+    with_steering: bool,
+    inside: AbstractContextManager[None],
+) -> Float[Tensor, "real vocab"]:
+    return of_text(run(with_steering, inside))
 
 
 def _logits_of(  # noqa: PLR0913 - what a forward pass depends on
@@ -82,6 +89,10 @@ def preference(
 
     Raises:
         ValueError: If the pairs are unpaired, or nothing precedes a continuation's only token.
+
+    Example:
+        >>> plain, steered = ls.preference(model, test), ls.preference(model, test, method)
+        >>> (steered > 0).float().mean()  # the share of pairs whose desired side is preferred
     """
     if not pairs.paired:
         raise ValueError(
@@ -101,8 +112,8 @@ def preference(
 def perplexity(model: SteerableModel, rows: Sequence[Encoded]) -> float:
     """Perplexity of continuations under the unsteered model: exp of the mean surprise per token.
 
-    It is low for degenerate text too: read it beside the text, on both sides of the model's own.
-    NaN without any row.
+    It is low for degenerate text too: read it with the text, and on both sides of the perplexity of
+    the model's own texts. It is NaN if there are no rows.
     """
     if not rows:
         return float("nan")

@@ -1,4 +1,4 @@
-"""One method on one set of prompts: what came of it, text by text."""
+"""One method on one set of prompts: what it did, text by text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,26 +8,28 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import efficiency
 from lens_steer.evaluation.text_costs import TextCosts
-from lens_steer.evaluation.wording import distinct, repetition
-from lens_steer.intervals import Interval, interval, proportion_interval
+from lens_steer.evaluation.words import distinct, repetition
+from lens_steer.intervals import Interval, interval, of_share
 
 
+@savable
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """One method on one set of prompts.
 
     Attributes:
         behaviour: In [0, 1], for each prompt (with a judge) or pair (without).
-        groups: Of each, for intervals.
+        groups: The group of each prompt or pair; intervals resample whole groups.
         perplexity: Of the texts under the unsteered model; NaN if every text is empty.
         texts: One continuation per prompt.
         well_formed: Whether each text is; None if the judge cannot tell.
-        paths: Nats of each text; None if made by hand.
-        text_groups: Of each text, for intervals of what is counted by text.
-        failure: Why texts have failed, if steering makes their logits NaN or infinite: the trial is
-            then not one to choose. Empty where none has.
+        paths: Nats of each text; None if the evaluation was made by hand.
+        text_groups: The group of each text, for intervals of quantities that belong to texts.
+        failure: Why texts have failed, if steering makes their logits NaN or infinite: the method
+            is then not one to choose. Empty if none has.
     """
 
     behaviour: Float[Tensor, " example"]
@@ -41,8 +43,8 @@ class Evaluation:
 
     def interval(self, *, seed: int) -> Interval:
         """Mean behaviour with its interval."""
-        found = interval(self.behaviour, self.groups, seed=seed)
-        return proportion_interval(found, len(set(self.groups)))
+        resampled = interval(self.behaviour, self.groups, seed=seed)
+        return of_share(resampled, len(set(self.groups)))
 
     def minus(self, other: "Evaluation", *, seed: int) -> Interval:
         """Mean difference in behaviour to another evaluation of the same examples, paired.
@@ -74,27 +76,28 @@ class Evaluation:
     @property
     def kl_quantiles(self) -> tuple[float, float]:
         """Median and 95 % quantile over texts of the nats of a whole text."""
-        found = self._nats.kl.quantile(torch.tensor([0.5, 0.95]).double())
-        return found[0].item(), found[1].item()
+        median, high = self._nats.kl.quantile(torch.tensor([0.5, 0.95]).double()).tolist()
+        return median, high
 
     @property
     def failed(self) -> Bool[Tensor, " text"]:
         """Texts that are empty, not well formed (where the judge knows), or broken off.
 
-        They are scored too, but those whose logits became NaN or infinite: their behaviour is NaN.
+        They are scored too, except those whose logits became NaN or infinite: their behaviour is
+        NaN.
         """
-        found = torch.tensor([not text.strip() for text in self.texts])
+        failed = torch.tensor([not text.strip() for text in self.texts])
         if self.paths is not None:
-            found = found | self.paths.surprise.isnan()
-        return found if self.well_formed is None else found | ~self.well_formed
+            failed = failed | self.paths.surprise.isnan()
+        return failed if self.well_formed is None else failed | ~self.well_formed
 
     def without(self, texts: Sequence[int], reason: str, *, judged: bool) -> "Evaluation":
-        """The same with texts failed, whose logits became NaN or infinite.
+        """The evaluation with some texts marked as failed: their logits became NaN or infinite.
 
         Args:
-            texts: Their numbers.
-            reason: Why.
-            judged: Whether behaviour is of these texts; else it is of pairs, and all of it is NaN.
+            texts: The numbers of these texts.
+            reason: Why they failed.
+            judged: Whether behaviour is that of texts; if not it is that of pairs, and all NaN.
         """
         behaviour = self.behaviour.clone()
         behaviour[list(texts) if judged else slice(None)] = torch.nan
@@ -102,11 +105,11 @@ class Evaluation:
         return replace(self, behaviour=behaviour, failure=counted)
 
     def efficiency(self, unsteered: "Evaluation") -> float:
-        """What the change from the unsteered share costs at least, over what was paid."""
+        """The least that the change from the unsteered share costs, over what was paid."""
         return efficiency(self.share, unsteered.share, self.kl_sequence)
 
     def distinct(self, n: int) -> float:
-        """Different n-grams over all n-grams of the texts."""
+        """The share of different n-grams among all n-grams of the texts."""
         return distinct(self.texts, n)
 
     @property

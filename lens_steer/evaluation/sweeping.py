@@ -5,20 +5,25 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import Unpack, override
+
+from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
 from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Intervention
+from lens_steer.reports import Report
+from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class SweepReport:
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepReport(Report):
     """A method at several strengths, beside a reference of the same size.
 
     Attributes:
@@ -48,21 +53,24 @@ class SweepReport:
             for strength, relative, trial in zip(
                 self.strengths, self.relative, trials, strict=True
             ):
-                found = trial.interval(seed=self.seed)
-                row = {"direction": name, "strength": strength, "relative_norm": relative}
-                row |= {
-                    "behaviour": found.mean,
-                    "behaviour_low": found.low,
-                    "behaviour_high": found.high,
+                behaviour = trial.interval(seed=self.seed)
+                row: dict[str, Any] = {
+                    "direction": name,
+                    "strength": strength,
+                    "relative_norm": relative,
+                    "behaviour": behaviour.mean,
+                    "behaviour_low": behaviour.low,
+                    "behaviour_high": behaviour.high,
+                    "perplexity": trial.perplexity,
                 }
-                row |= {"perplexity": trial.perplexity}
                 if trial.well_formed is not None:
-                    row |= {"well_formed": trial.well_formed.float().mean().item()}
+                    row["well_formed"] = trial.well_formed.float().mean().item()
                 if trial.failure:
-                    row |= {"failure": trial.failure}
+                    row["failure"] = trial.failure
                 rows.append(row)
         return pd.DataFrame(rows)
 
+    @override
     def figure(self) -> "Figure":
         """Behaviour and perplexity against the size of the push."""
         from matplotlib.ticker import LogLocator
@@ -103,20 +111,44 @@ def sweep(  # noqa: PLR0913 - as evaluate
     relative: Sequence[float],
     judge: Judge | None = None,
     behaviour_name: str = "share preferring desired",
-    seed: int,
+    token_budget: int | None = None,
     progress: bool = True,
-    **decoding: Any,
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> SweepReport:
     """Evaluate a method and a reference at each strength, on the same prompts and random draws.
 
+    Args:
+        reference: Such as a random direction of the same size.
+        strengths: Dimensionless; 0 is no steering.
+        relative: |strength * vector| / median |activation|, for each strength.
+        judge: As `evaluate`.
+        behaviour_name: What the figure calls the behaviour.
+        token_budget: As `evaluate_each`.
+        decoding: As `evaluate`.
+        options: As `evaluate`; the seed is also that of the intervals.
+
     Raises:
         ValueError: As `evaluate`, and if there is not one relative size per strength.
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> random = ls.Random.like(method, seed=0)
+        >>> sizes = [strength * resid.at(layer=3).relative_length for strength in (0.0, 1.0, 2.0)]
+        >>> report = ls.sweep(model, test, method, random, [0.0, 1.0, 2.0], relative=sizes, seed=0)
+        >>> report.figure()
     """
+    decoding = decoding_of_call(sweep, decoding, options)
     if len(strengths) != len(relative):
         raise ValueError(f"{len(relative)} relative sizes for {len(strengths)} strengths")
-    each = [way.with_strength(strength) for way in (method, reference) for strength in strengths]
     trials = evaluate_each(
-        model, pairs, each, judge=judge, seed=seed, progress=progress, **decoding
+        model,
+        pairs,
+        [one.with_strength(strength) for one in (method, reference) for strength in strengths],
+        judge=judge,
+        token_budget=token_budget,
+        progress=progress,
+        decoding=decoding,
     )
     return SweepReport(
         tuple(map(float, strengths)),
@@ -125,5 +157,5 @@ def sweep(  # noqa: PLR0913 - as evaluate
         reference=tuple(trials[len(strengths) :]),
         behaviour_name=behaviour_name,
         method_name=type(method).__name__,
-        seed=seed,
+        seed=decoding.seed or 0,
     )

@@ -17,6 +17,8 @@ from lens_steer.steering.base import ActivationMap as ActivationMap
 from lens_steer.steering.base import Additive as Additive
 from lens_steer.steering.base import AnyIntervention as AnyIntervention
 from lens_steer.steering.base import DecodeStep as DecodeStep
+from lens_steer.steering.base import Decoding as Decoding
+from lens_steer.steering.base import DecodingOptions as DecodingOptions
 from lens_steer.steering.base import Displacement as Displacement
 from lens_steer.steering.base import Edit as Edit
 from lens_steer.steering.base import Ending as Ending
@@ -26,7 +28,6 @@ from lens_steer.steering.base import NotFinite as NotFinite
 from lens_steer.steering.base import Preview as Preview
 from lens_steer.steering.base import Push as Push
 from lens_steer.steering.base import Run as Run
-from lens_steer.steering.base import Sampling as Sampling
 from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import VectorMethod as VectorMethod
 from lens_steer.steering.base import absolute_positions as absolute_positions
@@ -36,6 +37,7 @@ from lens_steer.steering.base import check_unit as check_unit
 from lens_steer.steering.base import class_difference as class_difference
 from lens_steer.steering.base import continuations as continuations
 from lens_steer.steering.base import continuations_of_each as continuations_of_each
+from lens_steer.steering.base import decoding_of_call as decoding_of_call
 from lens_steer.steering.base import editable_site as editable_site
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import is_distribution as is_distribution
@@ -46,6 +48,7 @@ from lens_steer.steering.base import prompt_rows as prompt_rows
 from lens_steer.steering.base import rows_of as rows_of
 from lens_steer.steering.base import steered as steered
 from lens_steer.steering.base import steered_positions as steered_positions
+from lens_steer.steering.base import unexpected_keyword as unexpected_keyword
 from lens_steer.steering.base import unit_of as unit_of
 from lens_steer.steering.fishback import FishBack as FishBack
 from lens_steer.steering.gate import BarrierCondition as BarrierCondition

@@ -45,7 +45,7 @@ from lens_steer.evaluation import (
 )
 from lens_steer.models import Message
 from lens_steer.sites import Kind, Site
-from lens_steer.steering import CAA, Additive, Random
+from lens_steer.steering import CAA, Additive, Decoding, Random
 from tests.interventions import Scale, drawn, push
 
 JUDGE = WordList(("a", "the", "e"))
@@ -474,7 +474,7 @@ def test_prompting_costs_what_the_instruction_changes(llama: Any, pairs: Contras
         new = ours.ids[ours.prompt_length :]
         beside = replace(theirs, ids=(*theirs.ids[: theirs.prompt_length], *new), ended=ours.ended)
         expected.append(
-            teacher_forced_kl(llama, [ours], [()], temperature=1.0, clean_texts=[beside]).kl.item()
+            teacher_forced_kl(llama, [ours], [()], Decoding(), clean_texts=[beside]).kl.item()
         )
     assert found.paths is not None
     assert found.paths.kl.tolist() == pytest.approx(expected, rel=CLOSE, abs=CLOSE)

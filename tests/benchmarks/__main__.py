@@ -24,7 +24,7 @@ from lens_steer.activations import ContrastStats
 from lens_steer.activations.reading import read_rows
 from lens_steer.attribution import answers_at
 from lens_steer.models import Encoded, encode, input_device, read
-from lens_steer.steering import Additive, Sampling, continuations_of_each, prompt_rows
+from lens_steer.steering import Additive, Decoding, continuations_of_each, prompt_rows
 from lens_steer.steering.sadi.grid import PUBLISHED
 from tests.benchmarks.jacobians import jacobian_speed
 from tests.benchmarks.odesteer import fit_speed, flow_generation_speed, flow_speed
@@ -114,7 +114,7 @@ def sweep_speed(runs: int, backend: str) -> str:
 
     def together() -> None:
         own = [(way,) for way in each]
-        continuations_of_each(model, rows, own, sampling=Sampling(seed=0), max_new_tokens=32)
+        continuations_of_each(model, rows, own, Decoding(max_new_tokens=32, seed=0))
 
     def whole() -> None:
         ls.evaluate_each(model, pairs, each, judge=ls.WordList(("cat",)), max_new_tokens=32, seed=0)

@@ -22,9 +22,8 @@ from lens_steer.evaluation import (
     OutOfReach,
     calibrate,
     evaluate,
-    search,
 )
-from lens_steer.evaluation.crossing import shape_of
+from lens_steer.evaluation.crossing import find_crossing, shape_of
 from lens_steer.sites import Site
 from lens_steer.steering import CAA, Additive, Angular
 from tests.interventions import Scale, push
@@ -58,7 +57,7 @@ def found_on(
     *,
     refine: bool = True,
 ) -> CalibrationReport:
-    return search(planted(curve)[0], "kl", target, list(map(float, grid)), refine=refine)
+    return find_crossing(planted(curve)[0], "kl", target, list(map(float, grid)), refine=refine)
 
 
 # Planted curves.
@@ -83,7 +82,7 @@ def test_any_power_is_met(power: float, scale: float, share: float) -> None:
 
 def test_the_report_holds_the_whole_curve() -> None:
     measure, asked = planted(lambda s: s**2)
-    found = search(measure, "kl", 0.3, GRID, refine=True)
+    found = find_crossing(measure, "kl", 0.3, GRID, refine=True)
     assert sorted(asked) == list(found.strengths)
     assert len(set(asked)) == len(asked)  # nothing is measured twice
     assert set(GRID) <= set(found.strengths)
@@ -170,7 +169,7 @@ def test_strengths_may_be_negative() -> None:
 
 def test_what_is_not_refined_is_measured_where_the_straight_line_meets_it() -> None:
     measure, asked = planted(lambda s: s**2)
-    found = search(measure, "behaviour", 0.625, GRID, refine=False)
+    found = find_crossing(measure, "behaviour", 0.625, GRID, refine=False)
     assert found.strength == pytest.approx(0.75)  # half of the way from 0.25 to 1
     assert asked == [*GRID, found.strength]
     assert found.realised == pytest.approx(0.75**2)  # what it is, not what was asked

@@ -39,7 +39,7 @@ from lens_steer.models import decode_budget, encode_prompt, eos_ids, open_blocks
 from lens_steer.organism.genres import genres
 from lens_steer.organism.patterns import words_in
 from lens_steer.sites import Kind, Site
-from lens_steer.steering import CAA, Additive, Sampling, continuations, steered
+from lens_steer.steering import CAA, Additive, Decoding, continuations, steered
 from tests.interventions import PROMPTS, Prepared, Scale, drawn, manual_hook, push, watched
 from tests.oracles_evaluation import (
     Conditioned,
@@ -265,7 +265,7 @@ def test_the_end_is_a_draw_and_a_text_that_is_cut_off_has_none(llama: Any) -> No
 def test_nats_are_those_of_a_hook_written_by_hand(model: Any, temperature: float) -> None:
     method = push(model, size=1.5)
     texts = texts_of(model, (" sat", " on the dog.", "", "!"), ended=(True, False, True, False))
-    found = teacher_forced_kl(model, texts, [(method,)] * 4, temperature=temperature)
+    found = teacher_forced_kl(model, texts, [(method,)] * 4, Decoding(temperature))
     for i, text in enumerate(texts):
         nats = hand_kl(model, text, method.vectors[0], method.sites[0], temperature=temperature)
         assert len(nats) == text.draws == found.draws[i]
@@ -282,7 +282,7 @@ def test_nats_are_those_of_a_hook_written_by_hand(model: Any, temperature: float
 def test_the_draw_of_the_end_is_paid_for(llama: Any) -> None:
     method = push(llama)
     cut, ended = (texts_of(llama, (" sat",), ended=(end,))[0] for end in (False, True))
-    found = teacher_forced_kl(llama, [cut, ended], [(method,)] * 2, temperature=1.0)
+    found = teacher_forced_kl(llama, [cut, ended], [(method,)] * 2, Decoding(1.0))
     last = hand_kl(llama, ended, method.vectors[0], method.sites[0])[-1]
     assert (found.kl[1] - found.kl[0]).item() == pytest.approx(last, abs=NATS)
     assert found.surprise[0].item() == pytest.approx(found.surprise[1].item())
@@ -292,9 +292,9 @@ def test_the_draw_of_the_end_is_paid_for(llama: Any) -> None:
 def test_nats_do_not_depend_on_the_batch_nor_on_the_other_methods(bridge: Any, scope: Any) -> None:
     texts = texts_of(bridge, (" sat", " on it.", "", "!"), ended=(True, False, True, False))
     methods = [(push(bridge),), (), (push(bridge, layer=2), Scale()), (Prepared(),)]
-    together = teacher_forced_kl(bridge, texts, methods, temperature=1.0, scope=scope)
+    together = teacher_forced_kl(bridge, texts, methods, Decoding(1.0, scope=scope))
     for i, text in enumerate(texts):
-        alone = teacher_forced_kl(bridge, [text], [methods[i]], temperature=1.0, scope=scope)
+        alone = teacher_forced_kl(bridge, [text], [methods[i]], Decoding(1.0, scope=scope))
         assert together.kl[i].item() == pytest.approx(alone.kl.item(), abs=NATS, rel=1e-4)
         assert together.surprise[i].item() == pytest.approx(alone.surprise.item(), abs=1e-4)
     assert together.kl[1] == 0
@@ -325,30 +325,26 @@ def check_nats_while_sampling(model: Any, scope: Any, token_budget: int | None) 
     methods = [(push(model, size=2.0),), (), (push(model, layer=2), Scale())]
     for temperature in (0.0, 3.0):  # hot: some texts end early, and leave the batch
         texts, found = sample_with_kl(
-            *(model, rows, methods),
-            sampling=Sampling(temperature, seed=0),
-            max_new_tokens=9,
-            scope=scope,
+            model,
+            rows,
+            methods,
+            Decoding(temperature, max_new_tokens=9, scope=scope, seed=0),
             token_budget=token_budget,
         )
         owners = [own for own in methods for _ in rows]
-        expected = teacher_forced_kl(model, texts, owners, temperature=temperature, scope=scope)
+        expected = teacher_forced_kl(model, texts, owners, Decoding(temperature, scope=scope))
         for name in ("kl", "surprise", "draws", "tokens"):
             here, there = getattr(found, name), getattr(expected, name)
             torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4, equal_nan=True)
-        alone = sample_with_kl(
-            *(model, rows, [()]), sampling=Sampling(temperature, seed=0), max_new_tokens=9
-        )
+        alone = sample_with_kl(model, rows, [()], Decoding(temperature, max_new_tokens=9, seed=0))
         assert alone[0] == texts[len(rows) : 2 * len(rows)]
 
 
 def test_nats_taken_while_sampling_know_a_method_that_prepares(bridge: Any) -> None:
     rows, methods = [encode_prompt(bridge, "The cat sat")], [(push(bridge),), (Prepared(),), ()]
-    texts, found = sample_with_kl(
-        bridge, rows, methods, sampling=Sampling(seed=0), max_new_tokens=5
-    )
+    texts, found = sample_with_kl(bridge, rows, methods, Decoding(seed=0, max_new_tokens=5))
     for i, own in enumerate(methods):
-        expected = teacher_forced_kl(bridge, [texts[i]], [own], temperature=1.0)
+        expected = teacher_forced_kl(bridge, [texts[i]], [own], Decoding(1.0))
         assert found.kl[i].item() == pytest.approx(expected.kl.item(), abs=1e-6, rel=1e-4)
     assert found.kl[1] > 0
     assert found.kl[2] == pytest.approx(0, abs=1e-9)
@@ -357,10 +353,10 @@ def test_nats_taken_while_sampling_know_a_method_that_prepares(bridge: Any) -> N
 def test_texts_that_end_are_paid_for_to_their_end(llama: Any) -> None:
     rows = [encode_prompt(llama, f"The cat {'sat ' * i}") for i in range(12)]
     texts, found = sample_with_kl(
-        *(llama, rows, [(push(llama),)]), sampling=Sampling(20.0, seed=1), max_new_tokens=60
+        llama, rows, [(push(llama),)], Decoding(20.0, seed=1, max_new_tokens=60)
     )
     assert len({text.draws for text in texts}) > 3
-    expected = teacher_forced_kl(llama, texts, [(push(llama),)] * len(texts), temperature=20.0)
+    expected = teacher_forced_kl(llama, texts, [(push(llama),)] * len(texts), Decoding(20.0))
     torch.testing.assert_close(found.kl, expected.kl, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(found.surprise, expected.surprise, atol=1e-3, rtol=1e-5)
 
@@ -368,8 +364,7 @@ def test_texts_that_end_are_paid_for_to_their_end(llama: Any) -> None:
 def test_scope_generated_leaves_the_first_draw_alone(llama: Any) -> None:
     [text] = texts_of(llama, ("",), ended=(True,))
     assert (
-        teacher_forced_kl(llama, [text], [(push(llama),)], temperature=1.0, scope="generated").kl
-        == 0
+        teacher_forced_kl(llama, [text], [(push(llama),)], Decoding(1.0, scope="generated")).kl == 0
     )
 
 
@@ -383,7 +378,7 @@ def test_greedy_texts_have_surprise_but_no_nats(llama: Any, pairs: ContrastivePa
 def test_beside_compares_with_the_clean_model_after_other_prompts(llama: Any) -> None:
     asked = SampledText((1, 20, 21, 22, 30, 31), 4, ended=True)
     plain = SampledText((1, 40, 30, 31), 2, ended=True)
-    found = teacher_forced_kl(llama, [asked], [()], temperature=1.0, clean_texts=[plain])
+    found = teacher_forced_kl(llama, [asked], [()], Decoding(1.0), clean_texts=[plain])
     ours, theirs = raw_logits(llama, asked.ids)[3:], raw_logits(llama, plain.ids)[1:]
     assert found.kl.item() == pytest.approx(divergence(ours, theirs).sum(), abs=1e-4)
     surprise = -token_log_probabilities(raw_logits(llama, plain.ids), plain.ids, 2).sum()
@@ -396,7 +391,7 @@ def test_the_nats_of_an_evaluation_are_those_of_its_own_texts(
     method = push(llama, size=0.7)
     found = evaluate(llama, pairs, method, judge=JUDGE, temperature=0.8, **FEW)
     rows = [encode_prompt(llama, prompt) for prompt in pairs.prompts]
-    new = continuations(llama, rows, method, sampling=Sampling(0.8, seed=3), max_new_tokens=6)
+    new = continuations(llama, rows, method, decoding=Decoding(0.8, seed=3, max_new_tokens=6))
     nats = [
         hand_kl(llama, text, method.vectors[0], method.sites[0], temperature=0.8)
         for text in written(rows, new, 6)
@@ -439,7 +434,7 @@ def test_the_sum_of_nats_is_the_divergence_of_whole_sequences(llama: Any) -> Non
                 exact += weight * math.exp(both[0][other]) * gap
             rows.append(SampledText(tuple([*ids, 5]), len(row)))
         weights.append(weight)
-    paths = teacher_forced_kl(llama, rows, [(method,)] * len(rows), temperature=1.0)
+    paths = teacher_forced_kl(llama, rows, [(method,)] * len(rows), Decoding(1.0))
     assert float(np.array(weights) @ paths.kl.numpy()) == pytest.approx(exact, abs=1e-4)
 
 
@@ -529,9 +524,9 @@ def test_nats_along_fixed_texts_are_those_along_the_same_texts(
     found = texts.nats(bridge, each)
     assert found.shape == (3, len(pairs.prompts))
     for own, nats in zip(each, found, strict=True):
-        expected = teacher_forced_kl(bridge, texts.texts, [own] * len(texts.texts), temperature=0.8)
+        expected = teacher_forced_kl(bridge, texts.texts, [own] * len(texts.texts), Decoding(0.8))
         torch.testing.assert_close(nats, expected.kl, atol=NATS, rtol=1e-4)
-    some = FixedTexts(texts.texts[2:3], 0.8).nats(bridge, each[2:3])
+    some = FixedTexts(texts.texts[2:3], Decoding(0.8)).nats(bridge, each[2:3])
     torch.testing.assert_close(some[0, 0], found[2, 2], atol=NATS, rtol=1e-4)
 
 
@@ -564,7 +559,7 @@ def test_the_relative_norm_of_caa_is_its_vector_over_the_residual_stream(
     assert found.layers == (2,)
     assert found.energy.tolist() == [1]
     of = [i for i, t in enumerate(texts.texts) for _ in range(len(t.ids) - t.prompt_length + 1)]
-    assert found.of.tolist() == of
+    assert found.text_index.tolist() == of
     double = texts.sizes(model, [(method.with_strength(3.4),)])[0]
     assert double.relative_norm == pytest.approx(2 * found.relative_norm, rel=RELATIVE)
 
@@ -574,7 +569,7 @@ def test_several_layers_are_a_root_of_a_sum_of_squares(llama: Any, pairs: Contra
     texts = FixedTexts.sample(llama, pairs, **FEW)
     found, both = texts.sizes(llama, [(one + other,), (one, other)])
     assert found.layers == (1, 3)
-    squares = torch.zeros(len(found.of))
+    squares = torch.zeros(len(found.text_index))
     for column, (layer, vector) in enumerate(((1, one.vectors[0]), (3, other.vectors[0]))):
         lengths = torch.cat([residuals(llama, t, layer).norm(dim=1) for t in texts.texts])
         relative = vector.norm() / lengths  # of the clean model, though layer 3 sees the other push
@@ -646,7 +641,7 @@ def test_many_texts_keep_their_positions_apart(llama: Any) -> None:
     lengths = torch.cat([residuals(llama, text, 1).norm(dim=1) for text in texts])
     torch.testing.assert_close(found.norm[:, 0], lengths, atol=0, rtol=RELATIVE)
     torch.testing.assert_close(found.relative[:, 0], torch.ones(len(lengths)), atol=1e-4, rtol=0)
-    assert found.of.tolist() == [i for i in range(len(texts)) for _ in range(3)]
+    assert found.text_index.tolist() == [i for i in range(len(texts)) for _ in range(3)]
 
 
 @pytest.mark.parametrize("scope", ["last", "prompt", "generated", "all", (0, 3)])

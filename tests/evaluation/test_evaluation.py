@@ -28,10 +28,10 @@ from lens_steer.models import Encoded, encode, encode_prompt, eos_ids, read
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import (
     Additive,
+    Decoding,
     Edit,
     Intervention,
     Random,
-    Sampling,
     continuations_of_each,
     generate,
     prompt_rows,
@@ -362,12 +362,12 @@ def test_evaluate_scores_the_texts_that_generate_writes(
 def test_the_perplexity_of_an_evaluation_is_that_of_its_texts_on_the_clean_model(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
-    from lens_steer.steering import Sampling, continuations
+    from lens_steer.steering import continuations
 
     method = push(llama)
     found = evaluate(llama, pairs, method, judge=WordList(("a",)), **FEW)
     prompts = [encode_prompt(llama, prompt) for prompt in pairs.prompts]
-    new = continuations(llama, prompts, method, sampling=Sampling(seed=3), max_new_tokens=6)
+    new = continuations(llama, prompts, method, decoding=Decoding(seed=3, max_new_tokens=6))
     surprise = []
     for prompt, tokens in zip(prompts, new, strict=True):
         ids = [*prompt, *tokens]
@@ -570,7 +570,7 @@ def test_a_choice_is_never_a_method_that_breaks_the_logits(
     }
     candidates = [broken(llama), push(llama, size=0.1)]
     found = choose(llama, pairs, candidates, **how, **FEW)
-    assert found.best == 1
+    assert found.best is candidates[1]
     assert "NaN or infinite" in found.table()["failure"][1]
     with pytest.raises(ValueError, match="no candidate stays below.*NaN or infinite"):
         choose(llama, pairs, candidates[:1], **how, **FEW)
@@ -596,10 +596,8 @@ def test_evaluation_ends_texts_at_stop_strings_as_generation_does(
     assert found.paths is not None
     # What was drawn: whatever the stop string is made of, and no end token after it.
     rows = prompt_rows(llama, pairs.prompts, FEW["max_new_tokens"])
-    sampling = Sampling(temperature, seed=FEW["seed"], stop=stop)
-    [new] = continuations_of_each(
-        llama, rows, [(push(llama),)], sampling=sampling, max_new_tokens=6
-    )
+    decoding = Decoding(temperature, max_new_tokens=6, seed=FEW["seed"], stop=stop)
+    [new] = continuations_of_each(llama, rows, [(push(llama),)], decoding)
     stopped = [a != b for a, b in zip(expected, whole, strict=True)]
     drawn = [len(ids) + (len(ids) < 6 and not cut) for ids, cut in zip(new, stopped, strict=True)]
     assert found.paths.draws.tolist() == drawn
@@ -647,10 +645,7 @@ def test_batches_of_methods_do_not_change_a_text(llama: Any, pairs: ContrastiveP
     methods = ((push(llama),), (), (-push(llama),))
     found = [
         continuations_of_each(
-            *(llama, rows, methods),
-            sampling=Sampling(seed=1),
-            max_new_tokens=5,
-            token_budget=budget,
+            llama, rows, methods, Decoding(seed=1, max_new_tokens=5), token_budget=budget
         )
         for budget in (1, 60, 200, 100_000)
     ]
@@ -685,7 +680,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Additive]]:
         outcomes = dict(enumerate(results[1:]))
 
         def evaluated(model: Any, pairs: Any, methods: Any, **decoding: Any) -> list[Evaluation]:
-            assert decoding == {"seed": 0, "max_new_tokens": 7, "progress": False}
+            assert decoding["decoding"] == Decoding(max_new_tokens=7, seed=0)
+            assert decoding["progress"] is False
             found = [results[0] if m is None else outcomes[m.sites[0].layer] for m in methods]
             return [evaluation([trial[0]] * 3, trial[1]) for trial in found]
 
@@ -719,7 +715,7 @@ def test_the_choice_keeps_to_the_share_of_well_formed_texts(
 
     monkeypatch.setattr("lens_steer.evaluation.choosing.evaluate_each", evaluated)
     choice = chosen(candidates, min_well_formed=limit)
-    assert choice.best == best
+    assert choice.best is candidates[best]
     assert choice.table()["well_formed"].tolist() == [1.0, 1.0, 0.5, 0.125]
 
 
@@ -750,8 +746,7 @@ def test_choose_takes_the_most_behaviour_within_the_limit(
 ) -> None:
     candidates = planted(*results)
     found = chosen(candidates, perplexity_limit=limit)
-    assert found.best == best
-    assert found.method is candidates[best]
+    assert found.best is found.method is candidates[best]
     assert found.perplexity_limit == limit
 
 
@@ -776,7 +771,8 @@ def test_the_table_of_a_choice_has_a_row_for_each_and_marks_the_one_taken(
 ) -> None:
     candidates = planted((0.25, 10), (0.5, 12), (0.75, 11))
     table = chosen(candidates).table()
-    assert list(table.columns) == ["method", "behaviour", "perplexity", "taken"]
+    ends = ["behaviour_low", "behaviour_high"]
+    assert list(table.columns) == ["method", "behaviour", *ends, "perplexity", "taken"]
     assert table["method"].tolist() == ["unsteered", *map(repr, candidates)]
     assert table["behaviour"].tolist() == [0.25, 0.5, 0.75]
     assert table["perplexity"].tolist() == [10, 12, 11]

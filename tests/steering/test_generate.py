@@ -11,7 +11,7 @@ from torch import Tensor
 import lens_steer as ls
 from lens_steer.models import bos_id, context_length, eos_ids, is_bridge
 from lens_steer.sites import Site
-from lens_steer.steering import Additive, Sampling, continuations
+from lens_steer.steering import Additive, Decoding, continuations
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import (
     PROMPTS,
@@ -53,8 +53,8 @@ def strong(model: Any) -> Additive:
 
 
 def greedy_tokens(model: Any, rows: Any, *methods: Any, scope: Any = "last") -> list[list[int]]:
-    sampling = Sampling(temperature=0.0)
-    return continuations(model, rows, *methods, sampling=sampling, max_new_tokens=NEW, scope=scope)
+    decoding = Decoding(temperature=0.0, max_new_tokens=NEW, scope=scope)
+    return continuations(model, rows, *methods, decoding=decoding)
 
 
 def assert_continues(found: Sequence[int], new: Sequence[int], eos: int | None) -> None:
@@ -413,7 +413,7 @@ def test_rows_that_have_ended_leave_the_batch_and_the_others_do_not_notice(
                 stack.enter_context(ls.steered(model, method, scope="last", rows=own))
         stack.enter_context(model.hooks(fwd_hooks=[("unembed.hook_out", counted)]))
         found = continuations(
-            model, rows, sampling=Sampling(0.0), max_new_tokens=NEW, use_cache=use_cache
+            model, rows, decoding=Decoding(0.0, max_new_tokens=NEW), use_cache=use_cache
         )
     assert sizes == [4, 4, 4, 1, 1, 1]
     for i, (row, method) in enumerate(zip(rows, methods, strict=True)):
@@ -482,9 +482,9 @@ def test_a_special_token_among_the_stop_strings_ends_a_text(either: Any) -> None
     def padding(x: Tensor, hook: Any) -> Tensor:
         return x + 1e4 * torch.nn.functional.one_hot(torch.tensor(pad), x.shape[-1])
 
-    sampling = Sampling(0.0, stop=["<pad>"])
+    decoding = Decoding(0.0, max_new_tokens=3, stop=["<pad>"])
     with either.hooks(fwd_hooks=[("unembed.hook_out", padding)]):
-        assert continuations(either, [row], sampling=sampling, max_new_tokens=3) == [[]]
+        assert continuations(either, [row], decoding=decoding) == [[]]
     with pytest.raises(ValueError, match=r"'\\n<pad>' has the special token '<pad>' in it"):
         ls.generate(either, PROMPTS[:1], stop=["\n<pad>"], **GREEDY)
 

@@ -1,276 +1,245 @@
-"""Rows of tokens continued under many methods at once, the clean model beside them if asked."""
+"""How texts are written: one value that every function which samples takes."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from typing_extensions import TypedDict
 
-from lens_steer.axes import Mask, Tokens
-from lens_steer.models import (
-    Decoder,
-    OpenBlock,
-    SharedPrefixDecoder,
-    SteerableModel,
-    TokenDecoder,
-    UncachedDecoder,
-    batches,
-    decode_budget,
-    looked_at,
-    open_blocks,
-    pad,
+from lens_steer.artifacts import savable
+from lens_steer.axes import Logits
+from lens_steer.steering.base.sampling import (
+    Rows,
+    likeliest,
+    nucleus,
+    repetition_penalised,
+    without_repeated_ngrams,
 )
-from lens_steer.steering.base.decode_steps import Batch, StepCallback
-from lens_steer.steering.base.ending import Ending
-from lens_steer.steering.base.finite import NotFinite, not_finite
-from lens_steer.steering.base.intervention import Intervention
-from lens_steer.steering.base.sampling import Sampling
-from lens_steer.steering.base.scope import Scope
-from lens_steer.steering.base.steered_block import steered
-
-Methods = tuple[Intervention, ...]  # what steers one text together; none: the model as it is
+from lens_steer.steering.base.scope import Scope, check_scope
 
 
+class DecodingOptions(TypedDict, total=False):
+    """The fields of `Decoding` as keywords: `def f(..., **options: Unpack[DecodingOptions])`."""
+
+    temperature: float | int
+    top_p: float | int
+    top_k: int | None
+    max_new_tokens: int
+    scope: Scope
+    seed: int | None
+    stop: Sequence[str]
+    repetition_penalty: float | int
+    no_repeat_ngram: int
+
+
+@savable
 @dataclass(frozen=True)
 class Decoding:
-    """How rows are continued; as in `generate`.
+    """How texts are written, and where they are steered.
+
+    Everything that depends on a text's tokens is what Hugging Face's `generate` means by it.
 
     Attributes:
-        use_cache: False recomputes everything for each token.
+        temperature: Divides the logits; 0 takes the likeliest token, 1 samples the model as it is.
+        top_p: Share of the probability that is sampled from, the likeliest tokens first; 1 is all
+            of it.
+        top_k: Number of the likeliest tokens that are sampled from; None is all of them.
+        max_new_tokens: At most; a text ends earlier at any end token that the tokenizer or the
+            model's generation config names.
+        scope: Where methods steer, see `steered`.
+        seed: Row i of a call draws from a generator seeded by (seed, i), whatever batch it is in.
+            Needed wherever tokens are drawn, unless greedily.
+        stop: A text ends before the first of these strings, however it is tokenised.
+        repetition_penalty: Logits of tokens already in the row, prompt included, are divided by it
+            where positive and multiplied where negative; 1 is the identity.
+        no_repeat_ngram: No n-gram of this length is written twice in a row, prompt included; 0 is
+            off.
+
+    Raises:
+        ValueError: If a field makes no sense; the message names it.
+
+    Example:
+        >>> how = ls.Decoding(temperature=0.7, max_new_tokens=60, seed=0, stop=["."])
+        >>> texts = ls.generate(model, prompts, method, decoding=how)
+        >>> trial = ls.evaluate(model, pairs, method, judge=judge, decoding=how)
     """
 
-    sampling: Sampling
-    max_new_tokens: int
+    temperature: float | int = 1.0
+    top_p: float | int = 1.0
+    top_k: int | None = None
+    max_new_tokens: int = 40
     scope: Scope = "last"
-    first_row: int = 0
-    use_cache: bool = True
+    seed: int | None = None
+    stop: Sequence[str] = ()
+    repetition_penalty: float | int = 1.0
+    no_repeat_ngram: int = 0
 
+    def __post_init__(self) -> None:
+        if not (_is_number(self.temperature) and 0 <= self.temperature < float("inf")):
+            raise ValueError(
+                f"temperature {self.temperature}: expected 0 (greedy) or a positive number"
+            )
+        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise ValueError(f"top_p {self.top_p}: expected a share above 0, at most 1")
+        penalty = self.repetition_penalty
+        if not (_is_number(penalty) and 0 < penalty < float("inf")):
+            raise ValueError(
+                f"repetition_penalty {penalty}: expected a positive number; 1 is no penalty"
+            )
+        if self.top_k is not None:
+            _check_whole("top_k", self.top_k, 1, "None is all tokens")
+        if self.seed is not None:
+            _check_whole("seed", self.seed, 0, "None for greedy texts only")
+        _check_whole("max_new_tokens", self.max_new_tokens, 1)
+        _check_whole("no_repeat_ngram", self.no_repeat_ngram, 0, "0 is off")
+        object.__setattr__(self, "scope", check_scope(self.scope))
+        object.__setattr__(self, "stop", _strings(self.stop))
 
-def continuations(  # noqa: PLR0913 - as generate
-    model: SteerableModel,
-    rows: Sequence[Sequence[int]],
-    *methods: Intervention,
-    sampling: Sampling,
-    max_new_tokens: int,
-    scope: Scope = "last",
-    token_budget: int | None = None,
-    first_row: int = 0,
-    use_cache: bool = True,
-    progress: bool = False,
-) -> list[list[int]]:
-    """The tokens that follow each row, end-of-sequence left out; arguments as `generate`.
-
-    Those of a stop string are among them: they were drawn. `decode_continuation` leaves it out.
-
-    Raises:
-        NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
-    """
-    [found] = continuations_of_each(
-        *(model, rows, [methods]),
-        sampling=sampling,
-        max_new_tokens=max_new_tokens,
-        scope=scope,
-        token_budget=token_budget,
-        first_row=first_row,
-        use_cache=use_cache,
-        progress=progress,
-    )
-    return found
-
-
-def continuations_of_each(  # noqa: PLR0913 - as continuations
-    model: SteerableModel,
-    rows: Sequence[Sequence[int]],
-    methods: Sequence[Methods],
-    *,
-    sampling: Sampling,
-    max_new_tokens: int,
-    scope: Scope = "last",
-    token_budget: int | None = None,
-    first_row: int = 0,
-    use_cache: bool = True,
-    progress: bool = False,
-    on_step: StepCallback | None = None,
-    failures: dict[int, str] | None = None,
-) -> list[list[list[int]]]:
-    """For each of `methods` what `continuations` gives, many to a batch.
-
-    A prompt has the same random draws under all.
-
-    Args:
-        methods: Each steers its own copy of the rows; () is the model as it is.
-        token_budget: Tokens of a batch, of all copies together.
-        look: Shown every draw, beside what the clean model says after the same text; text i of
-            method k has the number k * len(rows) + i.
-        failures: Is given, by their numbers, the texts that break off because steering makes their
-            logits NaN or infinite, and why. None: that is an error.
-
-    Raises:
-        NotFinite: If logits are NaN or infinite, and `failures` is None or the model is so without
-            steering too.
-    """
-    how = Decoding(sampling, max_new_tokens, scope, first_row, use_cache)
-    _check_reached(scope, max(len(row) for row in rows) + max_new_tokens - 1)
-    pushing = any(method.strength != 0 for own in methods for method in own)
-    beside = on_step is not None and pushing  # an unsteered row is its own clean copy
-    budget = max(1, (token_budget or decode_budget(model)) // (1 + beside))
-    together = max(1, budget // sum(len(row) + how.max_new_tokens for row in rows))
-    found: list[list[list[int]]] = [[[] for _ in rows] for _ in methods]
-    with tqdm(total=len(methods) * len(rows), desc="generate", disable=not progress) as bar:
-        for start in range(0, len(methods), together):
-            part = range(len(methods))[start : start + together]
-            sizes = [(len(row) + how.max_new_tokens) * len(part) for row in rows]
-            for batch in batches(sizes, budget):
-                texts = [(k, i) for k in part for i in batch]
-                of = [k * len(rows) + i for k, i in texts]
-                seen = None if on_step is None else _numbered(on_step, torch.tensor(of))
-                own = [methods[k] for k in part]
-                side = _SideBySide(model, rows, batch, own, how, beside)
-                new, broken = side.decode(seen, strict=failures is None)
-                if failures is not None:
-                    failures |= {of[row]: reason for row, reason in broken.items()}
-                for (k, i), text in zip(texts, new, strict=True):
-                    found[k][i] = text
-                bar.update(len(texts))
-    return found
-
-
-def _check_reached(scope: Scope, longest: int) -> None:
-    """Check that explicit positions can come to pass; the last token drawn is never read.
-
-    Raises:
-        ValueError: If none can.
-    """
-    if not isinstance(scope, str) and min(scope) >= longest:
-        raise ValueError(
-            f"scope {tuple(scope)} steers nothing: the longest prompt and its continuation have "
-            f"{longest} tokens that are read, at positions 0 to {longest - 1}"
-        )
-
-
-def _numbered(look: StepCallback, of: Int[Tensor, " text"]) -> StepCallback:
-    return lambda draws: look(replace(draws, text_index=of[draws.text_index]))
-
-
-@dataclass(frozen=True, eq=False)
-class _SideBySide:
-    """Some rows under the first of the methods, then under the second, and so on.
-
-    Attributes:
-        batch: Which of the rows.
-        beside: Whether each text has a second row that nothing steers.
-    """
-
-    model: SteerableModel
-    rows: Sequence[Sequence[int]]
-    batch: Sequence[int]
-    methods: Sequence[Methods]
-    how: Decoding
-    beside: bool
-
-    def decode(
-        self, look: StepCallback | None, *, strict: bool
-    ) -> tuple[list[list[int]], dict[int, str]]:
-        """The new tokens of every text, and why some break off: steering breaks their logits.
-
-        Raises:
-            NotFinite: If logits break and `strict`, or without steering too.
-        """
-        model, how = self.model, self.how
-        tokens, mask, copies = self._padded
-        generators = [how.sampling.generator(how.first_row + i) for _, i in self._texts]
-        prompts = [self.rows[i] for _, i in self._texts]
-        ending = Ending.of(model, how.sampling.stop)
-        with looked_at(model), torch.no_grad(), ExitStack() as stack:
-            decoder = _decoder(model, tokens, mask, copies, self.methods, how)
-            blocks = self._steer(stack)
-            decoding = Batch(decoder, blocks, generators, look, strict=strict)
-            new = decoding.decode(how.sampling, ending, prompts, how.max_new_tokens)
-        reasons: dict[int, str] = {}  # of each method: one text is looked into
-        for row in decoding.broken:
-            k, _ = self._texts[row]
-            if k not in reasons:
-                error = self._explained(row, new[row])
-                if strict or error.anyway:
-                    raise error
-                reasons[k] = str(error)
-        return new, {row: reasons[self._texts[row][0]] for row in decoding.broken}
+    def check_seed(self) -> None:
+        """Raise a ValueError if tokens are to be drawn without a seed."""
+        if self.temperature > 0 and self.seed is None:
+            raise ValueError("no seed: sampling needs one (seed=0), or temperature=0.0 for greedy")
 
     @property
-    def _texts(self) -> list[tuple[int, int]]:
-        """Method and row of each."""
-        return [(k, i) for k in range(len(self.methods)) for i in self.batch]
+    def reads_rows(self) -> bool:
+        """Whether the next token's distribution depends on the tokens before it directly."""
+        return self.repetition_penalty != 1 or self.no_repeat_ngram > 0
 
-    @cached_property
-    def _padded(self) -> tuple[Tokens, Mask, Int[Tensor, " copy"]]:
-        """The rows, and which of them each row of the batch is a copy of."""
-        tokens, mask = pad(self.model, [self.rows[i] for i in self.batch], left=True)
-        copies = torch.arange(len(self.batch)).repeat(len(self.methods) * (1 + self.beside))
-        return tokens, mask, copies.to(mask.device)
+    @property
+    def truncates(self) -> bool:
+        """Whether unlikely tokens are ruled out: which, differs between two distributions."""
+        return self.temperature > 0 and (self.top_p < 1 or self.top_k is not None)
 
-    def _steer(self, stack: ExitStack) -> tuple[OpenBlock, ...]:
-        """Steer each copy by its own; all that steers now, blocks around this call included."""
-        _, mask, copies = self._padded
-        owner = torch.arange(len(self.methods)).repeat_interleave(len(self.batch))
-        if self.beside:
-            owner = torch.cat([owner, torch.full_like(owner, -1)])
-        lengths = mask.sum(dim=1)[copies]
-        for k, own in enumerate(self.methods):
-            if own:
-                mine, scope = owner == k, self.how.scope
-                block = steered(self.model, *own, scope=scope, prompt_lengths=lengths, rows=mine)
-                stack.enter_context(block)
-        blocks = open_blocks(self.model)
-        for block in blocks:
-            stack.enter_context(block.generation())
-        return blocks
+    def generator(self, row: int) -> torch.Generator:
+        """The generator of one row.
 
-    def _explained(self, row: int, new: Sequence[int]) -> NotFinite:
-        """Why a text's logits break after these tokens; every row is given them."""
-        model, (tokens, mask, copies) = self.model, self._padded
-        k, i = self._texts[row]
-        length = len(self.rows[i])
+        Raises:
+            ValueError: If there is no seed, and texts are not greedy.
+        """
+        self.check_seed()
+        state = np.random.SeedSequence([self.seed or 0, row]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state[0]) % 2**63)
 
-        def run(
-            with_steering: bool, inside: AbstractContextManager[None]
-        ) -> Float[Tensor, " vocab"]:
-            kind = Decoder if self.how.use_cache else UncachedDecoder
-            with ExitStack() as stack:
-                decoder = kind(model, tokens[copies], mask[copies])
-                if with_steering:
-                    self._steer(stack)
-                stack.enter_context(inside)
-                logits = decoder.start()
-                if new:
-                    given = torch.tensor([new], device=tokens.device)
-                    logits = decoder.advance(given.repeat(len(copies), 1))
-            return logits[row]
+    def penalised(self, logits: Logits, rows: Rows) -> Logits:
+        """The logits after the repetition penalty, and without n-grams that would be repeated.
 
-        def look(x: Float[Tensor, "batch chunk d"]) -> Float[Tensor, "real d"]:
-            width = tokens.shape[1]
-            return x[row, width - length if x.shape[1] >= width else 0 :]
+        Args:
+            logits: Of the next token of each row.
+            rows: The tokens of each row so far, prompt included.
 
-        text = f"prompt {self.how.first_row + i}, {len(new)} tokens after it"
-        return not_finite(model, run, look, self.methods[k], text)
+        Raises:
+            ValueError: If no token is left to a row.
+        """
+        if not self.reads_rows:
+            return logits
+        scores = logits.float()
+        if self.repetition_penalty != 1:
+            scores = repetition_penalised(scores, rows, self.repetition_penalty)
+        if self.no_repeat_ngram > 0:
+            scores = without_repeated_ngrams(scores, rows, self.no_repeat_ngram)
+        return scores
+
+    def draw(self, logits: Logits, generators: Sequence[torch.Generator]) -> Int[Tensor, " batch"]:
+        """The next token of each row: the largest of logits / temperature + Gumbel noise.
+
+        The noise belongs to the row, so that two settings are compared on the same draws.
+
+        Args:
+            logits: As `penalised` gives them.
+            generators: Of each row.
+        """
+        scores = logits.float().cpu()
+        if self.temperature == 0:
+            return scores.argmax(dim=-1)
+        scores = scores / self.temperature
+        if self.top_k is not None:
+            scores = likeliest(scores, self.top_k)
+        scores = nucleus(scores, self.top_p)
+        noise = torch.stack(
+            [torch.empty(scores.shape[1]).exponential_(generator=g) for g in generators]
+        )
+        return (scores - noise.log()).argmax(dim=-1)
 
 
-def _decoder(  # noqa: PLR0913 - what a batch is
-    model: SteerableModel,
-    tokens: Tokens,
-    mask: Mask,
-    copies: Int[Tensor, " copy"],
-    methods: Sequence[Methods],
-    how: Decoding,
-) -> TokenDecoder:
-    """Copies of the rows; where nothing is steered before the last prompt token, read once."""
-    if not how.use_cache:
-        return UncachedDecoder(model, tokens[copies], mask[copies])
-    clean_first = any(method.needs_prompt for own in methods for method in own)
-    alike = how.scope in ("last", "generated") and not clean_first and not open_blocks(model)
-    if alike and len(copies) > len(tokens) and int(mask.sum(dim=1).min()) > 1:
-        return SharedPrefixDecoder(model, tokens, mask, copies)
-    return Decoder(model, tokens[copies], mask[copies])
+def decoding_of_call(
+    function: Callable[..., Any],
+    decoding: Decoding | None,
+    options: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+) -> Decoding:
+    """The `Decoding` that a public function was called with, as one value or as keywords.
+
+    Args:
+        function: The function that the user has called; errors name it.
+        decoding: Its argument `decoding`.
+        options: All keywords that are no parameters of its own.
+        seed: Taken where neither has one.
+
+    Raises:
+        TypeError: If a keyword is unknown; the message has the nearest one.
+        ValueError: If both are given (but for the seed of a `decoding` without one), a value makes
+            no sense, or there is no seed and texts are not greedy.
+    """
+    known = DecodingOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise unexpected_keyword(function, name, known)
+    if decoding is None:
+        found = Decoding(**options)
+    elif set(options) - {"seed"} or (options and decoding.seed is not None):
+        raise ValueError(
+            f"{function.__qualname__}() got decoding={decoding} and {', '.join(options)} as well, "
+            "expected one of the two: write dataclasses.replace(decoding, ...)"
+        )
+    else:
+        found = replace(decoding, **options)
+    found = replace(found, seed=seed) if found.seed is None else found
+    found.check_seed()
+    return found
+
+
+def unexpected_keyword(
+    function: Callable[..., Any], name: str, options: Iterable[str]
+) -> TypeError:
+    """The error for a keyword that a public function does not know; it names the nearest it does.
+
+    Args:
+        function: The function that the user has called.
+        name: The wrong keyword.
+        options: The keywords it takes besides the parameters of its signature.
+    """
+    own = inspect.signature(function).parameters.values()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    known = [p.name for p in own if p.kind not in variadic] + list(options)
+    [nearest] = get_close_matches(name, known, n=1, cutoff=0.0)
+    return TypeError(
+        f"{function.__qualname__}() got an unexpected keyword {name!r}: did you mean {nearest!r}? "
+        f"It takes {', '.join(known)}"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_whole(name: str, value: Any, least: int, identity: str = "") -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        hint = f"; {identity}" if identity else ""
+        raise ValueError(f"{name} {value}: expected at least {least}, a whole number{hint}")
+
+
+def _strings(stop: Any) -> tuple[str, ...]:
+    iterable = isinstance(stop, Iterable) and not isinstance(stop, str)
+    if not iterable or not all(isinstance(text, str) and text for text in stop):
+        raise ValueError(
+            f"got stop={stop!r}, expected a list of strings, none empty: write stop=['\\n']"
+        )
+    return tuple(stop)

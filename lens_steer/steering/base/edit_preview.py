@@ -1,7 +1,7 @@
-"""Making steering visible: which tokens it touches, where, and by how much of what is there."""
+"""Making steering visible: which tokens it edits, at which sites, and how much."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -29,9 +29,10 @@ class Preview:
     """One text as the steered model reads it.
 
     Attributes:
-        tokens: The text of each token, as the model is given them: a BOS is the first of them.
-        sites: Where something was edited, in the order of the forward pass.
-        relative: |edit| / |activation before it|, at each site and token; 0 where nothing was done.
+        tokens: The text of each token that the model is given, a BOS included.
+        sites: Where the methods edit, in the order of the forward pass.
+        relative: |edit| / |activation before it|, at each site and token; 0 where nothing was
+            edited.
     """
 
     tokens: tuple[str, ...]
@@ -41,11 +42,11 @@ class Preview:
     def __str__(self) -> str:
         lines = []
         for site, row in zip(self.sites, self.relative, strict=True):
-            shown = (
+            cells = (
                 repr(token)[1:-1] if size == 0 else f"[{repr(token)[1:-1]} {size:.2f}]"
                 for token, size in zip(self.tokens, row.tolist(), strict=True)
             )
-            lines.append(f"{site.hook_name}: " + "|".join(shown))
+            lines.append(f"{site.hook_name}: " + "|".join(cells))
         return "\n".join(lines)
 
 
@@ -56,28 +57,33 @@ def preview(
     continuation: str = "",
     scope: Scope = "last",
 ) -> Preview:
-    """Run a prompt, and a continuation if there is one, and see what steering does to each token.
+    """Run a prompt, with a continuation if one is given, and see what steering does to each token.
 
     Args:
         continuation: Read as generated text; scope `last` then steers it too.
+        scope: See `steered`.
 
     Raises:
         ValueError: As `steered`.
+
+    Example:
+        >>> print(ls.preview(model, "The film was", method, continuation=" a joy"))
     """
     row, length = encode_prompt(model, prompt), None
     if continuation:
-        found = encode(model, prompt, continuation)
-        row, length = list(found.ids), [found.prompt_length]
+        encoded = encode(model, prompt, continuation)
+        row, length = list(encoded.ids), [encoded.prompt_length]
     tokens, _ = pad(model, [row])
     sites = tuple(sorted({site for method in methods for site in method.sites}))
     before: dict[Site, Tensor] = {}
     after: dict[Site, Tensor] = {}
     attach(model)
-    with (  # hooks run in the order they were set: look, steer, look again
+    # Hooks run in the order in which they were set: read, steer, read again.
+    with (
         torch.no_grad(),
-        hooked(model, {site: _keep(before, site) for site in sites}),
+        hooked(model, {site: partial(_keep, before, site) for site in sites}),
         steered(model, *methods, scope=scope, prompt_lengths=length),
-        hooked(model, {site: _keep(after, site) for site in sites}),
+        hooked(model, {site: partial(_keep, after, site) for site in sites}),
     ):
         forward(model, tokens)
     sizes = [_size(after[s] - before[s]) / _size(before[s]).clamp(min=1e-30) for s in sites]
@@ -85,11 +91,8 @@ def preview(
     return Preview(tuple(token_texts(model, row)), sites, relative)
 
 
-def _keep(found: dict[Site, Tensor], site: Site) -> Callable[[Tensor], None]:
-    def keep(x: Tensor) -> None:
-        found[site] = x[0].detach().float().cpu()
-
-    return keep
+def _keep(values: dict[Site, Tensor], site: Site, x: Tensor) -> None:
+    values[site] = x[0].detach().float().cpu()
 
 
 def _size(x: Float[Tensor, "pos *site"]) -> Float[Tensor, " pos"]:

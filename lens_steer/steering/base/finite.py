@@ -1,7 +1,8 @@
-"""Logits that are no numbers: noticed as they come, and explained by the layer they come from."""
+"""Logits that are NaN or infinite: noticed as they come, and explained by their layer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,7 +12,7 @@ from lens_steer.models import SteerableModel, hooked, open_blocks, unsteered
 from lens_steer.sites import Kind, Site
 from lens_steer.steering.base.intervention import Intervention
 
-# Whether to steer, and what to be in while the model runs -> logits.
+# Takes whether to steer, and a context to enter while the model runs; gives logits.
 Run = Callable[[bool, AbstractContextManager[None]], Float[Tensor, "*draw vocab"]]
 
 
@@ -28,10 +29,11 @@ class NotFinite(ValueError):
 
 
 def is_distribution(logits: Float[Tensor, "*draw vocab"]) -> Bool[Tensor, "*draw"]:
-    """Whether the logits tell tokens apart.
+    """Whether logits are a usable distribution over tokens.
 
     A model may rule tokens out with -inf; NaN, +inf or nothing but -inf are failures. So are logits
-    that are all equal: a stream so long that its square overflows is scaled to 0 by a norm.
+    that are all equal: the final norm makes them so, where the square of a long residual stream
+    overflows.
     """
     largest = logits.amax(dim=-1)
     return largest.isfinite() & (largest > logits.amin(dim=-1))
@@ -40,24 +42,24 @@ def is_distribution(logits: Float[Tensor, "*draw vocab"]) -> Bool[Tensor, "*draw
 def not_finite(
     model: SteerableModel,
     run: Run,
-    look: Callable[[Tensor], Tensor],
+    of_text: Callable[[Tensor], Tensor],
     methods: Sequence[Intervention],
     text: str,
 ) -> NotFinite:
-    """The error to raise, after running again what failed.
+    """The error to raise, after what failed has been run once more.
 
     Args:
-        run: Gives the logits that failed, or what they are without steering if it is given False;
-            its forward passes, but no steering, are to be inside the block that it is also given.
-        look: What of an activation `[batch pos d]` belongs to the text that failed.
-        methods: That steered it, besides those of blocks around this call.
-        text: What failed, in words.
+        run: Gives the logits that failed; given False, those without steering. It enters the
+            context for the forward passes, but not for opening steered blocks.
+        of_text: The part of an activation `[batch pos d]` that belongs to the text that failed.
+        methods: Those that steered the text, besides those of blocks around this call.
+        text: The text that failed, in words.
     """
     around = [method for block in open_blocks(model) for method in block.methods]
     acting = [method for method in (*around, *methods) if method.strength != 0]
     with torch.no_grad():
         first: list[Site] = []
-        again = run(True, _overflows(model, look, first))
+        again = run(True, _first_overflow(model, of_text, first))
         with unsteered(model):
             fails = not acting or not bool(is_distribution(run(False, nullcontext())).all())
     fault = "all equal" if bool(again.isfinite().all()) else "NaN or infinite"
@@ -77,21 +79,20 @@ def not_finite(
 
 
 @contextmanager
-def _overflows(
-    model: SteerableModel, look: Callable[[Tensor], Tensor], found: list[Site]
+def _first_overflow(
+    model: SteerableModel, of_text: Callable[[Tensor], Tensor], first: list[Site]
 ) -> Iterator[None]:
-    """`found` is given the first site where the stream's length is not finite, edits included."""
-
-    def keeper(site: Site) -> Callable[[Tensor], None]:
-        def keep(x: Tensor) -> None:
-            if not found and not bool(look(x).float().norm(dim=-1).isfinite().all()):
-                found.append(site)
-
-        return keep
-
+    """Append to `first` the first site where the stream's length is not finite, edits included."""
     sites = [Site(0, Kind.RESID_PRE), *(Site(layer) for layer in range(int(model.cfg.n_layers)))]
-    with hooked(model, {site: keeper(site) for site in sites}):
+    with hooked(model, {site: partial(_note_overflow, of_text, first, site) for site in sites}):
         yield
+
+
+def _note_overflow(
+    of_text: Callable[[Tensor], Tensor], first: list[Site], site: Site, x: Tensor
+) -> None:
+    if not first and not bool(of_text(x).float().norm(dim=-1).isfinite().all()):
+        first.append(site)
 
 
 def _dtype(model: SteerableModel) -> str:

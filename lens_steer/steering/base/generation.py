@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from typing_extensions import Unpack
+
 from lens_steer.models import (
     Prompt,
     SteerableModel,
@@ -12,26 +14,21 @@ from lens_steer.models import (
     encode_prompt,
     render,
 )
-from lens_steer.steering.base.decoding import continuations
+from lens_steer.steering.base.continuing import continuations
+from lens_steer.steering.base.decoding import Decoding, DecodingOptions, decoding_of_call
 from lens_steer.steering.base.intervention import Intervention
-from lens_steer.steering.base.sampling import Sampling
-from lens_steer.steering.base.scope import Scope
 
 
-def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
+def generate(  # noqa: PLR0913 - each is a knob that users know
     model: SteerableModel,
     prompts: Sequence[Prompt | Sequence[Any]],
     *methods: Intervention,
-    max_new_tokens: int = 40,
-    temperature: float | int = 1.0,
-    top_p: float | int = 1.0,
-    seed: int | None = None,
-    scope: Scope = "last",
+    decoding: Decoding | None = None,
     token_budget: int | None = None,
     first_row: int = 0,
     use_cache: bool = True,
-    stop: Sequence[str] = (),
     progress: bool = False,
+    **options: Unpack[DecodingOptions],
 ) -> list[str]:
     """Continue prompts, steered by `methods` if any are given.
 
@@ -40,17 +37,13 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
     Args:
         prompts: Texts, or chats (lists of messages); a chat whose last message is the assistant's
             is continued, any other answered.
-        max_new_tokens: At most; a text ends earlier at any end token that the tokenizer or the
-            model's generation config names.
-        temperature: 0 is greedy, 1 samples the model as it is.
-        top_p: Share of the probability that is sampled from.
-        seed: Needed unless greedy; row i draws from a generator seeded by (seed, i).
-        scope: Where to steer, see `steered`.
+        decoding: How texts are written; or the same as keywords.
         token_budget: Tokens of a batch, prompts and continuations together; only speed and memory
             depend on it. None: as many as have their keys and values in a gigabyte.
         first_row: Number of the first row, to continue a list in parts.
         use_cache: False recomputes everything for each token: slow, the same text.
-        stop: A text ends before the first of these strings, however it is tokenised.
+        options: The fields of `Decoding` as keywords: `max_new_tokens temperature top_p top_k seed
+            scope stop repetition_penalty no_repeat_ngram`.
 
     Returns:
         The continuations only, a leading space kept.
@@ -59,24 +52,28 @@ def generate(  # noqa: PLR0913 - each is a knob of decoding that users know
         ValueError: If there are no prompts, one has no tokens or does not fit the context with what
             is to be generated, sampling has no seed, a method does not fit the model, or logits
             become NaN or infinite (the layer, the dtype and the methods are named).
+        TypeError: If a keyword is unknown.
+
+    Example:
+        >>> method = ls.CAA.fit(ls.capture(model, train, "resid").at(layer=3))
+        >>> texts = ls.generate(model, ["The film was"], method, max_new_tokens=20, seed=0)
+        >>> greedy = ls.generate(model, ["The film was"], temperature=0.0)  # unsteered
     """
-    sampling = Sampling(temperature, top_p, seed, stop)
-    rows = prompt_rows(model, prompts, max_new_tokens)
-    found = continuations(
+    decoding = decoding_of_call(generate, decoding, options)
+    rows = prompt_rows(model, prompts, decoding.max_new_tokens)
+    new_tokens = continuations(
         model,
         rows,
         *methods,
-        sampling=sampling,
-        max_new_tokens=max_new_tokens,
-        scope=scope,
+        decoding=decoding,
         token_budget=token_budget,
         first_row=first_row,
         use_cache=use_cache,
         progress=progress,
     )
     return [
-        decode_continuation(model, row, new, sampling.stop)
-        for row, new in zip(rows, found, strict=True)
+        decode_continuation(model, row, new, decoding.stop)
+        for row, new in zip(rows, new_tokens, strict=True)
     ]
 
 
@@ -90,13 +87,11 @@ def prompt_rows(
     """
     if isinstance(prompts, str):
         raise ValueError(f"got one text {prompts!r}, expected a list of prompts: write [prompt]")
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens {max_new_tokens}: expected at least 1")
-    given = [as_prompt(prompt) for prompt in prompts]
-    if not given:
+    each = [as_prompt(prompt) for prompt in prompts]
+    if not each:
         raise ValueError("no prompts: expected at least one")
-    rows = [encode_prompt(model, prompt) for prompt in given]
-    for row, prompt in zip(rows, given, strict=True):
+    rows = [encode_prompt(model, prompt) for prompt in each]
+    for row, prompt in zip(rows, each, strict=True):
         if not row:
             raise ValueError(
                 "an empty prompt, and this model has no beginning-of-sequence token: give it a word"

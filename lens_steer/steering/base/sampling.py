@@ -1,75 +1,71 @@
-"""Drawing the next token of each row from a generator of its own."""
+"""What is done to next-token logits before a token is drawn: pure functions of tensors.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+They are those of Hugging Face's logits processors, in the same order: the repetition penalty, the
+n-grams that are ruled out, the temperature, the likeliest `top_k`, the nucleus of `top_p`.
+"""
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from lens_steer.axes import Logits
 
+# Tokens of each row so far, prompt included, without padding.
+Rows = Sequence[Sequence[int]]
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn.
 
-    Attributes:
-        temperature: Divides the logits; 0 takes the likeliest token, 1 samples the model as it is.
-        top_p: Share of the probability that is sampled from, the likeliest tokens first; 1 is all
-            of it.
-        seed: Row i of a call draws from a generator seeded by (seed, i), whatever batch it is in.
-        stop: A text ends before the first of these strings.
+def repetition_penalised(logits: Logits, rows: Rows, penalty: float) -> Logits:
+    """Logits of tokens already in a row divided by the penalty, or multiplied where negative.
+
+    A penalty of 1 is the identity; above 1 repetition becomes less likely (Keskar et al. 2019,
+    arXiv:1909.05858).
     """
-
-    temperature: float | int = 1.0
-    top_p: float | int = 1.0
-    seed: int | None = None
-    stop: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(
-                f"temperature {self.temperature}: expected 0 (greedy) or a positive number"
-            )
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p {self.top_p}: expected a share above 0, at most 1")
-        if self.temperature > 0 and self.seed is None:
-            raise ValueError("no seed: sampling needs one (seed=0), or temperature=0.0 for greedy")
-        object.__setattr__(self, "stop", _strings(self.stop))
-
-    def generator(self, row: int) -> torch.Generator:
-        """The generator of one row."""
-        state = np.random.SeedSequence([self.seed or 0, row]).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(state[0]) % 2**63)
-
-    def draw(self, logits: Logits, generators: Sequence[torch.Generator]) -> Int[Tensor, " batch"]:
-        """The next token of each row: the largest of logits / temperature + Gumbel noise.
-
-        The noise belongs to the row, so that two settings are compared on the same draws.
-        """
-        scores = logits.float().cpu()
-        if self.temperature == 0:
-            return scores.argmax(dim=-1)
-        scores = nucleus(scores / self.temperature, self.top_p)
-        noise = torch.stack(
-            [torch.empty(scores.shape[1]).exponential_(generator=g) for g in generators]
-        )
-        return (scores - noise.log()).argmax(dim=-1)
+    width = max(map(len, rows))
+    padded = [[*row, *[row[0]] * (width - len(row))] for row in rows]
+    tokens = torch.tensor(padded, device=logits.device)
+    seen = logits.gather(-1, tokens)
+    return logits.scatter(-1, tokens, torch.where(seen < 0, seen * penalty, seen / penalty))
 
 
-def _strings(stop: Sequence[str]) -> tuple[str, ...]:
-    iterable = isinstance(stop, Iterable) and not isinstance(stop, str)
-    if not iterable or not all(isinstance(text, str) and text for text in stop):
+def without_repeated_ngrams(logits: Logits, rows: Rows, n: int) -> Logits:
+    """Minus infinity for every token that would write an n-gram that is already in its row.
+
+    Raises:
+        ValueError: If a row has no token left.
+    """
+    banned = [(i, token) for i, row in enumerate(rows) for token in _repeating(row, n)]
+    if not banned:
+        return logits
+    index = torch.tensor(banned, device=logits.device)
+    scores = logits.clone()
+    scores[index[:, 0], index[:, 1]] = -torch.inf
+    exhausted = (scores == -torch.inf).all(dim=-1) & (logits > -torch.inf).any(dim=-1)
+    if bool(exhausted.any()):
         raise ValueError(
-            f"got stop={stop!r}, expected a list of strings, none empty: write stop=['\\n']"
+            f"no_repeat_ngram {n}: every token would repeat an n-gram, expected at least one that "
+            "does not: use a larger n or a smaller max_new_tokens"
         )
-    return tuple(stop)
+    return scores
 
 
-def nucleus(logits: Float[Tensor, "batch vocab"], top_p: float) -> Float[Tensor, "batch vocab"]:
-    """Logits outside the smallest set of tokens that holds `top_p` set to minus infinity."""
+def _repeating(row: Sequence[int], n: int) -> set[int]:
+    """The tokens that have followed the last n - 1 tokens of a row before."""
+    last = list(row[len(row) - n + 1 :])
+    starts = range(len(row) - n + 1)
+    return {row[i + n - 1] for i in starts if list(row[i : i + n - 1]) == last}
+
+
+def likeliest(logits: Logits, top_k: int) -> Logits:
+    """Logits below the `top_k` largest set to minus infinity; equals of the last one stay."""
+    least = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[:, -1:]
+    return logits.masked_fill(logits < least, -torch.inf)
+
+
+def nucleus(logits: Logits, top_p: float) -> Logits:
+    """Logits outside the smallest set of tokens that holds `top_p` set to minus infinity.
+
+    A share of 1 is the identity (Holtzman et al. 2020, arXiv:1904.09751).
+    """
     if top_p == 1:
         return logits
     ordered, order = logits.sort(dim=-1, descending=True)

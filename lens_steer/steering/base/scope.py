@@ -8,21 +8,21 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-Named = Literal["last", "prompt", "generated", "all"]
-Scope = Named | Sequence[int]
+ScopeName = Literal["last", "prompt", "generated", "all"]
+Scope = ScopeName | Sequence[int]
 
 
 def check_scope(scope: Scope) -> Scope:
-    """The scope, explicit positions as a tuple.
+    """The scope, with explicit positions as a tuple.
 
     Raises:
         ValueError: If it is neither a known name nor positions counted from 0.
     """
     if isinstance(scope, str):
-        if scope not in get_args(Named):
-            known = ", ".join(get_args(Named))
-            raise ValueError(f"scope {scope!r}: expected one of {known}, or positions")
-        return cast(Named, scope)
+        if scope not in get_args(ScopeName):
+            names = ", ".join(get_args(ScopeName))
+            raise ValueError(f"scope {scope!r}: expected one of {names}, or positions")
+        return cast(ScopeName, scope)
     positions = tuple(int(p) if isinstance(p, Integral) else -1 for p in scope)
     if not positions or min(positions) < 0:
         raise ValueError(
@@ -35,7 +35,9 @@ def absolute_positions(real: Bool[Tensor, "batch total"], chunk: int) -> Int[Ten
     """Position of each token of the last `chunk` columns, counted from its row's first real token.
 
     Args:
-        real: False at padding, for everything the model has seen of the row and this chunk.
+        real: False at padding, over everything that the model has seen of the row, this chunk
+            included.
+        chunk: Columns that are computed now.
 
     Returns:
         Numbers from 0; -1 at padding, on either side.
@@ -50,12 +52,14 @@ def steered_positions(
     prompt_lengths: Int[Tensor, " batch"],
     starts_with_bos: Bool[Tensor, " batch"],
 ) -> Bool[Tensor, "batch chunk"]:
-    """Where a scope steers.
+    """Which positions a scope steers.
 
     Args:
+        scope: See `steered`.
         positions: As `absolute_positions` gives them.
         prompt_lengths: Real tokens of each prompt, the beginning-of-sequence token included.
-        starts_with_bos: Rows whose first token that is, which scope `prompt` leaves alone.
+        starts_with_bos: Rows that begin with the beginning-of-sequence token, which scope `prompt`
+            leaves alone.
     """
     length, real = prompt_lengths[:, None], positions >= 0
     match scope:

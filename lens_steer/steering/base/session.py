@@ -1,9 +1,9 @@
-"""One steered block: what it knows of the batch at hand, and what its hooks do."""
+"""One steered block: what it knows of the current batch, and what its hooks do."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,23 +12,87 @@ from torch import Tensor
 
 from lens_steer.models import PlacedHooks, SteerableModel, bos_id, unsteered
 from lens_steer.sites import Site, hook_points
-from lens_steer.steering.base.intervention import Intervention, apply_everywhere
-from lens_steer.steering.base.positions import (
+from lens_steer.steering.base.forward_passes import (
+    ForwardPass,
     PassPositions,
     Prompts,
     check_lengths,
     check_scope_within,
+    watch,
 )
+from lens_steer.steering.base.intervention import Edit, Intervention, apply_everywhere
 from lens_steer.steering.base.scope import Scope
-from lens_steer.steering.base.session_state import SessionState
-from lens_steer.steering.base.watching import ForwardPass, watch
 
-# What is known differs between threads and tasks that run under one block at the same time.
+
+@dataclass(frozen=True, eq=False)
+class SessionState:
+    """What a steered block knows at one moment, in one thread or task.
+
+    Attributes:
+        methods: Each made ready for the prompts of the current batch.
+        edits: The edits of each method, by site.
+        rows: Which rows of the batch are steered; None is all.
+        prompts: Where the prompts of the batch end; None before the first pass of a generation.
+        positions: Which positions of the current forward pass are steered.
+        embedded: Tokens that were embedded since the last pass began.
+        generating: Whether later passes continue the first one.
+        prompt_alone: Whether the first pass of the generation holds the prompts and nothing else.
+        suspended: Whether the model runs unsteered.
+    """
+
+    methods: tuple[Intervention, ...]
+    edits: tuple[dict[Site, Edit], ...]
+    rows: Bool[Tensor, " batch"] | None
+    prompts: Prompts | None = None
+    positions: PassPositions | None = None
+    embedded: Tensor | None = None
+    generating: bool = False
+    prompt_alone: bool = True
+    suspended: bool = False
+
+    def steered_numbers(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " steered"]:
+        """Numbers of rows among the steered rows of the batch; rows not steered are left out."""
+        if self.rows is None:
+            return rows
+        steered = self.rows.to(rows.device)
+        return (steered.cumsum(dim=0) - 1)[rows][steered[rows]]
+
+    def only_rows(self, model: SteerableModel, kept: Int[Tensor, " kept"]) -> "SessionState":
+        """The state when only some rows of the batch are left."""
+        numbers = self.steered_numbers(kept)
+        methods = tuple(method.select_prompts(numbers) for method in self.methods)
+        edits = tuple(
+            method.checked_edits(model) if method.per_prompt else before
+            for method, before in zip(methods, self.edits, strict=True)
+        )
+        return replace(
+            self,
+            methods=methods,
+            edits=edits,
+            rows=None if self.rows is None else self.rows[kept.to(self.rows.device)],
+            prompts=None if self.prompts is None else self.prompts.of_rows(kept),
+        )
+
+    def at(self, model: SteerableModel, positions: PassPositions) -> "SessionState":
+        """The state in a forward pass that is steered at these positions.
+
+        The edits of methods that act on the last prompt token alone are made for the prompts that
+        end in this pass.
+        """
+        edits = list(self.edits)
+        for i, method in enumerate(self.methods):
+            if method.last_prompt_token_only:
+                ending = method.select_prompts(self.steered_numbers(positions.ending_rows))
+                edits[i] = ending.checked_edits(model)
+        return replace(self, edits=tuple(edits), positions=positions)
+
+
+# Threads and tasks that run under one block at the same time each have a state of their own.
 _states: ContextVar[Mapping["Session", SessionState]] = ContextVar("lens_steer_states", default={})  # noqa: B039
 
 
 class Session:
-    """A steered block. It does not change; what changes is its `SessionState`."""
+    """A steered block. The object itself never changes; its `SessionState` does."""
 
     def __init__(
         self,
@@ -40,7 +104,7 @@ class Session:
     ) -> None:
         self.model, self.methods = model, tuple(methods)
         self._scope: Scope = scope
-        self._lengths = _checked(prompt_lengths)
+        self._lengths = _token_counts(prompt_lengths)
         self._bos = bos_id(model) if model.tokenizer is not None else None
         self._hooks: PlacedHooks | None = None
         edits = tuple(method.checked_edits(model) for method in methods)
@@ -58,7 +122,7 @@ class Session:
     # ---- while it is open ----
 
     def place(self, hooks: PlacedHooks) -> None:
-        """Place its hooks: the edits of each method in turn, and what sees a pass begin."""
+        """Place the hooks: the edits of each method in turn, and one that sees a pass begin."""
         for number, edits in enumerate(self._initial.edits):
             points = hook_points(self.model, edits)
             for site in edits:
@@ -67,18 +131,18 @@ class Session:
         self._hooks = hooks
 
     def close(self) -> None:
-        """End it, in every thread and task."""
+        """End the block, in every thread and task."""
         self._hooks = None
         _states.set({s: state for s, state in _states.get().items() if s is not self})
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended."""
+        """Whether the block has ended."""
         return self._hooks is None
 
     @property
     def active(self) -> bool:
-        """Whether it is not suspended."""
+        """Whether the block steers now."""
         return not self._state.suspended
 
     @contextmanager
@@ -92,13 +156,13 @@ class Session:
             self._state = before
 
     def begin_generation(self, *, prompt_alone: bool = True) -> None:
-        """Take the next forward pass for the prompt, and the later ones to continue it.
+        """Take the next forward pass for the prompt, and later passes for what continues it.
 
         Args:
             prompt_alone: False where that pass may be a part of the prompt, or more than it.
 
         Raises:
-            ValueError: If it is, and nobody has said how long the prompts are.
+            ValueError: If so, and the user has not given `prompt_lengths`.
         """
         if not prompt_alone and self._lengths is None:
             raise ValueError(
@@ -111,7 +175,7 @@ class Session:
 
     @contextmanager
     def generation(self, *, prompt_alone: bool = True) -> Iterator[None]:
-        """While it lasts, the first forward pass is the prompt; see `begin_generation`."""
+        """Take the first forward pass inside for the prompt; see `begin_generation`."""
         before = self._state
         self.begin_generation(prompt_alone=prompt_alone)
         try:
@@ -119,20 +183,20 @@ class Session:
         finally:
             self._state = before
 
-    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
-        """From here to the end of the generation the batch has only these of its rows."""
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Take the batch to have only these rows, until the generation ends."""
         self._state = self._state.only_rows(self.model, rows)
 
     # ---- a forward pass ----
 
     def remember(self, tokens: Int[Tensor, "batch chunk"]) -> None:
-        """Take note of tokens that are about to be embedded."""
+        """Note the tokens that are about to be embedded."""
         state = self._state
         if not state.suspended:
             self._state = replace(state, embedded=tokens)
 
     def observe(self, seen: ForwardPass) -> None:
-        """Take note of a forward pass that is about to start."""
+        """Note a forward pass that is about to start, and which positions of it are steered."""
         state = self._state
         if state.suspended:
             return
@@ -156,7 +220,7 @@ class Session:
         self._state = state.at(self.model, positions)
 
     def _edited(self, number: int, site: Site, x: Tensor) -> Tensor | None:
-        """The activation at a site after the edit of method `number`; None where it only looks."""
+        """The activation at a site after the edit of method `number`; None if nothing changes."""
         at_ends = self.methods[number].last_prompt_token_only
         per_prompt = self.methods[number].per_prompt
         state = self._state
@@ -205,7 +269,7 @@ def _with_tokens(seen: ForwardPass, embedded: Tensor | None) -> ForwardPass:
     return replace(seen, tokens=embedded)
 
 
-def _checked(lengths: Sequence[int] | Tensor | None) -> Tensor | None:
+def _token_counts(lengths: Sequence[int] | Tensor | None) -> Tensor | None:
     if lengths is None:
         return None
     numbers = torch.as_tensor(lengths)

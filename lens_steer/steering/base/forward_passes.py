@@ -1,17 +1,42 @@
-"""What one forward pass means to a steered block: which of its positions are steered."""
+"""What one forward pass means to a steered block: its tokens, and which positions are steered."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from lens_steer.models import PlacedHooks, SteerableModel, cache_of, is_bridge
 from lens_steer.steering.base.scope import Scope, absolute_positions, steered_positions
-from lens_steer.steering.base.watching import ForwardPass
 
-# Rows and columns of a batch; each kind of position has as many as it has.
+# Rows and columns of a batch, as indices.
 Steered = tuple[Int[Tensor, " steered"], Int[Tensor, " steered"]]
 PromptEnds = tuple[Int[Tensor, " ending"], Int[Tensor, " ending"]]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """One forward pass, as it is about to start.
+
+    Attributes:
+        chunk: Columns that are computed now.
+        real: False at padding, over what the cache holds and this chunk.
+        tokens: The tokens of this chunk; None where the pass does not show them.
+        has_cache: Whether a key-value cache came with it, an empty one included.
+    """
+
+    chunk: int
+    real: Bool[Tensor, "batch total"]
+    tokens: Int[Tensor, "batch chunk"] | None
+    has_cache: bool
+
+    @property
+    def continues(self) -> bool:
+        """Whether the cache holds tokens that came before this chunk."""
+        return self.real.shape[1] > self.chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +59,12 @@ class Prompts:
         bos: int | None,
         generating: bool,
     ) -> "Prompts":
-        """The prompts of a pass that begins a batch.
+        """The prompts of a batch, from the pass that begins it.
 
         Args:
             seen: The pass.
             lengths: The lengths that the user gave. None: a pass that continues a cache is all
-                generated, and any other is all prompt.
+                generated, any other is all prompt.
             bos: The beginning-of-sequence token; None if the model has none.
             generating: Whether this pass is the prompt of a generation.
 
@@ -72,11 +97,11 @@ class PassPositions:
     """Which positions of one forward pass are steered.
 
     Attributes:
-        steered: Their rows and columns; None if there are none.
-        prompt_ends: Those of them that are the last token of a prompt.
+        steered: Rows and columns of the steered positions; None if there are none.
+        prompt_ends: Those steered positions that are the last token of a prompt; None likewise.
         everywhere: Whether every position of the batch is steered.
         ending_rows: Rows in which the end of the prompt is steered.
-        prompt: The real tokens that belong to prompts.
+        prompt: Whether a column holds a real token of a prompt.
     """
 
     steered: Steered | None
@@ -93,13 +118,13 @@ class PassPositions:
         prompts: Prompts,
         rows: Bool[Tensor, " batch"] | None,
     ) -> "PassPositions":
-        """The positions of a pass.
+        """Which positions of a pass a scope steers.
 
         Args:
             seen: The pass.
             scope: Which positions are steered.
             prompts: Where the prompts end.
-            rows: Which rows are steered; None is all.
+            rows: Which rows of the batch are steered; None is all.
 
         Raises:
             ValueError: If there are not as many flags as rows.
@@ -123,10 +148,10 @@ class PassPositions:
 
 
 def check_lengths(seen: ForwardPass, lengths: Int[Tensor, " batch"] | None) -> None:
-    """Check that no prompt is said to be longer than its row, in a pass that holds whole prompts.
+    """Check that no prompt is longer than its row, in a pass that holds whole prompts.
 
     Raises:
-        ValueError: If one is; it would be steered nowhere.
+        ValueError: If one is: it would be steered nowhere.
     """
     if lengths is None:
         return
@@ -142,7 +167,7 @@ def check_scope_within(seen: ForwardPass, scope: Scope) -> None:
     """Check that explicit positions exist, in a pass that nothing will follow.
 
     Raises:
-        ValueError: If they all lie behind the end of the longest row.
+        ValueError: If all of them lie behind the end of the longest row.
     """
     if isinstance(scope, str) or len(seen.real) == 0:
         return
@@ -157,3 +182,57 @@ def check_scope_within(seen: ForwardPass, scope: Scope) -> None:
 def _indices(chosen: Bool[Tensor, "batch chunk"]) -> Steered | None:
     rows, columns = chosen.nonzero(as_tuple=True)
     return (rows, columns) if len(rows) else None
+
+
+def watch(
+    model: SteerableModel,
+    hooks: PlacedHooks,
+    observe: Callable[[ForwardPass], None],
+    remember: Callable[[Tensor], None],
+) -> None:
+    """Call `observe` at the start of every forward pass, by whatever method the model is called.
+
+    A HookedTransformer's first block does not see the tokens: `remember` is called with them when
+    they are embedded. A hook on the model itself would miss TransformerLens' own loops, which call
+    `forward` directly.
+    """
+    of_either_class: Any = model
+    if is_bridge(model):
+        hooks.before(of_either_class.original_model, partial(_before_bridge, observe))
+    else:
+        hooks.before(of_either_class.embed, lambda args, kwargs: remember(args[0]))  # noqa: ARG005
+        hooks.before(of_either_class.blocks[0], partial(_before_first_block, observe))
+
+
+def _before_bridge(
+    observe: Callable[[ForwardPass], None], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    tokens = args[0] if args else kwargs.get("input_ids")
+    entering = tokens if tokens is not None else kwargs["inputs_embeds"]
+    cache = cache_of(kwargs)
+    past = 0 if cache is None else int(cache.get_seq_length())
+    observe(_forward_pass(entering, tokens, past, kwargs.get("attention_mask"), cache))
+
+
+def _before_first_block(
+    observe: Callable[[ForwardPass], None], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    entry = kwargs.get("past_kv_cache_entry")
+    past = 0 if entry is None else int(entry.past_keys.shape[1])
+    observe(_forward_pass(args[0], None, past, kwargs.get("attention_mask"), entry))
+
+
+def _forward_pass(
+    entering: Tensor, tokens: Tensor | None, past: int, mask: Tensor | None, cache: Any
+) -> ForwardPass:
+    batch, chunk = entering.shape[:2]
+    if mask is None:
+        real = torch.ones(batch, past + chunk, dtype=torch.bool, device=entering.device)
+        return ForwardPass(chunk, real, tokens, cache is not None)
+    if mask.ndim != 2 or mask.shape[0] != batch or mask.shape[1] < past + chunk:
+        raise ValueError(
+            f"attention_mask of shape {tuple(mask.shape)}: expected ({batch}, {past + chunk}), one "
+            "column for each token in the cache and in this forward, so that padding can be told "
+            "from text while steering"
+        )
+    return ForwardPass(chunk, mask[:, : past + chunk].bool(), tokens, cache is not None)

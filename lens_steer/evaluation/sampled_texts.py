@@ -1,0 +1,162 @@
+"""Texts as they were sampled, and the logits that each of their tokens is drawn from."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_steer.artifacts import savable
+from lens_steer.models import Encoded, SteerableModel, batches, forward, looked_at, pad
+from lens_steer.steering import (
+    Decoding,
+    Ending,
+    Methods,
+    Scope,
+    is_distribution,
+    not_finite,
+    steered,
+)
+
+_LOGITS_AT_ONCE = 2**27  # float32 numbers of one batch: half a gigabyte
+_TOKENS_AT_ONCE = 2**12  # of a batch
+_LONGER, _FEW = 1.2, 8  # a batch has little padding, unless it would have few rows
+
+
+@savable
+@dataclass(frozen=True)
+class SampledText(Encoded):
+    """A text as it was sampled.
+
+    Attributes:
+        ended: Whether a token that ends a text was drawn after `ids`. If not, the text was cut off,
+            or stopped by a string, whose tokens are among `ids`.
+    """
+
+    ended: bool = False
+
+    @property
+    def draws(self) -> int:
+        """How often a token was drawn, the end included."""
+        return len(self.ids) - self.prompt_length + self.ended
+
+
+def written(
+    rows: Sequence[Sequence[int]],
+    found: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    ending: Ending | None = None,
+) -> list[SampledText]:
+    """Prompts with what was generated after them.
+
+    Args:
+        rows: The tokens of each prompt.
+        found: The tokens that were generated after each.
+        max_new_tokens: A text of so many new tokens was cut off.
+        ending: What ends a text; None if there are no stop strings.
+    """
+    return [
+        SampledText(
+            (*row, *new),
+            len(row),
+            ended=len(new) < max_new_tokens and not (ending and ending.stops(row, new)),
+        )
+        for row, new in zip(rows, found, strict=True)
+    ]
+
+
+def penalised_draws(
+    decoding: Decoding, logits: Float[Tensor, "draw vocab"], texts: Sequence[SampledText]
+) -> Float[Tensor, "draw vocab"]:
+    """The logits of `draw_logits`, each penalised by the tokens of its text before it."""
+    if not decoding.reads_rows:
+        return logits
+    rows = [text.ids[: text.prompt_length + k] for text in texts for k in range(text.draws)]
+    return decoding.penalised(logits, rows)
+
+
+def draw_logits(
+    model: SteerableModel,
+    texts: Sequence[SampledText],
+    methods: Sequence[Methods],
+    scope: Scope,
+    *,
+    strict: bool = True,
+) -> tuple[Float[Tensor, "draw vocab"], Int[Tensor, " draw"]]:
+    """The logits that each token of each text is drawn from, one text after another.
+
+    Args:
+        texts: Run teacher-forced: nothing is drawn.
+        methods: What steers each text.
+        scope: Where they steer.
+        strict: False leaves logits that are NaN or infinite as they are.
+
+    Returns:
+        The logits, and the number of the text that each row of them belongs to.
+
+    Raises:
+        NotFinite: If logits are NaN or infinite; layer, dtype and methods are named.
+    """
+    tokens, mask = pad(model, [text.ids for text in texts])
+    lengths = [text.prompt_length for text in texts]
+    row_of, column_of = draws_of(texts)
+
+    def run(
+        with_steering: bool, inside: AbstractContextManager[None]
+    ) -> Float[Tensor, "draw vocab"]:
+        own = methods if with_steering else [()] * len(methods)
+        steering = steered_by_row(model, own, lengths, scope)
+        with looked_at(model), torch.no_grad(), steering, inside:
+            logits = forward(model, tokens, mask)
+        return logits[row_of.to(logits.device), column_of.to(logits.device)].float()
+
+    logits = run(True, nullcontext())
+    finite = is_distribution(logits)
+    if strict and not bool(finite.all()):
+        row = int(row_of[int((~finite).nonzero()[0])])
+        draws = (row_of == row).nonzero()[:, 0].to(logits.device)
+        raise not_finite(
+            model,
+            lambda *how: run(*how)[draws],
+            lambda x: x[row][mask[row]],
+            methods[row],
+            f"text {row}",
+        )
+    return logits, row_of
+
+
+def draws_of(texts: Sequence[SampledText]) -> tuple[Int[Tensor, " draw"], Int[Tensor, " draw"]]:
+    """(row, column) of every position from which a token is drawn, rows padded on the right."""
+    rows = [torch.full((text.draws,), i) for i, text in enumerate(texts)]
+    columns = [torch.arange(text.draws) + text.prompt_length - 1 for text in texts]
+    return torch.cat(rows), torch.cat(columns)
+
+
+@contextmanager
+def steered_by_row(
+    model: SteerableModel,
+    methods: Sequence[Methods],
+    lengths: Sequence[int],
+    scope: Scope,
+) -> Iterator[None]:
+    """While it lasts, row i of the batch is steered by `methods[i]`."""
+    with ExitStack() as stack:
+        for own in dict.fromkeys(filter(None, methods)):
+            rows = [each == own for each in methods]
+            block = steered(model, *own, scope=scope, prompt_lengths=lengths, rows=rows)
+            stack.enter_context(block)
+        yield
+
+
+def even_batches(model: SteerableModel, lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Batches of rows of about one length, as large as all their logits may be kept in memory."""
+    budget = max(1, min(_TOKENS_AT_ONCE, _LOGITS_AT_ONCE // int(model.cfg.d_vocab)))
+    for batch in batches(lengths, budget):
+        start = 0
+        for end, i in enumerate(batch):
+            if end - start >= _FEW and lengths[i] > _LONGER * lengths[batch[start]]:
+                yield batch[start:end]
+                start = end
+        yield batch[start:]
