@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import lens_steer as ls
-from analyses._studies import names_of
+from analyses.studies import names_of
 from lens_steer import organism
 from lens_steer.benchmark import KL, SHARES, ComparisonConfig, FitCache, calibrated_best, families
 from lens_steer.cli import run_command

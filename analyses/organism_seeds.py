@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from analyses._organism_card import fill
+from analyses.organism.card import fill
 from lens_steer.cli import run_command
 from lens_steer.figures import save_table
 from lens_steer.files import write_whole, writing_in

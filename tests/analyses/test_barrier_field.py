@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses import barrier_field
-from analyses.barrier_field import Parts, best, fitted, row_of, stability, study, traced
+from analyses.barrier_field import __main__ as barrier_field
+from analyses.barrier_field.__main__ import Parts, best, fitted, row_of, stability, study, traced
 from lens_steer.activations import Activations
 from lens_steer.sites import Kind
 from tests.oracles_barriers import planted

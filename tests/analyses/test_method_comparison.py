@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses import _method_comparison_figures as figures
-from analyses import method_comparison as analysis
-from analyses._method_comparison_specificity import specificity
-from analyses._method_comparison_tables import corrected, shared
-from analyses._method_comparison_units import Plan, Thinned, Unit
+from analyses.method_comparison import __main__ as analysis
+from analyses.method_comparison import figures
+from analyses.method_comparison.specificity import specificity
+from analyses.method_comparison.tables import corrected, shared
+from analyses.method_comparison.units import Plan, Thinned, Unit
 from lens_steer.benchmark import FAMILIES, Comparison, ComparisonConfig, FitCache, read
 from lens_steer.benchmark.method_families.elements import CAAContender
 from lens_steer.cli import run_command
@@ -140,7 +140,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(ran: Ran, tmp_path: Pat
 
 
 def test_units_that_are_done_are_not_run_again(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analyses import _method_comparison_units as module
+    from analyses.method_comparison import units as module
 
     def never(*args: Any) -> Any:
         raise AssertionError("it was run again")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import lens_steer as ls
-from analyses._odesteer_gated import GatedCAA
-from analyses._odesteer_methods import ways
+from analyses.odesteer.gated import GatedCAA
+from analyses.odesteer.methods import ways
 from lens_steer.sites import Site
 from lens_steer.steering import Additive
 

@@ -11,11 +11,11 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 import lens_steer as ls
-from analyses import unification
-from analyses._lqr_measures import Case
-from analyses._odesteer_methods import ANGLE
-from analyses._unification_figures import differences_figure, label_of
-from analyses._unification_methods import AGAINST, BASE, MEMBERS, PUSHES
+from analyses.lqr.measures import Case
+from analyses.odesteer.methods import ANGLE
+from analyses.unification import __main__ as unification
+from analyses.unification.figures import differences_figure, label_of
+from analyses.unification.methods import AGAINST, BASE, MEMBERS, PUSHES
 from lens_steer.benchmark import ComparisonConfig, FitCache
 from lens_steer.steering import ResidualITI
 

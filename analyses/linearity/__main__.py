@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from analyses._linearity_measures import (
+from analyses.linearity.measures import (
     Case,
     collapses,
     diagnosed,
@@ -28,7 +28,7 @@ from analyses._linearity_measures import (
     skill_radius,
     text_sets,
 )
-from analyses._studies import names_of, origin_of
+from analyses.studies import names_of, origin_of
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.evaluation import judge_of

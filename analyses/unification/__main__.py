@@ -1,13 +1,12 @@
-"""What flows along barriers do, against one step, against lines, and against vectors.
+"""Which assumption buys the gain: one family of methods, one switch at a time.
 
-For every behaviour: ODESteer on the exact cross-validated barrier, the same barrier in one
-rotation, the published sketch in Euler steps, the flow along a linear probe, and CAA; for
-`organism:polarity` also two CAA vectors, told which is wanted. Layer and read position of each are
-chosen on dev from one grid, at 0.1 nats per token, and shown on test; the grid has the layers of
-`--layers` alone, to save time. Then all turn by the same angles; and how linear the fields are.
+A push at one layer along M J' w: readout w, Jacobian J to where w reads, metric M, taken in one
+step. CAA is the class difference with J = M = I; each other member changes one of these (the LDA
+readout with the covariance metric changes two, and is CAA again: a check). Layer and read position
+of each are chosen on dev from one grid at 0.1 nats per token, and shown on test, less CAA.
 
-    python -m analyses.odesteer --out out/odesteer
-    python -m analyses.odesteer --model ../shared/models/stories260k --pairs stories:sad --tokens 40
+    python -m analyses.unification --out out/unification
+    python -m analyses.unification --pairs organism:sentiment,organism:toxicity
 """
 
 from pathlib import Path
@@ -15,55 +14,57 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+from torch.nn.functional import cosine_similarity
 
 import lens_steer as ls
-from analyses._lqr_measures import Case
-from analyses._odesteer_figures import (
-    angle_figure,
-    differences_figure,
-    field_figure,
-    matched_figure,
-)
-from analyses._odesteer_measures import AGAINST, Matched, by_angle, of_fields
-from analyses._odesteer_methods import ways
-from analyses._studies import names_of, one_by_one, origin_of, show
+from analyses.lqr.measures import Case
+from analyses.odesteer.measures import Matched
+from analyses.odesteer.methods import Way
+from analyses.studies import names_of, one_by_one, origin_of, show
+from analyses.unification.figures import differences_figure
+from analyses.unification.methods import AGAINST, BASE, MEMBERS, PUSHES
 from lens_steer import organism
-from lens_steer.benchmark import ComparisonConfig, holm
+from lens_steer.benchmark import ComparisonConfig, FitCache, holm
 from lens_steer.cli import run_command
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
 MULTIPLES = (1.0, 1.4)
-_FIGURES = {
-    "matched": matched_figure,
-    "angle": angle_figure,
-    "differences": differences_figure,
-    "fields": field_figure,
-}
+
+
+def directions(inputs: FitCache, layers: tuple[int, ...]) -> Any:
+    """Cosine of every member's push with CAA's, wherever it may be chosen."""
+    rows = []
+    for setting in Way(BASE, MEMBERS[BASE], layers).grid(inputs):
+        vectors = {}
+        for name, (readout, metric) in PUSHES.items():
+            vectors[name] = metric(inputs, setting, readout(inputs, setting))
+        for name, vector in vectors.items():
+            cosine = float(cosine_similarity(vector, vectors[BASE], dim=0))
+            rows.append({**setting, "method": name, "cosine": cosine})
+    return pd.DataFrame(rows)
 
 
 def study(case: Case, layers: tuple[int, ...]) -> dict[str, Any]:
     """All that is measured of one behaviour."""
-    matched = Matched.of(case, layers, ways(case.name))
+    matched = Matched.of(case, layers, MEMBERS)
     missing = [{"method": name, "why": why} for name, why in matched.missing.items()]
     tables = {
         "matched": matched.table(),
         "differences": matched.differences(AGAINST),
-        "angle": by_angle(case, matched),
-        "fields": of_fields(case),
+        "directions": directions(case.inputs, layers),
         "missing": pd.DataFrame(missing, columns=["method", "why"]),
     }
     return {name: table.assign(behaviour_set=case.name) for name, table in tables.items()}
 
 
 def report(tables: dict[str, Any], out: Path, origin: dict[str, Any]) -> None:
-    """Tables and figures of all behaviours; p-values are corrected over all of them."""
-    corrected = tables["differences"].assign(p_holm=holm(list(tables["differences"]["p"])))
-    for name, table in {**tables, "differences": corrected}.items():
-        if name in _FIGURES:
-            save_figure(_FIGURES[name](table), out / f"{name}.png", table, origin)
-        else:
-            save_table(table, out / f"{name}.csv")
+    """Tables and the figure; p-values are corrected over all behaviours and switches."""
+    differences = tables["differences"]
+    differences = differences.assign(p_holm=holm(list(differences["p"])))
+    save_figure(differences_figure(differences), out / "differences.png", differences, origin)
+    for name in ("matched", "directions", "missing"):
+        save_table(tables[name], out / f"{name}.csv")
 
 
 def main(  # noqa: PLR0913 - a command's options
@@ -73,11 +74,11 @@ def main(  # noqa: PLR0913 - a command's options
     layers: Annotated[str, typer.Option(help="Blocks, with commas; chosen on dev.")] = "1,3",
     tokens: Annotated[int, typer.Option(min=1, help="Longest text.")] = organism.LONGEST,
     out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path(
-        "out/odesteer"
+        "out/unification"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Of splits, draws and texts.")] = 0,
 ) -> None:
-    """What flows along barriers do at equal cost and at equal angle."""
+    """Which assumption of a steering method buys its gain."""
     with writing_in(out):
         loaded = ls.load_model(model)
         texts = {"temperature": 0.7, "max_new_tokens": tokens}
@@ -86,7 +87,7 @@ def main(  # noqa: PLR0913 - a command's options
         blocks, positions = tuple(map(int, layers.split(","))), tuple(reads.split(","))
         found = one_by_one(
             names_of(pairs),
-            "odesteer",
+            "unification",
             lambda name: study(Case.of(loaded, name, positions, terms), blocks),
             lambda tables: report(tables, out, origin),
         )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import lens_steer as ls
-from analyses._odesteer_gated import POLARITY, GatedCAA
+from analyses.odesteer.gated import POLARITY, GatedCAA
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler

@@ -24,17 +24,17 @@ import typer
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from analyses import _method_comparison_tables as tables
-from analyses._method_comparison_figures import (
+from analyses.method_comparison import tables
+from analyses.method_comparison.figures import (
     cost_figure,
     forest_figure,
     search_figure,
     searched_figure,
     strip_figure,
 )
-from analyses._method_comparison_specificity import specificity
-from analyses._method_comparison_units import Plan, Unit
-from analyses._studies import names_of
+from analyses.method_comparison.specificity import specificity
+from analyses.method_comparison.units import Plan, Unit
+from analyses.studies import names_of
 from lens_steer import organism
 from lens_steer.benchmark import AGAINST, Comparison, ComparisonConfig, Frontier, families
 from lens_steer.cli import run_command

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from analyses._method_comparison_units import Plan, Say, Unit, stem
+from analyses.method_comparison.units import Plan, Say, Unit, stem
 from lens_steer.artifacts import load
 from lens_steer.benchmark import (
     Behaviour,

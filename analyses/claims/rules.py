@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from analyses._claims_evidence import (
+from analyses.claims.evidence import (
     NOT_OBSERVED,
     OBSERVED,
     Evidence,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
-from analyses._odesteer_methods import ANGLE, Make, own_of
+from analyses.odesteer.methods import ANGLE, Make, own_of
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier
 from lens_steer.benchmark import FitCache

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 import lens_steer as ls
-from analyses._lqr_laws import LAWS, Law, chosen
+from analyses.lqr.laws import LAWS, Law, chosen
 from lens_steer.benchmark import SHARES, Comparison, ComparisonConfig, FitCache, Hyperparameters
 from lens_steer.evaluation import Judge, judge_of
 from lens_steer.intervals import interval, of_share

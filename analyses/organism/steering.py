@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 import lens_steer as ls
-from analyses._organism_tasks import Task, thinned
+from analyses.organism.tasks import Task, thinned
 from lens_steer import organism
 from lens_steer.benchmark import SHARES
 from lens_steer.cli import sized_candidates

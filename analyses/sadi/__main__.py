@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from analyses._sadi_measures import STEERED, Case, Findings, findings
-from analyses._studies import names_of, origin_of
+from analyses.sadi.measures import STEERED, Case, Findings, findings
+from analyses.studies import names_of, origin_of
 from lens_steer import organism
 from lens_steer.benchmark import SHARES
 from lens_steer.cli import run_command

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from analyses._claims_evidence import Rule, ahead, in_most, untested
-from analyses._claims_rules import (
+from analyses.claims.evidence import Rule, ahead, in_most, untested
+from analyses.claims.rules import (
     against_caa,
     beyond_the_identity,
     bound,

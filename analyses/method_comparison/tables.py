@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analyses._method_comparison_units import Plan, Unit
+from analyses.method_comparison.units import Plan, Unit
 from lens_steer.benchmark import AGAINST, Comparison, holm
 from lens_steer.figures import save_table
 

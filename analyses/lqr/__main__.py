@@ -17,10 +17,10 @@ import typer
 from matplotlib.figure import Figure
 
 import lens_steer as ls
-from analyses._lqr_laws import LAWS
-from analyses._lqr_measures import Case, Matched, by_lambda
-from analyses._lqr_tracking import followed
-from analyses._studies import Tables, names_of, one_by_one, origin_of, show
+from analyses.lqr.laws import LAWS
+from analyses.lqr.measures import Case, Matched, by_lambda
+from analyses.lqr.tracking import followed
+from analyses.studies import Tables, names_of, one_by_one, origin_of, show
 from lens_steer import organism
 from lens_steer.benchmark import ComparisonConfig
 from lens_steer.cli import run_command

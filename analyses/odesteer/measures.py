@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
-from analyses._lqr_measures import DEV, Case
-from analyses._odesteer_methods import ANGLE, GATED, WAYS, Make, Way, chosen
+from analyses.lqr.measures import DEV, Case
+from analyses.odesteer.methods import ANGLE, GATED, WAYS, Make, Way, chosen
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler
 from lens_steer.benchmark import Comparison, Hyperparameters

@@ -9,8 +9,8 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from analyses._claims_evidence import NOT_RUN, Evidence, Results
-from analyses._claims_rows import CLAIMS, Claim
+from analyses.claims.evidence import NOT_RUN, Evidence, Results
+from analyses.claims.rows import CLAIMS, Claim
 from lens_steer.cli import run_command
 from lens_steer.files import write_whole, writing_in
 

@@ -21,7 +21,7 @@ import typer
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from analyses._studies import names_of, origin_of
+from analyses.studies import names_of, origin_of
 from lens_steer import field
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier

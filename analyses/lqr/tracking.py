@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import lens_steer as ls
-from analyses._lqr_measures import Case
+from analyses.lqr.measures import Case
 from lens_steer.steering import Costs
 from lens_steer.tracking import (
     FeatureBound,

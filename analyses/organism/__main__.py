@@ -15,11 +15,10 @@ import pandas as pd
 import typer
 
 import lens_steer as ls
-from analyses import _organism_figures as figures
-from analyses import _organism_probes as probes
-from analyses._organism_card import filled, training_of
-from analyses._organism_steering import FORM, steer, unsteered
-from analyses._organism_tasks import tasks
+from analyses.organism import figures, probes
+from analyses.organism.card import filled, training_of
+from analyses.organism.steering import FORM, steer, unsteered
+from analyses.organism.tasks import tasks
 from lens_steer import organism
 from lens_steer.cli import run_command
 from lens_steer.figures import save_figure, save_table

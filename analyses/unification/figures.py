@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analyses._unification_methods import AGAINST, BASE
+from analyses.unification.methods import AGAINST, BASE
 from lens_steer.figures import canvas
 
 _SCORES = {"change": "at the cost on test", "at_0.1": "read off at 0.1 nats per token"}

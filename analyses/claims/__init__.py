@@ -1,0 +1,1 @@
+"""The papers' claims beside what was measured here: tables of results in, one page out."""

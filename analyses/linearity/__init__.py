@@ -1,0 +1,1 @@
+"""Are layers locally linear, and does it matter? The questions behind A-LQR, answered by layer."""

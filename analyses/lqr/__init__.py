@@ -1,0 +1,1 @@
+"""Regulators at equal cost, what set-points do, and what is promised about them."""

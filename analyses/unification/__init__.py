@@ -1,0 +1,1 @@
+"""Which assumption buys the gain: one family of methods, one switch at a time."""
