@@ -8,7 +8,7 @@ PYTEST := -m pytest -n 2 -q
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks bench
+.PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks architecture bench
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ notebooks: .venv/.installed ## execute every notebook
 	@if [ -d $(STORIES) ]; then \
 	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
 	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi
+
+architecture: .venv/.installed ## write docs/architecture.md anew from the imports
+	$(BIN)/python docs/architecture.py
 
 bench: .venv/.installed ## speed, as ratios within one run; gates nothing
 	$(BIN)/python -m tests.benchmarks

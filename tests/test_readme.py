@@ -1,4 +1,4 @@
-"""README's code is run as it stands there."""
+"""The code of README, and then of the guide, runs as one script from top to bottom."""
 
 import re
 from pathlib import Path
@@ -8,41 +8,43 @@ import pytest
 
 from tests.conftest import HAS_HOOKED
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+OWN_MODEL = "from_pretrained_no_processing"  # the one block that would need a network
+
+
+def blocks(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @pytest.mark.slow
-def test_the_quick_start_runs_and_then_with_a_model_of_the_users_own(
+def test_the_quick_start_and_the_guide_run_as_one_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, third, fourth, fifth, sixth, seventh, eighth = BLOCKS
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(first, names)
+    [quick_start] = blocks(README)
+    exec(quick_start, names)
     shown = capsys.readouterr().out
     assert "CAA(strength=2.9" in shown
     assert "blocks.3.hook_resid_post" in shown
     assert shown.count("well formed") == 3
     assert (tmp_path / "praise.safetensors").is_file()
-    exec(third, names)
+    [own_model] = [block for block in blocks(GUIDE) if OWN_MODEL in block]
+    for block in blocks(GUIDE):
+        if block is not own_model and OWN_MODEL not in block:
+            exec(block, names)
     assert names["fair"].report.quantity == "kl"
-    found = ["unsteered", "random", "prompting", "best of n", "learned", "CAA"]
-    assert names["table"]["method"].tolist() == found
-    exec(fourth, names)
+    expected = ["unsteered", "random", "prompting", "best of n", "learned", "CAA"]
+    assert names["table"]["method"].tolist() == expected
     assert names["mask"].count == 4
     assert names["best"].mask.kind == "head"
-    exec(fifth, names)
-    assert names["report"].window(0.5) == (1, 2, 3, 4)
+    assert names["local"].window(0.5) == (1, 2, 3, 4)
     assert (tmp_path / "jacobians.safetensors").is_file()
-    exec(sixth, names)
     assert len(names["loops"]) == 2
-    capsys.readouterr()
-    exec(seventh, names)
-    assert float(capsys.readouterr().out) > 0
-    exec(eighth, names)
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 0
     if HAS_HOOKED:
-        with_a_model_of_the_users_own(second, names, monkeypatch)
+        with_a_model_of_the_users_own(own_model, names, monkeypatch)
 
 
 def with_a_model_of_the_users_own(
@@ -57,3 +59,15 @@ def with_a_model_of_the_users_own(
     exec(block, names)
     assert names["logits"].shape[0] == 1
     assert names["model"] is own
+
+
+@pytest.mark.parametrize("path", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=str)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    targets = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    inside = [target for target in targets if target and "://" not in target]
+    assert [target for target in inside if not (path.parent / target).exists()] == []
+
+
+def test_the_readme_is_a_page_and_a_half() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 110

@@ -39,7 +39,7 @@ def _filled(trial: Trial, trials: Sequence[Trial]) -> Trial:
     ]
     usual = torch.cat([_surprise(t) for t in plain])
     inside = central(_surprise(trial), usual[~usual.isnan()])
-    return replace(trial, found=replace(trial.evaluation, well_formed=inside))
+    return replace(trial, evaluation=replace(trial.evaluation, well_formed=inside))
 
 
 def central(

@@ -365,7 +365,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(*args: Any, **options: Any) -> Any:
         raise AssertionError("work was begun")
 
-    for place in ("fixed_texts.continuations", "evaluating.sampled"):
+    for place in ("fixed_texts.continuations", "evaluating.sample_with_kl"):
         monkeypatch.setattr(f"lens_steer.evaluation.{place}", busy)
 
 

@@ -152,7 +152,7 @@ def _check_reached(scope: Scope, longest: int) -> None:
 
 
 def _numbered(look: StepCallback, of: Int[Tensor, " text"]) -> StepCallback:
-    return lambda draws: look(replace(draws, of=of[draws.text_index]))
+    return lambda draws: look(replace(draws, text_index=of[draws.text_index]))
 
 
 @dataclass(frozen=True, eq=False)

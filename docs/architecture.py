@@ -1,0 +1,167 @@
+"""Write `docs/architecture.md` from the code: `python docs/architecture.py`.
+
+The page draws the rooms of the package with the imports between them, and follows three calls
+through the files. Nothing on it is written by hand but the sentences of this file.
+"""
+
+import argparse
+import ast
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lens_steer"
+PAGE = ROOT / "docs" / "architecture.md"
+HEADER = """# Architecture
+
+This page is written by `python docs/architecture.py` from the imports and from three calls that are
+followed while they run; a test holds the drawing to the code.
+
+A room is a folder (or a single file) of `lens_steer`. From outside it is entered by its `__init__`
+alone, and imports only point downwards: `make layers` checks both. Mathematics sees tensors, never
+models; hooks are placed in `models` and edited in `steering`.
+
+## The rooms
+
+An arrow means "imports". An import that a longer path implies is not drawn. `axes` (shapes),
+`files`, `figures`, `reports` and `sites` (hook names) are single files that many rooms use; they
+are left out of the drawing.
+
+"""
+
+
+def rooms() -> dict[str, list[Path]]:
+    """The files of each room; a single file is a room of its own."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        inside = path.relative_to(PACKAGE)
+        name = inside.parts[0].removesuffix(".py")
+        if name not in ("__init__", "__main__"):
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def imports() -> set[tuple[str, str]]:
+    """Pairs of rooms, the first of which imports the second."""
+    known, found = rooms(), set()
+    for room, paths in known.items():
+        for path in paths:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    found |= {(room, target) for target in _targets(node) if target in known}
+    return {(a, b) for a, b in found if a != b}
+
+
+def _targets(node: ast.ImportFrom) -> list[str]:
+    if node.module == "lens_steer":
+        return [alias.name for alias in node.names]
+    package, _, inside = str(node.module).partition(".")
+    return [inside.split(".")[0]] if package == "lens_steer" and inside else []
+
+
+def reduced(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The edges that no longer path implies.
+
+    Raises:
+        ValueError: If there is a circle.
+    """
+    following: dict[str, set[str]] = {}
+    for a, b in edges:
+        following.setdefault(a, set()).add(b)
+
+    def reached(start: str, path: tuple[str, ...] = ()) -> set[str]:
+        if start in path:
+            raise ValueError(f"rooms import each other in a circle: {' -> '.join([*path, start])}")
+        inside = (reached(b, (*path, start)) for b in following.get(start, ()))
+        return following.get(start, set()).union(*inside)
+
+    return sorted(
+        (a, b) for a, b in edges if not any(b in reached(c) for c in following[a] if c != b)
+    )
+
+
+def drawing() -> str:
+    """The rooms as a Mermaid graph."""
+    single = {"axes", "figures", "files", "renamed", "reports", "sites"}
+    edges = {(a, b) for a, b in imports() if not {a, b} & single}
+    lines = "\n".join(f"    {a} --> {b}" for a, b in reduced(edges))
+    return f"```mermaid\ngraph TD\n{lines}\n```\n"
+
+
+def table() -> str:
+    """What each room is for, in its own words, with its size."""
+    rows = ["| room | files | lines | what it is for |", "|---|---|---|---|"]
+    for room, paths in rooms().items():
+        first = next((p for p in paths if p.name == "__init__.py"), paths[0])
+        doc = ast.get_docstring(ast.parse(first.read_text(encoding="utf-8"))) or ""
+        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+        sentence = " ".join(doc.split("\n\n")[0].split())
+        rows.append(f"| `{room}` | {len(paths)} | {lines} | {sentence} |")
+    return "\n".join(rows) + "\n"
+
+
+def walk(call: Callable[[], Any]) -> dict[str, Counter[str]]:
+    """Files in the order in which a call first enters them, and their functions that it enters."""
+    entered: dict[str, Counter[str]] = {}
+
+    def enter(frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        path = Path(code.co_filename)
+        if event != "call" or not path.is_relative_to(PACKAGE) or code.co_name.startswith("<"):
+            return
+        file = str(path.relative_to(PACKAGE))
+        entered.setdefault(file, Counter())[code.co_qualname] += 1
+
+    sys.setprofile(enter)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return entered
+
+
+def walks() -> dict[str, dict[str, Counter[str]]]:
+    """The three calls, on the embedded model, after it has been looked at once."""
+    import lens_steer as ls
+
+    model = ls.load_model("organism", device="cpu")
+    train = ls.ContrastivePairs.load("organism:sentiment").first(8)
+    resid = ls.capture(model, train, "resid", read="mean", progress=False)
+    jacobians = ls.linearize(model, train, progress=False)
+    caa = ls.CAA.fit(resid.at(layer=3))
+    return {
+        'ls.capture(model, pairs, "resid", read="mean")': walk(
+            lambda: ls.capture(model, train, "resid", read="mean", progress=False)
+        ),
+        "ls.generate(model, prompts, caa, seed=0)": walk(
+            lambda: ls.generate(model, train.prompts[:2], caa, max_new_tokens=8, seed=0)
+        ),
+        "ls.LQR.fit(jacobians, resid)": walk(lambda: ls.LQR.fit(jacobians, resid)),
+    }
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEADER, drawing(), "\n", table(), "\n## Three calls\n"]
+    for name, entered in walks().items():
+        functions = sum(map(len, entered.values()))
+        parts.append(f"\n### `{name}`\n\n{functions} functions in {len(entered)} files:\n\n")
+        for number, (file, names) in enumerate(entered.items(), start=1):
+            shown = ", ".join(f"`{name}`" for name in names)
+            parts.append(f"{number}. `{file}`: {shown}\n")
+    return "".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=PAGE, help="where the page is written")
+    parser.parse_args().out.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
