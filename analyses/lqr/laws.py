@@ -1,81 +1,57 @@
-"""The laws that `analyses.lqr` compares, and how each is chosen: the same grid and cost for all."""
+"""The laws that the study compares, all with the same grid: read positions, one set-point."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import lens_steer as ls
-from lens_steer.benchmark import (
-    FAMILIES,
-    KL,
-    ComparisonConfig,
-    FitCache,
-    Hyperparameters,
-    MethodFamily,
-    RegulatorContender,
-    calibrated_best,
-)
-from lens_steer.evaluation import Judge, OutOfReach
+from analyses.equal_cost import method_family
+from lens_steer.benchmark import FitCache, Hyperparameters, MethodFamily
 
-Make = Callable[[FitCache, ls.Activations, dict[str, Any]], ls.Intervention]
+Law = Callable[..., ls.Intervention]
+SETPOINT = 4.0  # lambda, in class differences; the strength, which is calibrated, does the rest
 
 
-class Law(RegulatorContender):
-    """One kind of regulator, with the set-points that all of them try."""
-
-    setpoints = (4.0,)  # strength, which is calibrated, does the rest
-
-    def __init__(self, name: str, make: Make) -> None:
-        self.name, self._make = name, make
-
-    def law(self, inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
-        """At strength 1."""
-        costs = {name: setting[name] for name in ("setpoint", "control_cost")}
-        return self._make(inputs, inputs.activations(setting["read"]), costs)
+def published(cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.LQR:
+    """LQR with set-points measured from the origin."""
+    return ls.LQR.fit(cache.jacobians(dense=True), resid, centred=False, **costs)
 
 
-def published(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
-    """Set-points from the origin."""
-    return ls.LQR.fit(inputs.jacobians(dense=True), resid, centred=False, **costs)
+def centred(cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.LQR:
+    """LQR with set-points measured from the undesired mean."""
+    return ls.LQR.fit(cache.jacobians(dense=True), resid, **costs)
 
 
-def centred(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
-    """Set-points from the undesired mean."""
-    return ls.LQR.fit(inputs.jacobians(dense=True), resid, **costs)
+def feature(cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.LQR:
+    """LQR that weighs errors of the feature alone."""
+    return ls.LQR.fit_feature(cache.jacobians(dense=False), resid, **costs)
 
 
-def feature(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
-    """Errors of the features alone are weighed."""
-    return ls.LQR.fit_feature(inputs.jacobians(dense=False), resid, **costs)
+def covariance_effort(cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.LQR:
+    """The same as `feature`, with effort measured in units of the activations' covariance."""
+    return ls.LQR.fit_feature(cache.jacobians(dense=False), resid, covariance_effort=True, **costs)
 
 
-def covariance_effort(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQR:
-    """The same, with covariance effort."""
-    return ls.LQR.fit_feature(inputs.jacobians(dense=False), resid, covariance_effort=True, **costs)
+def tracker(cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.LQRTracker:
+    """LQR behind the block, with feed-forward."""
+    return ls.LQRTracker.fit(cache.jacobians(dense=False), resid, **costs)
 
 
-def tracker(inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.LQRTracker:
-    """Behind the block, with feed-forward."""
-    return ls.LQRTracker.fit(inputs.jacobians(dense=False), resid, **costs)
+def tracker_on_manifold(cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.LQRTracker:
+    """The same as `tracker`, with effort measured in units of the activations' covariance."""
+    return ls.LQRTracker.fit(cache.jacobians(dense=False), resid, covariance_effort=True, **costs)
 
 
-def tracker_on_manifold(
-    inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]
-) -> ls.LQRTracker:
-    """The same, with covariance effort."""
-    return ls.LQRTracker.fit(inputs.jacobians(dense=False), resid, covariance_effort=True, **costs)
-
-
-def pid(_inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
+def pid(_cache: FitCache, resid: ls.Activations, *, setpoint: float, **_costs: Any) -> ls.PID:
     """S-PID with the published gains of a 3B model."""
-    return ls.PID.fit(resid, kp=0.3, ki=0.1, setpoint=costs["setpoint"])
+    return ls.PID.fit(resid, kp=0.3, ki=0.1, setpoint=setpoint)
 
 
-def scalar(_inputs: FitCache, resid: ls.Activations, costs: dict[str, Any]) -> ls.PID:
-    """What `centred` is for A = I."""
+def scalar(_cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.PID:
+    """P control with the gain that `centred` has where every Jacobian is the identity."""
     return ls.PID.scalar_gain(resid, **costs)
 
 
-LAWS: dict[str, Make] = {
+LAWS: dict[str, Law] = {
     "published": published,
     "centred": centred,
     "feature": feature,
@@ -87,19 +63,23 @@ LAWS: dict[str, Make] = {
 }
 
 
-def chosen(
-    inputs: FitCache, dev: ls.ContrastivePairs, judge: Judge | None, terms: ComparisonConfig
-) -> tuple[dict[str, ls.Intervention], dict[str, Hyperparameters], dict[str, str]]:
-    """Of each law, and of CAA, the best on dev at one cost; and why some are missing."""
-    kinds: list[MethodFamily] = [FAMILIES["CAA"], *(Law(*each) for each in LAWS.items())]
-    methods: dict[str, ls.Intervention] = {}
-    settings: dict[str, Hyperparameters] = {}
-    missing: dict[str, str] = {}
-    for kind in kinds:
-        try:
-            setting = calibrated_best(kind, inputs, dev, judge, kl=KL, terms=terms)
-        except OutOfReach as error:
-            missing[kind.name] = str(error)
-            continue
-        methods[kind.name], settings[kind.name] = kind.make(inputs, setting), setting
-    return methods, settings, missing
+def made(name: str, cache: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
+    """A law with these settings, at strength 1."""
+    costs = {knob: setting[knob] for knob in ("setpoint", "control_cost")}
+    return LAWS[name](cache, cache.activations(setting["read"]), **costs)
+
+
+def grid(cache: FitCache) -> list[Hyperparameters]:
+    """One setting for each read position at which some layer has a feature."""
+    return [
+        {"read": read, "setpoint": SETPOINT, "control_cost": 1.0}
+        for read in cache.reads
+        if bool(cache.activations(read).direction.any())
+    ]
+
+
+def law_family(name: str) -> MethodFamily:
+    """A law as a kind of method."""
+    return method_family(
+        name=name, make=lambda cache, setting: made(name, cache, setting), grid=grid
+    )

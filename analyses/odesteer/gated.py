@@ -1,4 +1,4 @@
-"""Two CAA vectors, one for each half of the behaviour that no single vector shows."""
+"""Two CAA vectors, one for each half of a behaviour that no single vector shows."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from typing_extensions import override
 
 from lens_steer import ContrastivePairs
 from lens_steer.activations import LayerActivations
@@ -20,15 +21,15 @@ POLARITY = "organism:polarity"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GatedCAA(Intervention):
-    """x + strength * the vector of the prompt's listener, who is read off the prompt's words.
+    """CAA with one of two vectors, chosen by the listener whom the prompt names.
 
-    An oracle: the other methods have to find out from the activation who listens.
+    It is an oracle: the other methods have to find out from the activation who listens.
 
     Attributes:
-        layer: Block behind which it adds.
-        wet: Added where a listener who likes rain is named.
-        dry: Added elsewhere.
-        likes_rain: Of each prompt; made by `prepare`.
+        layer: The block behind which a vector is added.
+        wet: Added where the prompt names a listener who likes rain.
+        dry: Added to all other prompts.
+        likes_rain: Whether each prompt names such a listener; found by `prepare`.
     """
 
     per_prompt: ClassVar[bool] = True
@@ -39,36 +40,37 @@ class GatedCAA(Intervention):
     likes_rain: Bool[Tensor, " prompt"] | None = field(default=None, repr=False)
 
     @classmethod
-    def fit(cls, own: LayerActivations, pairs: ContrastivePairs) -> "GatedCAA":
-        """Class differences of the pairs of either half, which are `own`'s rows."""
+    def fit(cls, activations: LayerActivations, pairs: ContrastivePairs) -> "GatedCAA":
+        """Fit the class difference of each half of the pairs, whose activations these are."""
         wet = torch.tensor([_wet(group) for group in pairs.groups])
         first, second = (
-            own.desired[half].mean(dim=0) - own.undesired[half].mean(dim=0) for half in (wet, ~wet)
+            activations.desired[half].mean(dim=0) - activations.undesired[half].mean(dim=0)
+            for half in (wet, ~wet)
         )
-        return cls(own.layer, first, second, provenance=own.provenance)
+        return cls(activations.layer, first, second, provenance=activations.provenance)
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
-        """The residual stream behind the layer."""
         return (Site(self.layer),)
 
+    @override
     def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "GatedCAA":
-        """Look for the listener in each prompt."""
         assert model.tokenizer is not None
         rows = zip(tokens, mask, strict=True)
-        found = [_wet(model.tokenizer.decode(row[real].tolist())) for row, real in rows]
-        return replace(self, likes_rain=torch.tensor(found))
+        prompts = [model.tokenizer.decode(row[real].tolist()) for row, real in rows]
+        return replace(self, likes_rain=torch.tensor([_wet(prompt) for prompt in prompts]))
 
+    @override
     def of_rows(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
-        """Of some of the prompts."""
         if self.likes_rain is None:
             return self
         return replace(self, likes_rain=self.likes_rain[rows.cpu()])
 
+    @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        """See `Intervention`; before `prepare`, they refuse to work."""
-        place = working_place(model, self.layer)
-        vectors = self.strength * torch.stack([self.dry, self.wet]).to(**place)
+        vectors = torch.stack([self.dry, self.wet]).to(**working_place(model, self.layer))
+        vectors = self.strength * vectors
 
         def add(x: Activation, rows: Int[Tensor, " n"]) -> Activation:
             if self.likes_rain is None:

@@ -1,132 +1,108 @@
-"""The methods that `analyses.odesteer` compares, and how each is chosen: same grid, same cost."""
+"""The methods that the study compares, all chosen from one grid: read positions and layers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 import lens_steer as ls
+from analyses.equal_cost import Make, method_family
 from analyses.odesteer.gated import POLARITY, GatedCAA
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler
-from lens_steer.benchmark import (
-    KL,
-    ComparisonConfig,
-    FitCache,
-    Hyperparameters,
-    MethodFamily,
-    calibrated_best,
-)
-from lens_steer.evaluation import Judge, OutOfReach
+from lens_steer.benchmark import FitCache, Hyperparameters, MethodFamily
 
-Make = Callable[[FitCache, Mapping[str, Any]], ls.Intervention]
-ANGLE = 0.25  # rad, of every flow at strength 1; the vectors are as long as 0.25 activations
+ANGLE = 0.25  # rad, of every flow at strength 1; vectors are as long as 0.25 activations
+GATED = "two CAA, told which"
+COMPARED = ("one step", "published sketch", "linear probe", "CAA", GATED)  # with ODESteer
 
 
-class Way(MethodFamily):
-    """One way to steer at one layer; the strength that is calibrated is its only other knob."""
-
-    def __init__(self, name: str, make: Make, layers: tuple[int, ...]) -> None:
-        self.name, self._make, self._layers = name, make, layers
-
-    def grid(self, inputs: FitCache) -> list[Hyperparameters]:
-        """The layers and read positions at which the classes differ, the same for all."""
-        return [
-            {"layer": layer, "read": read}
-            for read in inputs.reads
-            for layer in self._layers
-            if bool(inputs.activations(read).at(layer).direction.any())
-        ]
-
-    def draw(self, inputs: FitCache, source: np.random.Generator) -> Hyperparameters:
-        """Any of those, at 0.2 to 6 times the strength, evenly in the log."""
-        grid = self.grid(inputs)
-        strength = float(np.exp(source.uniform(np.log(0.2), np.log(6.0))))
-        return grid[int(source.integers(len(grid)))] | {"strength": strength}
-
-    def make(self, inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
-        """Strength 1 if none was found yet."""
-        return self._make(inputs, setting).with_strength(setting.get("strength", 1.0))
+def one_layer(cache: FitCache, setting: Mapping[str, Any]) -> LayerActivations:
+    """The training activations at the layer and read position of a setting."""
+    return cache.activations(setting["read"]).at(setting["layer"])
 
 
-def ode(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
+def usual_length(activations: LayerActivations) -> float:
+    """The median length of an undesired activation."""
+    return float(activations.undesired.norm(dim=-1).median())
+
+
+def ode(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """The exact kernel's barrier, gamma and C cross-validated; ten geodesic midpoint steps."""
-    return ls.ODESteer(inputs.barrier(setting["read"], setting["layer"]), angle=ANGLE)
+    return ls.ODESteer(cache.barrier(setting["read"], setting["layer"]), angle=ANGLE)
 
 
-def one_step(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
-    """The same barrier: one rotation in the direction of the field where it begins."""
-    return ode(inputs, setting).one_step(GeodesicEuler())
+def one_step(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
+    """The same barrier: one rotation in the direction that its field has at the start."""
+    return ode(cache, setting).one_step(GeodesicEuler())
 
 
-def sketch(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
+def sketch(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """As published: a sketch with gamma 0.1 and C 1; ten Euler steps of one length for all."""
-    own = own_of(inputs, setting)
-    return ls.ODESteer.of_length(PolynomialBarrier.fit_sketch(own), T=ANGLE * _usual(own))
+    activations = one_layer(cache, setting)
+    barrier = PolynomialBarrier.fit_sketch(activations)
+    return ls.ODESteer.of_length(barrier, T=ANGLE * usual_length(activations))
 
 
-def linear(inputs: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
-    """The flow along a cross-validated linear probe's direction."""
-    return ls.ODESteer(LinearBarrier.fit(own_of(inputs, setting)), angle=ANGLE)
+def linear(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
+    """The flow along the direction of a cross-validated linear probe."""
+    return ls.ODESteer(LinearBarrier.fit(one_layer(cache, setting)), angle=ANGLE)
 
 
-def caa(inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
-    """The difference of means, scaled, so that strengths mean what they do elsewhere."""
-    own = own_of(inputs, setting)
-    return (ANGLE / own.relative_length) * ls.CAA.fit(own)
+def caa(cache: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
+    """The difference of means, as long as 0.25 activations at strength 1."""
+    activations = one_layer(cache, setting)
+    return (ANGLE / activations.relative_length) * ls.CAA.fit(activations)
 
 
-def gated(inputs: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
-    """Two such differences, the prompt's listener choosing; at this strength a mean length."""
-    own = own_of(inputs, setting)
-    raw = GatedCAA.fit(own, inputs.train)
-    scale = ANGLE * _usual(own) * 2 / float(raw.wet.norm() + raw.dry.norm())
+def gated(cache: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
+    """Two such differences, chosen by the listener in the prompt; their mean length is the same."""
+    activations = one_layer(cache, setting)
+    raw = GatedCAA.fit(activations, cache.train)
+    scale = ANGLE * usual_length(activations) * 2 / float(raw.wet.norm() + raw.dry.norm())
     return GatedCAA(raw.layer, scale * raw.wet, scale * raw.dry, provenance=raw.provenance)
 
 
-def own_of(inputs: FitCache, setting: Mapping[str, Any]) -> LayerActivations:
-    """The training activations that a setting reads."""
-    return inputs.activations(setting["read"]).at(setting["layer"])
-
-
-def _usual(own: LayerActivations) -> float:
-    return float(own.undesired.norm(dim=-1).median())
-
-
-WAYS: dict[str, Make] = {
+METHODS: dict[str, Make] = {
     "CAA": caa,
     "ODESteer": ode,
     "one step": one_step,
     "published sketch": sketch,
     "linear probe": linear,
 }
-GATED = "two CAA, told which"
 
 
-def ways(name: str) -> dict[str, Make]:
-    """Of one behaviour: two vectors where it has two halves."""
-    return {**WAYS, GATED: gated} if name == POLARITY else WAYS
+def methods_of(pairs: str) -> dict[str, Make]:
+    """The methods for one behaviour: with two gated vectors where it has two halves."""
+    return {**METHODS, GATED: gated} if pairs == POLARITY else METHODS
 
 
-def chosen(  # noqa: PLR0913 - as calibrated_best
-    inputs: FitCache,
-    dev: ls.ContrastivePairs,
-    judge: Judge | None,
-    terms: ComparisonConfig,
-    layers: tuple[int, ...],
-    each: Mapping[str, Make],
-) -> tuple[dict[str, ls.Intervention], dict[str, Hyperparameters], dict[str, str]]:
-    """Of each way the best on dev at one cost; its setting; and why some are missing."""
-    methods: dict[str, ls.Intervention] = {}
-    settings: dict[str, Hyperparameters] = {}
-    missing: dict[str, str] = {}
-    for name, make in each.items():
-        way = Way(name, make, layers)
-        try:
-            setting = calibrated_best(way, inputs, dev, judge, kl=KL, terms=terms)
-        except OutOfReach as error:
-            missing[name] = str(error)
-            continue
-        methods[name], settings[name] = way.make(inputs, setting), setting
-    return methods, settings, missing
+def grid_of(cache: FitCache, layers: tuple[int, ...]) -> list[Hyperparameters]:
+    """The layers and read positions at which the classes differ, the same for all methods."""
+    return [
+        {"layer": layer, "read": read}
+        for read in cache.reads
+        for layer in layers
+        if bool(cache.activations(read).at(layer).direction.any())
+    ]
+
+
+def layer_families(methods: Mapping[str, Make], layers: tuple[int, ...]) -> list[MethodFamily]:
+    """Kinds of methods that act at one of these layers; strength is their only other knob."""
+    return [
+        method_family(name=name, make=make, grid=lambda cache: grid_of(cache, layers))
+        for name, make in methods.items()
+    ]
+
+
+def families_of(pairs: str, layers: tuple[int, ...]) -> list[MethodFamily]:
+    """All kinds of methods for one behaviour."""
+    return layer_families(methods_of(pairs), layers)
+
+
+def numbers_of(layers: str) -> tuple[int, ...]:
+    """Layers from a comma-separated list.
+
+    Raises:
+        ValueError: If one is no whole number.
+    """
+    return tuple(map(int, layers.split(",")))
