@@ -154,8 +154,8 @@ class Matched:
 
         Pairs of which a method is missing are left out.
         """
-        known = [pair for pair in pairs if set(pair) <= set(self.methods)]
-        table = pd.concat([self._difference(*pair) for pair in known], ignore_index=True)
+        present = [pair for pair in pairs if set(pair) <= set(self.methods)]
+        table = pd.concat([self._difference(*pair) for pair in present], ignore_index=True)
         ends = [f"{c}{end}" for c in ("change", "at_0.1") for end in ("", "_low", "_high")]
         return table[["behaviour_name", "method", "other", *ends, "p"]]
 

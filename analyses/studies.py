@@ -123,7 +123,7 @@ class Study:
     def signature(self) -> inspect.Signature:
         """The options of the command: those of all studies around those of `measure`."""
         keyword = inspect.Parameter.KEYWORD_ONLY
-        own = inspect.signature(self.measure).parameters.values()
+        parameters = inspect.signature(self.measure).parameters.values()
 
         def option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
             return inspect.Parameter(name, keyword, default=default, annotation=annotation)
@@ -132,7 +132,7 @@ class Study:
             [
                 option("model", "organism", Model),
                 option("pairs", "", Pairs),
-                *(each for each in own if each.kind is keyword),
+                *(each for each in parameters if each.kind is keyword),
                 option("out", Path("out") / self.name, Out),
                 option("seed", 0, Seed),
             ]
@@ -142,8 +142,8 @@ class Study:
         """The function that `python -m` runs, with all options as keyword arguments."""
         signature = self.signature
 
-        def main(**given: Any) -> None:
-            bound = signature.bind(**given)
+        def main(**options: Any) -> None:
+            bound = signature.bind(**options)
             bound.apply_defaults()
             self.run(**bound.arguments)
 
@@ -208,8 +208,8 @@ def selected(pairs: ls.ContrastivePairs, rows: Sequence[int]) -> ls.ContrastiveP
 
 def show(table: Any, columns: Sequence[str] = ()) -> None:
     """Print some columns of a table, three digits; those it does not have are left out."""
-    known = [name for name in columns if name in table] or list(table)
-    typer.echo(table[known].to_string(index=False, float_format="{:.3f}".format))
+    present = [name for name in columns if name in table] or list(table)
+    typer.echo(table[present].to_string(index=False, float_format="{:.3f}".format))
 
 
 def start(main: Callable[..., None], manual: str | None = None) -> None:

@@ -1,7 +1,4 @@
-"""The papers' claims beside what was measured here: tables of results in, one page out.
-
-python -m analyses.claims --out docs
-"""
+"""The command: `python -m analyses.claims`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +6,10 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+import analyses.claims as study
 from analyses.claims.evidence import NOT_RUN, Evidence, Results
-from analyses.claims.rows import CLAIMS, Claim
-from lens_steer.cli import run_command
+from analyses.claims.paper_claims import CLAIMS, Claim
+from analyses.studies import Out, start
 from lens_steer.files import write_whole, writing_in
 
 _INTRO = """# Claims of the three papers, and what was measured here
@@ -50,7 +48,7 @@ before two public pretrained models say so.
 
 
 def evidence(claim: Claim, results: Results) -> Evidence:
-    """What the tables say of a claim."""
+    """What the tables say of a claim; that it was not run yet where its table is missing."""
     try:
         return claim.rule(results)
     except FileNotFoundError as error:
@@ -59,18 +57,18 @@ def evidence(claim: Claim, results: Results) -> Evidence:
 
 
 def table(results: Results) -> pd.DataFrame:
-    """A row per claim."""
+    """A row for each claim."""
     rows = []
     for claim in CLAIMS:
-        found = evidence(claim, results)
+        settled = evidence(claim, results)
         command = f"`{claim.command}`" if claim.command else ""
         rows.append(
             {
                 "paper": claim.paper,
                 "claim": claim.says,
-                "measured": found.measured,
-                "models": found.models or "",
-                "verdict": found.verdict,
+                "measured": settled.measured,
+                "models": settled.models or "",
+                "verdict": settled.verdict,
                 "command": command,
             }
         )
@@ -86,23 +84,21 @@ def page(rows: pd.DataFrame) -> str:
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="Folder of the analyses' tables.")] = Path(
-        "analyses/results"
-    ),
-    out: Annotated[Path, typer.Option(help="Folder for claims.md.")] = Path("docs"),
+    results: Annotated[
+        Path, typer.Option(help="Folder of the analyses' tables, which are read.")
+    ] = Path("analyses/results"),
+    out: Out = Path("docs"),
 ) -> None:
     """Write claims.md."""
     if not results.is_dir():
         raise ValueError(f"no folder {str(results)!r}: expected what analyses wrote")
     with writing_in(out):
-        found = table(Results(results))
-        write_whole(out / "claims.md", lambda path: Path(path).write_text(page(found), "utf-8"))
-        for verdict, count in found["verdict"].value_counts().items():
+        rows = table(Results(results))
+        write_whole(out / "claims.md", lambda path: Path(path).write_text(page(rows), "utf-8"))
+        for verdict, count in rows["verdict"].value_counts().items():
             typer.echo(f"{verdict:24} {count}")
         typer.echo(f"written  {out / 'claims.md'}")
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(main)
-    run_command(lambda: app(standalone_mode=False))
+    start(main, study.__doc__)

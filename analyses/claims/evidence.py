@@ -1,4 +1,4 @@
-"""What tables of results say of a claim, by rules that are the same for every claim."""
+"""What tables of results say of a claim: the verdicts, and the rules that most claims share."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lens_steer.intervals import Interval, interval, ratio_interval
 
 OBSERVED, NOT_OBSERVED, UNTESTED = "observed here", "not observed here", "cannot be tested here"
 NOT_RUN = "not run yet"
-FEWEST = 4  # behaviours to conclude from
+FEWEST = 4  # behaviours that a conclusion needs
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Evidence:
     """One claim's measurement.
 
     Attributes:
-        measured: With intervals, as text.
-        models: On how many.
-        verdict: One of the four words above.
+        measured: The numbers with their intervals, as text.
+        models: The number of models that they are of; 0 if there are none.
+        verdict: One of the four verdicts of this module.
     """
 
     measured: str
@@ -33,19 +33,19 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Results:
-    """Tables that analyses wrote.
+    """The tables that analyses wrote.
 
     Attributes:
-        folder: Of `analyses/results`.
+        folder: With a folder for each analysis, as in `analyses/results`.
     """
 
     folder: Path
 
     def table(self, name: str) -> Any:
-        """One of them, by its path without the ending.
+        """One table, by its path without the ending.
 
         Raises:
-            FileNotFoundError: If it was not made yet.
+            FileNotFoundError: If the table was not made yet.
         """
         return pd.read_csv(self.folder / f"{name}.csv")
 
@@ -53,24 +53,24 @@ class Results:
 Rule = Callable[[Results], Evidence]
 
 
-def above(found: Interval) -> str:
+def above(interval: Interval) -> str:
     """The verdict on a quantity that the claim puts above 0."""
-    return OBSERVED if found.low > 0 else NOT_OBSERVED
+    return OBSERVED if interval.low > 0 else NOT_OBSERVED
 
 
-def shown(found: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
+def as_text(each: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
     """A mean and its interval."""
-    mean, low, high = (f"{scale * x:+.{digits}f}" for x in (found.mean, found.low, found.high))
+    mean, low, high = (f"{scale * x:+.{digits}f}" for x in (each.mean, each.low, each.high))
     return f"{mean} {unit} [{low}, {high}]"
 
 
 def over_behaviours(values: Iterable[float]) -> Interval:
-    """The mean over behaviours, which are what is drawn again."""
+    """The mean over behaviours; its interval draws behaviours again."""
     return interval(torch.tensor(list(values), dtype=torch.float64), seed=0)
 
 
 def over_models(values: Any) -> Interval:
-    """The mean of a table of models by behaviours: either, where there are several, drawn again."""
+    """The mean of a table of models by behaviours; its interval draws both again."""
     cells = values.to_numpy(float)
     return ratio_interval(cells, np.ones_like(cells), seed=0)
 
@@ -85,31 +85,33 @@ def ahead(  # noqa: PLR0913 - which table, and how it names things
     share: str = "behaviour",
     only: str = "",
 ) -> Rule:
-    """A method's share less that of others, behaviour by behaviour, at the cost they share.
+    """A rule: one method's share less that of others, behaviour by behaviour, at the same cost.
 
-    The claim is taken as observed if its interval over behaviours, and over models where the table
-    has several, is above 0 for each of the others; of fewer than four behaviours nothing is
+    The claim counts as observed if the interval over behaviours, and over models where the table
+    has several, is above 0 for each of the others; from fewer than four behaviours nothing is
     concluded yet.
 
     Args:
-        name: Of the table; its column `model` says which model a row is of.
-        column: Where methods are named.
-        by: Where behaviours are named.
-        share: Where the shares are.
+        name: The table; its column `model`, if there is one, says which model a row is of.
+        method: The method that the claim puts first.
+        others: The methods that it is compared with.
+        column: The column that names methods.
+        by: The column that names behaviours.
+        share: The column with the shares.
         only: A condition on rows, as `DataFrame.query` takes it.
     """
 
     def rule(results: Results) -> Evidence:
         table = results.table(name)
         table = table.query(only) if only else table
-        own, *those = _side_by_side(table, [method, *others], column, by, share)
-        models, behaviours = own.shape
-        gains = {o: over_models(own - other) for o, other in zip(others, those, strict=True)}
+        first, *rest = _side_by_side(table, [method, *others], column, by, share)
+        models, behaviours = first.shape
+        gains = {o: over_models(first - other) for o, other in zip(others, rest, strict=True)}
         if behaviours < FEWEST:
             means = [f"less {o}: {100 * gain.mean:+.0f} points" for o, gain in gains.items()]
             text = f"so far {'; '.join(means)} on {behaviours} behaviours"
             return Evidence(text, models, NOT_RUN)
-        parts = [f"less {o}: {shown(gain, 'points', 100)}" for o, gain in gains.items()]
+        parts = [f"less {o}: {as_text(gain, 'points', 100)}" for o, gain in gains.items()]
         held = all(gain.low > 0 for gain in gains.values())
         text = f"{'; '.join(parts)}, over {behaviours} behaviours"
         return Evidence(text, models, OBSERVED if held else NOT_OBSERVED)
@@ -120,7 +122,7 @@ def ahead(  # noqa: PLR0913 - which table, and how it names things
 def _side_by_side(
     table: Any, methods: Sequence[str], column: str, by: str, share: str
 ) -> list[Any]:
-    """Of each method by model and behaviour: behaviours that all models and methods have."""
+    """A table of models by behaviours for each method: the behaviours that all of them have."""
     table = table if "model" in table else table.assign(model="one")
     models = list(dict.fromkeys(table["model"]))
     wide = [
@@ -134,13 +136,13 @@ def _side_by_side(
 
 
 def in_most(name: str, column: str, what: str, cells: str, only: str = "") -> Rule:
-    """How many cells of a table have an interval on the claimed side of 0; more than half must.
+    """A rule: more than half of a table's cells must have an interval on the claimed side of 0.
 
     Args:
-        name: Of the table.
-        column: Of the means; the interval lies in `*_low` and `*_high`.
+        name: The table.
+        column: The column of means; their intervals are in `column`_low and `column`_high.
         what: The quantity, in words.
-        cells: What a row is, in words.
+        cells: What the rows are, in words.
         only: A condition on rows, as `DataFrame.query` takes it.
     """
 
@@ -157,7 +159,7 @@ def in_most(name: str, column: str, what: str, cells: str, only: str = "") -> Ru
 
 
 def untested(why: str) -> Rule:
-    """Out of reach of a small model over a small language."""
+    """A rule for claims that are out of reach of a small model of a small language."""
 
     def rule(results: Results) -> Evidence:
         del results

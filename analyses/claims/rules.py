@@ -1,4 +1,4 @@
-"""Rules that settle one claim each, from one table."""
+"""The rules that settle one claim each, from one table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +11,21 @@ from analyses.claims.evidence import (
     Rule,
     above,
     ahead,
+    as_text,
     in_most,
     over_behaviours,
-    shown,
 )
 
 _BUDGET = "at_0.1"  # the share where 0.1 nats per token are realised on test
 
 
 def stable_halves(results: Results) -> Evidence:
-    """Masks of disjoint halves of 100 pairs."""
+    """Overlap of the masks of disjoint halves of 100 pairs."""
     table = results.table("sadi/summary")
-    by_behaviour = table.groupby("behaviour")["overlap_of_halves"].mean()
-    found = over_behaviours(by_behaviour)
-    text = f"overlap of masks from two sets of 50 pairs beyond chance: {shown(found, 'of 1', 1, 2)}"
-    return Evidence(text, 1, OBSERVED if found.low > 0.5 else NOT_OBSERVED)
+    overlap = over_behaviours(table.groupby("behaviour")["overlap_of_halves"].mean())
+    beyond = as_text(overlap, "of 1", 1, 2)
+    text = f"overlap of masks from two sets of 50 pairs beyond chance: {beyond}"
+    return Evidence(text, 1, OBSERVED if overlap.low > 0.5 else NOT_OBSERVED)
 
 
 def beyond_the_identity(column: str, what: str) -> Rule:
@@ -39,17 +39,17 @@ def contraction(results: Results) -> Evidence:
     last = table[table["layer"] == table["layer"].max()].groupby("loop")["norm"]
     low, high = last.min(), last.max()
     text = "; ".join(f"{loop}: {low[loop]:.2f} to {high[loop]:.2f}" for loop in low.index)
-    held = high["A - w v'"] < 1
-    return Evidence(f"|Phi(6, 1)| of {text}", 1, OBSERVED if held else NOT_OBSERVED)
+    contracts = high["A - w v'"] < 1
+    return Evidence(f"|Phi(6, 1)| of {text}", 1, OBSERVED if contracts else NOT_OBSERVED)
 
 
 def bound(results: Results) -> Evidence:
-    """How often errors lie within the calibrated bound, asked for 90 %."""
+    """How often errors lie within the calibrated bound for 90 % of texts."""
     table = results.table("lqr/bounds")
-    own = table[(table["law"] == "centred") & (table["bound"] == "a priori")]
-    found = over_behaviours(own.groupby("behaviour_set")["coverage"].mean())
-    text = f"texts within the bound for 90 %: {shown(found, '%', 100)}, over behaviours"
-    return Evidence(text, 1, OBSERVED if found.low <= 0.9 <= found.high else NOT_OBSERVED)
+    rows = table[(table["law"] == "centred") & (table["bound"] == "a priori")]
+    coverage = over_behaviours(rows.groupby("behaviour_set")["coverage"].mean())
+    text = f"texts within the bound for 90 %: {as_text(coverage, '%', 100)}, over behaviours"
+    return Evidence(text, 1, OBSERVED if coverage.low <= 0.9 <= coverage.high else NOT_OBSERVED)
 
 
 def positions(results: Results) -> Evidence:
@@ -64,15 +64,15 @@ def positions(results: Results) -> Evidence:
 def dial(results: Results) -> Evidence:
     """Does more lambda mean more of the behaviour, from 0 to 1?"""
     table = results.table("lqr/lambda")
-    own = table[(table["law"] == "published") & ~table["behaviour_set"].str.contains("polarity")]
-    shares = own.pivot_table(index="behaviour_set", columns="lambda", values="share")
-    found = over_behaviours(shares[1.0] - shares[0.0])
-    text = f"share at lambda 1 less at lambda 0: {shown(found, 'points', 100)}, over behaviours"
-    return Evidence(text, 1, above(found))
+    rows = table[(table["law"] == "published") & ~table["behaviour_set"].str.contains("polarity")]
+    shares = rows.pivot_table(index="behaviour_set", columns="lambda", values="share")
+    gain = over_behaviours(shares[1.0] - shares[0.0])
+    text = f"share at lambda 1 less at lambda 0: {as_text(gain, 'points', 100)}, over behaviours"
+    return Evidence(text, 1, above(gain))
 
 
 def compared(method: str, others: Sequence[str]) -> Rule:
-    """In the comparison of all methods."""
+    """A rule: one method ahead of others in the comparison of all methods."""
     name = "method_comparison/by_model"
     return ahead(name, method, others, by="behaviour_name", share=_BUDGET)
 
@@ -94,14 +94,14 @@ def against_caa(results: Results) -> Evidence:
 
 
 def _of_differences(table: Any, other: str) -> Evidence:
-    own = table[table["other"] == other]
-    found = over_behaviours(own["change"])
-    ahead, behind = int((own["change_low"] > 0).sum()), int((own["change_high"] < 0).sum())
+    rows = table[table["other"] == other]
+    change = over_behaviours(rows["change"])
+    above_0, below_0 = int((rows["change_low"] > 0).sum()), int((rows["change_high"] < 0).sum())
     text = (
-        f"less {other}: {shown(found, 'points', 100)} over {len(own)} behaviours; "
-        f"interval above 0 in {ahead} of them, below 0 in {behind}"
+        f"less {other}: {as_text(change, 'points', 100)} over {len(rows)} behaviours; "
+        f"interval above 0 in {above_0} of them, below 0 in {below_0}"
     )
-    return Evidence(text, 1, above(found))
+    return Evidence(text, 1, above(change))
 
 
 def curved(results: Results) -> Evidence:

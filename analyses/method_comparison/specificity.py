@@ -1,4 +1,4 @@
-"""Specificity in `analyses.method_comparison`: one method made for each behaviour, run on all."""
+"""Specificity: one method made for each behaviour, run on all behaviours."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,70 +26,75 @@ from lens_steer.steering import Intervention
 def specificity(
     model: Any, units: Sequence[Unit], method: str, plan: Plan, say: Say
 ) -> Specificity | None:
-    """Of one model and method, over the behaviours whose own method reaches its ED50.
+    """The specificity of one method on one model, over the behaviours whose ED50 it reaches.
 
-    Trials are kept under `out/specificity`; the figure lies there with its numbers. None, with a
-    line that says why, where fewer than two behaviours can be used.
+    Trials are kept under `out/specificity`, and the figure is saved there with its numbers. None,
+    with a line that says why, where fewer than two behaviours can be used.
 
     Args:
-        units: Of this model, all done.
-        method: Name of a contender.
+        model: The model that is steered.
+        units: The units of this model, all done.
+        method: The name of a family.
+        plan: Of the run.
+        say: Takes lines that say what is left out.
     """
-    known = {unit.pairs: _made(model, unit, method, plan) for unit in units}
-    methods = {f"for {name}": each for name, each in known.items() if each is not None}
+    saved = {unit.pairs: _saved(model, unit, method, plan) for unit in units}
+    methods = {f"for {name}": each for name, each in saved.items() if each is not None}
     folder = plan.out / "specificity" / f"{stem(units[0].model)}-{method}"
     make_folder(folder)
-    shown = {name: repr(each) for name, each in methods.items()}
-    own = {unit: ContrastivePairs.load(unit.pairs) for unit in units}
-    marks = {unit.pairs: origin(model, plan.settings(unit), [own[unit]]) for unit in units}
-    terms = {"terms": asdict(plan.terms), "methods": shown, "units": marks}
+    described = {name: repr(each) for name, each in methods.items()}
+    pairs = {unit: ContrastivePairs.load(unit.pairs) for unit in units}
+    marks = {unit.pairs: origin(model, plan.settings(unit), [pairs[unit]]) for unit in units}
+    terms = {"terms": asdict(plan.config), "methods": described, "units": marks}
     journal = Journal(folder / "trials.jsonl", terms)
     parts = []
     for unit in units if methods else ():
-        behaviour = prepared(model, own[unit], plan.settings(unit), marks[unit.pairs])
-        parts.append(_run(model, unit, behaviour, methods, journal, plan.terms))
-    meant = {
+        behaviour = prepared(model, pairs[unit], plan.settings(unit), marks[unit.pairs])
+        parts.append(_run(model, unit, behaviour, methods, journal, plan.config))
+    intended = {
         f"for {unit.pairs}": part.behaviours[0] for unit, part in zip(units, parts, strict=False)
     }
     usable = {
         name: behaviour
-        for name, behaviour in meant.items()
+        for name, behaviour in intended.items()
         if name in methods and _reaches(Comparison.merge(parts), name, behaviour, say)
     }
     if len(usable) < 2:
         say(f"no specificity of {method} on {units[0].model}: {len(usable)} behaviours reach ED50")
         return None
-    found = Specificity.of(Comparison.merge(parts), usable)
-    about = {"model": units[0].model, "method": method, "methods": shown}
-    save_figure(found.figure(), folder / "specificity.png", found.table(), about)
-    return found
+    report = Specificity.of(Comparison.merge(parts), usable)
+    about = {"model": units[0].model, "method": method, "methods": described}
+    save_figure(report.figure(), folder / "specificity.png", report.table(), about)
+    return report
 
 
-def _made(model: Any, unit: Unit, method: str, plan: Plan) -> Intervention | None:
-    """What the unit chose; None where the method could not be used there."""
+def _saved(model: Any, unit: Unit, method: str, plan: Plan) -> Intervention | None:
+    """The method that the unit chose; None where the method could not be used there."""
     folder = plan.settings(unit).out / "methods"
-    places = sorted(folder.glob(f"*-{method}-0.safetensors"))
-    return load(places[0], model) if places else None
+    paths = sorted(folder.glob(f"*-{method}-0.safetensors"))
+    return load(paths[0], model) if paths else None
 
 
 def _run(
     model: Any,
     unit: Unit,
-    own: Behaviour,
+    behaviour: Behaviour,
     methods: dict[str, Intervention],
     journal: Journal,
-    terms: ComparisonConfig,
+    config: ComparisonConfig,
 ) -> Comparison:
-    """All of them on the test prompts of one behaviour."""
-    names: dict[str, Any] = {"behaviour_name": own.name, "model_name": unit.model}
-    contest = ComparisonRun.of(*(model, own.test, methods), judge=own.judge, terms=terms, **names)
-    return Comparison(continued(contest, journal), terms, {})
+    """All methods on the test prompts of one behaviour."""
+    names: dict[str, Any] = {"behaviour_name": behaviour.name, "model_name": unit.model}
+    run = ComparisonRun.of(
+        model, behaviour.test, methods, judge=behaviour.judge, terms=config, **names
+    )
+    return Comparison(continued(run, journal), config, {})
 
 
-def _reaches(whole: Comparison, method: str, behaviour: str, say: Say) -> bool:
-    """Whether a method gets half-way on the behaviour that it is meant for."""
+def _reaches(comparison: Comparison, method: str, behaviour: str, say: Say) -> bool:
+    """Whether a method gets half-way on the behaviour that it is made for."""
     try:
-        Specificity.of(whole, {method: behaviour})
+        Specificity.of(comparison, {method: behaviour})
     except ValueError as error:
         say(str(error))
         return False

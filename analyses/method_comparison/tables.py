@@ -1,4 +1,4 @@
-"""Tables of `analyses.method_comparison`, of whatever units there are."""
+"""Tables of the comparison, of whatever units are done."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from lens_steer.figures import save_table
 _ROWS = ("model", "behaviour_name", "method")
 
 
-def of_unit(found: Comparison, unit: Unit) -> Any:
-    """A row per method, of one model: what it does and costs; p-values are for the whole."""
-    table = found.table()
-    budgets = (f"at_{budget:g}" for budget in found.terms.budgets)
+def of_unit(comparison: Comparison, unit: Unit) -> Any:
+    """A row for each method of one model: what it does and costs, without p-values."""
+    table = comparison.table()
+    budgets = (f"at_{budget:g}" for budget in comparison.terms.budgets)
     kept = ("behaviour", "kl", "efficiency", "failed", *budgets)
     columns = [f"{name}{end}" for name in kept for end in ("", "_low", "_high")]
     return table.assign(model=unit.model)[[*_ROWS, *columns]]
@@ -25,41 +25,43 @@ def of_unit(found: Comparison, unit: Unit) -> Any:
 def shared(parts: Sequence[Comparison]) -> Comparison:
     """One behaviour of all its models, with the methods that every model has.
 
-    Its intervals draw models and groups of prompts where there are several models, and groups,
+    Intervals draw models and groups of prompts where there are several models, and groups,
     fits and seeds where there is one.
     """
-    kept = set.intersection(*({t.method for t in part.trials} for part in parts))
-    whole = Comparison.merge(parts)
-    trials = tuple(t for t in whole.trials if t.method in kept)
-    return Comparison(trials, whole.terms, {})
+    methods = set.intersection(*({t.method for t in part.trials} for part in parts))
+    merged = Comparison.merge(parts)
+    trials = tuple(trial for trial in merged.trials if trial.method in methods)
+    return Comparison(trials, merged.terms, {})
 
 
 def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
-    """Over all models of a behaviour: every method, and each less CAA.
+    """Tables over all models of one behaviour: every method, and each less CAA.
 
     `p` flips signs of groups of prompts, over which models are averaged: it says nothing of other
     models, and is never below `p_least`, which is 2 to the power of 1 less the number of groups.
     """
-    found = shared(parts)
-    [behaviour] = found.behaviours
-    groups = len(found.cells(behaviour, "unsteered").groups)
+    comparison = shared(parts)
+    [behaviour] = comparison.behaviours
+    groups = len(comparison.cells(behaviour, "unsteered").groups)
     sizes: dict[str, Any] = {"models": len(parts), "groups": groups, "p_least": 2.0 ** (1 - groups)}
-    known = AGAINST in found.methods(behaviour)
-    apart = found.differences(AGAINST).assign(**sizes) if known else pd.DataFrame()
-    return {"table": found.table().drop(columns="seconds").assign(**sizes), "differences": apart}
+    differences = pd.DataFrame()
+    if AGAINST in comparison.methods(behaviour):
+        differences = comparison.differences(AGAINST).assign(**sizes)
+    table = comparison.table().drop(columns="seconds").assign(**sizes)
+    return {"table": table, "differences": differences}
 
 
 def corrected(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """p-values of each table corrected over all its behaviours and methods (Holm)."""
-    found = dict(tables)
+    """The tables with p-values corrected over all behaviours and methods of each (Holm)."""
+    tables = dict(tables)
     for name in ("table", "differences"):
-        table = found[name]
+        table = tables[name]
         if "p" in table:
             tested = table["p"].notna()
             table = table.assign(p_holm=float("nan"))
             table.loc[tested, "p_holm"] = holm(list(table.loc[tested, "p"]))
-            found[name] = table
-    return found
+            tables[name] = table
+    return tables
 
 
 def of_choices(units: Sequence[Unit], plan: Plan) -> dict[str, Any]:
@@ -72,8 +74,8 @@ def of_choices(units: Sequence[Unit], plan: Plan) -> dict[str, Any]:
         about = unit.about(plan)
         state.append(key | {"done": about is not None})
         if about is not None:
-            kept = {name.rpartition("-")[2]: each for name, each in about["chosen"].items()}
-            chosen += [key | {"method": name} | each for name, each in kept.items()]
+            settings = {name.rpartition("-")[2]: each for name, each in about["chosen"].items()}
+            chosen += [key | {"method": name} | each for name, each in settings.items()]
             missing += [key | {"method": m, "why": why} for m, why in about["missing"].items()]
     columns = [*_ROWS, "why"]
     return {
@@ -84,17 +86,17 @@ def of_choices(units: Sequence[Unit], plan: Plan) -> dict[str, Any]:
 
 
 def of_search(units: Sequence[Unit], plan: Plan) -> Any:
-    """What the best on dev of n trials does on test, of all units that have random search."""
-    found = []
+    """What the best on dev of n trials does on test, for all units that have random search."""
+    parts = []
     for unit in units:
-        for place in sorted(plan.settings(unit).out.glob("search-*.csv")):
+        for path in sorted(plan.settings(unit).out.glob("search-*.csv")):
             key = {"model": unit.model, "behaviour_name": unit.pairs}
-            found.append(pd.read_csv(place).assign(**key))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+            parts.append(pd.read_csv(path).assign(**key))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def write(tables: Mapping[str, Any], out: Path) -> None:
-    """Each whole or not at all; empty ones are not written."""
+    """Write each table whole or not at all; empty tables are not written."""
     for name, table in tables.items():
         if len(table):
             save_table(table, out / f"{name}.csv")

@@ -1,13 +1,12 @@
-"""Units of `analyses.method_comparison`: one behaviour of one model, all methods alike."""
+"""Units of the comparison: one behaviour of one model, with all methods on the same terms."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from analyses.equal_cost import thinned
 from lens_steer import organism
 from lens_steer.benchmark import (
     FAMILIES,
@@ -16,8 +15,6 @@ from lens_steer.benchmark import (
     Comparison,
     ComparisonConfig,
     ComparisonRun,
-    FitCache,
-    Hyperparameters,
     Journal,
     MethodFamily,
     continued,
@@ -36,47 +33,18 @@ from lens_steer.steering import Intervention
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Thinned(MethodFamily):
-    """A contender that may try no more than so many settings.
-
-    Attributes:
-        name: See `MethodFamily`.
-        whole: With all of its grid, in whose order settings stay; its prior is not changed.
-        most: Settings: the middle ones of as many equal parts of the grid.
-    """
-
-    name: str
-    whole: MethodFamily
-    most: int
-
-    def grid(self, inputs: FitCache) -> list[Hyperparameters]:
-        """See `MethodFamily.grid`; all of it where it has no more."""
-        found = self.whole.grid(inputs)
-        n = min(self.most, len(found))
-        return [found[int((i + 0.5) * len(found) / n)] for i in range(n)]
-
-    def draw(self, inputs: FitCache, source: np.random.Generator) -> Hyperparameters:
-        """See `MethodFamily.draw`."""
-        return self.whole.draw(inputs, source)
-
-    def make(self, inputs: FitCache, setting: Mapping[str, Any]) -> Intervention:
-        """See `MethodFamily.make`."""
-        return self.whole.make(inputs, setting)
-
-
 @dataclass(frozen=True)
 class Plan:
     """What is the same for every unit.
 
     Attributes:
-        out: Folder; a unit has `out/units/MODEL/BEHAVIOUR`.
-        methods: Names of contenders.
-        tried: Settings of each method, at most.
-        fits: See `CompareSettings`.
+        out: Folder of the run; a unit has `out/units/MODEL/BEHAVIOUR`.
+        methods: Names of families of methods.
+        tried: Settings of each method that are tried, at most.
+        fits: How often each method is made, see `CompareSettings`.
         budget: Trials of random search for each method; 0 leaves it out.
-        dev_prompts: At most so many to choose and calibrate on.
-        terms: How texts are written; those of `organism:*` are as long as that language's longest.
+        dev_prompts: Prompts to choose and calibrate on, at most.
+        config: How texts are written and methods are varied.
     """
 
     out: Path
@@ -85,15 +53,15 @@ class Plan:
     fits: int
     budget: int
     dev_prompts: int
-    terms: ComparisonConfig
+    config: ComparisonConfig
 
     def settings(self, unit: "Unit") -> CompareSettings:
-        """Of one unit."""
+        """The settings of one unit."""
         return CompareSettings(
             model=unit.model,
             pairs=(unit.pairs,),
             out=self.out / "units" / stem(unit.model) / stem(unit.pairs),
-            terms=self.terms,
+            terms=self.config,
             methods=",".join(self.methods),
             fits=self.fits,
             budget=self.budget,
@@ -101,9 +69,9 @@ class Plan:
         )
 
     @property
-    def contenders(self) -> list[MethodFamily]:
-        """All methods, each with as many settings."""
-        return [Thinned(name, FAMILIES[name], self.tried) for name in self.methods]
+    def families(self) -> list[MethodFamily]:
+        """All families of methods, each with as many settings."""
+        return [thinned(FAMILIES[name], self.tried) for name in self.methods]
 
 
 @dataclass(frozen=True)
@@ -111,21 +79,21 @@ class Unit:
     """One behaviour of one model.
 
     Attributes:
-        model: As `load_model` takes it.
-        pairs: A named set or a file.
+        model: A model as `load_model` takes it.
+        pairs: A named set of pairs, or a file.
     """
 
     model: str
     pairs: str
 
     def about(self, plan: Plan) -> dict[str, Any] | None:
-        """What was chosen and what is missing; None where it is not done with so large a budget."""
-        place = plan.settings(self).out / "unit.json"
-        found = json_file(place) if place.is_file() else None
-        return found if found is not None and found["budget"] >= plan.budget else None
+        """What was chosen and what is missing; None if it is not done with so large a budget."""
+        path = plan.settings(self).out / "unit.json"
+        about = json_file(path) if path.is_file() else None
+        return about if about is not None and about["budget"] >= plan.budget else None
 
     def measure(self, model: Any, plan: Plan, say: Say) -> Comparison:
-        """Run it, go on with it, or read it where it is done.
+        """Run the unit, go on with it, or read it if it is done.
 
         Raises:
             ValueError: If the pairs cannot be used, or the folder holds a run on other terms.
@@ -137,25 +105,25 @@ class Unit:
         journal = Journal(settings.out / "trials.jsonl", marks)
         if self.about(plan) is None:
             behaviour = prepared(model, pairs, settings, marks)
-            methods, missing = _chosen(behaviour, plan.contenders, settings, say)
-            continued(_contest(behaviour, methods, settings), journal)
+            methods, missing = _chosen(behaviour, plan.families, settings, say)
+            continued(_comparison_run(behaviour, methods, settings), journal)
             if not behaviour.inputs.train.paired:
                 missing["learned"] = "the examples are not paired"
             if settings.budget:
-                known = [each for each in plan.contenders if each.name in methods]
-                for line in search(behaviour, known, settings):
+                usable = [each for each in plan.families if each.name in methods]
+                for line in search(behaviour, usable, settings):
                     say(line)
             _finish(settings.out, missing, settings.budget)
         return read(settings.out)
 
 
 def _chosen(
-    behaviour: Behaviour, contenders: Sequence[MethodFamily], settings: CompareSettings, say: Say
+    behaviour: Behaviour, families: Sequence[MethodFamily], settings: CompareSettings, say: Say
 ) -> tuple[dict[str, list[Intervention]], dict[str, str]]:
-    """The best on dev of each method, and why some are missing."""
+    """The best on dev of each family, made as often as asked, and why some are missing."""
     methods: dict[str, list[Intervention]] = {}
     missing: dict[str, str] = {}
-    for each in contenders:
+    for each in families:
         try:
             methods[each.name] = method_of(each, behaviour, settings)
         except ValueError as error:  # it cannot be fitted here, or does not cost what is asked
@@ -166,12 +134,14 @@ def _chosen(
     return methods, missing
 
 
-def _contest(
+def _comparison_run(
     behaviour: Behaviour, methods: dict[str, list[Intervention]], settings: CompareSettings
 ) -> ComparisonRun:
     train = behaviour.inputs.train
     return ComparisonRun.of(
-        *(behaviour.inputs.model, behaviour.test, methods),
+        behaviour.inputs.model,
+        behaviour.test,
+        methods,
         judge=behaviour.judge,
         terms=settings.terms,
         train=train if train.paired else None,
@@ -182,7 +152,7 @@ def _contest(
 
 
 def _persona(pairs: str) -> Any:
-    """A prompt with a sentence that says that the desired pole speaks: of `organism:*` alone."""
+    """Rewrites a prompt so that the desired persona speaks; None but for `organism:*`."""
     family, _, name = pairs.partition(":")
     if family != "organism":
         return None
@@ -192,14 +162,13 @@ def _persona(pairs: str) -> Any:
 
 
 def _finish(folder: Path, missing: dict[str, str], budget: int) -> None:
-    chosen = {
-        place.stem: setting_of(place) for place in sorted((folder / "methods").glob("*.json"))
-    }
+    files = sorted((folder / "methods").glob("*.json"))
+    chosen = {path.stem: setting_of(path) for path in files}
     about = {"missing": missing, "chosen": chosen, "budget": budget}
     text = json.dumps(about, indent=2, sort_keys=True) + "\n"
     write_whole(folder / "unit.json", lambda place: place.write_text(text, encoding="utf-8"))
 
 
 def stem(name: str) -> str:
-    """A name of a model or of pairs as a folder's."""
+    """The name of a model or of a set of pairs, as the name of a folder."""
     return name.strip("./").replace("/", "-").replace(":", "-")

@@ -1,29 +1,23 @@
-"""The embedded model's card: what it does, what CAA makes of it, where its latents are.
-
-Held-out prompts, split by entity and wording; layer, size and read position chosen on dev.
-
-    python -m analyses.organism --out out/organism                 # the model in the package
-    python -m analyses.organism --model out/seed1/weights --out out/seed1/card
-"""
+"""The command: `python -m analyses.organism`."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
+import analyses.organism as study
 import lens_steer as ls
 from analyses.organism import figures, probes
 from analyses.organism.card import filled, training_of
 from analyses.organism.steering import FORM, steer, unsteered
 from analyses.organism.tasks import tasks
+from analyses.studies import Out, Seed, fingerprint, show, start
 from lens_steer import organism
-from lens_steer.cli import run_command
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import write_whole, writing_in
-from lens_steer.models import SteerableModel, attach
+from lens_steer.models import SteerableModel
 
 POLARITY_READS = ("last", "mean")
 
@@ -32,15 +26,15 @@ def tables_of(model: SteerableModel, seed: int) -> dict[str, pd.DataFrame]:
     """Every table of the card, by name."""
     parts: dict[str, list[pd.DataFrame]] = {"steering": [], "doses": [], "candidates": []}
     for task in tasks():
-        for kept, found in zip(parts.values(), steer(model, task, seed=seed), strict=True):
-            kept.append(found)
+        for tables, table in zip(parts.values(), steer(model, task, seed=seed), strict=True):
+            tables.append(table)
     degrees = [
         probes.by_degree(model, "polarity", seed=seed, read=read).assign(read=read)
         for read in POLARITY_READS
     ]
     return {
         "unsteered": unsteered(model, seed=seed),
-        **{name: pd.concat(found, ignore_index=True) for name, found in parts.items()},
+        **{name: pd.concat(each, ignore_index=True) for name, each in parts.items()},
         "layers": probes.by_layer(model, seed=seed),
         "heads": probes.by_head(model, seed=seed),
         "degrees": pd.concat(degrees, ignore_index=True),
@@ -48,7 +42,7 @@ def tables_of(model: SteerableModel, seed: int) -> dict[str, pd.DataFrame]:
 
 
 def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) -> list[Path]:
-    """Every table as .csv, and the figures, which are returned, with their data."""
+    """Save every table, and every figure with its data; returns the files of the figures."""
     out.mkdir(parents=True, exist_ok=True)
     for name in ("unsteered", "steering", "candidates"):
         save_table(tables[name], out / f"{name}.csv")
@@ -67,19 +61,17 @@ def main(
     model: Annotated[
         str, typer.Option(help="organism, or the weights folder of one trained anew.")
     ] = "organism",
-    out: Annotated[Path, typer.Option(help="Folder for the tables and figures.")] = Path(
-        "out/organism"
-    ),
-    seed: Annotated[int, typer.Option(min=0, help="Of the split and the texts.")] = 0,
+    out: Out = Path("out/organism"),
+    seed: Seed = 0,
     card: Annotated[
         Path | None, typer.Option(help="A model card to bring up to date; figures go beside it.")
     ] = None,
 ) -> None:
-    """Tables and figures of the embedded model's card; a quarter of an hour on one core."""
+    """Make the tables and figures of the embedded model's card."""
     with writing_in(out):
         loaded = ls.load_model(model)
         tables = tables_of(loaded, seed)
-        origin = {"model": model, "seed": seed, "fingerprint": asdict(attach(loaded).fingerprint)}
+        origin = {"model": model, "seed": seed, "fingerprint": fingerprint(loaded)}
         drawn = write(tables, out, origin)
         if card is not None:
             folder = organism.weights() if model == "organism" else Path(model)
@@ -89,10 +81,8 @@ def main(
             for path in drawn:
                 shutil.copy(path, card.parent / "figures")
         for name in ("unsteered", "steering"):
-            typer.echo(tables[name].to_string(index=False, float_format="{:.3f}".format))
+            show(tables[name])
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(main)
-    run_command(lambda: app(standalone_mode=False))
+    start(main, study.__doc__)

@@ -11,8 +11,18 @@ _SCORES = ("behaviour_mean", "low", "high", "well_formed")
 _COLUMNS = {
     "unsteered": ["behaviour", "prompts", "temperature", "n", *_SCORES, "perplexity"],
     "steering": [
-        *("task", "scope", "temperature", "read", "layer", "size", "n", "unsteered"),
-        *(*_SCORES, "random", "random_low", "random_high"),
+        "task",
+        "scope",
+        "temperature",
+        "read",
+        "layer",
+        "size",
+        "n",
+        "unsteered",
+        *_SCORES,
+        "random",
+        "random_low",
+        "random_high",
     ],
 }
 
@@ -27,7 +37,7 @@ def fill(card: str, name: str, text: str) -> str:
     if not place.search(card):
         raise ValueError(f"the card has no markers 'begin {name}' and 'end {name}'")
     indented = "".join(f"    {line}\n" for line in text.splitlines())
-    return place.sub(lambda found: f"{found[1]}\n{indented}\n{found[2]}", card)
+    return place.sub(lambda marks: f"{marks[1]}\n{indented}\n{marks[2]}", card)
 
 
 def filled(card: str, tables: dict[str, pd.DataFrame], training: dict[str, Any]) -> str:
@@ -41,9 +51,8 @@ def filled(card: str, tables: dict[str, pd.DataFrame], training: dict[str, Any])
         index=["read", "probe"], columns="layer", values="accuracy", sort=False
     )
     for name, table in (("layers", by_layer), ("degrees", degrees)):
-        card = fill(
-            card, name, (100 * table).round().astype(int).reset_index().to_string(index=False)
-        )
+        percent = (100 * table).round().astype(int).reset_index()
+        card = fill(card, name, percent.to_string(index=False))
     return fill(card, "training", trained(training))
 
 
@@ -54,16 +63,16 @@ def trained(training: dict[str, Any]) -> str:
     table["above_floor"] = table["loss"] - table["floor"]
     size = f"{recipe['steps']} steps of {recipe['texts']} texts"
     took = f"{lines[-1]['seconds'] / 60:.0f} minutes, torch {training['torch']}"
-    shown = plain(table[["step", "loss", "floor", "above_floor"]])
+    losses = plain(table[["step", "loss", "floor", "above_floor"]])
     head = f"seed {recipe['seed']}, {size}, peak rate {recipe['peak']:g}; {took}\n"
-    return f"{head}held-out nats per token, the model's and the grammar's own\n{shown}"
+    return f"{head}held-out nats per token, the model's and the grammar's own\n{losses}"
 
 
 def plain(table: Any) -> str:
-    """A table as text, three digits."""
+    """A table as text, with three digits."""
     return table.to_string(index=False, float_format="{:.3f}".format)
 
 
 def training_of(folder: Path) -> dict[str, Any]:
-    """What was written beside the weights."""
+    """The record of the training, which lies beside the weights."""
     return json.loads((folder / "training.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Figures of the embedded model: doses, and where its latents are."""
+"""Figures of the embedded model: behaviour against the dose, and where its latents are."""
 
 from typing import Any
 
@@ -21,18 +21,16 @@ def doses(table: pd.DataFrame) -> Figure:
                 ax.plot(x, part["behaviour_mean"], "o-", ms=3, color=colour, label=name)
                 ax.fill_between(x, part["low"], part["high"], color=colour, alpha=0.2, lw=0)
                 ax.plot(x, part["well_formed"], "x:", ms=3, color=colour, lw=1)
-            of: Any = table[table["task"] == task].iloc[0]
-            ax.set_title(
-                f"{task}\nlayer {of['layer']}, read {of['read']}, n = {of['n']}", fontsize=8
-            )
+            row: Any = table[table["task"] == task].iloc[0]
+            chosen = f"layer {row['layer']}, read {row['read']}, n = {row['n']}"
+            ax.set_title(f"{task}\n{chosen}", fontsize=8)
             ax.set(ylim=(-0.02, 1.02))
         lines, labels = axes.flat[0].get_legend_handles_labels()
         for ax in axes.flat[len(tasks) :]:
             ax.set_axis_off()
             ax.legend(lines, labels, loc="center")
-        shown = "share of texts, 95 % interval\n(crosses: well formed)"
         for ax in axes[:, 0]:
-            ax.set_ylabel(shown)
+            ax.set_ylabel("share of texts, 95 % interval\n(crosses: well formed)")
         for ax in axes.flat[len(tasks) - columns : len(tasks)]:  # nothing is below them
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("|push| / median |activation|")
@@ -40,9 +38,9 @@ def doses(table: pd.DataFrame) -> Figure:
 
 
 def layers(probes: pd.DataFrame, candidates: pd.DataFrame, form: float) -> Figure:
-    """Held-out probe accuracy by layer, and the most that steering there does on dev.
+    """Held-out probe accuracy by layer, and the most that steering at the layer does on dev.
 
-    Of the candidates that leave at least `form` of the texts well formed.
+    Only candidates count that leave at least the share `form` of the texts well formed.
     """
     names = list(dict.fromkeys(probes["behaviour"]))
     with canvas(2, 3, width=7.2, height=4.4, sharex=True, sharey=True) as (figure, axes):

@@ -22,19 +22,19 @@ COMPONENTS = 12  # principal components that the degree-2 probe sees
 
 
 def spoken(name: str) -> ls.ContrastivePairs:
-    """Prompts whose persona gives the desired pole away, and the same with another's, unpaired.
+    """Prompts with a persona of the desired pole, and the same with another persona, unpaired.
 
-    Read at their last token, after none to three sentences that say nothing: what is found there
-    was carried.
+    They are read at their last token, after up to three sentences that say nothing: what a probe
+    reads there was carried along.
     """
-    of = organism.behaviour(name)
+    behaviour = organism.behaviour(name)
     groups = [group for *_, group in organism.rows(name)]
     sides = (
         tuple(
             Example("", prompt, group)
             for prompt, group in zip(organism.persona_prompts(name, pole), groups, strict=True)
         )
-        for pole in (of.desired, of.undesired[0])
+        for pole in (behaviour.desired, behaviour.undesired[0])
     )
     return ls.ContrastivePairs(*sides, paired=False, name=f"personas of {name}")
 
@@ -43,8 +43,8 @@ def by_layer(model: SteerableModel, *, seed: int) -> pd.DataFrame:
     """Held-out accuracy of a linear probe for every behaviour, read position and layer."""
     rows = []
     for name in organism.behaviours():
-        said = ls.ContrastivePairs.load(f"organism:{name}")
-        for read, pairs in (("told by the persona", spoken(name)), ("shown by the text", said)):
+        texts = ls.ContrastivePairs.load(f"organism:{name}")
+        for read, pairs in (("told by the persona", spoken(name)), ("shown by the text", texts)):
             train, test = _captured(model, pairs, "resid", seed)
             for layer in range(-1, model.cfg.n_layers):
                 accuracy = probe(_resid(train, layer), _resid(test, layer), linear)
@@ -53,7 +53,7 @@ def by_layer(model: SteerableModel, *, seed: int) -> pd.DataFrame:
 
 
 def by_head(model: SteerableModel, *, seed: int) -> pd.DataFrame:
-    """Held-out accuracy of a linear probe on every head's output, where the text has shown it."""
+    """Held-out accuracy of a linear probe on every head's output, after a text with the pole."""
     rows = []
     for name in organism.behaviours():
         pairs = ls.ContrastivePairs.load(f"organism:{name}")
@@ -75,16 +75,16 @@ def by_degree(model: SteerableModel, name: str, *, seed: int, read: str = "mean"
     pairs = ls.ContrastivePairs.load(f"organism:{name}")
     train, test = _captured(model, pairs, "resid", seed, read)
     for layer in range(-1, model.cfg.n_layers):
-        for degree, made in (("linear", linear), ("degree 2", quadratic)):
-            accuracy = probe(_resid(train, layer), _resid(test, layer), made)
+        for degree, classifier in (("linear", linear), ("degree 2", quadratic)):
+            accuracy = probe(_resid(train, layer), _resid(test, layer), classifier)
             rows.append({"behaviour": name, "layer": layer, "probe": degree, "accuracy": accuracy})
     return pd.DataFrame(rows)
 
 
-def probe(train: Classes, test: Classes, made: Callable[[], Any]) -> float:
-    """Accuracy on `test` of a classifier fitted on `train`."""
+def probe(train: Classes, test: Classes, classifier: Callable[[], Any]) -> float:
+    """The accuracy on `test` of a classifier fitted on `train`."""
     (x, y), (held_out, truth) = (_stacked(*part) for part in (train, test))
-    return float(made().fit(x, y).score(held_out, truth))
+    return float(classifier().fit(x, y).score(held_out, truth))
 
 
 def linear() -> Any:
@@ -123,13 +123,13 @@ def _captured(
     return first, second
 
 
-def _resid(found: ls.Activations, layer: int) -> Classes:
-    """Of one layer; -1 is the embedding."""
+def _resid(activations: ls.Activations, layer: int) -> Classes:
+    """Both classes at one layer; -1 is the embedding."""
     if layer >= 0:
-        return found.at(layer).desired, found.at(layer).undesired
-    assert found.embedded_desired is not None
-    assert found.embedded_undesired is not None
-    return found.embedded_desired, found.embedded_undesired
+        return activations.at(layer).desired, activations.at(layer).undesired
+    assert activations.embedded_desired is not None
+    assert activations.embedded_undesired is not None
+    return activations.embedded_desired, activations.embedded_undesired
 
 
 def _stacked(

@@ -16,7 +16,7 @@ from analyses.claims.evidence import (
     ahead,
     in_most,
 )
-from analyses.claims.rows import CLAIMS, Claim
+from analyses.claims.paper_claims import CLAIMS, Claim
 from analyses.claims.rules import contraction, dial, one_step
 
 ROOT = Path(__file__).parents[2]

@@ -123,7 +123,7 @@ def test_the_contrary_judge_counts_the_other_side() -> None:
 
 def test_refusal_is_asked_of_either_kind_of_request() -> None:
     asked = {
-        task.name: task.asked(ls.ContrastivePairs.load(f"organism:{task.behaviour}"))
+        task.name: task.pairs_of(ls.ContrastivePairs.load(f"organism:{task.behaviour}"))
         for task in tasks()
     }
     assert len(asked["refusal"]) + len(asked["compliance"]) == len(organism.rows("refusal"))

@@ -24,13 +24,13 @@ _OTHERS = ("CAA", "ITI", "RepE", "LinearAcT", "MiMiC")
 
 @dataclass(frozen=True)
 class Claim:
-    """One row.
+    """One claim: a row of the page.
 
     Attributes:
-        paper: Whose.
+        paper: The paper that makes it.
         says: The claim, in our words.
-        rule: What settles it.
-        command: Makes the table that the rule reads.
+        rule: What settles it here.
+        command: What makes the table that the rule reads; empty if no table can settle it.
     """
 
     paper: str
@@ -59,7 +59,9 @@ CLAIMS = (
         SADI,
         "elements of largest mean difference carry the behaviour: ablating them hurts more",
         in_most(
-            *("sadi/summary", "ablation_beyond_random", "margin lost beyond random elements"),
+            "sadi/summary",
+            "ablation_beyond_random",
+            "margin lost beyond random elements",
             "cases",
         ),
         _SADI,
