@@ -1,8 +1,9 @@
 """What Jacobians cost: seconds and memory against layers, width and tokens, on random weights.
 
 A random Llama, one text, all layers; dense matrices, or eight products with vectors per layer.
-Every cell runs in a process of its own, so that its peak of memory is its own; on a CPU seconds are
-CPU time. A cell that does not end within `--limit` seconds, or does not fit, is left out and named.
+Every cell runs in a separate process, whose peak of memory is measured; on a CPU seconds are CPU
+time. A cell that does not end within --limit seconds, or does not fit, is left out and named.
+Writes costs.png with its data and their origin; 24 cells, of seconds to five minutes each.
 
     python -m analyses.jacobian_costs --out out/jacobian_costs
     python -m analyses.jacobian_costs --device cuda --dtype bfloat16 --widths 1024,2048,4096
@@ -26,7 +27,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from lens_steer.cli import run_command
+from analyses.studies import Out, start
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import writing_in
 from lens_steer.linearity import BlockMaps
@@ -37,6 +38,11 @@ UNITS = {
     "seconds": "seconds per text",
     "megabytes": "peak memory above the model, MB",
 }
+AXES = {"layers": "layers", "width": "width of the stream", "tokens": "tokens of the text"}
+
+LayerCounts = Annotated[str, typer.Option(help="Numbers of layers, separated by commas.")]
+Widths = Annotated[str, typer.Option(help="Widths of the stream, separated by commas.")]
+Lengths = Annotated[str, typer.Option(help="Tokens of the text, separated by commas.")]
 
 
 def random_model(layers: int, width: int, tokens: int, device: str, dtype: str) -> Any:
@@ -83,7 +89,7 @@ def cell(task: dict[str, Any]) -> dict[str, float]:
 
 
 def _memory(gpu: bool, *, peak: bool) -> float:  # noqa: FBT001 - private
-    """MB now, and from now on the peak is counted anew; or the peak since."""
+    """MB in use now, after which the peak is counted anew; or that peak."""
     if gpu and not peak:
         torch.cuda.reset_peak_memory_stats()
     if gpu:
@@ -98,18 +104,18 @@ def _memory(gpu: bool, *, peak: bool) -> float:  # noqa: FBT001 - private
 
 
 def tasks_of(options: dict[str, list[int]], shared: dict[str, Any]) -> list[dict[str, Any]]:
-    """One axis at a time, around the centre."""
-    found = []
+    """All cells: one axis at a time, around the centre."""
+    tasks = []
     for axis, values in options.items():
         for value in values:
             for what in ("dense", f"{PRODUCTS} products"):
                 task = CENTRE | {axis: value}
-                found.append(task | {"axis": axis, "what": what} | shared)
-    return found
+                tasks.append(task | {"axis": axis, "what": what} | shared)
+    return tasks
 
 
 def figure_of(table: Any) -> Figure:
-    """Both costs against every axis; dotted: in proportion to the axis, from the first point."""
+    """Both costs against every axis; dotted lines are in proportion to it, from the first point."""
     with canvas(2, len(CENTRE), width=8.6, height=5.0, sharey="row") as (figure, grid):
         for row, (cost, label) in zip(grid, UNITS.items(), strict=True):
             for axes, axis in zip(row, CENTRE, strict=True):
@@ -117,7 +123,7 @@ def figure_of(table: Any) -> Figure:
                     x, y = part[axis].to_numpy(), part[cost].to_numpy()
                     axes.plot(x, y, "o-", color=f"C{i}", label=what)
                     axes.plot(x, y[0] * x / x[0], ":", color=f"C{i}", lw=0.8)
-                axes.set(xscale="log", yscale="log", xlabel=axis)
+                axes.set(xscale="log", yscale="log", xlabel=AXES[axis])
                 axes.set_xticks(sorted(set(table[table["axis"] == axis][axis])))
                 axes.xaxis.set_major_formatter("{x:g}")
                 axes.minorticks_off()
@@ -129,41 +135,41 @@ def figure_of(table: Any) -> Figure:
 
 
 def main(  # noqa: PLR0913 - a command's options
-    layers: Annotated[str, typer.Option(help="Numbers of layers.")] = "2,4,8,16",
-    widths: Annotated[str, typer.Option(help="Widths.")] = "128,256,512,1024",
-    tokens: Annotated[str, typer.Option(help="Lengths of the text.")] = "16,64,256,1024",
-    device: Annotated[str, typer.Option(help="`cpu` or `cuda`.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="`float32` or `bfloat16`.")] = "float32",
-    limit: Annotated[int, typer.Option(min=1, help="Seconds of a cell.")] = 300,
-    out: Annotated[Path, typer.Option(help="Folder for the figure and table.")] = Path(
-        "out/jacobian_costs"
-    ),
+    layers: Annotated[
+        str, typer.Option(help="Numbers of layers, separated by commas.")
+    ] = "2,4,8,16",
+    widths: Annotated[str, typer.Option(help="Widths, separated by commas.")] = "128,256,512,1024",
+    tokens: Annotated[
+        str, typer.Option(help="Lengths of the text, separated by commas.")
+    ] = "16,64,256,1024",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    limit: Annotated[int, typer.Option(min=1, help="Seconds that a cell may take.")] = 300,
+    out: Out = Path("out/jacobian_costs"),
     seed: Annotated[int, typer.Option(min=0, help="Of weights and tokens.")] = 0,
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Seconds and memory of Jacobians against layers, width and tokens."""
+    """Measure seconds and memory of Jacobians against layers, width and tokens."""
     if one:
         typer.echo(json.dumps(cell(json.loads(one))))
         return
     with writing_in(out):
         values = {"layers": layers, "width": widths, "tokens": tokens}
-        options = {axis: [int(v) for v in given.split(",")] for axis, given in values.items()}
+        options = {axis: [int(x) for x in text.split(",")] for axis, text in values.items()}
         shared = {"device": device, "dtype": dtype, "seed": seed}
         rows: list[dict[str, Any]] = []
         for task in tqdm(tasks_of(options, shared), desc="cells"):
             command = [sys.executable, "-m", "analyses.jacobian_costs", "--one", json.dumps(task)]
             try:
-                found = subprocess.run(command, check=True, capture_output=True, timeout=limit)
+                cell_run = subprocess.run(command, check=True, capture_output=True, timeout=limit)
             except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
                 typer.echo(f"left out: {task}: {type(error).__name__}", err=True)
                 continue
-            rows.append(task | json.loads(found.stdout.splitlines()[-1]))
+            rows.append(task | json.loads(cell_run.stdout.splitlines()[-1]))
         table = pd.DataFrame(rows)
         save_figure(figure_of(table), out / "costs.png", table, {"centre": CENTRE, "limit": limit})
         typer.echo(table.to_string(index=False))
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(main)
-    run_command(lambda: app(standalone_mode=False))
+    start(main, __doc__)

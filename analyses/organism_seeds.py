@@ -1,6 +1,10 @@
-"""The embedded model's recipe over several seeds: one table of all, one of mean and range.
+"""The embedded model's recipe over several seeds: the tables of all runs, and their ranges.
 
-python -m analyses.organism_seeds out/seed0/card out/seed1/card ... --out analyses/results
+Reads what analyses.organism wrote for each run. Writes unsteered, steering and doses, each with the
+number of the run in the order of the folders, and prints means with the least and the most of all
+runs. With --card, the table of seeds in a model card is brought up to date. It takes seconds.
+
+    python -m analyses.organism_seeds out/seed0/card out/seed1/card --out analyses/results/organism
 """
 
 from pathlib import Path
@@ -9,8 +13,8 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from analyses._organism_card import fill
-from lens_steer.cli import run_command
+from analyses.organism.card import fill
+from analyses.studies import Out, start
 from lens_steer.figures import save_table
 from lens_steer.files import write_whole, writing_in
 
@@ -19,7 +23,7 @@ _KEYS = {
     "unsteered": ["behaviour", "prompts", "temperature"],
     "steering": ["task", "scope", "temperature"],
 }
-_SHOWN = {
+_SCORES = {
     "unsteered": ["behaviour_mean", "well_formed"],
     "steering": ["unsteered", "behaviour_mean", "well_formed", "random"],
 }
@@ -37,8 +41,8 @@ def gathered(folders: list[Path], name: str) -> pd.DataFrame:
 
 
 def ranges(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Mean over the runs with the least and the most, as per cent."""
-    grouped: Any = table.groupby(_KEYS[name], sort=False)[_SHOWN[name]]
+    """Means over the runs with the least and the most, in percent."""
+    grouped: Any = table.groupby(_KEYS[name], sort=False)[_SCORES[name]]
     mean, low, high = (100 * part for part in (grouped.mean(), grouped.min(), grouped.max()))
     cells: Any = (
         mean.map("{:.0f}".format) + low.map(" [{:.0f}, ".format) + high.map("{:.0f}]".format)
@@ -48,20 +52,17 @@ def ranges(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders that analyses.organism wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path(
-        "analyses/results/organism"
-    ),
+    out: Out = Path("analyses/results/organism"),
     card: Annotated[
         Path | None, typer.Option(help="A model card whose table of seeds is brought up to date.")
     ] = None,
 ) -> None:
-    """Gather the tables of several seeds, in the order given."""
+    """Gather the tables of several runs."""
     with writing_in(out):
-        found = {name: gathered(runs, name) for name in TABLES}
-        for name, table in found.items():
+        tables = {name: gathered(runs, name) for name in TABLES}
+        for name, table in tables.items():
             save_table(table, out / f"{name}.csv")
-        shown = [ranges(found[name], name).to_string(index=False) for name in _KEYS]
-        text = "\n\n".join(shown)
+        text = "\n\n".join(ranges(tables[name], name).to_string(index=False) for name in _KEYS)
         typer.echo(text)
         if card is not None:
             whole = fill(card.read_text(encoding="utf-8"), "seeds", text)
@@ -69,6 +70,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(main)
-    run_command(lambda: app(standalone_mode=False))
+    start(main, __doc__)

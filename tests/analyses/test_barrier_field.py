@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses import barrier_field
-from analyses.barrier_field import (
-    Parts,
+from analyses.barrier_field import measures
+from analyses.barrier_field.__main__ import tables_of
+from analyses.barrier_field.measures import (
+    SplitActivations,
     best,
-    fitted,
-    flow_report,
-    row_of,
+    fit_layers,
     stability,
-    study,
+    summary_row,
     traced,
 )
+from analyses.studies import Run
 from lens_steer.activations import Activations
 from lens_steer.sites import Kind
 from tests.oracles_barriers import planted
@@ -36,43 +36,43 @@ def activations(count: int, seed: int) -> Activations:
 
 
 @pytest.fixture(scope="module")
-def parts() -> Parts:
+def parts() -> SplitActivations:
     groups = tuple(str(i % 8) for i in range(40)) * 2
-    return Parts(*(activations(n, i) for i, n in enumerate((60, 40, 40))), groups=groups)
+    return SplitActivations(*(activations(n, i) for i, n in enumerate((60, 40, 40))), groups=groups)
 
 
-@pytest.mark.parametrize("kind", list(barrier_field.KINDS))
-def test_the_layer_with_the_least_loss_on_dev_is_kept(parts: Parts, kind: str) -> None:
-    found = fitted(parts, kind, 0)
-    assert [row["layer"] for row, _ in found] == [WEAK, STRONG]
-    row, barrier = best(found)
+@pytest.mark.parametrize("kind", list(measures.KINDS))
+def test_the_layer_with_the_least_loss_on_dev_is_kept(parts: SplitActivations, kind: str) -> None:
+    fitted = fit_layers(parts, kind, 0)
+    assert [each.row["layer"] for each in fitted] == [WEAK, STRONG]
+    row, barrier = best(fitted).row, best(fitted).barrier
     assert barrier.layer == row["layer"] == STRONG
-    assert row["dev_loss"] < found[0][0]["dev_loss"]
+    assert row["dev_loss"] < fitted[0].row["dev_loss"]
     assert row["C"] == barrier.settings["C"]
     assert (row["held_out_loss"] is None) == (kind == "sketch")
 
 
-def test_the_probe_is_cross_validated_as_the_one_beside_the_field(parts: Parts) -> None:
-    row, barrier = best(fitted(parts, "probe", 0))
-    report = traced(barrier, parts, 0.4, 0)
+def test_the_probe_is_cross_validated_as_the_one_beside_the_field(parts: SplitActivations) -> None:
+    chosen = best(fit_layers(parts, "probe", 0))
+    report = traced(chosen.barrier, parts, 0.4, 0)
     assert report.directions is not None
-    assert row["held_out_loss"] is not None
+    assert chosen.row["held_out_loss"] is not None
     assert report.directions.mean("probe").mean == pytest.approx(0.0, abs=1e-4)
 
 
-def test_a_row_says_what_happens_at_the_angles_of_papers(parts: Parts) -> None:
-    _, barrier = best(fitted(parts, "exact kernel", 0))
-    row = row_of(traced(barrier, parts, 0.4, 0), flow_report(barrier, parts, 0.4, 0))
+def test_a_row_says_what_happens_at_the_angles_of_papers(parts: SplitActivations) -> None:
+    chosen = best(fit_layers(parts, "exact kernel", 0))
+    row = summary_row(traced(chosen.barrier, parts, 0.4, 0))
     assert {"gap_0.35", "cosine_0.35", "rank_for_0.99", "supremum", "linearity"} <= set(row)
     assert {"turning", "crowded_cosine", "rank", "distance"} <= set(row)
     assert "gap_0.7" not in row
 
 
 def test_fields_of_hash_seeds_are_drawn_by_group(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    parts: SplitActivations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(barrier_field, "SIZES", (32, 128))
-    monkeypatch.setattr(barrier_field, "HASHES", 2)
+    monkeypatch.setattr(measures, "SIZES", (32, 128))
+    monkeypatch.setattr(measures, "HASHES", 2)
     found = stability(parts, STRONG, 0)
     assert found.sizes == (32, 128)
     assert "8 groups" in str(found.sample)
@@ -80,16 +80,17 @@ def test_fields_of_hash_seeds_are_drawn_by_group(
 
 @pytest.mark.slow
 def test_a_study_writes_its_figures(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: SplitActivations, embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(barrier_field, "SIZES", (32,))
-    monkeypatch.setattr(barrier_field, "HASHES", 2)
-    kept = {name: barrier_field.KINDS[name] for name in ("exact kernel", "probe")}
-    monkeypatch.setattr(barrier_field, "KINDS", kept)
-    layers, chosen, hashes = study(parts, "organism:x", 0.4, 0, tmp_path, {"seed": 0})
-    assert len(layers) == 4
-    assert [row["barrier"] for row in chosen] == list(kept)
-    assert hashes["layer"].tolist() == [STRONG]
+    monkeypatch.setattr(measures, "SIZES", (32,))
+    monkeypatch.setattr(measures, "HASHES", 2)
+    kept = {name: measures.KINDS[name] for name in ("exact kernel", "probe")}
+    monkeypatch.setattr(measures, "KINDS", kept)
+    run = Run(embedded, tmp_path, 0, {"seed": 0})
+    tables = tables_of(run, parts, "organism:x", 0.4)
+    assert len(tables["layers"]) == 4
+    assert tables["summary"]["barrier"].tolist() == list(kept)
+    assert tables["stability"]["layer"].tolist() == [STRONG]
     names = {path.stem for path in tmp_path.glob("*.png")}
     assert {
         "organism-x-exact-kernel-shape",

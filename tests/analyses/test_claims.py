@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analyses._claims_evidence import (
+from analyses.claims.__main__ import evidence, main, page, table
+from analyses.claims.evidence import (
     NOT_OBSERVED,
     NOT_RUN,
     OBSERVED,
@@ -15,9 +16,8 @@ from analyses._claims_evidence import (
     ahead,
     in_most,
 )
-from analyses._claims_rows import CLAIMS, Claim
-from analyses._claims_rules import contraction, dial, one_step
-from analyses.claims import evidence, main, page, table
+from analyses.claims.paper_claims import CLAIMS, Claim
+from analyses.claims.rules import contraction, dial, one_step
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,19 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses import _method_comparison_figures as figures
-from analyses import method_comparison as analysis
-from analyses._method_comparison_specificity import specificity
-from analyses._method_comparison_tables import corrected, shared
-from analyses._method_comparison_units import Plan, Unit
-from lens_steer.benchmark import (
-    FAMILIES,
-    Comparison,
-    ComparisonConfig,
-    FitCache,
-    read,
-    thinned,
-)
+from analyses.equal_cost import thinned
+from analyses.method_comparison import figures
+from analyses.method_comparison.__main__ import main
+from analyses.method_comparison.reporting import FIGURES, UnitComparisons
+from analyses.method_comparison.specificity import specificity
+from analyses.method_comparison.tables import corrected, shared
+from analyses.method_comparison.units import Plan, Unit
+from lens_steer.benchmark import FAMILIES, Comparison, ComparisonConfig, FitCache, read
+from lens_steer.benchmark.method_families.elements import CAAContender
 from lens_steer.cli import run_command
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import load_model
@@ -38,7 +34,7 @@ Ran = tuple[Plan, list[Unit], Callable[[Plan], None]]
 
 
 def run(plan: Plan, units: list[Unit]) -> None:
-    found = analysis.Found()
+    found = UnitComparisons()
     for unit in units:
         found.add(unit, unit.measure(load_model(unit.model, device="cpu"), plan, print))
     found.report(units, plan)
@@ -68,9 +64,9 @@ def test_every_method_may_try_as_many_settings_spread_over_its_grid(ran: Ran) ->
     family = replace(FAMILIES["CAA"], grid=lambda _: [{"layer": i} for i in range(12)])
     inputs = _inputs(ran)
     for most, wanted in ((1, [6]), (2, [3, 9]), (4, [1, 4, 7, 10]), (20, [*range(12)])):
-        kept = thinned(family, most).grid(inputs)
+        kept = thinned(Known(), most).grid(inputs)
         assert [setting["layer"] for setting in kept] == wanted
-    assert all(len(each.grid(inputs)) <= 1 for each in ran[0].contenders)
+    assert all(len(each.grid(inputs)) <= 1 for each in ran[0].families)
 
 
 def _inputs(ran: Ran) -> FitCache:
@@ -143,7 +139,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(ran: Ran, tmp_path: Pat
 
 
 def test_units_that_are_done_are_not_run_again(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analyses import _method_comparison_units as module
+    from analyses.method_comparison import units as module
 
     def never(*args: Any) -> Any:
         raise AssertionError("it was run again")
@@ -157,7 +153,7 @@ def test_units_that_are_done_are_not_run_again(ran: Ran, monkeypatch: pytest.Mon
 
 def test_figures_show_every_method_and_leave_their_tables_as_they_are(ran: Ran) -> None:
     plan, _, _ = ran
-    for name, (of, _, draw) in analysis._FIGURES.items():  # pyright: ignore[reportPrivateUsage]
+    for name, (of, _, draw) in FIGURES.items():
         given = table(plan, of)
         before = given.copy()
         figure = draw(given)
@@ -191,7 +187,7 @@ def test_specificity_is_one_where_a_method_is_measured_on_its_own_behaviour(ran:
 def ended(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
     given = {"models": "organism", "out": Path("/nowhere/at/all")} | options
     with pytest.raises(SystemExit) as stop:
-        run_command(lambda: analysis.main(**given))
+        run_command(lambda: main(**given))
     return stop.value.code
 
 

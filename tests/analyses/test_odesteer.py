@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import lens_steer as ls
-from analyses._odesteer_gated import GatedCAA
-from analyses._odesteer_methods import ways
+from analyses.odesteer.gated import GatedCAA
+from analyses.odesteer.methods import methods_of
 from lens_steer.sites import Site
 from lens_steer.steering import Additive
 
@@ -57,4 +57,5 @@ def test_it_refuses_to_work_without_its_prompts(embedded: Any) -> None:
 
 
 def test_only_the_behaviour_with_two_halves_has_two_vectors() -> None:
-    assert set(ways("organism:polarity")) - set(ways("organism:concept")) == {"two CAA, told which"}
+    polarity, concept = (set(methods_of(f"organism:{name}")) for name in ("polarity", "concept"))
+    assert polarity - concept == {"two CAA, told which"}

@@ -12,12 +12,12 @@ import torch
 from matplotlib.figure import Figure
 
 import lens_steer as ls
-from analyses import _organism_figures as figures
 from analyses import organism_seeds
-from analyses._organism_card import fill, filled
-from analyses._organism_probes import COMPONENTS, linear, probe, quadratic, spoken
-from analyses._organism_steering import DEV, SIZES, steer
-from analyses._organism_tasks import Opposite, tasks, thinned
+from analyses.organism import figures
+from analyses.organism.card import fill, filled
+from analyses.organism.probes import COMPONENTS, linear, probe, quadratic, spoken
+from analyses.organism.steering import DEV, SIZES, steer
+from analyses.organism.tasks import Opposite, tasks, thinned
 from lens_steer import organism
 from lens_steer.organism import stored_weights as _weights
 
@@ -123,7 +123,7 @@ def test_the_contrary_judge_counts_the_other_side() -> None:
 
 def test_refusal_is_asked_of_either_kind_of_request() -> None:
     asked = {
-        task.name: task.asked(ls.ContrastivePairs.load(f"organism:{task.behaviour}"))
+        task.name: task.pairs_of(ls.ContrastivePairs.load(f"organism:{task.behaviour}"))
         for task in tasks()
     }
     assert len(asked["refusal"]) + len(asked["compliance"]) == len(organism.rows("refusal"))
@@ -162,7 +162,7 @@ def test_probes_find_what_their_degree_allows() -> None:
 
 @pytest.mark.slow
 def test_a_task_is_steered_from_end_to_end(monkeypatch: pytest.MonkeyPatch, embedded: Any) -> None:
-    from analyses import _organism_steering as steering
+    from analyses.organism import steering
 
     for name, value in (
         ("SIZES", (0.35,)),

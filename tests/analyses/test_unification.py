@@ -11,12 +11,12 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 import lens_steer as ls
-from analyses import unification
-from analyses._lqr_measures import Case
-from analyses._odesteer_methods import ANGLE
-from analyses._unification_figures import differences_figure, label_of
-from analyses._unification_methods import AGAINST, BASE, MEMBERS, PUSHES
-from lens_steer.benchmark import ComparisonConfig, FitCache
+from analyses.odesteer.methods import ANGLE
+from analyses.studies import Run
+from analyses.unification import __main__ as unification
+from analyses.unification.figures import differences_figure, label_of
+from analyses.unification.methods import BASELINE, COMPARED, MEMBERS, PUSHES
+from lens_steer.benchmark import Behaviour, FitCache
 from lens_steer.steering import ResidualITI
 
 AT: dict[str, Any] = {"layer": 1, "read": "mean"}
@@ -59,7 +59,7 @@ def test_members_are_their_formulas(inputs: FitCache) -> None:
     g = inputs.metric(1).matrix.numpy()
     level = 0.1 * np.trace(g) / len(g) * np.eye(len(g))
     wanted = {
-        BASE: delta,
+        BASELINE: delta,
         "LDA readout": np.linalg.solve(sigma, delta),
         "probe readout": ResidualITI.fit(known.at(1), C=_cost(inputs)).direction,
         "last layer's readout": last,
@@ -82,7 +82,7 @@ def test_two_switches_lead_back_to_caa_and_one_does_not(inputs: FitCache) -> Non
     assert len(found) == 4 * len(PUSHES)  # two layers, two read positions
     by_name = found.groupby("method")["cosine"]
     assert by_name.min()["LDA and covariance"] > 1 - 1e-9
-    changed = by_name.max().drop([BASE, "LDA and covariance"])
+    changed = by_name.max().drop([BASELINE, "LDA and covariance"])
     assert float(changed.max()) < 0.999
 
 
@@ -111,7 +111,7 @@ def test_ten_steps_are_one_turn_towards_the_difference(inputs: FitCache) -> None
 def made_up(behaviours: tuple[str, ...]) -> pd.DataFrame:
     rows = []
     for i, name in enumerate(behaviours):
-        for j, (method, other) in enumerate(AGAINST):
+        for j, (method, other) in enumerate(COMPARED):
             row: dict[str, Any] = {"behaviour_set": name, "method": method, "other": other}
             for score in ("change", "at_0.1"):
                 middle = 0.01 * j - 0.02 * i
@@ -126,33 +126,32 @@ def test_the_figure_has_a_place_for_each_behaviour_and_a_row_for_each_switch() -
     first, second = figure.axes
     assert [place.get_title() for place in (first, second)] == ["one", "two"]
     assert [label.get_text() for label in first.get_yticklabels()] == [
-        label_of(*pair) for pair in AGAINST
+        label_of(*pair) for pair in COMPARED
     ]
     left = made_up(("organism:one",)).drop(index=[0])  # one could not be calibrated
-    assert len(differences_figure(left).axes[0].get_yticklabels()) == len(AGAINST) - 1
+    assert len(differences_figure(left).axes[0].get_yticklabels()) == len(COMPARED) - 1
 
 
 @pytest.mark.slow
 def test_it_runs_from_end_to_end(
     embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {name: MEMBERS[name] for name in (BASE, "LDA and covariance", "covariance metric")}
+    few = {name: MEMBERS[name] for name in (BASELINE, "LDA and covariance", "covariance metric")}
     monkeypatch.setattr(unification, "MEMBERS", few)
-    terms = ComparisonConfig(
-        temperature=0.7, max_new_tokens=6, multiples=(1.0,), randoms=1, best_of=2
-    )
-    whole = Case.of(embedded, "organism:sentiment", ("mean",), terms)
-    small = FitCache(embedded, whole.inputs.train.first(40), ("mean",))
-    parts = (whole.dev.first(8), whole.test.first(16), whole.judge, terms)
-    tables = unification.study(Case(embedded, whole.name, small, *parts), (1,))
-    unification.report(tables, tmp_path, {"seed": 0})
+    run = Run(embedded, tmp_path, 0, {"seed": 0})
+    whole = run.behaviour("organism:sentiment", "mean")
+    cache = FitCache(embedded, whole.inputs.train.first(40), ("mean",))
+    parts = (whole.name, whole.dev.first(8), whole.test.first(16), whole.judge)
+    config = run.config(6, multiples=(1.0,), randoms=1)
+    tables = unification.tables_of(Behaviour(*parts, cache, whole.origin), config, (1,))
+    unification.STUDY.save(run, unification.STUDY.complete(tables))
     found = pd.read_csv(tmp_path / "differences.csv", comment="#")
     pairs = list(zip(found["method"], found["other"], strict=True))
-    assert pairs == [pair for pair in AGAINST if set(pair) <= set(few)]
+    assert pairs == [pair for pair in COMPARED if set(pair) <= set(few)]
     same = found[found["method"] == "LDA and covariance"].iloc[0]
     assert (same["change"], same["p_holm"]) == (0.0, 1.0)
     matched = tables["matched"].set_index("method")["behaviour"]
     change = found[found["method"] == "covariance metric"].iloc[0]["change"]
-    assert change == pytest.approx(matched["covariance metric"] - matched[BASE])
+    assert change == pytest.approx(matched["covariance metric"] - matched[BASELINE])
     names = {"differences.csv", "differences.png", "matched.csv", "directions.csv", "missing.csv"}
     assert names <= {path.name for path in tmp_path.iterdir()}

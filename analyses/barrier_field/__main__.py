@@ -1,0 +1,74 @@
+"""The command of the study: `python -m analyses.barrier_field`."""
+
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+import analyses.barrier_field as study
+from analyses.barrier_field import measures
+from analyses.barrier_field.measures import SplitActivations, best, fit_layers, summary_row, traced
+from analyses.studies import Run, Study, Tables, start
+from lens_steer.barriers import field
+
+Angle = Annotated[float, typer.Option(help="The largest angle T / |a| that is turned by, rad.")]
+
+
+def save_report(run: Run, report: field.FieldReport, stem: str, **origin: Any) -> None:
+    """Save every figure of a report with its numbers."""
+    for name, figure in report.figures().items():
+        run.save(f"{stem}-{name}", figure, getattr(report, name).table(), **origin)
+
+
+def tables_of(run: Run, parts: SplitActivations, pairs: str, angle: float) -> Tables:
+    """The tables of one behaviour; figures of its fields are saved at once."""
+    layers: list[dict[str, Any]] = []
+    chosen: list[dict[str, Any]] = []
+    for kind in measures.KINDS:
+        fitted = fit_layers(parts, kind, run.seed)
+        layers += [{"behaviour": pairs} | each.row for each in fitted]
+        barrier, row = best(fitted).barrier, {"behaviour": pairs} | best(fitted).row
+        report = traced(barrier, parts, angle, run.seed)
+        save_report(run, report, f"{pairs}-{kind}", **row, settings=dict(barrier.settings))
+        plane = field.slice_map(barrier, parts.test.at(barrier.layer), angle)
+        run.save(f"{pairs}-{kind}-slice", plane.figure(), plane.table(), **row)
+        chosen.append(row | summary_row(report))
+    layer = chosen[0]["layer"]
+    hashes = measures.stability(parts, layer, run.seed)
+    run.save(f"{pairs}-stability", hashes.figure(), hashes.table(), layer=layer)
+    return {
+        "layers": pd.DataFrame(layers),
+        "summary": pd.DataFrame(chosen),
+        "stability": hashes.table().assign(behaviour=pairs, layer=layer),
+    }
+
+
+def measure(run: Run, pairs: str, *, angle: Angle = 1.0) -> Tables:
+    """The tables of one set of pairs."""
+    return tables_of(run, SplitActivations.of(run.behaviour(pairs)), pairs, angle)
+
+
+STUDY = Study(
+    name="barrier_field",
+    manual=study.__doc__ or "",
+    measure=measure,
+    columns={
+        "summary": [
+            "behaviour",
+            "barrier",
+            "layer",
+            "accuracy",
+            "slope",
+            "median_entry",
+            "linearity",
+            "mean_linearity",
+            "turning",
+            "gap_0.35",
+            "cosine_0.35",
+            "lost_0.35",
+        ]
+    },
+)
+
+if __name__ == "__main__":
+    start(STUDY.command())

@@ -1,0 +1,168 @@
+"""What tables of results say of a claim: the verdicts, and the rules that most claims share."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lens_steer.intervals import Interval, interval, ratio_interval
+
+OBSERVED, NOT_OBSERVED, UNTESTED = "observed here", "not observed here", "cannot be tested here"
+NOT_RUN = "not run yet"
+FEWEST = 4  # behaviours that a conclusion needs
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One claim's measurement.
+
+    Attributes:
+        measured: The numbers with their intervals, as text.
+        models: The number of models that they are of; 0 if there are none.
+        verdict: One of the four verdicts of this module.
+    """
+
+    measured: str
+    models: int
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables that analyses wrote.
+
+    Attributes:
+        folder: With a folder for each analysis, as in `analyses/results`.
+    """
+
+    folder: Path
+
+    def table(self, name: str) -> Any:
+        """One table, by its path without the ending.
+
+        Raises:
+            FileNotFoundError: If the table was not made yet.
+        """
+        return pd.read_csv(self.folder / f"{name}.csv")
+
+
+Rule = Callable[[Results], Evidence]
+
+
+def above(interval: Interval) -> str:
+    """The verdict on a quantity that the claim puts above 0."""
+    return OBSERVED if interval.low > 0 else NOT_OBSERVED
+
+
+def as_text(each: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
+    """A mean and its interval."""
+    mean, low, high = (f"{scale * x:+.{digits}f}" for x in (each.mean, each.low, each.high))
+    return f"{mean} {unit} [{low}, {high}]"
+
+
+def over_behaviours(values: Iterable[float]) -> Interval:
+    """The mean over behaviours; its interval draws behaviours again."""
+    return interval(torch.tensor(list(values), dtype=torch.float64), seed=0)
+
+
+def over_models(values: Any) -> Interval:
+    """The mean of a table of models by behaviours; its interval draws both again."""
+    cells = values.to_numpy(float)
+    return ratio_interval(cells, np.ones_like(cells), seed=0)
+
+
+def ahead(  # noqa: PLR0913 - which table, and how it names things
+    name: str,
+    method: str,
+    others: Sequence[str],
+    *,
+    column: str = "method",
+    by: str = "behaviour_set",
+    share: str = "behaviour",
+    only: str = "",
+) -> Rule:
+    """A rule: one method's share less that of others, behaviour by behaviour, at the same cost.
+
+    The claim counts as observed if the interval over behaviours, and over models where the table
+    has several, is above 0 for each of the others; from fewer than four behaviours nothing is
+    concluded yet.
+
+    Args:
+        name: The table; its column `model`, if there is one, says which model a row is of.
+        method: The method that the claim puts first.
+        others: The methods that it is compared with.
+        column: The column that names methods.
+        by: The column that names behaviours.
+        share: The column with the shares.
+        only: A condition on rows, as `DataFrame.query` takes it.
+    """
+
+    def rule(results: Results) -> Evidence:
+        table = results.table(name)
+        table = table.query(only) if only else table
+        first, *rest = _side_by_side(table, [method, *others], column, by, share)
+        models, behaviours = first.shape
+        gains = {o: over_models(first - other) for o, other in zip(others, rest, strict=True)}
+        if behaviours < FEWEST:
+            means = [f"less {o}: {100 * gain.mean:+.0f} points" for o, gain in gains.items()]
+            text = f"so far {'; '.join(means)} on {behaviours} behaviours"
+            return Evidence(text, models, NOT_RUN)
+        parts = [f"less {o}: {as_text(gain, 'points', 100)}" for o, gain in gains.items()]
+        held = all(gain.low > 0 for gain in gains.values())
+        text = f"{'; '.join(parts)}, over {behaviours} behaviours"
+        return Evidence(text, models, OBSERVED if held else NOT_OBSERVED)
+
+    return rule
+
+
+def _side_by_side(
+    table: Any, methods: Sequence[str], column: str, by: str, share: str
+) -> list[Any]:
+    """A table of models by behaviours for each method: the behaviours that all of them have."""
+    table = table if "model" in table else table.assign(model="one")
+    models = list(dict.fromkeys(table["model"]))
+    wide = [
+        table[table[column] == method]
+        .pivot_table(index="model", columns=by, values=share)
+        .reindex(models)
+        for method in methods
+    ]
+    kept = [name for name in wide[0] if all(name in each.dropna(axis=1) for each in wide)]
+    return [each[kept] for each in wide]
+
+
+def in_most(name: str, column: str, what: str, cells: str, only: str = "") -> Rule:
+    """A rule: more than half of a table's cells must have an interval on the claimed side of 0.
+
+    Args:
+        name: The table.
+        column: The column of means; their intervals are in `column`_low and `column`_high.
+        what: The quantity, in words.
+        cells: What the rows are, in words.
+        only: A condition on rows, as `DataFrame.query` takes it.
+    """
+
+    def rule(results: Results) -> Evidence:
+        table = results.table(name)
+        table = table.query(only) if only else table
+        table = table.dropna(subset=[f"{column}_low"])
+        for_it = int((table[f"{column}_low"] > 0).sum())
+        against = int((table[f"{column}_high"] < 0).sum())
+        text = f"{what}: interval above 0 in {for_it} of {len(table)} {cells}, below 0 in {against}"
+        return Evidence(text, 1, OBSERVED if for_it > len(table) / 2 else NOT_OBSERVED)
+
+    return rule
+
+
+def untested(why: str) -> Rule:
+    """A rule for claims that are out of reach of a small model of a small language."""
+
+    def rule(results: Results) -> Evidence:
+        del results
+        return Evidence(why, 0, UNTESTED)
+
+    return rule

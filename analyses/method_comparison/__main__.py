@@ -1,0 +1,83 @@
+"""The command: `python -m analyses.method_comparison`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from tqdm.auto import tqdm
+
+import analyses.method_comparison as study
+import lens_steer as ls
+from analyses.method_comparison.reporting import UnitComparisons
+from analyses.method_comparison.specificity import specificity
+from analyses.method_comparison.units import Plan, Unit
+from analyses.studies import Out, Pairs, Seed, Tokens, names_of, show, start
+from lens_steer import organism
+from lens_steer.benchmark import ComparisonConfig, families
+from lens_steer.files import writing_in
+
+
+def units_of(models: str, pairs: str) -> list[Unit]:
+    """Every behaviour of every model, in the order of the options.
+
+    Raises:
+        ValueError: If there is no model, or one is named twice.
+    """
+    units = []
+    for each in filter(None, (part.strip() for part in models.split(","))):
+        model, _, pairs_of_model = each.partition("=")
+        units += [Unit(model, name) for name in names_of(pairs_of_model or pairs)]
+    if not units or len(set(units)) < len(units):
+        raise ValueError(f"models {models!r}: expected one or more, none twice")
+    return units
+
+
+def main(  # noqa: PLR0913 - a command's options
+    models: Annotated[
+        str, typer.Option(help="Models, separated by commas; MODEL=SET has its own pairs.")
+    ] = "organism",
+    pairs: Pairs = "",
+    methods: Annotated[str, typer.Option(help="Names, separated by commas, or all.")] = "all",
+    settings: Annotated[
+        int, typer.Option(min=1, help="Settings of each method that are tried on dev, at most.")
+    ] = 4,
+    fits: Annotated[
+        int, typer.Option(min=1, help="Times that methods are made: from train, then resampled.")
+    ] = 1,
+    budget: Annotated[
+        int, typer.Option(min=0, help="Trials of random search for each method; 0: none.")
+    ] = 0,
+    dev_prompts: Annotated[int, typer.Option(min=2, help="Prompts to choose on, at most.")] = 24,
+    tokens: Tokens = organism.LONGEST,
+    specific: Annotated[
+        str, typer.Option(help="Methods whose specificity is measured, separated by commas.")
+    ] = "",
+    out: Out = Path("out/methods"),
+    seed: Seed = 0,
+) -> None:
+    """Compare methods over models and behaviours, at equal search and equal cost."""
+    names = tuple(each.name for each in families(methods))
+    units = units_of(models, pairs)
+    variation: dict[str, Any] = {"multiples": (0.5, 1.0, 1.4, 2.0), "randoms": 1, "best_of": 2}
+    config = ComparisonConfig(seed=seed, temperature=0.7, max_new_tokens=tokens, **variation)
+    plan = Plan(out, names, settings, fits, budget, dev_prompts, config)
+    with writing_in(out):
+        comparisons = UnitComparisons()
+        crossed = [each.name for each in families(specific)] if specific else []
+        for name in dict.fromkeys(unit.model for unit in units):
+            model, here = ls.load_model(name), [unit for unit in units if unit.model == name]
+            for unit in tqdm(here, desc=f"units of {name}"):
+                was_done = unit.about(plan) is not None
+                comparisons.add(unit, unit.measure(model, plan, typer.echo))
+                if not was_done:
+                    comparisons.report(units, plan)
+            for method in crossed:
+                specificity(model, here, method, plan, typer.echo)
+        comparisons.report(units, plan)
+        columns = ["behaviour_name", "method", "models", "behaviour", "kl", "at_0.1", "p_holm"]
+        show(pd.read_csv(out / "table.csv"), columns)
+
+
+if __name__ == "__main__":
+    start(main, study.__doc__)
