@@ -9,7 +9,7 @@ import torch
 import lens_steer as ls
 from analyses.lqr.laws import made
 from lens_steer.benchmark import Behaviour, ComparisonConfig
-from lens_steer.intervals import interval, of_share
+from lens_steer.intervals import interval, proportion_interval
 
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BY_LAMBDA = ("published", "centred", "tracker", "scalar gain")
@@ -37,7 +37,9 @@ def probed(behaviour: Behaviour, methods: dict[str, ls.Intervention], seed: int)
             steered = ls.capture(model, test, "resid", read="last", progress=False)
         verdicts = probe.predict(steered.undesired[:, -1].numpy()).astype(float)
         share = interval(torch.from_numpy(verdicts), test.groups, seed=seed)
-        rows.append({"method": name} | of_share(share, len(set(test.groups))).columns("probe"))
+        rows.append(
+            {"method": name} | proportion_interval(share, len(set(test.groups))).columns("probe")
+        )
     return pd.DataFrame(rows)
 
 

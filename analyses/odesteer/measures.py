@@ -16,7 +16,7 @@ from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler
 from lens_steer.benchmark import Behaviour, ComparisonConfig, Hyperparameters
 from lens_steer.evaluation import Evaluation, FixedTexts
-from lens_steer.intervals import by_group, interval, of_share, ratio_interval
+from lens_steer.intervals import group_sums, interval, proportion_interval, ratio_interval
 
 ANGLES = (0.1, 0.2, 0.35, 0.5, 0.7)  # rad
 AT_ANGLE = ("CAA", "ODESteer", "one step", "linear probe")
@@ -53,9 +53,11 @@ def by_angle(
 def _numbers(trial: Evaluation, seed: int) -> dict[str, float]:
     """Behaviour, nats per token and spoilt texts, with intervals over groups."""
     assert trial.paths is not None
-    nats = by_group(trial.paths.kl.numpy(), trial.paths.draws.numpy(), trial.text_groups)
+    nats = group_sums(trial.paths.kl.numpy(), trial.paths.draws.numpy(), trial.text_groups)
     units = len(set(trial.text_groups))
-    failed = of_share(interval(trial.failed.float(), trial.text_groups, seed=seed), units)
+    failed = proportion_interval(
+        interval(trial.failed.float(), trial.text_groups, seed=seed), units
+    )
     row = trial.interval(seed=seed).columns("behaviour") | failed.columns("failed")
     return row | ratio_interval(*nats, seed=seed).columns("kl")
 

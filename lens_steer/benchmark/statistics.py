@@ -10,7 +10,7 @@ import numpy as np
 from lens_steer.benchmark.grouped_sums import Sums
 from lens_steer.benchmark.trials import Trial
 from lens_steer.evaluation import distinct, distinct_without
-from lens_steer.intervals import Interval, Resampling, proportion_interval
+from lens_steer.intervals import Interval, Resampling
 
 Array = np.ndarray
 Statistic = Callable[..., Any]  # takes `Totals` of each part, over resamples or not

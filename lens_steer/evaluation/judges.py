@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer import organism
-from lens_steer.data import words_of
 from lens_steer.evaluation.words import comparable, whole_words
 
 

@@ -12,7 +12,7 @@ from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import efficiency
 from lens_steer.evaluation.text_costs import TextCosts
 from lens_steer.evaluation.words import distinct, repetition
-from lens_steer.intervals import Interval, interval, of_share
+from lens_steer.intervals import Interval, interval, proportion_interval
 
 
 @savable
@@ -44,7 +44,7 @@ class Evaluation:
     def interval(self, *, seed: int) -> Interval:
         """Mean behaviour with its interval."""
         resampled = interval(self.behaviour, self.groups, seed=seed)
-        return of_share(resampled, len(set(self.groups)))
+        return proportion_interval(resampled, len(set(self.groups)))
 
     def minus(self, other: "Evaluation", *, seed: int) -> Interval:
         """Mean difference in behaviour to another evaluation of the same examples, paired.

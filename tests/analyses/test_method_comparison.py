@@ -19,7 +19,6 @@ from analyses.method_comparison.specificity import specificity
 from analyses.method_comparison.tables import corrected, shared
 from analyses.method_comparison.units import Plan, Unit
 from lens_steer.benchmark import FAMILIES, Comparison, ComparisonConfig, FitCache, read
-from lens_steer.benchmark.method_families.elements import CAAContender
 from lens_steer.cli import run_command
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import load_model

@@ -4,11 +4,11 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
+from lens_steer.benchmark.method_families.contender import FitCache
 from lens_steer.tracking.texts import TrackedTexts
 
 import lens_steer as ls
 from lens_steer.attribution import contrast
-from lens_steer.benchmark.method_families.contender import FitCache
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.linearity import diagnose, linearize
 from lens_steer.models import Message
