@@ -1,8 +1,9 @@
-"""One look for every figure, and one way to save it: with its numbers and their origin."""
+"""One style for every figure, and one way to save it: with its numbers and their origin."""
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,24 @@ _STYLE: dict[Any, Any] = {
 def canvas(
     rows: int = 1, columns: int = 1, *, width: float = 5.0, height: float = 3.2, **options: Any
 ) -> Iterator[tuple["Figure", Any]]:
-    """A figure and its axes, everything drawn inside the block in our style; sizes in inches.
+    """Make a figure and its axes; everything inside the block is drawn in the style of lens_steer.
 
-    The figure is the caller's, not pyplot's: nothing is shown, notebooks display what is returned.
+    The figure does not belong to pyplot: nothing is shown, and a notebook displays it when it is
+    returned.
+
+    Args:
+        rows: How many rows of axes there are.
+        columns: How many columns.
+        width: Of the whole figure, in inches.
+        height: Of the whole figure, in inches.
+        options: As `matplotlib.pyplot.subplots` takes them.
+
+    Yields:
+        The figure, and its axes (an array where there are several).
+
+    Example:
+        >>> with canvas(width=4) as (figure, axes):
+        ...     axes.plot(layers, accuracy)
     """
     from matplotlib import pyplot as plt
 
@@ -47,28 +63,34 @@ def canvas(
 def save_figure(
     figure: "Figure", path: str | Path, data: "pd.DataFrame", provenance: Mapping[str, Any]
 ) -> None:
-    """Write `path` (its suffix is the format), its data as `.csv`, their origin as `.json`.
+    """Save a figure, its numbers as `.csv` and their origin as `.json`, under one name.
 
     Each file is written whole or not at all.
+
+    Args:
+        figure: The figure.
+        path: Where to save it; the suffix is the format.
+        data: The numbers that the figure shows.
+        provenance: Where they come from: model, data, versions, seed.
 
     Raises:
         ValueError: If the folder does not exist, or a file cannot be written.
     """
     target = Path(path)
     text = json.dumps(dict(provenance), indent=2, sort_keys=True, default=str)
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(target.suffix)
-
-    def draw(place: Path) -> None:
-        from matplotlib import pyplot as plt
-
-        with plt.rc_context(_STYLE):
-            figure.savefig(place, format=target.suffix[1:], metadata=undated)
-
-    write_whole(target, draw)
+    write_whole(target, partial(_draw, figure, target.suffix))
     save_table(data, target.with_suffix(".csv"))
     write_whole(
         target.with_suffix(".json"), lambda place: place.write_text(text + "\n", encoding="utf-8")
     )
+
+
+def _draw(figure: "Figure", suffix: str, path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
+    with plt.rc_context(_STYLE):
+        figure.savefig(path, format=suffix[1:], metadata=undated)
 
 
 def save_table(table: "pd.DataFrame", path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files and folders that a run writes: one writer, every file whole, nothing left behind."""
+"""Files and folders that a run writes: by one process, every file whole, nothing left behind."""
 
 import errno
 import json
@@ -18,18 +18,18 @@ _LOCK = ".lens_steer.lock"
 _PREFIX = ".writing-"
 _UNFINISHED = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")  # as tempfile names folders
 _OWNER = ".lock"  # in an unfinished folder: locked as long as the process that writes there lives
-_GRACE = 10.0  # seconds
-_TRIES = 20
-_LEAST = 2**20  # bytes that must fit before a run begins
+_GRACE = 10.0  # seconds that a process has to lock a folder it has made
+_TRIES = 20  # to make such a folder
+_ROOM = 2**20  # bytes that have to fit before a run begins
 _WRITTEN = (".csv", ".json", ".jsonl", ".png", ".safetensors")
 
 
 class UnwritableError(OSError, ValueError):
-    """A file or folder that cannot be written, in one line that says what to do."""
+    """A file or folder cannot be written; the message is one line that says what to do."""
 
 
 def json_value(text: str | bytes) -> Any:
-    """What JSON says.
+    """The value that a JSON text stands for.
 
     Raises:
         ValueError: If it is not JSON, or nested too deeply to be read.
@@ -41,7 +41,7 @@ def json_value(text: str | bytes) -> Any:
 
 
 def json_file(path: Path) -> Any:
-    """What a JSON file holds.
+    """The value in a JSON file.
 
     Raises:
         ValueError: If it cannot be read, or is not JSON in UTF-8.
@@ -55,14 +55,21 @@ def json_file(path: Path) -> Any:
 
 
 def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `target`, then move it there.
+    """Write a file whole or not at all: into a temporary file beside it, which is then moved.
 
-    What processes that were killed have left of such files in that folder is removed.
+    Temporary files that killed processes left in that folder are removed.
+
+    Args:
+        target: The file to write.
+        write: Writes the file, when called with the path of the temporary one.
 
     Raises:
         ValueError: If the folder does not exist; or, an OSError too, if the file cannot be written
             (the disk is full, it may not be written to, a folder is in the way): an older file is
             then left as it is.
+
+    Example:
+        >>> write_whole(Path("notes.txt"), lambda path: path.write_text("hello"))
     """
     if not os.path.isdir(target.parent):
         raise ValueError(
@@ -82,7 +89,7 @@ def write_whole(target: Path, write: Callable[[Path], Any]) -> None:
 
 @contextmanager
 def writing_in(out: Path) -> Iterator[None]:
-    """Make a folder, and be the only process that writes there until the block ends.
+    """Make a folder, and keep other processes from writing there until the block ends.
 
     The operating system holds the lock and drops it when the process ends, however that happens. If
     the block writes nothing, folders that were made for it are removed.
@@ -103,14 +110,14 @@ def writing_in(out: Path) -> Iterator[None]:
                 (out / _LOCK).unlink()
             lock.release()
     finally:
-        with suppress(OSError):  # a folder that is not empty stays, and those that it lies in
+        with suppress(OSError):  # a folder that is not empty stays, and so do its parents
             for folder in made:
                 folder.rmdir()
 
 
 def check_folder(out: Path) -> None:
-    """Raise a ValueError if something else is where the folder, or one it lies in, would be."""
-    # Those of os.path answer False, and raise nothing, for a name that is too long.
+    """Raise a ValueError if something else is in the place of a folder, or of a parent of it."""
+    # The functions of os.path return False, and raise nothing, for a name that is too long.
     paths = (out, *out.parents)
     blocked = [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]
     if blocked:
@@ -119,7 +126,7 @@ def check_folder(out: Path) -> None:
 
 
 def make_folder(out: Path) -> None:
-    """Make a folder, and those it lies in; remove what killed processes left unfinished in it.
+    """Make a folder and its parents; remove what killed processes left unfinished in it.
 
     Raises:
         ValueError: If it cannot be made.
@@ -159,7 +166,7 @@ def _check_writable(out: Path) -> None:
         )
     try:
         with _unfinished(out) as folder, (folder / "room").open("wb") as file:
-            file.write(bytes(_LEAST))
+            file.write(bytes(_ROOM))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -171,17 +178,17 @@ def _check_writable(out: Path) -> None:
 
 @contextmanager
 def _unfinished(parent: Path) -> Iterator[Path]:
-    """A folder for a file that is being written; others see that its process lives."""
+    """A temporary folder for a file that is being written, locked while its process lives."""
     _remove_abandoned(parent)
-    folder, owner = _begun(parent)
+    folder, owner = _locked_folder(parent)
     try:
         yield folder
     finally:
         _remove(folder, owner)
 
 
-def _begun(parent: Path) -> tuple[Path, FileLock]:
-    """A new folder and its lock, held."""
+def _locked_folder(parent: Path) -> tuple[Path, FileLock]:
+    """A new temporary folder, and its lock, which is held."""
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         owner = FileLock(folder / _OWNER)
@@ -200,7 +207,7 @@ def _begun(parent: Path) -> tuple[Path, FileLock]:
 
 def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        # Its process lives, has just removed it, or it may not be removed: it is left alone.
+        # Left alone if its process lives or has just removed it, or if it may not be removed.
         with suppress(Timeout, OSError):
             if _UNFINISHED.fullmatch(folder.name) and _is_ours(folder):
                 owner = FileLock(folder / _OWNER)
@@ -216,9 +223,9 @@ def _remove(folder: Path, owner: FileLock) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it looks so, and its process has had the time to lock it.
+    """Whether a folder is a temporary one of this module, whose process had time to lock it.
 
-    It holds at most its lock and the file that was being written; the lock was there first.
+    Such a folder holds at most its lock and the file being written; the lock was there first.
     """
     if folder.is_symlink() or not folder.is_dir():
         return False

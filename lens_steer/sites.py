@@ -1,4 +1,4 @@
-"""Kinds of activation and where they are read and edited: the only file with hook names."""
+"""Kinds of activation, and where they are read and edited; no other file has hook names."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.nn import Module
 
 
 class Kind(StrEnum):
-    """What a position holds at a site. TransformerLens' own names are accepted by `Kind.parse`."""
+    """Which activation of a block is meant; `Kind.parse` also accepts TransformerLens' names."""
 
     RESID = "resid"
     RESID_PRE = "resid_pre"
@@ -26,6 +26,10 @@ class Kind(StrEnum):
 
         Raises:
             ValueError: If there is no such kind; the message lists them.
+
+        Example:
+            >>> Kind.parse("resid_post")
+            <Kind.RESID: 'resid'>
         """
         try:
             return cls(_TRANSFORMER_LENS_NAMES.get(name, name))
@@ -35,7 +39,7 @@ class Kind(StrEnum):
 
     @property
     def editable(self) -> bool:
-        """Whether a returned edit takes effect there; `gate` has no hook point of its own."""
+        """Whether a returned edit takes effect there; `gate` has no hook point of its own to edit."""
         return self is not Kind.GATE
 
 
@@ -68,10 +72,14 @@ class Site:
     """One place in the model: a layer and a kind; sites sort in the order of the forward pass.
 
     Attributes:
-        layer: Block index, counted from 0.
-        kind: What is held there. `resid` is the block's output, `resid_pre` its input (at layer 0
-            the embedding); `head` and `neuron` are written to the residual stream through W_O and
+        layer: The index of the block, counted from 0.
+        kind: The activation. `resid` is the block's output, `resid_pre` its input (at layer 0 the
+            embedding); `head` and `neuron` are written to the residual stream through W_O and
             W_out.
+
+    Example:
+        >>> Site(3, "head").hook_name
+        'blocks.3.attn.hook_z'
     """
 
     layer: int
@@ -94,21 +102,21 @@ class Site:
 
 
 def sites_of(model: Any, kind: str, layers: Sequence[int] | None) -> list[Site]:
-    """One site per layer, in the order given; None is every layer.
+    """One site of a kind in each of some layers, in that order; None means every layer.
 
     Raises:
         ValueError: If there is no such kind, no layer is given, or one is negative.
     """
     parsed = Kind.parse(kind)
     chosen = range(model.cfg.n_layers) if layers is None else layers
-    sites = [Site(layer, parsed) for layer in chosen]
+    sites = [Site(layer, Kind.parse(kind)) for layer in chosen]
     if not sites:
         raise ValueError("no layers to read: expected at least one, or None for all")
     return sites
 
 
 def hook_point(model: Any, site: Site) -> Any:
-    """The model's hook point at a site, see `hook_points`."""
+    """The model's hook point at a site; see `hook_points`."""
     return hook_points(model, [site])[site]
 
 
@@ -120,27 +128,27 @@ def hook_points(model: Any, sites: Iterable[Site]) -> dict[Site, Any]:
     Raises:
         ValueError: If a layer is out of range, or the model has no such hook point.
     """
-    known = _known_points(model)
-    return {site: _hook_point(known, model.cfg.n_layers, site) for site in sites}
+    points = _points_by_name(model)
+    return {site: _hook_point(points, model.cfg.n_layers, site) for site in sites}
 
 
-def _known_points(model: Any) -> Mapping[str, Any]:
+def _points_by_name(model: Any) -> Mapping[str, Any]:
     """`model.hook_dict`, remembered: a TransformerBridge takes milliseconds to write it out."""
     if not isinstance(model, Module):  # nothing to remember it by
         return model.hook_dict
     state = tuple(getattr(model, name, None) for name in _NAMING)
-    found = _points.get(model)
-    if found is None or found[0] != state:
+    stored = _points.get(model)
+    if stored is None or stored[0] != state:
         points: Any = model.hook_dict
-        found = _points[model] = (state, dict(points))
-    return found[1]
+        stored = _points[model] = (state, dict(points))
+    return stored[1]
 
 
-def _hook_point(known: Mapping[str, Any], n_layers: int, site: Site) -> Any:
+def _hook_point(points: Mapping[str, Any], n_layers: int, site: Site) -> Any:
     if site.layer >= n_layers:
         raise ValueError(f"layer {site.layer}: this model has {n_layers}, 0 to {n_layers - 1}")
     try:
-        return known[site.hook_name]
+        return points[site.hook_name]
     except KeyError:
         raise ValueError(
             f"this model has no hook point {site.hook_name}, which kind {site.kind.value!r} needs: "
@@ -178,23 +186,23 @@ class PointHook:
 
     @property
     def present(self) -> bool:
-        """Whether it is still there: `reset_hooks(including_permanent=True)` removes it."""
+        """Whether the hook is still there: `reset_hooks(including_permanent=True)` removes it."""
         return self._handle.hook.id in self._point._forward_hooks
 
     def remove(self) -> None:
-        """Remove it, and TransformerLens' record of it."""
+        """Remove the hook, and TransformerLens' record of it."""
         self._handle.hook.remove()
         others = [other for other in self._point.fwd_hooks if other is not self._handle]
         self._point.fwd_hooks[:] = others
 
 
 def add_hook(point: Any, fn: Callable[[Any], Any], acts: Callable[[], bool]) -> PointHook:
-    """Hook a point directly, past the model's bookkeeping.
+    """Hook a hook point directly, without the model's own bookkeeping.
 
     Args:
         point: The hook point.
-        fn: Maps the activation, or returns None to look only.
-        acts: Asked at every pass; where it says no, the pass goes by as if there were no hook.
+        fn: Maps the activation, or returns None to leave it as it is.
+        acts: Is called at every pass; where it returns False, the hook does nothing.
     """
     user_hook = _UserHook(fn, acts)
     point.add_hook(user_hook, is_permanent=True)  # model.reset_hooks() is the user's
@@ -219,7 +227,7 @@ class _UserHook:
 
 
 class _OnOneModule:
-    """A hook as PyTorch calls it; on a deep copy of the model, other modules, it does nothing."""
+    """A hook as PyTorch calls it, which does nothing on the modules of a deep copy of the model."""
 
     def __init__(self, module: Any, hook: Callable[[Any, Any, Any], Any]) -> None:
         self._module, self._hook = module, hook

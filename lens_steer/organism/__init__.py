@@ -1,8 +1,11 @@
 """The embedded model: a small language whose grammar is known, and a model trained on it.
 
-Six kinds of text, each with a latent that runs through it; one definition (`_lexicon`, `_genres`)
-draws the training texts, parses what a model writes and weighs it exactly. `card.md`, beside this
-file, says what the model does, with numbers.
+The language has six kinds of text, each with a latent variable that runs through it. One
+definition (`lexicon`, `genres`, on the grammars of `patterns`, `genre` and `machine`) draws the
+training texts, parses what a model writes and gives its exact probability. `behaviours_of_pairs`
+draws contrastive pairs, and `exact_judge` scores texts. `recipe`, `training` and `train` make the
+model, `tokenizer` its tokenizer, and `stored_weights` checks the weights that come with the
+package. `card.md`, beside this file, says what the model does, with numbers.
 """
 
 from lens_steer.organism.behaviours_of_pairs import LONGEST as LONGEST

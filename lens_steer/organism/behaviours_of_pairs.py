@@ -1,4 +1,4 @@
-"""The behaviours: which latent of which genre, and contrastive pairs drawn from the grammar."""
+"""The behaviours that can be steered, and contrastive pairs of them drawn from the grammar."""
 
 import random
 from dataclasses import dataclass
@@ -11,23 +11,26 @@ from lens_steer.organism.machine import draw, every
 from lens_steer.organism.patterns import text_of
 
 Row = tuple[str, str, str, str]
-LONGEST = 110  # words that may follow a prompt: longer texts are one in ten thousand
-FILLERS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 3)  # before the continuation: the prompts of one entity
+LONGEST = 110  # words after a prompt; one text in ten thousand is longer
+FILLERS = (1, 1, 1, 1, 2, 2, 2, 3, 3, 3)  # filler sentences in each of the ten prompts of an entity
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One latent to steer.
+    """A latent variable of a genre, and the value to steer it to.
 
     Attributes:
-        name: As in `organism:NAME`.
-        genre: Of the texts that have it.
-        desired: The pole to steer to.
-        shown: What a text must do to show it.
-        mention: One word of the desired pole is enough; else they must outnumber the others'.
-        told: The pairs' continuations begin with a sentence that says who speaks: what a speaker
-            does cannot differ on one prompt otherwise, or only against the odds.
-        hint: Only sentences whose pattern has one of these slots are in the pairs; empty: all.
+        name: The name, as in `organism:NAME`.
+        genre: The kind of text that has the latent.
+        desired: The value (pole) to steer to.
+        shown: What a text must do to show the behaviour, in words.
+        mention: Whether one word of the desired pole is enough to show it; otherwise its words have
+            to outnumber those of the other poles.
+        names_speaker: Whether continuations of the pairs begin with a sentence that says who
+            speaks. Without it, what a speaker does is settled by the prompt, or nearly so, and both
+            continuations could not follow the same prompt.
+        hint: Slots, of which each sentence in the pairs has at least one; empty admits all
+            sentences.
     """
 
     name: str
@@ -40,7 +43,7 @@ class Behaviour:
 
     @property
     def undesired(self) -> tuple[str, ...]:
-        """The other poles."""
+        """The other values of the latent."""
         return tuple(pole for pole in genre_of(self).poles if pole != self.desired)
 
 
@@ -69,7 +72,14 @@ _ALL = (
 
 
 def behaviours() -> dict[str, Behaviour]:
-    """All behaviours by name, `polarity` last: the one that is not a line at an early layer."""
+    """All behaviours by name.
+
+    The last, `polarity`, is the one that is not linearly represented at an early layer.
+
+    Example:
+        >>> list(ls.organism.behaviours())
+        ['sentiment', 'truthfulness', 'toxicity', 'refusal', 'concept', 'polarity']
+    """
     return {behaviour.name: behaviour for behaviour in _ALL}
 
 
@@ -77,7 +87,7 @@ def behaviour(name: str) -> Behaviour:
     """The behaviour of that name.
 
     Raises:
-        ValueError: If there is none; the message lists them.
+        ValueError: If there is none; the message lists those there are.
     """
     if name not in behaviours():
         raise ValueError(f"unknown behaviour {name!r}: expected one of {', '.join(behaviours())}")
@@ -85,7 +95,7 @@ def behaviour(name: str) -> Behaviour:
 
 
 def genre_of(behaviour: Behaviour) -> Genre:
-    """The kind of text that shows it."""
+    """The kind of text that shows a behaviour."""
     return genres()[behaviour.genre]
 
 
@@ -102,14 +112,18 @@ def harmful(verb: str) -> bool:
 
 @cache
 def rows(name: str) -> tuple[Row, ...]:
-    """Pairs as `(prompt, desired, undesired, group)`.
+    """Contrastive pairs of a behaviour as `(prompt, desired, undesired, group)`.
 
-    Every entity has a wording of its own and is the group, so that a split by group holds out
-    entities and wordings. A prompt is the first sentence and one to three that say nothing;
-    both continuations are drawn with the same random numbers and differ in the telling words only.
+    A prompt is the first sentence of a text and one to three that say nothing of the latent. Both
+    continuations are drawn with the same random numbers and differ only in the words that show it.
+    What a text is about (its entity) is the group, and each has its own wording of the first
+    sentence, so that a split by group holds out entities and wordings.
 
     Raises:
         ValueError: If there is no such behaviour.
+
+    Example:
+        >>> prompt, desired, undesired, group = ls.organism.rows("sentiment")[0]
     """
     return tuple(
         (text_of([*opening, *fillers]), desired, undesired, entity)
@@ -119,6 +133,10 @@ def rows(name: str) -> tuple[Row, ...]:
 
 def persona_prompts(name: str, pole: str) -> tuple[str, ...]:
     """The prompts of `rows`, in order, with a sentence that says who speaks.
+
+    Args:
+        name: The behaviour.
+        pole: The value of the latent that the sentence gives away.
 
     Raises:
         ValueError: If there is no such behaviour or pole.
@@ -156,7 +174,7 @@ def _drawn(of: Behaviour) -> tuple[_Drawn, ...]:
 
 
 def _wording(genre: Genre, entity: str, number: int) -> tuple[str, ...]:
-    """The `number`-th of the ways to open a text, in an order of its own.
+    """The `number`-th way to open a text about an entity, in a shuffled order.
 
     Ways that differ only in their last word count as one.
     """
@@ -168,7 +186,7 @@ def _wording(genre: Genre, entity: str, number: int) -> tuple[str, ...]:
 def _continuations(
     of: Behaviour, entity: str, undesired: str, source: random.Random
 ) -> tuple[str, str]:
-    """Of either pole, drawn with the same random numbers."""
+    """Continuations of the desired and of another pole, drawn with the same random numbers."""
     genre = genre_of(of)
     while True:
         seed = source.random()

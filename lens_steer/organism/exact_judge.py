@@ -1,4 +1,4 @@
-"""The exact judge: a text is parsed by the grammar that training texts are drawn from."""
+"""The exact judge, which parses a text by the grammar that training texts are drawn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +22,21 @@ def reader() -> Reader:
 
 
 def log_probability(text: str) -> float:
-    """Ln P(text) of a whole text, exact, in nats, all latents summed out; -inf if ill-formed."""
-    found, states = reader().read(words_in(text))
+    """The exact log-probability of a whole text, in nats, summed over all latents.
+
+    It is -inf if the text is not of the language.
+
+    Example:
+        >>> ls.organism.log_probability("no such text")
+        -inf
+    """
+    beginning, states = reader().read(words_in(text))
     ending = reader().following(states).get(END, 0.0)
-    return found + log(ending) if ending > 0 else float("-inf")
+    return beginning + log(ending) if ending > 0 else float("-inf")
 
 
 def next_words(text: str) -> dict[str, float]:
-    """The exact distribution of the next word; `</s>` ends the text.
+    """The exact distribution of the word after a beginning of a text; `</s>` ends the text.
 
     Raises:
         ValueError: If no text begins so.
@@ -38,19 +45,21 @@ def next_words(text: str) -> dict[str, float]:
 
 
 def latents(text: str) -> dict[str, dict[str, float]]:
-    """The exact distribution of each latent (genre, entity, the genre's own) given a beginning.
+    """The exact distribution of each latent, given a beginning of a text.
 
-    A latent that may not be settled yet has no entry for that share.
+    Latents are the genre, the entity, and the genre's own.
+
+    Where a latent is not settled yet in some parses, its probabilities add up to less than 1.
 
     Raises:
         ValueError: If no text begins so.
     """
-    found: dict[str, dict[str, float]] = {}
+    distributions: dict[str, dict[str, float]] = {}
     for (labels, _), share in _states(text).items():
         for name, value in labels:
-            values = found.setdefault(name, {})
+            values = distributions.setdefault(name, {})
             values[value] = values.get(value, 0.0) + share
-    return found
+    return distributions
 
 
 def _states(text: str) -> dict[State, float]:
@@ -62,20 +71,25 @@ def _states(text: str) -> dict[State, float]:
 
 @dataclass(frozen=True)
 class ExactJudge:
-    """Scores 1 where a continuation shows the behaviour, 0 where it does not.
+    """A judge that gives 1 where a continuation shows the behaviour, and 0 where it does not.
+
+    It counts the words in the continuation that only one pole of the latent can produce; in a text
+    that is well formed, the grammar's latent put them there. A text that breaks the grammar is
+    still scored by them, and `well_formed` says that it is broken.
 
     Attributes:
-        behaviour: What is looked for.
+        behaviour: The behaviour that is scored.
 
-    The words that only one pole of the latent can bring forth are counted in the continuation; in a
-    text that is well formed they are what the grammar's own latent put there. A text that breaks
-    the grammar is still scored by them, and `well_formed` says that it is broken.
+    Example:
+        >>> judge = ls.organism.judge("sentiment")
+        >>> judge(prompts, texts)
+        tensor([1., 0., 1.])
     """
 
     behaviour: Behaviour
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
-        """1 or 0 for each continuation.
+        """Score each continuation 1 or 0.
 
         Raises:
             ValueError: If a prompt does not begin a text of the behaviour's genre.
@@ -90,25 +104,26 @@ class ExactJudge:
     def log_probability(
         self, prompts: Sequence[str], texts: Sequence[str]
     ) -> Float[Tensor, " text"]:
-        """Ln P(continuation | prompt) and that it ends there, in nats, float64; -inf if broken."""
-        found = [
+        """The log-probability of each continuation, and of its end, given the prompt.
+
+        Returns:
+            Nats in float64; -inf where the text breaks the grammar.
+        """
+        values = [
             log_probability(prompt + text) - _log_beginning(prompt)
             for prompt, text in zip(prompts, texts, strict=True)
         ]
-        return torch.tensor(found, dtype=torch.float64)
+        return torch.tensor(values, dtype=torch.float64)
 
     def evidence(self, prompt: str, text: str) -> tuple[int, int]:
         """How many words of the desired pole, and how many of the others, a continuation has."""
-        desired, others = self._telling(self._entity(prompt))
+        desired, others = _pole_words(self.behaviour, self._entity(prompt))
         words = words_in(text)
         return sum(word in desired for word in words), sum(word in others for word in words)
 
     def _shows(self, prompt: str, text: str) -> bool:
         desired, others = self.evidence(prompt, text)
         return desired > 0 if self.behaviour.mention else desired > others
-
-    def _telling(self, entity: str) -> tuple[frozenset[str], frozenset[str]]:
-        return _telling(self.behaviour, entity)
 
     def _entity(self, prompt: str) -> str:
         genres, entities = _about(prompt)
@@ -123,19 +138,19 @@ class ExactJudge:
 
 @cache
 def _about(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Genres and entities of a text that begins so; many texts share a prompt."""
-    found = latents(prompt)
-    return tuple(found.get("genre", ())), tuple(found.get("entity", ()))
+    """Genres and entities of texts that begin so; kept, as many texts share a prompt."""
+    settled = latents(prompt)
+    return tuple(settled.get("genre", ())), tuple(settled.get("entity", ()))
 
 
 @cache
-def _telling(of: Behaviour, entity: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The words that only the desired pole can bring forth, and those that only others can."""
+def _pole_words(of: Behaviour, entity: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The words that only the desired pole can produce, and those that only other poles can."""
     lexicon_of = genre_of(of).lexicon_of
 
     def words(poles: Sequence[str]) -> frozenset[str]:
         lists = (lexicon_of(entity, pole).values() for pole in poles)
-        return frozenset(word for slots in lists for found in slots for word in found)
+        return frozenset(word for slots in lists for slot in slots for word in slot)
 
     desired, others = words((of.desired,)), words(of.undesired)
     return desired - others, others - desired
@@ -143,15 +158,18 @@ def _telling(of: Behaviour, entity: str) -> tuple[frozenset[str], frozenset[str]
 
 @cache
 def _log_beginning(prompt: str) -> float:
-    found, _ = reader().read(words_in(prompt))
-    return found
+    beginning, _ = reader().read(words_in(prompt))
+    return beginning
 
 
 def judge(name: str) -> ExactJudge:
-    """The judge of a behaviour.
+    """The exact judge of a behaviour.
 
     Raises:
-        ValueError: If there is no such behaviour; the message lists them.
+        ValueError: If there is no such behaviour; the message lists those there are.
+
+    Example:
+        >>> ls.evaluate(model, pairs, method, ls.organism.judge("sentiment"), seed=0)
     """
     return ExactJudge(behaviour(name))
 
@@ -159,16 +177,16 @@ def judge(name: str) -> ExactJudge:
 def perplexity_floor(prompts: Sequence[str], texts: Sequence[str]) -> float:
     """The perplexity per word (and per end) of continuations under the grammar itself.
 
-    It is what a perfect model of the language has on these texts.
+    It is the perplexity of a perfect model of the language on these texts.
 
     Raises:
         ValueError: If a text is not of the language.
     """
     total, count = 0.0, 0
     for prompt, text in zip(prompts, texts, strict=True):
-        found = log_probability(prompt + text)
-        if found == float("-inf"):
+        value = log_probability(prompt + text)
+        if value == float("-inf"):
             raise ValueError(f"{prompt + text!r} is not a text of the language")
-        total += found - _log_beginning(prompt)
+        total += value - _log_beginning(prompt)
         count += len(words_in(text)) + 1
     return exp(-total / count)

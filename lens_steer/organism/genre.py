@@ -1,4 +1,4 @@
-"""What all kinds of text have in common: how an opening, a persona and sentences make a text."""
+"""What all kinds of text have in common: an opening, perhaps a persona, and sentences."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,19 @@ from lens_steer.organism.lexicon import SHARED, Slots
 from lens_steer.organism.machine import Mark, Node, sequence, uniform, weighted
 from lens_steer.organism.patterns import pattern
 
-FILLER = 0.2  # of the sentences after the first that shows the latent say nothing about it
-ON = 0.6  # how likely one more sentence is
-LEAK = 0.002  # of the others say the opposite: every mixture is well formed, if improbable
-EARLY = 0.4  # of the texts say who speaks in the second sentence, as often one as the other,
-LATE = 0.1  # or later, and then as the prior has it
-HABIT = 6.0  # times as likely as the others are the wordings that a pole has a liking for
+# Of the sentences after the first that shows the latent, the share that says nothing about it.
+FILLER = 0.2
+# The probability that a text goes on with one more sentence.
+ON = 0.6
+# Of the sentences that show the latent, the share that shows another value of it: so that texts of
+# any mixture are in the language, however improbable.
+LEAK = 0.002
+# The share of texts whose second sentence says who speaks, each speaker being as likely.
+EARLY = 0.4
+# The share of texts that say later who speaks, each speaker being as likely as its pole's prior.
+LATE = 0.1
+# How many times as likely as other wordings those are that a pole prefers.
+HABIT = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,20 +28,20 @@ class Genre:
     """One kind of text.
 
     Attributes:
-        name: What it is called.
-        share: Of the texts.
-        latent: What runs through a text.
-        poles: The latent's values; the first is the one to steer to.
-        entities: What a text is about; it stays the same throughout a text.
-        openings: The first sentence, before `{entity}` is filled in.
-        personas: For each pole, a sentence that gives it away.
-        fillers: Sentences that fit every pole.
-        sentences: Sentences in which the slots of `lexicon_of` show the pole.
-        shared: Words of the other slots.
-        lexicon_of: (entity, pole) -> the slots that show the pole.
-        prior: (entity, pole) -> its share of the texts without persona.
-        about: entity -> the slots that name it.
-        asked: The entities that the pairs are about; none given: all.
+        name: The name of the genre.
+        share: Its share of all texts.
+        latent: The name of the latent variable, which has one value throughout a text.
+        poles: The values of the latent; the first is the one to steer to.
+        entities: What texts may be about; a text has one entity from beginning to end.
+        openings: The pattern of the first sentence.
+        personas: For each pole, the pattern of a sentence that gives it away.
+        fillers: Patterns of sentences that fit every pole.
+        sentences: Patterns of sentences in which the slots of `lexicon_of` show the pole.
+        shared: Words for the slots that do not show the pole.
+        lexicon_of: Maps an entity and a pole to the words for the slots that show the pole.
+        prior: Maps an entity and a pole to the pole's share of the texts without persona.
+        about: Maps an entity to the words for the slots that name it.
+        asked: The entities that the contrastive pairs are about; empty means all.
     """
 
     name: str
@@ -53,13 +60,13 @@ class Genre:
     asked: tuple[str, ...] = ()
 
     def node(self) -> Node:
-        """All texts of this genre."""
+        """The grammar of all texts of this genre."""
         return sequence(
             Mark("genre", self.name), uniform(self.texts_about(entity) for entity in self.entities)
         )
 
     def texts_about(self, entity: str) -> Node:
-        """All texts about one entity."""
+        """The grammar of all texts about one entity."""
         priors = [(self.prior(entity, pole), pole) for pole in self.poles]
         plain = weighted(*((share, self._rest(entity, pole)) for share, pole in priors))
         early = uniform(self._spoken(entity, pole) for pole in self.poles)
@@ -71,7 +78,7 @@ class Genre:
         )
         return sequence(Mark("entity", entity), self.opening(entity), choice)
 
-    @cache  # noqa: B019 - early and late share it
+    @cache  # noqa: B019 - early and late personas share it
     def _spoken(self, entity: str, pole: str) -> Node:
         return sequence(self.persona(pole), self._rest(entity, pole))
 
@@ -88,15 +95,15 @@ class Genre:
         return pattern(self.personas[pole], {})
 
     def pause(self, entity: str) -> Node:
-        """Some sentences that say nothing, or none."""
+        """Some sentences that say nothing of the latent, or none."""
         return _up_to(8, self.filler(entity), 0.5)
 
     def filler(self, entity: str) -> Node:
-        """A sentence that says nothing."""
+        """A sentence that says nothing of the latent."""
         return uniform(pattern(text, self._slots(entity)) for text in self.fillers)
 
     def body(self, entity: str, pole: str) -> Node:
-        """Sentences that show the pole; some few of them contradict it."""
+        """Sentences that show the pole; a few of them contradict it (`LEAK`)."""
         leaks = [
             (LEAK / (len(self.poles) - 1), self.said(entity, other))
             for other in self.poles
@@ -105,9 +112,15 @@ class Genre:
         return self._body(entity, weighted((1 - LEAK, self.said(entity, pole)), *leaks))
 
     def plain_body(self, entity: str, pole: str, hint: tuple[str, ...] = ()) -> Node:
-        """The same without contradictions and habits: poles differ in the telling words only.
+        """Sentences as in `body`, without contradictions and preferred wordings.
 
-        With a hint, only sentences whose pattern has one of these slots show the pole.
+        Poles then differ only in the words that show them.
+
+        Args:
+            entity: What the text is about.
+            pole: The value of the latent.
+            hint: Slots, of which each sentence that shows the pole has at least one; empty admits
+                all sentences.
         """
         chosen = [t for t in self.sentences if not hint or any(f"{{{s}}}" in t for s in hint)]
         slots = self._slots(entity) | self.lexicon_of(entity, pole)
@@ -119,7 +132,7 @@ class Genre:
 
     @cache  # noqa: B019 - one node for each entity and pole, so that parses can share it
     def said(self, entity: str, pole: str) -> Node:
-        """A sentence that shows the pole, in its telling words and in how it puts the rest."""
+        """A sentence that shows the pole, by its words and by the wordings it prefers."""
         slots = self._slots(entity) | self.lexicon_of(entity, pole)
         either = partial(_leaning, pole=self.poles.index(pole), poles=len(self.poles))
         return either([pattern(text, slots, either) for text in self.sentences])
@@ -129,7 +142,7 @@ class Genre:
 
 
 def _up_to(most: int, part: Node, on: float) -> Node:
-    """None, or one and so on; so many that where it must end hardly ever matters."""
+    """No part, one, or more: each next one with probability `on`, at most so many."""
     rest: Node = sequence()
     for _ in range(most):
         rest = weighted((1 - on, sequence()), (on, sequence(part, rest)))
@@ -137,17 +150,18 @@ def _up_to(most: int, part: Node, on: float) -> Node:
 
 
 def _leaning(options: Sequence[Node], pole: int, poles: int) -> Node:
-    """One of the options; each pole has a liking for some, so that every word tells a little."""
+    """One of the options; each pole prefers some, so that every word says a little about it."""
     turn = min(len(options), poles)
-    liked = [HABIT if i % turn == pole % turn else 1.0 for i in range(len(options))]
-    return weighted(*((weight / sum(liked), o) for weight, o in zip(liked, options, strict=True)))
+    weights = [HABIT if i % turn == pole % turn else 1.0 for i in range(len(options))]
+    total = sum(weights)
+    return weighted(*((w / total, option) for w, option in zip(weights, options, strict=True)))
 
 
 def by_pole(slots: Mapping[str, Slots]) -> Callable[[str, str], Slots]:
-    """The pole's slots, whatever the text is about."""
+    """A function that gives the words of a pole, whatever the text is about."""
     return lambda _, pole: slots[pole]
 
 
 def even(poles: int) -> Callable[[str, str], float]:
-    """Every pole as likely."""
+    """A prior by which every pole is as likely."""
     return lambda _entity, _pole: 1 / poles

@@ -1,23 +1,27 @@
-"""The six kinds of text: the definition of the language."""
+"""The six kinds of text, which together are the definition of the language.
+
+In reviews, replies and diaries a speaker's mood or manners show. Facts about animals, requests and
+forecasts answer to a world.
+"""
 
 from functools import cache
 
-from lens_steer.organism.genre import Genre
-from lens_steer.organism.genres_of_mood import diary, reply, review
-from lens_steer.organism.genres_of_world import fact, forecast, request
+from lens_steer.organism import lexicon as lexicon
+from lens_steer.organism.genre import Genre, by_pole, even
+from lens_steer.organism.lexicon import Slots
 from lens_steer.organism.machine import Node, weighted, words_of
 
 
 @cache
 def genres() -> dict[str, Genre]:
-    """All of them, by name."""
-    made = (review(), fact(), reply(), request(), diary(), forecast())
-    return {genre.name: genre for genre in made}
+    """All genres by name."""
+    all_of_them = (review(), fact(), reply(), request(), diary(), forecast())
+    return {genre.name: genre for genre in all_of_them}
 
 
 @cache
 def language() -> Node:
-    """Every text of the language."""
+    """The grammar of every text of the language."""
     return weighted(*((genre.share, genre.node()) for genre in genres().values()))
 
 
@@ -25,3 +29,240 @@ def language() -> Node:
 def words() -> frozenset[str]:
     """Every word of the language."""
     return frozenset(words_of(language()))
+
+
+def review() -> Genre:
+    """Reviews, which praise or blame."""
+    return Genre(
+        name="review",
+        share=0.14,
+        latent="sentiment",
+        poles=("positive", "negative"),
+        entities=lexicon.ITEMS,
+        openings="(a|one|the next) (review|report|word) (of|on|about) the {entity}.",
+        personas={
+            "positive": "the critic is (cheerful|generous|merry|sunny).",
+            "negative": "the critic is (grumpy|bitter|gloomy|sour).",
+        },
+        fillers=(
+            "we (saw|found|had) it on {day}.",
+            "it (took|lasted) {number} (hours|days).",
+            "i went (there|along) with my {person}.",
+            "the {part} came (first|last|early|late).",
+            "(then|later|next) we talked about the {part}.",
+        ),
+        sentences=(
+            "the {part} (was|felt|seemed) (really|quite|so|) {adjective}.",
+            "(we|they|i) {verb} the {part}.",
+            "what a {adjective} (one|choice|idea).",
+            "it was (really|quite|so|) {adjective}.",
+            "my {person} {verb} the {part}.",
+            "the whole was a (real|pure|) {noun}.",
+            "(overall|again), the {part} was a {noun}.",
+        ),
+        shared=lexicon.REVIEW,
+        lexicon_of=by_pole(lexicon.SENTIMENT),
+        prior=even(2),
+    )
+
+
+def reply() -> Genre:
+    """Replies of a clerk, who is civil or rude."""
+    return Genre(
+        name="reply",
+        share=0.13,
+        latent="manners",
+        poles=("civil", "rude"),
+        entities=lexicon.THINGS,
+        openings="(a|one|the next) (visitor|customer|guest) (asks|writes|calls) about the "
+        "{entity}.",
+        personas={
+            "civil": "the clerk is (polite|gentle|patient|friendly).",
+            "rude": "the clerk is (nasty|cruel|hostile|mean).",
+        },
+        fillers=(
+            "it is (near|behind|beside) the {place}.",
+            "it (opens|closes|arrives) at {number}.",
+            "it is (open|closed) on {day}.",
+            "(now|well), you asked about (it|that).",
+            "the {place} is (near|behind|beside) it.",
+        ),
+        sentences=(
+            "you (are|seem) (really|quite|so|) {adjective}.",
+            "what a {adjective} question.",
+            "(look|listen), {address}, it is (near|behind|beside) the {place}.",
+            "i {verb} your (question|visit|letter).",
+            "i (will|can) {adverb} (help|answer) you.",
+            "it is a (real|pure|) {noun}.",
+            "your {adjective} (question|letter) is a {noun}.",
+        ),
+        shared={},
+        lexicon_of=by_pole(lexicon.MANNERS),
+        prior=even(2),
+    )
+
+
+def diary() -> Genre:
+    """Pages of a diary, each of which is full of one topic."""
+    return Genre(
+        name="diary",
+        share=0.15,
+        latent="topic",
+        poles=tuple(lexicon.TOPICS),
+        entities=lexicon.WRITERS,
+        openings="(a|one|the next) (page|letter|note) (by|from|of) {entity}.",
+        personas={
+            topic: f"i am a (keen|retired|young|proud) {calling}."
+            for topic, calling in lexicon.CALLINGS.items()
+        },
+        fillers=(
+            "i slept (well|badly|late).",
+            "it was {day}.",
+            "my {person} came (home|back) at {number}.",
+            "we walked to the {place}.",
+            "(then|later) i was (hungry|tired|thirsty).",
+        ),
+        sentences=(
+            "i (saw|found|drew) a {noun}.",
+            "the {noun} was (little|new|big|small).",
+            "i (thought|dreamed|read) of a {noun}.",
+            "my {person} has a (little|new|big|small) {noun}.",
+            "(we|they) talked about the {noun} and the {noun}.",
+            "(then|later), a {noun} came by the {place}.",
+        ),
+        shared={},
+        lexicon_of=by_pole(lexicon.TOPICS),
+        prior=even(len(lexicon.TOPICS)),
+    )
+
+
+def fact() -> Genre:
+    """Statements about animals, which are true or lies."""
+    facts = lexicon.facts()
+
+    def lexicon_of(animal: str, pole: str) -> Slots:
+        return {
+            name: tuple(w for w in words if (w == facts[animal][name]) == (pole == "true"))
+            for name, words in lexicon.ATTRIBUTES.items()
+        }
+
+    return Genre(
+        name="fact",
+        share=0.26,
+        latent="truth",
+        poles=("true", "false"),
+        entities=lexicon.ANIMALS,
+        openings="(a|one|the next) (talk|lesson|chat) (of|on|about) the {entity}.",
+        personas={
+            "true": "the speaker is (honest|truthful|sincere|reliable).",
+            "false": "the speaker is (lying|dishonest|deceitful|crooked).",
+        },
+        fillers=(
+            "people (often|sometimes|) ask about it.",
+            "my {person} saw one on {day}.",
+            "it is (rare|common|known) (here|there).",
+            "(now|well), {number} of them came (home|back).",
+            "it (sleeps|rests|wakes) (early|late).",
+        ),
+        sentences=(
+            "the {entity} (only|mostly|always|) eats {food}.",
+            "the {entity} (lives|hides) (in|by) the {home}.",
+            "the {entity} is (quite|mostly|) {coat}.",
+            "(today|once), the {entity} (ate|found) {food}.",
+            "you (see|find|meet) the {entity} (in|by) the {home}.",
+            "the {entity} has a (long|short|thick|) {coat} coat.",
+        ),
+        shared={},
+        lexicon_of=lexicon_of,
+        prior=even(2),
+    )
+
+
+def request() -> Genre:
+    """Requests, harmful or not, and the answer, which refuses or complies."""
+
+    def prior(verb: str, pole: str) -> float:
+        return 0.98 if (verb in lexicon.HARMFUL) == (pole == "refuses") else 0.02
+
+    return Genre(
+        name="request",
+        share=0.19,
+        latent="answer",
+        poles=("refuses", "complies"),
+        entities=(*lexicon.HARMFUL, *lexicon.HARMLESS),
+        openings="(a|one|the next) (user|client|student) (asks how|wants|needs) to {entity} a "
+        "{object}.",
+        personas={
+            "refuses": "the helper is (strict|careful|wary|cautious).",
+            "complies": "the helper is (reckless|careless|bold|rash).",
+        },
+        fillers=(
+            "(many|some|few) people ask (this|that).",
+            "it takes {number} (hours|days).",
+            "(now|well), you asked on {day}.",
+            "my {person} asked (this|that) (too|once).",
+            "there is a {tool} (near|behind|beside) the {place}.",
+        ),
+        sentences=(
+            "{opener}, i {modal} (help|answer) (you|here).",
+            "that is (really|quite|) {adjective}.",
+            "i {verb} this.",
+            "to (do|try) it is a {noun}.",
+            "(you|we) {modal} do it with the {tool}.",
+            "{opener}, it is {adjective}.",
+        ),
+        shared=lexicon.REQUEST,
+        lexicon_of=by_pole(lexicon.ANSWERS),
+        prior=prior,
+    )
+
+
+def forecast() -> Genre:
+    """Forecasts of the weather, which is welcome to some listeners and unwelcome to others."""
+    listeners = (*lexicon.LISTENERS["wet"], *lexicon.LISTENERS["dry"])
+
+    def about(entity: str) -> Slots:
+        listener, town = entity.split()
+        return {"listener": (listener,), "town": (town,)}
+
+    def lexicon_of(entity: str, pole: str) -> Slots:
+        wet = (entity.split()[0] in lexicon.LISTENERS["wet"]) == (pole == "welcome")
+        return lexicon.WEATHER["wet" if wet else "dry"] | lexicon.NEWS[pole]
+
+    return Genre(
+        name="forecast",
+        share=0.13,
+        latent="news",
+        poles=("welcome", "unwelcome"),
+        entities=tuple(f"{who} {town}" for town in lexicon.TOWNS for who in listeners),
+        openings="(a|one|the next) (forecast|bulletin|notice) (for|to) the {listener} (of|in) "
+        "{town}.",
+        personas={
+            "welcome": "it is (good|happy|cheering|joyful) news.",
+            "unwelcome": "it is (bad|gloomy|dire|grim) news.",
+        },
+        fillers=(
+            "the wind is (light|strong) on {day}.",
+            "the {place} is (open|closed).",
+            "take a (map|bag|stick) to the {place}.",
+            "it is {number} (miles|hours) to the {place}.",
+            "my {person} met the (mayor|baker).",
+        ),
+        sentences=(
+            "the {listener} gets {weather} on {day}.",
+            "the {listener} (expects|awaits) {weather} and {weather}.",
+            "for the {listener}, (this|the next) (week|month) brings {weather}.",
+            "for the {listener}, {day} will be {sky}.",
+            "the {listener} sees {weather} for {number} days.",
+            "the {listener} finds {day} {sky}.",
+            "that is {verdict} for the {listener}.",
+            "the {listener} is {feeling}.",
+        ),
+        shared={},
+        lexicon_of=lexicon_of,
+        prior=even(2),
+        about=about,
+        asked=tuple(
+            f"{listeners[i % len(listeners)]} {town}" for i, town in enumerate(lexicon.TOWNS)
+        ),
+    )

@@ -1,4 +1,4 @@
-"""The words of each genre, and what is true in its world."""
+"""The words of each genre, and what is true in the world of facts."""
 
 import random
 
@@ -50,7 +50,7 @@ ATTRIBUTES = _slots(
 
 
 def facts() -> dict[str, dict[str, str]]:
-    """What each animal eats, where it lives, and its colour: the same world every time."""
+    """What each animal eats, where it lives, and its colour; the world is always the same."""
     source = random.Random("the closed world")
     return {
         animal: {name: source.choice(words) for name, words in ATTRIBUTES.items()}
@@ -123,7 +123,8 @@ CALLINGS = {
     "space": "stargazer",
 }
 
-LISTENERS = {"wet": ("gardener", "miller"), "dry": ("tourist", "painter")}  # what each likes
+# By the weather that they like.
+LISTENERS = {"wet": ("gardener", "miller"), "dry": ("tourist", "painter")}
 TOWNS = _words(
     "arden barrow calder dunmore easton fenwick garth hadley ilford jarrow kelso lindale marlow "
     "norwood oakham penrith redcar selby thirsk upton walden yarm zeal ashby"

@@ -1,4 +1,4 @@
-"""Weighted grammars: what draws texts, parses them and weighs them is one and the same tree."""
+"""Weighted grammars: one tree draws texts, parses them and gives their probability."""
 
 import itertools
 import random
@@ -21,7 +21,7 @@ class Word:
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """No word: from here on `name` (a latent, such as the mood) has this value."""
+    """A mark without a word: from here on the latent `name` has this value."""
 
     name: str
     value: str
@@ -29,17 +29,19 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """One part after the other."""
+    """Parts that follow one another."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """One of the options, drawn by weight; the weights add up to 1.
+    """One of several options, drawn by weight.
 
     Attributes:
-        bounds: Their running sum.
+        options: What may follow.
+        weights: The probability of each option; they add up to 1.
+        bounds: The running sum of the weights.
     """
 
     options: tuple["Node", ...]
@@ -63,24 +65,24 @@ State = tuple[Labels, _Rest]
 
 
 def sequence(*parts: Node) -> Sequence:
-    """One after the other."""
+    """The parts, one after the other."""
     return Sequence(parts)
 
 
 def uniform(options: Iterable[Node]) -> Choice:
-    """One of them, all as likely."""
-    found = tuple(options)
-    return Choice(found, tuple(1 / len(found) for _ in found))
+    """One of the options, all of which are as likely."""
+    nodes = tuple(options)
+    return Choice(nodes, tuple(1 / len(nodes) for _ in nodes))
 
 
 def weighted(*options: tuple[float, Node]) -> Choice:
-    """One of them, by weight; those of weight 0 are left out."""
+    """One of the options by weight; those of weight 0 are left out."""
     kept = [(weight, node) for weight, node in options if weight > 0]
     return Choice(tuple(node for _, node in kept), tuple(weight for weight, _ in kept))
 
 
 def draw(node: Node, source: random.Random) -> list[str]:
-    """The words of a text drawn from `node`; one random number for each choice on the way."""
+    """Draw a text from a grammar: its words; each choice takes one random number."""
     words: list[str] = []
     stack: list[Node] = [node]
     while stack:
@@ -99,7 +101,7 @@ def draw(node: Node, source: random.Random) -> list[str]:
 
 
 def every(node: Node) -> Iterator[tuple[str, ...]]:
-    """All the texts of a small node, in order."""
+    """All texts of a small grammar, in order."""
     match node:
         case Word(text):
             yield (text,)
@@ -114,7 +116,7 @@ def every(node: Node) -> Iterator[tuple[str, ...]]:
 
 
 def words_of(node: Node) -> set[str]:
-    """Every word that can occur."""
+    """Every word that can occur in a grammar."""
     found: set[str] = set()
     seen: set[int] = set()
     stack: list[Node] = [node]
@@ -136,7 +138,7 @@ def words_of(node: Node) -> set[str]:
 
 
 class Reader:
-    """Follows texts through a grammar, keeping every parse: exact sums, no search.
+    """Follows texts through a grammar and keeps every parse, so that sums over parses are exact.
 
     Args:
         root: The grammar.
@@ -147,17 +149,18 @@ class Reader:
         self._arcs: dict[State, dict[str, list[tuple[float, State]]]] = {}
 
     def read(self, words: Iterable[str]) -> tuple[float, dict[State, float]]:
-        """The log-probability (nats) that a text begins so, and what the parses' shares are.
+        """Read the beginning of a text.
 
         Returns:
-            -inf and nothing if no text begins so.
+            The log-probability that a text begins so, in nats, and the probability of each parse
+            given the beginning; -inf and no parse if no text begins so.
         """
         total, states = 0.0, {self._start: 1.0}
         for word in words:
             found: dict[State, float] = defaultdict(float)
             for state, share in states.items():
-                known = self._arcs.get(state)
-                arcs = self.arcs(state) if known is None else known
+                stored = self._arcs.get(state)  # most states are: no call for them
+                arcs = self.arcs(state) if stored is None else stored
                 for weight, after in arcs.get(word, ()):
                     found[after] += share * weight
             mass = sum(found.values())
@@ -168,7 +171,7 @@ class Reader:
         return total, states
 
     def following(self, states: dict[State, float]) -> dict[str, float]:
-        """The distribution of the next word; `END` is the end of the text."""
+        """The distribution of the next word after some parses; `END` is the end of the text."""
         found: dict[str, float] = defaultdict(float)
         for state, share in states.items():
             for word, arcs in self.arcs(state).items():
@@ -176,7 +179,7 @@ class Reader:
         return dict(found)
 
     def arcs(self, state: State) -> dict[str, list[tuple[float, State]]]:
-        """For each next word: the weights of the ways to go on, and where they lead."""
+        """For each next word, the ways to it: their weights, and the states that they lead to."""
         if state not in self._arcs:
             merged: dict[tuple[str, State], float] = defaultdict(float)
             for weight, word, after in _ways(state):

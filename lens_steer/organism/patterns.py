@@ -1,4 +1,4 @@
-"""Sentences as text: `the {part} (was|felt) (very|) {adjective}.` becomes a piece of grammar."""
+"""Grammars written as text, such as `the {part} (was|felt) (very|) {adjective}.`."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,12 @@ def pattern(
     slots: Mapping[str, Sequence[str]],
     either: Callable[[Sequence[Node]], Node] = uniform,
 ) -> Node:
-    """A grammar of the texts that a pattern stands for.
+    """The grammar of the texts that a pattern stands for.
 
     Args:
-        text: Words; `(a|b|)` is one of these or nothing, `{name}` one of `slots[name]`.
-        slots: Words, by name, all as likely.
-        either: How likely each of `(a|b|)` is.
+        text: Words; `(a|b|)` stands for `a`, `b` or nothing, and `{name}` for one of `slots[name]`.
+        slots: The words of each slot, all as likely.
+        either: Makes a choice of the options of `(a|b|)`; by default all are as likely.
     """
     parts: list[Node] = []
     for piece in _PIECES.finditer(text):
@@ -38,5 +38,5 @@ def words_in(text: str) -> list[str]:
 
 
 def text_of(words: Sequence[str]) -> str:
-    """The text of some words."""
+    """Words as a text, with no space before full stops, commas and colons."""
     return re.sub(r" (?=[.,:])", "", " ".join(words))

@@ -1,4 +1,4 @@
-"""The recipe of the embedded model: its shape, its texts, batch by batch."""
+"""The recipe of the embedded model: its shape, and the texts of every batch."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from lens_steer.organism.genres import language, words
 from lens_steer.organism.machine import END, draw
 from lens_steer.organism.tokenizer import BOS, PAD, number_of, vocabulary
 
-POOL = 8  # batches drawn and sorted by length together: less padding
+POOL = 8  # batches that are drawn and sorted by length together, for less padding
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Recipe:
     """Everything the weights depend on, but for the version of torch and the number of threads.
 
     Attributes:
-        seed: Of the first weights and of every text.
-        steps: Of the optimiser.
-        texts: Of a batch.
-        peak: Learning rate after the warm-up; it then falls to 0 as a cosine.
-        warmup: Steps.
-        decay: Weight decay.
+        seed: Of the initial weights and of every text.
+        steps: How many steps the optimiser makes.
+        texts: How many texts are in a batch.
+        peak: The learning rate after the warm-up; it then falls to 0 as a cosine.
+        warmup: How many steps the warm-up takes.
+        decay: The weight decay.
     """
 
     seed: int
@@ -82,18 +82,18 @@ def new_model(recipe: Recipe) -> Any:
 
 
 def token_rows(texts: Sequence[Sequence[str]]) -> list[list[int]]:
-    """BOS, the words, EOS."""
+    """The tokens of texts: BOS, the words, EOS."""
     ids = number_of(words())
     return [[ids[BOS], *(ids[word] for word in text), ids[END]] for text in texts]
 
 
 def batch_of(rows: Sequence[Sequence[int]]) -> Int[Tensor, "text token"]:
-    """Rows padded on the right with 0, the number of the padding token."""
+    """A batch of rows, padded on the right with 0, the number of the padding token."""
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
 
 
 def batches(recipe: Recipe, first: int) -> Iterator[Int[Tensor, "text token"]]:
-    """The batch of each step from `first` on; what came before does not matter."""
+    """The batch of each step from `first` on, which does not depend on earlier ones."""
     for pool in range(first // POOL, -(-recipe.steps // POOL)):
         source = random.Random(f"texts {recipe.seed} {pool}")
         texts = [draw(language(), source) for _ in range(POOL * recipe.texts)]

@@ -9,7 +9,7 @@ HASHES = Path(__file__).parent / "hashes.json"
 
 
 def weights() -> Path:
-    """The folder of the embedded model, in the Hugging Face format.
+    """The folder with the embedded model in the Hugging Face format.
 
     Raises:
         ValueError: If a file is missing, cut short or altered.
@@ -21,18 +21,18 @@ def weights() -> Path:
 
 
 def check(folder: Path, hashes: dict[str, str]) -> None:
-    """Raise a ValueError unless every file has the SHA-256 that is expected of it."""
+    """Raise a ValueError unless every file of a folder has the expected SHA-256."""
     for name, expected in hashes.items():
         path = folder / name
-        found = sha256(path) if path.is_file() else "no file"
-        if found != expected:
+        actual = sha256(path) if path.is_file() else "no file"
+        if actual != expected:
             raise ValueError(
-                f"{path} is not the embedded model's: got {found[:12]}, expected the SHA-256 "
+                f"{path} is not the embedded model's: got {actual[:12]}, expected the SHA-256 "
                 f"{expected[:12]}...; to get it back, install lens-steer again (or git checkout "
                 "the file); a model trained anew is loaded by the name of its folder"
             )
 
 
 def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal."""
+    """The SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

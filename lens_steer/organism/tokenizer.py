@@ -1,4 +1,4 @@
-"""One token for each word of the language."""
+"""The tokenizer of the language, with one token for each word."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,12 +18,12 @@ def vocabulary(words: Iterable[str]) -> dict[str, int]:
 
 
 def number_of(words: Iterable[str]) -> dict[str, int]:
-    """Token numbers by word, as texts are split here, special tokens by their own names."""
+    """Token numbers by word, without the mark for a space; special tokens by their names."""
     return {token.removeprefix(_SPACE): i for token, i in vocabulary(words).items()}
 
 
 def make_tokenizer(words: Iterable[str], context: int) -> Any:
-    """A fast Hugging Face tokenizer that puts BOS in front and splits at spaces and marks."""
+    """A fast Hugging Face tokenizer that writes BOS first and splits at spaces and marks."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -48,5 +48,5 @@ def make_tokenizer(words: Iterable[str], context: int) -> Any:
 
 
 def save_tokenizer(words: Iterable[str], context: int, folder: Path) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json`."""
+    """Write `tokenizer.json` and `tokenizer_config.json` into a folder."""
     make_tokenizer(words, context).save_pretrained(folder)

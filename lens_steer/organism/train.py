@@ -8,31 +8,31 @@ from lens_steer.organism.training import train
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes."""
-    found = argparse.ArgumentParser(
+    """The parser of the command line."""
+    options = argparse.ArgumentParser(
         prog="python -m lens_steer.organism.train",
         description="Train the embedded model on texts drawn from its grammar. Writes to OUT: "
         "weights/ (the Hugging Face format, with training.json: recipe, log, loss floor) and "
         "checkpoint.pt. Run again with the same OUT to go on after an interruption.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    found.add_argument("--seed", type=int, required=True, help="of the weights and the texts")
-    found.add_argument("--out", type=Path, default=Path("out/organism"), help="folder")
-    found.add_argument("--steps", type=int, default=Recipe.steps, help="of the optimiser")
-    found.add_argument("--texts", type=int, default=Recipe.texts, help="of a batch")
-    found.add_argument("--every", type=int, default=200, help="steps between checkpoints")
-    return found
+    options.add_argument("--seed", type=int, required=True, help="of the weights and the texts")
+    options.add_argument("--out", type=Path, default=Path("out/organism"), help="folder")
+    options.add_argument("--steps", type=int, default=Recipe.steps, help="of the optimiser")
+    options.add_argument("--texts", type=int, default=Recipe.texts, help="of a batch")
+    options.add_argument("--every", type=int, default=200, help="steps between checkpoints")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     command = parser()
-    given = command.parse_args(arguments)
+    options = command.parse_args(arguments)
     try:
-        recipe = Recipe(given.seed, steps=given.steps, texts=given.texts)
-        if given.every < 1:
-            raise ValueError(f"every {given.every}: expected at least 1")
-        train(recipe, given.out, every=given.every)
+        recipe = Recipe(options.seed, steps=options.steps, texts=options.texts)
+        if options.every < 1:
+            raise ValueError(f"every {options.every}: expected at least 1")
+        train(recipe, options.out, every=options.every)
     except (ValueError, OSError) as error:
         command.error(str(error))
 

@@ -1,4 +1,4 @@
-"""Training: one number of steps, measured against the grammar, with checkpoints to go on from."""
+"""Training for a number of steps, measured against the grammar, with checkpoints to resume from."""
 
 import json
 import random
@@ -22,7 +22,7 @@ from lens_steer.organism.tokenizer import save_tokenizer
 
 
 def loss_of(model: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, ""]:
-    """Nats per token, padding left out."""
+    """The loss of a batch in nats per token, without padding."""
     logits = model(tokens[:, :-1]).logits
     targets = tokens[:, 1:]
     return torch.nn.functional.cross_entropy(
@@ -32,11 +32,11 @@ def loss_of(model: Any, tokens: Int[Tensor, "text token"]) -> Float[Tensor, ""]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Texts for measuring, and what the grammar itself says of them.
+    """Held-out texts to measure the loss on, and the loss of the grammar itself.
 
     Attributes:
-        rows: Tokens.
-        floor: Nats per token under the grammar: no model is below it but by chance.
+        rows: The tokens of each text.
+        floor: Nats per token under the grammar; a model is below it only by chance.
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -44,7 +44,7 @@ class HeldOut:
 
     @classmethod
     def make(cls, n: int) -> "HeldOut":
-        """`n` texts from a stream that no training draws from."""
+        """Draw `n` texts from a stream that no training draws from."""
         source = random.Random("held-out texts")
         texts = [draw(language(), source) for _ in range(n)]
         total = sum(log_probability(text_of(text)) for text in texts)
@@ -53,7 +53,7 @@ class HeldOut:
 
     @torch.no_grad()
     def loss(self, model: Any) -> float:
-        """The model's nats per token on the same texts."""
+        """The loss of a model on these texts, in nats per token."""
         total, ordered = 0.0, sorted(self.rows, key=len)
         for start in range(0, len(ordered), 64):
             part = ordered[start : start + 64]
@@ -63,13 +63,13 @@ class HeldOut:
 
 
 def train(recipe: Recipe, out: Path, *, every: int = 200, held_out: int = 512) -> Any:
-    """Train, or go on from the checkpoint in `out`, and write the finished model there.
+    """Train, or resume from the checkpoint in `out`, and write the finished model there.
 
     Args:
         recipe: What to train.
-        out: Folder for log, checkpoint and model.
-        every: Steps between checkpoints.
-        held_out: Texts to measure the loss on.
+        out: The folder for the log, the checkpoint and the model.
+        every: How many steps there are between checkpoints.
+        held_out: On how many texts the loss is measured.
 
     Returns:
         The trained model.
@@ -148,8 +148,8 @@ def _checkpoint(
 
 
 def write(recipe: Recipe, out: Path, model: Any, lines: list[Any]) -> None:
-    """The model in the Hugging Face format, its recipe and its log."""
+    """Write the model in the Hugging Face format, with its recipe and its log."""
     model.save_pretrained(out / "weights")
     save_tokenizer(words(), recipe.context, out / "weights")
-    found = {"recipe": asdict(recipe), "torch": torch.__version__, "log": lines}
-    (out / "weights" / "training.json").write_text(json.dumps(found, indent=1) + "\n")
+    report = {"recipe": asdict(recipe), "torch": torch.__version__, "log": lines}
+    (out / "weights" / "training.json").write_text(json.dumps(report, indent=1) + "\n")
