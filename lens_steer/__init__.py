@@ -16,6 +16,7 @@ and `barriers.flows`), `steering`, `evaluation`, `benchmark`, `diagnostics`, `tr
 
 # ruff: noqa: I001 - in the order of the work, not of the alphabet
 
+from types import ModuleType
 from typing import Any
 
 # Rooms.
@@ -100,8 +101,24 @@ from lens_steer.artifacts import save as save
 
 from lens_steer import renamed as _renamed
 
-_HIDDEN = {"Any", "axes", "figures", "files", "intervals", "renamed", "reports", "sites"}
-_PUBLIC = sorted(name for name in globals() if name not in _HIDDEN and not name.startswith("_"))
+_HIDDEN = {
+    "Any",
+    "ModuleType",
+    "axes",
+    "figures",
+    "files",
+    "intervals",
+    "renamed",
+    "reports",
+    "sites",
+}
+_PUBLIC = sorted(
+    name
+    for name, value in globals().items()
+    if name not in _HIDDEN
+    and not name.startswith("_")
+    and (not isinstance(value, ModuleType) or value.__name__.startswith("lens_steer."))
+)
 
 
 def __dir__() -> list[str]:

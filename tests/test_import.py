@@ -1,20 +1,16 @@
 import json
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
 import lens_steer
+from lens_steer import sites
 
 HEAVY = (
     *("transformer_lens", "transformers", "sklearn", "scipy", "pandas"),
     *("matplotlib", "datasets", "typer", "safetensors"),
-)
-NAMES = (
-    *("load_model", "ContrastivePairs", "capture", "CAA", "Random"),
-    *("steered", "generate", "save", "load", "Intervention"),
-    *("Scope", "Activations", "LayerActivations", "ContrastStats", "evaluate"),
-    *("sweep",),
 )
 
 
@@ -37,9 +33,34 @@ def test_importing_the_command_loads_no_model_library() -> None:
     assert [name for name in ("transformer_lens", "transformers", "sklearn") if name in found] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_public_names_are_those_of_the_package(name: str) -> None:
-    assert hasattr(lens_steer, name)
+ROOMS = (
+    *("activations", "artifacts", "attribution", "barriers", "benchmark", "data", "diagnostics"),
+    *("evaluation", "field", "linearity", "models", "organism", "steering", "tracking"),
+    "special_tokens",
+)
+ANYTHING_ELSE = {"Scope"}  # a type alias
+
+
+def test_dir_shows_the_rooms_and_some_forty_five_names_of_the_work() -> None:
+    names = dir(lens_steer)
+    assert set(ROOMS) <= set(names)
+    flat = set(names) - set(ROOMS)
+    assert 40 <= len(flat) <= 55
+    kinds = {name for name in flat if isinstance(getattr(lens_steer, name), ModuleType)}
+    assert kinds == set()
+
+
+def test_every_flat_name_is_a_name_of_its_room_and_has_a_docstring() -> None:
+    rooms = [getattr(lens_steer, name) for name in ROOMS] + [sites]
+    for name in set(dir(lens_steer)) - set(ROOMS) - ANYTHING_ELSE:
+        thing = getattr(lens_steer, name)
+        assert any(getattr(room, name, None) is thing for room in rooms), name
+        assert thing.__doc__, name
+
+
+def test_a_name_that_never_was_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'lens_steer' has no attribute 'capturee'"):
+        lens_steer.capturee  # noqa: B018 - it raises
 
 
 def test_the_package_says_what_it_is() -> None:

@@ -289,7 +289,9 @@ def test_a_model_in_another_dtype_takes_the_method(
     fresh_model: Loader, llama: Any, fitted: Callable[..., CAA], tmp_path: Path
 ) -> None:
     save(fitted(llama), tmp_path / "m")
-    load(tmp_path / "m", model=fresh_model("llama", dtype=torch.bfloat16))
+    assert same(
+        load(tmp_path / "m", model=fresh_model("llama", dtype=torch.bfloat16)), fitted(llama)
+    )
 
 
 def test_another_architecture_is_refused_and_what_differs_is_named(
@@ -300,7 +302,7 @@ def test_another_architecture_is_refused_and_what_differs_is_named(
         ValueError, match="architecture LlamaForCausalLM against GPT2LMHeadModel.*fit it on this"
     ):
         load(tmp_path / "m", model=gpt2)
-    load(tmp_path / "m")  # without a model nothing is checked
+    assert same(load(tmp_path / "m"), fitted(llama))  # without a model nothing is checked
 
 
 @pytest.fixture(scope="module")
@@ -328,8 +330,9 @@ def test_other_weights_of_the_same_shape_are_refused(
 def test_without_provenance_another_model_takes_the_method_if_it_fits(
     llama: Any, other_llama: Any, fitted: Callable[..., CAA], tmp_path: Path
 ) -> None:
-    save(fitted(llama).without_provenance(), tmp_path / "m")
-    load(tmp_path / "m", model=other_llama)
+    method = fitted(llama).without_provenance()
+    save(method, tmp_path / "m")
+    assert same(load(tmp_path / "m", model=other_llama), method)
 
 
 @pytest.mark.parametrize(
