@@ -102,6 +102,13 @@ class LayerJacobians:
         assert self.matrices is not None
         return tangents.to(self.matrices) @ self.matrices[layer].T
 
+    def check_savable(self) -> None:
+        """Raise a ValueError where products of a model are kept instead of matrices."""
+        if self.maps is not None:
+            raise ValueError(
+                "these Jacobians are products of a model: save linearize(..., dense=True)"
+            )
+
     def __repr__(self) -> str:
         d = self.nominal.shape[1]
         how = "products only" if self.matrices is None else "matrices"
