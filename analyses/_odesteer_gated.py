@@ -1,7 +1,6 @@
 """Two CAA vectors, one for each half of the behaviour that no single vector shows."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,8 +30,6 @@ class GatedCAA(Intervention):
         likes_rain: Of each prompt; made by `prepare`.
     """
 
-    per_prompt: ClassVar[bool] = True
-
     layer: int
     wet: Float[Tensor, " d"] = field(repr=False)
     dry: Float[Tensor, " d"] = field(repr=False)
@@ -48,6 +45,11 @@ class GatedCAA(Intervention):
         return cls(own.layer, first, second, provenance=own.provenance)
 
     @property
+    def per_prompt(self) -> bool:
+        """See `Intervention`."""
+        return True
+
+    @property
     def sites(self) -> tuple[Site, ...]:
         """The residual stream behind the layer."""
         return (Site(self.layer),)
@@ -59,7 +61,7 @@ class GatedCAA(Intervention):
         found = [_wet(model.tokenizer.decode(row[real].tolist())) for row, real in rows]
         return replace(self, likes_rain=torch.tensor(found))
 
-    def of_rows(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
+    def select_prompts(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
         """Of some of the prompts."""
         if self.likes_rain is None:
             return self

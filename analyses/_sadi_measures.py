@@ -159,9 +159,7 @@ def findings(case: Case, kind: str) -> Findings:
         ablation=AblationReport.fit(model, scores, case.test, KS[kind], seed=seed, progress=False),
         stability=StabilityReport.fit(activations, k, sizes, seed=seed),
         signs=SignReport.fit(activations, mask, at_prompt.desired, seed=seed),
-        grid=GridReport.fit(
-            model, scores, case.dev, KS[kind], DELTAS, seed=seed, progress=False
-        ),
+        grid=GridReport.fit(model, scores, case.dev, KS[kind], DELTAS, seed=seed, progress=False),
         compared=compared(case, activations, k),
         agreement=agreement,
         true_ablation=true_ablation,
