@@ -1,7 +1,6 @@
 """Two CAA vectors, one for each half of a behaviour that no single vector shows."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,8 +31,6 @@ class GatedCAA(Intervention):
         likes_rain: Whether each prompt names such a listener; found by `prepare`.
     """
 
-    per_prompt: ClassVar[bool] = True
-
     layer: int
     wet: Float[Tensor, " d"] = field(repr=False)
     dry: Float[Tensor, " d"] = field(repr=False)
@@ -50,7 +47,11 @@ class GatedCAA(Intervention):
         return cls(activations.layer, first, second, provenance=activations.provenance)
 
     @property
-    @override
+    def per_prompt(self) -> bool:
+        """See `Intervention`."""
+        return True
+
+    @property
     def sites(self) -> tuple[Site, ...]:
         return (Site(self.layer),)
 
@@ -61,8 +62,8 @@ class GatedCAA(Intervention):
         prompts = [model.tokenizer.decode(row[real].tolist()) for row, real in rows]
         return replace(self, likes_rain=torch.tensor([_wet(prompt) for prompt in prompts]))
 
-    @override
-    def of_rows(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
+    def select_prompts(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
+        """Of some of the prompts."""
         if self.likes_rain is None:
             return self
         return replace(self, likes_rain=self.likes_rain[rows.cpu()])

@@ -1,7 +1,7 @@
 """Adding vectors: their algebra, CAA, random directions, and the record of where they are from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -354,7 +354,7 @@ def test_every_method_of_fixed_vectors_is_a_vector(name: str) -> None:
 
 
 def test_a_sum_with_a_method_that_is_no_vector_says_what_to_write() -> None:
-    vector, other = fitted()["RepE"], ls.PID(drawn((3, 4)), drawn((3,)), (1,), 0.3)
+    vector, other = fitted()["RepE"], cast(Any, ls.PID(drawn((3, 4)), drawn((3,)), (1,), 0.3))
     for wrong in (lambda: vector + other, lambda: vector - other, lambda: other + vector):
         with pytest.raises(TypeError, match=r"a PID adds no fixed vector.*steered\(model"):
             wrong()

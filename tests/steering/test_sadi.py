@@ -79,7 +79,7 @@ def test_transform_does_what_the_hook_does(llama: Any, kind: str) -> None:
         with pytest.raises(ValueError, match="got activations of shape"):
             method.transform(torch.ones(2, 7), method.sites[0])
     with pytest.raises(ValueError, match="its prompt, or another site"):
-        FrozenSADI(mask, 2.0).transform(x, site)
+        FrozenSADI(mask, 2.0).transform(torch.ones(2, 7))
 
 
 def texts_of(model: Any, pairs: ls.ContrastivePairs) -> tuple[list[list[int]], list[int]]:
