@@ -174,7 +174,7 @@ def examine(
     }
     candidates = sized_candidates(activations, SIZES[1:])
     choice = choose(model, dev.first(settings.dev_prompts), candidates, **decoding)
-    method = choice.best
+    method = candidates[choice.best_index]
     unit = activations.at(method.sites[0].layer).relative_length
     strengths = [size / unit for size in SIZES]
     swept = sweep(

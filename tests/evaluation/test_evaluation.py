@@ -1,9 +1,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t
 from torch import Tensor
 
+from lens_steer.artifacts import load, save
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
     Evaluation,
@@ -839,3 +842,30 @@ def test_a_sweep_refuses_another_number_of_sizes_than_strengths(
 ) -> None:
     with pytest.raises(ValueError, match="2 relative sizes for 1 strengths"):
         sweep(*(llama, pairs, push(llama), push(llama), (1.0,)), relative=(0.1, 0.2), seed=0)
+
+
+def test_a_choice_and_a_sweep_are_reports_that_are_saved(
+    llama: Any, pairs: ContrastivePairs, tmp_path: Path
+) -> None:
+    judge = WordList(("a", "the", "e"))
+    how: dict[str, Any] = {"judge": judge, "progress": False, **FEW}
+    weak, strong = push(llama, size=0.01), push(llama, size=0.3)
+    choice = choose(llama, pairs, [weak, strong], perplexity_limit=50.0, **how)
+    swept = sweep(llama, pairs, weak, strong, [0.0, 1.0], relative=[0.0, 0.1], **how)
+    for report in (choice, swept):
+        save(report, tmp_path / "report.safetensors")
+        again = load(tmp_path / "report.safetensors", model=llama)
+        pd.testing.assert_frame_equal(again.table(), report.table())
+        assert repr(again) == repr(report)
+        assert repr(report).startswith(type(report).__name__)
+    loaded = load(tmp_path / "report.safetensors")
+    assert loaded.method[1].texts == swept.method[1].texts
+    interval = choice.trials[0].interval(seed=FEW["seed"])
+    table: Any = choice.table()
+    row = table.iloc[1]
+    assert (row["behaviour_low"], row["behaviour_high"]) == (interval.low, interval.high)
+    [axes] = choice.figure().axes
+    taken = choice.best_index + 1  # the unsteered model is the first row
+    [point] = [line for line in axes.lines if line.get_label() == "taken"]
+    found = table.iloc[taken]
+    assert np.array_equal(point.get_xydata(), [[found["perplexity"], found["behaviour"]]])

@@ -108,12 +108,11 @@ def test_the_identities_leave_logits_as_they_are_and_inputs_are_not_changed() ->
 
 def test_more_likely_tokens_than_there_are_is_all_of_them() -> None:
     logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    drawn = []
     for decoding in (Decoding(seed=0), Decoding(seed=0, top_k=50)):
         generators = [decoding.generator(row) for row in range(3)]
-        drawn = decoding.draw(logits, generators)
-        if decoding.top_k is None:
-            expected = drawn
-    assert torch.equal(drawn, expected)
+        drawn.append(decoding.draw(logits, generators))
+    assert torch.equal(*drawn)
 
 
 def test_a_row_with_no_token_left_is_refused() -> None:
@@ -164,8 +163,10 @@ def test_a_text_is_the_same_with_all_knobs_at_once(either: Any) -> None:
 
 
 def check_same_text(model: Any, knobs: dict[str, Any]) -> None:
-    prompts, plain = PROMPTS[:3], {"seed": 2, "max_new_tokens": 6}
-    method, how = push(model), plain | knobs
+    prompts = PROMPTS[:3]
+    plain: dict[str, Any] = {"seed": 2, "max_new_tokens": 6}
+    method: Any = push(model)
+    how: dict[str, Any] = plain | knobs
     together = ls.generate(model, prompts, method, **how)
     assert ls.generate(model, prompts, method, use_cache=False, **how) == together
     for i in (0, 2):
@@ -226,7 +227,7 @@ def test_nats_are_between_the_distributions_that_are_sampled(
     judge = ls.WordList(("cat",))
     trial = ls.evaluate(llama, pairs, method, judge=judge, decoding=how)
     assert list(trial.texts) == ls.generate(llama, pairs.prompts, method, decoding=how)
-    rows = rows_of(llama, pairs.prompts)
+    rows = rows_of(llama, PROMPTS[:3])
     new = continuations(llama, rows, method, decoding=how)
     expected = [
         penalised_divergence(
