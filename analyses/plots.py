@@ -80,8 +80,8 @@ def dot_plot(
     panels: Mapping[str, Sequence[Series]],
     rows: Sequence[str],
     *,
-    width: float,
-    height: float,
+    width: float | int,
+    height: float | int,
     titled: bool = False,
 ) -> Iterator[tuple[Figure, Any]]:
     """Panels side by side with one list of rows, a dot with its interval for each series.
@@ -91,7 +91,7 @@ def dot_plot(
         rows: Labels of the rows, from the top.
         width: Inches.
         height: Inches.
-        titled: Labels are titles of panels, not labels of their x axes.
+        titled: Labels are titles of panels, such as sets of pairs, not labels of their x axes.
     """
     size: dict[str, Any] = {"width": width, "height": height, "squeeze": False}
     with canvas(1, len(panels), sharey=True, **size) as (figure, grid):
@@ -102,7 +102,7 @@ def dot_plot(
                 y = np.arange(len(rows)) + gap * (i - (len(series) - 1) / 2)
                 style: dict[str, Any] = {"ms": 3, "lw": 0.8, "color": f"C{i % 10}"}
                 axes.errorbar(x, y, xerr=bars, fmt=each.marker, label=each.label, **style)
-            axes.set(**{"title" if titled else "xlabel": label})
+            axes.set(**({"title": short(label)} if titled else {"xlabel": label}))
         grid[0, 0].set_yticks(range(len(rows)), rows)
         grid[0, 0].invert_yaxis()
         yield figure, grid[0]

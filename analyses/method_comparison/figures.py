@@ -20,18 +20,16 @@ def forest_figure(table: Any, budget: float = BUDGET) -> Figure:
     methods = _methods(table)
     rows = {name: _rows(table, name).set_index("method") for name in _names(table)}
     panels = {
-        _heading(name, part["models"].max()): [
-            Series("", part.reindex(methods), f"at_{budget:g}", marker="o")
-        ]
-        for name, part in rows.items()
+        name: [Series("", part.reindex(methods), f"at_{budget:g}")] for name, part in rows.items()
     }
     with dot_plot(panels, methods, titled=True, **_size(panels, methods)) as (figure, axes):
-        for place, part in zip(axes, rows.values(), strict=True):
+        for place, (name, part) in zip(axes, rows.items(), strict=True):
             place.axvline(100 * float(part.loc["unsteered", "behaviour"]), **DOTTED)
-            place.set(xlim=(0, 100))
-            part = part.reindex(methods)
-            for i in np.flatnonzero(part[f"at_{budget:g}"].isna()):
-                place.text(2, i, _why(part.iloc[i]), va="center", fontsize=6.5, color="0.5")
+            place.set(xlim=(0, 100), title=_heading(name, int(part["models"].max())))
+            of_methods = part.reindex(methods)
+            for i in np.flatnonzero(of_methods[f"at_{budget:g}"].isna()):
+                why = _why(of_methods.iloc[i])
+                place.text(2, i, why, va="center", fontsize=6.5, color="0.5")
         figure.supxlabel(_axis(budget) + "\n95 % intervals; dotted: unsteered")
     return figure
 
@@ -40,7 +38,7 @@ def strip_figure(table: Any, budget: float = BUDGET) -> Figure:
     """The same by model: every model a mark, their mean a bar."""
     methods, column = _methods(table), f"at_{budget:g}"
     panels = {
-        short(name): series_by(_rows(table, name), "model", column, methods, markers=MARKERS)
+        name: series_by(_rows(table, name), "model", column, methods, markers=MARKERS)
         for name in _names(table)
     }
     with dot_plot(panels, methods, titled=True, **_size(panels, methods)) as (figure, axes):
@@ -106,7 +104,7 @@ def searched_figure(table: Any) -> Figure:
     last = table[table["n"] == table.groupby("method")["n"].transform("max")]
     column = f"less_{AGAINST}"
     panels = {
-        short(name): series_by(_rows(last, name), "model", column, methods, markers=MARKERS)
+        name: series_by(_rows(last, name), "model", column, methods, markers=MARKERS)
         for name in _names(table)
     }
     with dot_plot(panels, methods, titled=True, **_size(panels, methods)) as (figure, axes):
@@ -130,8 +128,8 @@ def _axis(budget: float) -> str:
     return f"share of texts, %, that show the behaviour\nat {budget:g} nats per token on test"
 
 
-def _heading(name: str, models: Any) -> str:
-    return f"{short(name)}\n{int(models)} model{'s' * (models > 1)}"
+def _heading(name: str, models: int) -> str:
+    return f"{short(name)}\n{models} model{'s' * (models > 1)}"
 
 
 def _names(table: Any) -> list[str]:

@@ -81,7 +81,7 @@ def angle_figure(table: Any) -> Figure:
         grid[-1, 0].set_ylim(-0.5, max(5.0, 110 * float(table["failed"].max())))
         for axes, (label, _) in zip(grid[:, 0], SCORES.values(), strict=True):
             axes.set(ylabel=label.replace(" texts", "\ntexts").replace(" with", "\nwith"))
-        title = "each method at the layer chosen for it, test prompts; 95 % bands (lowest row: in the CSV)\n"
+        title = "each at its chosen layer, test prompts; 95 % bands (lowest row: in the CSV)\n"
         legend(figure, grid[0, 0], title + "CAA: |edit| / |activation| = 2 sin(angle / 2)")
     return figure
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analyses.plots import DOTTED, Series, dot_plot, legend, short
+from analyses.plots import DOTTED, Series, dot_plot, legend
 from analyses.unification.methods import BASELINE, COMPARED
 
 SCORES = {"change": "at the cost on test", "at_0.1": "at 0.1 nats per token"}
@@ -18,7 +18,7 @@ def differences_figure(table: Any) -> Figure:
     panels = {}
     for name in names:
         part = table[table["behaviour_set"] == name].set_index(["method", "other"]).reindex(rows)
-        panels[short(name)] = [
+        panels[name] = [
             Series(label, part, score, marker=marker)
             for (score, label), marker in zip(SCORES.items(), "os", strict=True)
         ]

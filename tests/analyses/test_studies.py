@@ -1,0 +1,131 @@
+"""What the studies share: the command that is built from a measure, and dots with intervals."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from matplotlib.figure import Figure
+
+from analyses.plots import Series, dot_plot, series_by
+from analyses.studies import Run, Study, drawn, start
+from lens_steer.data import ContrastivePairs
+
+SETS = "organism:sentiment,organism:concept"
+
+
+def measure(run: Run, pairs: str, *, factor: Annotated[int, typer.Option(min=1)] = 2) -> Any:
+    rows = len(run.behaviour(pairs).test)
+    assert run.origin["factor"] == factor
+    return {"sizes": pd.DataFrame({"pairs": [pairs], "size": [factor * rows], "seed": run.seed})}
+
+
+def figure(table: Any) -> Figure:
+    series = Series("n", table.assign(size_low=0, size_high=200), "size", 1)
+    with dot_plot({"pairs": [series]}, list(table["pairs"]), width=3, height=2) as (drawing, _):
+        return drawing
+
+
+def completed(tables: Any) -> Any:
+    return tables | {"total": pd.DataFrame({"total": [tables["sizes"]["size"].sum()]})}
+
+
+STUDY = Study(
+    name="sizes",
+    manual="How large are sets?\n\nWrites sizes.\n\n    python -m analyses.sizes\n",
+    measure=measure,
+    columns={"sizes": ["pairs", "size", "absent"], "total": []},
+    figures={"sizes": figure},
+    complete=completed,
+)
+
+
+def test_a_command_measures_every_set_and_writes_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    STUDY.command()(pairs=SETS, factor=3, out=tmp_path, seed=1)
+    table = pd.read_csv(tmp_path / "sizes.csv")
+    assert table["pairs"].tolist() == SETS.split(",")
+    assert set(table["seed"]) == {1}
+    assert (table["size"] % 3 == 0).all()
+    total = pd.read_csv(tmp_path / "total.csv")["total"].item()
+    assert total == table["size"].sum()
+    assert {"sizes.png", "sizes.json"} <= {path.name for path in tmp_path.iterdir()}
+    printed = capsys.readouterr().out
+    assert "organism:sentiment" in printed
+    assert "total" in printed
+    assert "seed" not in printed
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, main: Callable[..., None], *options: str) -> Any:
+    monkeypatch.setattr("sys.argv", ["study", *options])
+    with pytest.raises(SystemExit) as stop:
+        start(main, STUDY.manual)
+    return stop.value.code
+
+
+def test_options_of_a_measure_are_options_of_its_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(monkeypatch, STUDY.command(), "--help") == 0
+    manual = capsys.readouterr().out
+    assert "\n      python -m analyses.sizes\n" in manual
+    options = ["--model", "--pairs", "--factor", "--out", "--seed"]
+    places = [manual.index(option) for option in options]
+    assert places == sorted(places)
+    assert ended(monkeypatch, STUDY.command(), "--factor", "0") == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "factor" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("barrier_field", ["model", "pairs", "angle", "out", "seed"]),
+        ("linearity", ["model", "pairs", "most", "tokens", "out", "seed"]),
+        ("lqr", ["model", "pairs", "reads", "tokens", "out", "seed"]),
+        ("odesteer", ["model", "pairs", "reads", "layers", "tokens", "out", "seed"]),
+        ("sadi", ["model", "pairs", "kinds", "read", "tokens", "out", "seed"]),
+        ("unification", ["model", "pairs", "reads", "layers", "tokens", "out", "seed"]),
+    ],
+)
+def test_every_study_has_its_options_and_writes_to_a_folder_of_its_name(
+    name: str, options: list[str]
+) -> None:
+    study = importlib.import_module(f"analyses.{name}.__main__").STUDY
+    assert list(study.signature.parameters) == options
+    assert study.signature.parameters["out"].default == Path("out") / name
+    assert f"python -m analyses.{name}" in study.manual
+
+
+def test_dots_lie_at_their_rows_and_bars_end_at_their_intervals() -> None:
+    rows = [
+        {"set": name, "method": m, "x": x, "x_low": x - 0.1, "x_high": x + 0.2}
+        for name, shift in (("organism:a", 0.0), ("organism:b", 0.3))
+        for m, x in (("one", 0.1 + shift), ("two", 0.2 + shift))
+    ]
+    series = series_by(pd.DataFrame(rows), "set", "x", ["two", "none", "one"])
+    assert [each.label for each in series] == ["a", "b"]
+    x, bars = series[1].values()
+    np.testing.assert_allclose(x, [50, np.nan, 40])
+    np.testing.assert_allclose(bars, [[10, 0, 10], [20, 0, 20]])
+    with dot_plot({"x": series}, ["two", "none", "one"], width=3, height=2) as (_, [axes]):
+        first, second = (container.lines[0] for container in axes.containers)
+    assert axes.get_xlabel() == "x"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["two", "none", "one"]
+    apart = second.get_ydata() - first.get_ydata()
+    np.testing.assert_allclose(apart, 0.22)
+    np.testing.assert_allclose((first.get_ydata() + second.get_ydata()) / 2, [0, 1, 2])
+
+
+def test_pairs_are_drawn_from_all_over() -> None:
+    pairs = ContrastivePairs.load("organism:sentiment")
+    few = drawn(pairs, 24, 0)
+    assert len(few) == 24
+    assert len(set(few.groups)) > len(set(pairs.first(24).groups))
+    assert len(drawn(pairs, 10**6, 0)) == len(pairs)
