@@ -57,3 +57,15 @@ from lens_steer.steering.base.scope import absolute_positions as absolute_positi
 from lens_steer.steering.base.scope import check_scope as check_scope
 from lens_steer.steering.base.scope import steered_positions as steered_positions
 from lens_steer.steering.base.steered_block import steered as steered
+from lens_steer.steering.base.activation_map import ActivationMap as ActivationMap
+from lens_steer.steering.base.additive import Additive as Additive
+from lens_steer.steering.base.feedback import Feedback as Feedback
+from lens_steer.steering.base.activation_map import OneSite as OneSite
+from lens_steer.steering.base.additive import VectorMethod as VectorMethod
+from lens_steer.steering.base.feedback import check_model_shape as check_model_shape
+from lens_steer.steering.base.activation_map import check_shape as check_shape
+from lens_steer.steering.base.activation_map import chosen_site as chosen_site
+from lens_steer.steering.base.feedback import feedback_edits as feedback_edits
+from lens_steer.steering.base.feedback import feedback_sites as feedback_sites
+from lens_steer.steering.base.activation_map import placed as placed
+from lens_steer.steering.base.activation_map import rows_of as rows_of
