@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from lens_steer.benchmark import holm, sign_flip
-from lens_steer.benchmark.statistics import area, at_budget, statistic_interval
+from lens_steer.benchmark.quantities import area, at_budget
+from lens_steer.benchmark.statistics import statistic_interval
 from lens_steer.intervals import (
     Interval,
     Resampling,

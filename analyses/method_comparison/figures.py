@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analyses.plots import DOTTED, MARKERS, Series, dot_plot, legend, series_by, short
-from lens_steer.benchmark import AGAINST
+from lens_steer.benchmark import BASELINE
 from lens_steer.figures import canvas
 
 BUDGET = 0.1  # nats per token
@@ -100,9 +100,9 @@ def search_figure(table: Any) -> Figure:
 
 def searched_figure(table: Any) -> Figure:
     """The best on dev of all trials of random search, less CAA's; a mark for each model."""
-    methods = [name for name in dict.fromkeys(table["method"]) if name != AGAINST]
+    methods = [name for name in dict.fromkeys(table["method"]) if name != BASELINE]
     last = table[table["n"] == table.groupby("method")["n"].transform("max")]
-    column = f"less_{AGAINST}"
+    column = f"less_{BASELINE}"
     panels = {
         name: series_by(_rows(last, name), "model", column, methods, markers=MARKERS)
         for name in _names(table)
@@ -111,7 +111,7 @@ def searched_figure(table: Any) -> Figure:
         for place in axes:
             place.axvline(0, **DOTTED)
         figure.supxlabel(
-            f"share of texts on test, points, less {AGAINST}: the best on dev of\n"
+            f"share of texts on test, points, less {BASELINE}: the best on dev of\n"
             f"{last['n'].max():.0f} trials of random search each; 95 %, choice redrawn"
         )
         if table["model"].nunique() > 1:

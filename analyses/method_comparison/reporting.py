@@ -14,7 +14,7 @@ from analyses.method_comparison.figures import (
     strip_figure,
 )
 from analyses.method_comparison.units import Plan, Unit
-from lens_steer.benchmark import AGAINST, Comparison, Frontier
+from lens_steer.benchmark import BASELINE, Comparison, Frontier
 from lens_steer.figures import save_figure
 
 FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which it is not drawn
@@ -22,7 +22,7 @@ FIGURES: dict[str, tuple[str, str, Any]] = {  # table, a column without which it
     "costs": ("table", "method", cost_figure),
     "models": ("by_model", "method", strip_figure),
     "search": ("search", "n", search_figure),
-    "searched": ("search", f"less_{AGAINST}", searched_figure),
+    "searched": ("search", f"less_{BASELINE}", searched_figure),
 }
 
 

@@ -13,9 +13,8 @@ from lens_steer.benchmark import (
     ComparisonRun,
     Journal,
     Specificity,
-    continued,
-    origin,
-    prepared,
+    resume,
+    run_provenance,
 )
 from lens_steer.data import ContrastivePairs
 from lens_steer.figures import save_figure
@@ -44,12 +43,14 @@ def specificity(
     make_folder(folder)
     described = {name: repr(each) for name, each in methods.items()}
     pairs = {unit: ContrastivePairs.load(unit.pairs) for unit in units}
-    marks = {unit.pairs: origin(model, plan.settings(unit), [pairs[unit]]) for unit in units}
+    marks = {
+        unit.pairs: run_provenance(model, plan.settings(unit), [pairs[unit]]) for unit in units
+    }
     terms = {"terms": asdict(plan.config), "methods": described, "units": marks}
     journal = Journal(folder / "trials.jsonl", terms)
     parts = []
     for unit in units if methods else ():
-        behaviour = prepared(model, pairs[unit], plan.settings(unit), marks[unit.pairs])
+        behaviour = Behaviour.of(model, pairs[unit], plan.settings(unit), marks[unit.pairs])
         parts.append(_run(model, unit, behaviour, methods, journal, plan.config))
     intended = {
         f"for {unit.pairs}": part.behaviours[0] for unit, part in zip(units, parts, strict=False)
@@ -88,7 +89,7 @@ def _run(
     run = ComparisonRun.of(
         model, behaviour.test, methods, judge=behaviour.judge, terms=config, **names
     )
-    return Comparison(continued(run, journal), config, {})
+    return Comparison(resume(run, journal), config, {})
 
 
 def _reaches(comparison: Comparison, method: str, behaviour: str, say: Say) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.method_comparison.units import Plan, Unit
-from lens_steer.benchmark import AGAINST, Comparison, holm
+from lens_steer.benchmark import BASELINE, Comparison, holm
 from lens_steer.figures import save_table
 
 _ROWS = ("model", "behaviour_name", "method")
@@ -45,8 +45,8 @@ def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
     groups = len(comparison.cells(behaviour, "unsteered").groups)
     sizes: dict[str, Any] = {"models": len(parts), "groups": groups, "p_least": 2.0 ** (1 - groups)}
     differences = pd.DataFrame()
-    if AGAINST in comparison.methods(behaviour):
-        differences = comparison.differences(AGAINST).assign(**sizes)
+    if BASELINE in comparison.methods(behaviour):
+        differences = comparison.differences(BASELINE).assign(**sizes)
     table = comparison.table().drop(columns="seconds").assign(**sizes)
     return {"table": table, "differences": differences}
 

@@ -102,7 +102,7 @@ class Unit:
         if self.about(plan) is None:
             behaviour = prepared(model, pairs, settings, marks)
             methods, missing = _chosen(behaviour, plan.families, settings, say)
-            continued(_comparison_run(behaviour, methods, settings), journal)
+            resume(_comparison_run(behaviour, methods, settings), journal)
             if not behaviour.inputs.train.paired:
                 missing["learned"] = "the examples are not paired"
             if settings.budget:

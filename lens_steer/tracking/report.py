@@ -16,7 +16,7 @@ from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.reports import Report
-from lens_steer.steering import Intervention, Sampling
+from lens_steer.steering import Decoding, Intervention
 from lens_steer.tracking.drawing import draw_layers, draw_tokens
 from lens_steer.tracking.runs import (
     CleanAndSteeredRun,
@@ -112,10 +112,10 @@ class TrackingReport(Report):
         """
         check_setpoints(features, setpoints)
         check_features(model, features)
-        sampling = Sampling(temperature, seed=seed)
+        decoding = Decoding(temperature, seed=seed)
         parts = []
         attach(model)
-        rows = TrackedTexts.of(model, texts, read).continued(model, max_new_tokens, sampling)
+        rows = TrackedTexts.of(model, texts, read).continued(model, max_new_tokens, decoding)
         with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
             for numbers, batch in in_batches(model, rows.encoded):
                 parts.append((numbers, *_signals_and_energy(batch.run(method, "last"), features)))

@@ -26,7 +26,7 @@ from lens_steer.models import (
     residual_edit,
 )
 from lens_steer.sites import Kind, Site
-from lens_steer.steering import Intervention, Sampling, Scope, continuations, steered
+from lens_steer.steering import Decoding, Intervention, Scope, continuations, steered
 
 _BATCH_TOKENS = 2048
 
@@ -63,7 +63,7 @@ class TrackedTexts:
             classes = ("desired",) * len(texts.desired) + ("undesired",) * len(texts.undesired)
         return cls(tuple(Encoded(row, len(row)) for row in rows), groups, classes)
 
-    def continued(self, model: SteerableModel, tokens: int, sampling: Sampling) -> "TrackedTexts":
+    def continued(self, model: SteerableModel, tokens: int, decoding: Decoding) -> "TrackedTexts":
         """The texts with what the unsteered model writes next.
 
         Raises:
@@ -76,7 +76,7 @@ class TrackedTexts:
         ids = [row.ids for row in self.encoded]
         for row in ids:
             check_fits(model, len(row) + tokens, f"a text and {tokens} more")
-        written = continuations(model, ids, sampling=sampling, max_new_tokens=tokens)
+        written = continuations(model, ids, decoding=replace(decoding, max_new_tokens=tokens))
         longer = [Encoded((*row, *new), len(row)) for row, new in zip(ids, written, strict=True)]
         return replace(self, encoded=tuple(longer))
 

@@ -4,14 +4,14 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
-from lens_steer.benchmark.method_families.contender import FitCache
-from lens_steer.tracking.texts import TrackedTexts
 
 import lens_steer as ls
 from lens_steer.attribution import contrast
+from lens_steer.benchmark import FitCache
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.linearity import diagnose, linearize
 from lens_steer.models import Message
+from lens_steer.tracking.runs import TrackedTexts
 
 CHATS = [[Message("user", text)] for text in ("The cat", "A dog")]
 PAIRED = {
@@ -111,7 +111,7 @@ def test_probes_of_heads_are_folded_over_whole_groups(
         seen.append(options["groups"])
         return contrast(activations)
 
-    monkeypatch.setattr("lens_steer.benchmark.method_families.contender.head_accuracies", probes)
+    monkeypatch.setattr("lens_steer.benchmark.fit_cache.head_accuracies", probes)
     pairs = ContrastivePairs.of(PAIRED["groups"])
     FitCache(llama, pairs).head_accuracies("last")
     FitCache(llama, UNPAIRED).head_accuracies("last")

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lens_steer.benchmark.unbounded import unbounded_interval
 from scipy.stats import percentileofscore
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 from lens_steer.activations import capture
+from lens_steer.benchmark.statistics import unbounded_interval
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics import ManifoldReport, ReadSteerReport, SteerabilityReport
 from lens_steer.diagnostics.clouds import Cloud, residuals

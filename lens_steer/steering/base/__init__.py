@@ -26,6 +26,14 @@ Logits that are not finite are noticed as they come and explained by their layer
 `preview` (`edit_preview.py`) shows what steering does to each token of one text.
 """
 
+from lens_steer.steering.base.activation_map import ActivationMap as ActivationMap
+from lens_steer.steering.base.activation_map import OneSite as OneSite
+from lens_steer.steering.base.activation_map import check_shape as check_shape
+from lens_steer.steering.base.activation_map import chosen_site as chosen_site
+from lens_steer.steering.base.activation_map import placed as placed
+from lens_steer.steering.base.activation_map import rows_of as rows_of
+from lens_steer.steering.base.additive import Additive as Additive
+from lens_steer.steering.base.additive import VectorMethod as VectorMethod
 from lens_steer.steering.base.continuing import Methods as Methods
 from lens_steer.steering.base.continuing import continuations as continuations
 from lens_steer.steering.base.continuing import continuations_of_each as continuations_of_each
@@ -43,6 +51,10 @@ from lens_steer.steering.base.displacement import Displacement as Displacement
 from lens_steer.steering.base.displacement import Push as Push
 from lens_steer.steering.base.edit_preview import Preview as Preview
 from lens_steer.steering.base.edit_preview import preview as preview
+from lens_steer.steering.base.feedback import Feedback as Feedback
+from lens_steer.steering.base.feedback import check_model_shape as check_model_shape
+from lens_steer.steering.base.feedback import feedback_edits as feedback_edits
+from lens_steer.steering.base.feedback import feedback_sites as feedback_sites
 from lens_steer.steering.base.finite import NotFinite as NotFinite
 from lens_steer.steering.base.finite import Run as Run
 from lens_steer.steering.base.finite import is_distribution as is_distribution
@@ -57,15 +69,3 @@ from lens_steer.steering.base.scope import absolute_positions as absolute_positi
 from lens_steer.steering.base.scope import check_scope as check_scope
 from lens_steer.steering.base.scope import steered_positions as steered_positions
 from lens_steer.steering.base.steered_block import steered as steered
-from lens_steer.steering.base.activation_map import ActivationMap as ActivationMap
-from lens_steer.steering.base.additive import Additive as Additive
-from lens_steer.steering.base.feedback import Feedback as Feedback
-from lens_steer.steering.base.activation_map import OneSite as OneSite
-from lens_steer.steering.base.additive import VectorMethod as VectorMethod
-from lens_steer.steering.base.feedback import check_model_shape as check_model_shape
-from lens_steer.steering.base.activation_map import check_shape as check_shape
-from lens_steer.steering.base.activation_map import chosen_site as chosen_site
-from lens_steer.steering.base.feedback import feedback_edits as feedback_edits
-from lens_steer.steering.base.feedback import feedback_sites as feedback_sites
-from lens_steer.steering.base.activation_map import placed as placed
-from lens_steer.steering.base.activation_map import rows_of as rows_of

@@ -196,7 +196,7 @@ class StepODESteer(ODESteer):
     @override
     def _ends(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         length = (self.strength * self._lengths(y)).unsqueeze(-1)
-        return self.integrator.step(frame.slope, State.at(frame.slope, y), length)
+        return self.integrator.step(frame.slope, State.start(frame.slope, y), length)
 
 
 class Reach(NamedTuple):

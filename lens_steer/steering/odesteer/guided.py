@@ -15,7 +15,7 @@ from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.barriers import Barrier, PolynomialBarrier
-from lens_steer.barriers.flows import Frame, carried, dot, frame_of, size_of
+from lens_steer.barriers.flows import Frame, dot, frame_of, move_in_frame, size_of
 from lens_steer.sites import Site
 from lens_steer.steering.base import ActivationMap
 
@@ -65,7 +65,7 @@ class Guided(ActivationMap):
     ) -> Callable[[Activation], Activation]:
         del site
         frame = self._frame(torch.empty(0, device=device, dtype=dtype))
-        return lambda x: carried(frame, x, lambda y: self._move(frame, y))
+        return lambda x: move_in_frame(frame, x, lambda y: self._move(frame, y))
 
     def flow(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """The steered activations, of the shape and dtype of `x`: `transform` under its own name.
