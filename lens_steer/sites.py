@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
     @property
     def editable(self) -> bool:
-        """Whether a returned edit takes effect there; `gate` has no hook point of its own to edit."""
+        """Whether a returned edit takes effect there; `gate` has no hook point of its own."""
         return self is not Kind.GATE
 
 
