@@ -175,7 +175,7 @@ def test_a_frequent_label_does_not_decide_balanced_scores() -> None:
     assert found.counts == (36, 4)
     table: Any = found.table()
     assert table["cosine_with_others"].max() < 0
-    [axes] = found.figure().axes
+    axes: Any = found.figure().axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     assert heights == pytest.approx(table["cosine_with_others"].tolist())
     assert [label.get_text() for label in axes.get_xticklabels()] == ["A\n36 pairs", "B\n4 pairs"]

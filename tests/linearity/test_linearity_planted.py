@@ -64,7 +64,7 @@ class Planted(BlockMaps):
     def logits_jvp(self, layer: int, tangents: Tensor) -> Tensor:
         return self._pushed(lambda z: self.logits(layer, z), layer, tangents)
 
-    def vjp(self, layer: int, cotangents: Tensor, *, at: str = "resid_pre") -> Tensor:  # noqa: ARG002 - as the original
+    def vjp(self, layer: int, cotangents: Tensor, *, hook: str = "resid_pre") -> Tensor:  # noqa: ARG002 - as the original
         a = self._matrices(self.functions[layer], layer)
         return torch.einsum("nto,toi->nti", cotangents.to(a), a)
 
