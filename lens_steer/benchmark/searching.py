@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from lens_steer.benchmark.journal import Journal, content
@@ -35,6 +34,8 @@ def search(
     Raises:
         ValueError: If the folder holds trials made with other settings.
     """
+    import pandas as pd
+
     journal = Journal(settings.out / "search.jsonl", behaviour.provenance)
     [unsteered] = _evaluated([None], behaviour.test, behaviour, settings)
     limit, seed = settings.kl, settings.config.seed
