@@ -102,12 +102,12 @@ def check_applicable(method: Intervention, pairs: ContrastivePairs, model: Steer
 
 
 def _one_of(targets: dict[str, float | int | None]) -> tuple[str, float]:
-    given = {name: float(value) for name, value in targets.items() if value is not None}
-    if len(given) != 1:
+    chosen = {name: float(value) for name, value in targets.items() if value is not None}
+    if len(chosen) != 1:
         raise ValueError(
-            f"got the targets {given}, expected exactly one of kl, relative_norm and behaviour"
+            f"got the targets {chosen}, expected exactly one of kl, relative_norm and behaviour"
         )
-    [(name, value)] = given.items()
+    [(name, value)] = chosen.items()
     high = 1.0 if name == "behaviour" else np.inf
     if not (0 < value < np.inf and value <= high):
         raise ValueError(f"{name} {value:g}: expected a positive number, at most {high:g}")
@@ -123,12 +123,12 @@ def _grid(
     end = min(abs(own) * max(multiples), method.max_useful_strength)
     usual = [own * m for m in multiples if abs(own * m) < end]
     raw = [*usual, copysign(end, own)] if strengths is None else strengths
-    given = [float(strength) for strength in raw]
-    if len(given) < 2 or not bool(np.isfinite(given).all()):
-        raise ValueError(f"got the strengths {given}, expected two finite ones or more")
-    if min(given) < 0 < max(given):
+    tried = [float(strength) for strength in raw]
+    if len(tried) < 2 or not bool(np.isfinite(tried).all()):
+        raise ValueError(f"got the strengths {tried}, expected two finite ones or more")
+    if min(tried) < 0 < max(tried):
         raise ValueError(
-            f"got the strengths {given} on both sides of 0: calibrate a method and its opposite "
+            f"got the strengths {tried} on both sides of 0: calibrate a method and its opposite "
             "one after the other"
         )
-    return sorted(given, key=abs)
+    return sorted(tried, key=abs)

@@ -45,7 +45,7 @@ class SampledText(Encoded):
 
 def written(
     rows: Sequence[Sequence[int]],
-    found: Sequence[Sequence[int]],
+    new_tokens: Sequence[Sequence[int]],
     max_new_tokens: int,
     ending: Ending | None = None,
 ) -> list[SampledText]:
@@ -53,7 +53,7 @@ def written(
 
     Args:
         rows: The tokens of each prompt.
-        found: The tokens that were generated after each.
+        new_tokens: The tokens that were generated after each.
         max_new_tokens: A text of so many new tokens was cut off.
         ending: What ends a text; None if there are no stop strings.
     """
@@ -63,7 +63,7 @@ def written(
             len(row),
             ended=len(new) < max_new_tokens and not (ending and ending.stops(row, new)),
         )
-        for row, new in zip(rows, found, strict=True)
+        for row, new in zip(rows, new_tokens, strict=True)
     ]
 
 

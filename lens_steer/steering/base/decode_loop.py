@@ -177,8 +177,10 @@ class Batch:
             going = torch.tensor(self._going(), device=logits.device)
             drawn = going.to(tokens.device)
             index = torch.tensor(self._remaining)[drawn]
-            shown = penalised[going], clean_penalised[going], clean[going]
-            self._on_step(DecodeStep(index, *shown, tokens[drawn]))
+            step = DecodeStep(
+                index, penalised[going], clean_penalised[going], clean[going], tokens[drawn]
+            )
+            self._on_step(step)
         return tokens
 
     def _append(

@@ -188,22 +188,22 @@ def decoding_of_call(
         ValueError: If both are given (but for the seed of a `decoding` without one), a value makes
             no sense, or there is no seed and texts are not greedy.
     """
-    known = DecodingOptions.__annotations__
+    names = DecodingOptions.__annotations__
     for name in options:
-        if name not in known:
-            raise unexpected_keyword(function, name, known)
+        if name not in names:
+            raise unexpected_keyword(function, name, names)
     if decoding is None:
-        found = Decoding(**options)
+        chosen = Decoding(**options)
     elif set(options) - {"seed"} or (options and decoding.seed is not None):
         raise ValueError(
             f"{function.__qualname__}() got decoding={decoding} and {', '.join(options)} as well, "
             "expected one of the two: write dataclasses.replace(decoding, ...)"
         )
     else:
-        found = replace(decoding, **options)
-    found = replace(found, seed=seed) if found.seed is None else found
-    found.check_seed()
-    return found
+        chosen = replace(decoding, **options)
+    chosen = replace(chosen, seed=seed) if chosen.seed is None else chosen
+    chosen.check_seed()
+    return chosen
 
 
 def unexpected_keyword(
@@ -216,13 +216,13 @@ def unexpected_keyword(
         name: The wrong keyword.
         options: The keywords it takes besides the parameters of its signature.
     """
-    own = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(function).parameters.values()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    known = [p.name for p in own if p.kind not in variadic] + list(options)
-    [nearest] = get_close_matches(name, known, n=1, cutoff=0.0)
+    accepted = [p.name for p in parameters if p.kind not in variadic] + list(options)
+    [nearest] = get_close_matches(name, accepted, n=1, cutoff=0.0)
     return TypeError(
         f"{function.__qualname__}() got an unexpected keyword {name!r}: did you mean {nearest!r}? "
-        f"It takes {', '.join(known)}"
+        f"It takes {', '.join(accepted)}"
     )
 
 
