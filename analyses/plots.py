@@ -80,8 +80,8 @@ def dot_plot(
     panels: Mapping[str, Sequence[Series]],
     rows: Sequence[str],
     *,
-    width: float | int,
-    height: float | int,
+    width: float,
+    height: float,
     titled: bool = False,
 ) -> Iterator[tuple[Figure, Any]]:
     """Panels side by side with one list of rows, a dot with its interval for each series.
