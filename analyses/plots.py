@@ -121,8 +121,8 @@ def legend(
     figure: Figure, axes: Any, title: str, columns: int = 4, *, where: str = "lower"
 ) -> None:
     """One legend for all panels, outside of them."""
-    lines = axes.get_legend_handles_labels()
-    figure.legend(*lines, loc=f"outside {where} center", ncols=columns, title=title)
+    place: Any = f"outside {where} center"
+    figure.legend(*axes.get_legend_handles_labels(), loc=place, ncols=columns, title=title)
 
 
 def short(name: str) -> str:

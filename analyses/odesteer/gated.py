@@ -62,7 +62,7 @@ class GatedCAA(Intervention):
         return replace(self, likes_rain=torch.tensor([_wet(prompt) for prompt in prompts]))
 
     @override
-    def of_rows(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
+    def select_prompts(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
         if self.likes_rain is None:
             return self
         return replace(self, likes_rain=self.likes_rain[rows.cpu()])
