@@ -80,8 +80,8 @@ def dot_plot(
     panels: Mapping[str, Sequence[Series]],
     rows: Sequence[str],
     *,
-    width: float | int,
-    height: float | int,
+    width: float,
+    height: float,
     titled: bool = False,
 ) -> Iterator[tuple[Figure, Any]]:
     """Panels side by side with one list of rows, a dot with its interval for each series.
@@ -121,8 +121,8 @@ def legend(
     figure: Figure, axes: Any, title: str, columns: int = 4, *, where: str = "lower"
 ) -> None:
     """One legend for all panels, outside of them."""
-    lines = axes.get_legend_handles_labels()
-    figure.legend(*lines, loc=f"outside {where} center", ncols=columns, title=title)
+    place: Any = f"outside {where} center"
+    figure.legend(*axes.get_legend_handles_labels(), loc=place, ncols=columns, title=title)
 
 
 def short(name: str) -> str:

@@ -62,8 +62,8 @@ class GatedCAA(Intervention):
         prompts = [model.tokenizer.decode(row[real].tolist()) for row, real in rows]
         return replace(self, likes_rain=torch.tensor([_wet(prompt) for prompt in prompts]))
 
+    @override
     def select_prompts(self, rows: Int[Tensor, " row"]) -> "GatedCAA":
-        """Of some of the prompts."""
         if self.likes_rain is None:
             return self
         return replace(self, likes_rain=self.likes_rain[rows.cpu()])

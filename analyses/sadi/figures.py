@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analyses.plots import DOTTED, dot_plot, legend, series_by
+from analyses.plots import DOTTED, dot_plot, legend, series_by, short
 from analyses.sadi.measures import STEERED
 
 
@@ -19,8 +19,9 @@ def ways_figure(table: Any) -> Figure:
         )
         for kind in kinds
     }
+    labels = [short(name) for name in names]
     size: dict[str, Any] = {"width": 3.2 * len(kinds), "height": 1.2 + 0.55 * len(names)}
-    with dot_plot(panels, names, titled=True, **size) as (figure, axes):
+    with dot_plot(panels, labels, titled=True, **size) as (figure, axes):
         for place in axes:
             place.axvline(0, **DOTTED)
             place.set(xlabel="change on test, points")

@@ -1,8 +1,6 @@
 """What the study measures of one behaviour and one kind of element."""
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any
 
 import pandas as pd
@@ -38,11 +36,15 @@ def ways_of(activations: ls.Activations, k: int, seed: int) -> dict[str, list[In
     masks = [mask.shuffled(seed=seed + i) for i in range(RANDOM_MASKS)]
     chosen = masked(activations, mask)
     layers = sorted({layer for layer, _ in mask.elements()})
+    first, *rest = (ls.CAA.fit(chosen.at(layer)) for layer in layers)
+    fixed: Any = first
+    for vector in rest:
+        fixed = fixed + vector
     return {
         "mask": [ls.SADI(mask, 4.0)],
         "signed mask": [SignedSADI.fit(activations, mask, delta=1.0)],
         "random mask": [ls.SADI(each, 4.0) for each in masks],
-        "fixed vector": [reduce(add, (ls.CAA.fit(chosen.at(layer)) for layer in layers))],
+        "fixed vector": [fixed],
     }
 
 

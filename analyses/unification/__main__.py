@@ -17,7 +17,7 @@ from lens_steer.benchmark import Behaviour, ComparisonConfig, FitCache
 MULTIPLES = (1.0, 1.4)  # of the calibrated strength, on test
 
 
-def directions(cache: FitCache, layers: tuple[int, ...]) -> pd.DataFrame:
+def directions(cache: FitCache, layers: tuple[int, ...]) -> Any:
     """Cosine of every member's push with CAA's, at every place of the grid."""
     rows = []
     for setting in grid_of(cache, layers):

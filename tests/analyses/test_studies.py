@@ -1,6 +1,7 @@
 """What the studies share: the command that is built from a measure, and dots with intervals."""
 
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +12,21 @@ import pytest
 import typer
 from matplotlib.figure import Figure
 
-from analyses.plots import Series, dot_plot, series_by
+from analyses.plots import Series, dot_plot, series_by, short
 from analyses.studies import Run, Study, drawn, start
 from lens_steer.data import ContrastivePairs
 
-SETS = "organism:sentiment,organism:concept"
+
+def written(folder: Path) -> list[str]:
+    """Two sets of pairs, the second twice as large."""
+    for name, count in (("few", 12), ("many", 24)):
+        rows = [
+            {"prompt": f"{i} is", "desired": " up", "undesired": " down", "group": str(i % 6)}
+            for i in range(count)
+        ]
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return [str(folder / "few.jsonl"), str(folder / "many.jsonl")]
 
 
 def measure(run: Run, pairs: str, *, factor: Annotated[int, typer.Option(min=1)] = 2) -> Any:
@@ -26,7 +37,8 @@ def measure(run: Run, pairs: str, *, factor: Annotated[int, typer.Option(min=1)]
 
 def figure(table: Any) -> Figure:
     series = Series("n", table.assign(size_low=0, size_high=200), "size", 1)
-    with dot_plot({"pairs": [series]}, list(table["pairs"]), width=3, height=2) as (drawing, _):
+    names = [short(name) for name in table["pairs"]]
+    with dot_plot({"pairs": [series]}, names, width=5.0, height=2.0) as (drawing, _):
         return drawing
 
 
@@ -45,18 +57,24 @@ STUDY = Study(
 
 
 def test_a_command_measures_every_set_and_writes_what_there_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    STUDY.command()(pairs=SETS, factor=3, out=tmp_path, seed=1)
-    table = pd.read_csv(tmp_path / "sizes.csv")
-    assert table["pairs"].tolist() == SETS.split(",")
+    monkeypatch.setattr("lens_steer.load_model", lambda _: embedded)
+    sets = written(tmp_path)
+    STUDY.command()(pairs=",".join(sets), factor=3, out=tmp_path, seed=1)
+    table: Any = pd.read_csv(tmp_path / "sizes.csv")
+    assert table["pairs"].tolist() == sets
     assert set(table["seed"]) == {1}
     assert (table["size"] % 3 == 0).all()
+    assert table["size"].diff().iloc[-1] > 0
     total = pd.read_csv(tmp_path / "total.csv")["total"].item()
     assert total == table["size"].sum()
     assert {"sizes.png", "sizes.json"} <= {path.name for path in tmp_path.iterdir()}
     printed = capsys.readouterr().out
-    assert "organism:sentiment" in printed
+    assert "many.jsonl" in printed
     assert "total" in printed
     assert "seed" not in printed
 
@@ -114,7 +132,7 @@ def test_dots_lie_at_their_rows_and_bars_end_at_their_intervals() -> None:
     x, bars = series[1].values()
     np.testing.assert_allclose(x, [50, np.nan, 40])
     np.testing.assert_allclose(bars, [[10, 0, 10], [20, 0, 20]])
-    with dot_plot({"x": series}, ["two", "none", "one"], width=3, height=2) as (_, [axes]):
+    with dot_plot({"x": series}, ["two", "none", "one"], width=3.0, height=2.0) as (_, [axes]):
         first, second = (container.lines[0] for container in axes.containers)
     assert axes.get_xlabel() == "x"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["two", "none", "one"]
@@ -124,8 +142,10 @@ def test_dots_lie_at_their_rows_and_bars_end_at_their_intervals() -> None:
 
 
 def test_pairs_are_drawn_from_all_over() -> None:
-    pairs = ContrastivePairs.load("organism:sentiment")
+    rows = [(f"{i} is", " up", " down", str(i // 10)) for i in range(80)]
+    pairs = ContrastivePairs.of(rows, name="groups of neighbours")
     few = drawn(pairs, 24, 0)
     assert len(few) == 24
     assert len(set(few.groups)) > len(set(pairs.first(24).groups))
+    assert [e.prompt for e in few.desired] == [e.prompt for e in few.undesired]
     assert len(drawn(pairs, 10**6, 0)) == len(pairs)
