@@ -30,7 +30,7 @@ def settings_of(
     train, dev, _ = ls.ContrastivePairs.load(pairs).split(*SHARES, seed=config.seed)
     judge, cache = organism.judge(pairs.partition(":")[2]), FitCache(model, train)
     return {
-        family.name: calibrated_best(family, cache, dev.first(DEV), judge, kl=KL, terms=config)
+        family.name: calibrated_best(family, cache, dev.first(DEV), judge, kl=KL, config=config)
         for family in families(methods)
     }
 

@@ -81,8 +81,8 @@ class Run:
             parts = tuple(drawn(part, most, self.seed) for part in parts)
         train, dev, test = parts
         positions: Any = tuple(reads.split(","))
-        inputs = FitCache(self.model, train, positions)
-        return Behaviour(pairs, dev, test, judge_of(pairs), inputs, self.origin)
+        cache = FitCache(self.model, train, positions)
+        return Behaviour(pairs, dev, test, judge_of(pairs), cache, self.origin)
 
     def config(self, tokens: int, **variation: Any) -> ComparisonConfig:
         """How texts are written and methods are varied: temperature 0.7, best of two."""

@@ -109,7 +109,7 @@ def sites_of(model: Any, kind: str, layers: Sequence[int] | None) -> list[Site]:
     """
     parsed = Kind.parse(kind)
     chosen = range(model.cfg.n_layers) if layers is None else layers
-    sites = [Site(layer, Kind.parse(kind)) for layer in chosen]
+    sites = [Site(layer, parsed) for layer in chosen]
     if not sites:
         raise ValueError("no layers to read: expected at least one, or None for all")
     return sites

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Sequence
 from itertools import product
 from typing import Any
 
+from dataclasses import fields
+from lens_steer.benchmark.grouped_sums import Sums
 import numpy as np
 import torch
 
@@ -142,3 +144,10 @@ class Conditioned:
                     after[follower] = after.get(follower, 0.0) + share * weight
             total = sum(after.values())
             states = {state: share / total for state, share in after.items()}
+
+
+def sums_of(behaviour: Any, examples: Any) -> Sums:
+    """Sums of which only two are other than zero."""
+    behaviour = np.asarray(behaviour, dtype=float)
+    named = {field.name: np.zeros_like(behaviour) for field in fields(Sums)}
+    return Sums(**named | {"behaviour": behaviour, "examples": np.asarray(examples, dtype=float)})

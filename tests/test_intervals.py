@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 from lens_steer.benchmark import holm, sign_flip
 from lens_steer.benchmark.quantities import area, at_budget
 from lens_steer.benchmark.statistics import statistic_interval
+from tests.oracles_evaluation import sums_of
 from lens_steer.intervals import (
     Interval,
     Resampling,
@@ -110,16 +111,15 @@ def test_fits_that_differ_widen_the_interval() -> None:
 
 
 def test_the_interval_of_any_statistic_holds_the_truth() -> None:
-    def gap(a: Any, n: Any, b: Any, m: Any) -> Any:
-        return a / n - b / m  # of two ratios, the groups paired
+    def gap(a: Any, b: Any) -> Any:
+        return a.behaviour / a.examples - b.behaviour / b.examples  # the groups paired
 
     source, held = np.random.default_rng(0), 0
     for trial in range(TRIALS):
         base = source.normal(size=30)
-        sums = [base + source.normal(0.5, 0.5, 30), np.ones(30), base, np.ones(30)]
-        found = statistic_interval(
-            lambda a, n, b, m: a / n - b / m, sums, seed=trial, resamples=400
-        )
+        moved = base + source.normal(0.5, 0.5, 30)
+        sums = [sums_of(moved, np.ones(30)), sums_of(base, np.ones(30))]
+        found = statistic_interval(gap, sums, seed=trial, resamples=400)
         held += found.low <= 0.5 <= found.high
     assert LOW - ERROR <= held / TRIALS <= HIGH + ERROR
 
@@ -128,8 +128,8 @@ def test_the_interval_of_any_statistic_holds_the_truth() -> None:
 def test_fits_of_two_methods_both_widen_the_interval_of_their_difference(
     fits: tuple[int, int],
 ) -> None:
-    def gap(a: Any, n: Any, b: Any, m: Any) -> Any:
-        return a / n - b / m
+    def gap(a: Any, b: Any) -> Any:
+        return a.behaviour / a.examples - b.behaviour / b.examples
 
     source, held = np.random.default_rng(0), 0
     for trial in range(TRIALS // 2):
@@ -137,18 +137,20 @@ def test_fits_of_two_methods_both_widen_the_interval_of_their_difference(
         for count in fits:
             noise = 0.5 * source.normal(size=(count, 1, 30))
             x = 0.5 * source.normal(size=(count, 1, 1)) + groups + noise
-            sums += [x, np.ones_like(x)]
+            sums.append(sums_of(x, np.ones_like(x)))
         found = statistic_interval(gap, sums, seed=trial, resamples=400)
         held += found.low <= 0 <= found.high
-        assert found.mean == pytest.approx(sums[0].mean() - sums[2].mean())
+        assert found.mean == pytest.approx(sums[0].behaviour.mean() - sums[1].behaviour.mean())
     assert LOW - math.sqrt(2) * ERROR <= held / (TRIALS // 2) <= HIGH + math.sqrt(2) * ERROR
 
 
 def test_a_curved_statistic_is_held_too() -> None:
     source, held = np.random.default_rng(0), 0
     for trial in range(TRIALS):
-        sums = [source.gamma(4, 0.25, 40), np.ones(40)]  # mean 1
-        found = statistic_interval(lambda a, n: np.exp(a / n), sums, seed=trial, resamples=400)
+        sums = sums_of(source.gamma(4, 0.25, 40), np.ones(40))  # mean 1
+        found = statistic_interval(
+            lambda x: np.exp(x.behaviour / x.examples), [sums], seed=trial, resamples=400
+        )
         held += found.low <= math.e <= found.high
     assert LOW - ERROR <= held / TRIALS <= HIGH + ERROR
 
@@ -160,7 +162,9 @@ def test_a_ratio_is_taken_as_any_statistic_is() -> None:
     source = np.random.default_rng(0)
     above, below = source.random((3, 2, 9)), source.random((3, 2, 9)) + 1
     found = ratio_interval(above, below, seed=4)
-    other = statistic_interval(lambda a, b: a / b, [above, below], seed=4)
+    other = statistic_interval(
+        lambda x: x.behaviour / x.examples, [sums_of(above, below)], seed=4
+    )
     for one, two in zip((found.mean, found.low, found.high), vars(other).values(), strict=True):
         assert one == pytest.approx(two, rel=1e-6)
 
@@ -204,7 +208,9 @@ def test_examples_are_summed_by_group() -> None:
 
 
 def test_a_statistic_that_is_not_a_number_has_no_interval() -> None:
-    found = statistic_interval(lambda a: a * np.nan, [np.ones(4)], seed=0)
+    found = statistic_interval(
+        lambda x: x.behaviour * np.nan, [sums_of(np.ones(4), np.ones(4))], seed=0
+    )
     assert all(map(math.isnan, vars(found).values()))
     assert str(Interval(0.5, 0.25, 0.75)) == "0.5 [0.25, 0.75]"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from analyses.barrier_field_instruments import FieldStability
 import lens_steer as ls
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier, field
@@ -32,9 +33,9 @@ class SplitActivations:
     @classmethod
     def of(cls, behaviour: Behaviour) -> "SplitActivations":
         """Read the mean over the continuation: its last token would say the class."""
-        train = behaviour.inputs.activations("mean")
+        train = behaviour.cache.activations("mean")
         dev, test = (
-            ls.capture(behaviour.inputs.model, part, "resid", read="mean", progress=False)
+            ls.capture(behaviour.cache.model, part, "resid", read="mean", progress=False)
             for part in (behaviour.dev, behaviour.test)
         )
         return cls(train, dev, test, groups=tuple(behaviour.test.groups) * 2)
@@ -71,7 +72,7 @@ def best(fitted: list[FittedBarrier]) -> FittedBarrier:
     return min(fitted, key=lambda each: each.row["dev_loss"])
 
 
-def stability(parts: SplitActivations, layer: int, seed: int) -> field.FieldStability:
+def stability(parts: SplitActivations, layer: int, seed: int) -> FieldStability:
     """Fields of sketches of several hash seeds on test, beside the kernel that they sketch."""
     train, test = parts.train.at(layer), parts.test.at(layer)
     exact = PolynomialBarrier.fit(train, gamma=0.1, C=1.0)
@@ -82,7 +83,7 @@ def stability(parts: SplitActivations, layer: int, seed: int) -> field.FieldStab
         ]
         for size in SIZES
     }
-    return field.FieldStability.measure(exact, sketches, test, seed, groups=parts.groups)
+    return FieldStability.of(exact, sketches, test, seed, groups=parts.groups)
 
 
 def traced(barrier: Barrier, parts: SplitActivations, angle: float, seed: int) -> field.FieldReport:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics import check_named, groups_of_prompts, row_of
+from lens_steer.diagnostics import check_named, row_of
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
+from lens_steer.reports import Report
 from lens_steer.steering import Decoding, Intervention, Scope, continuations_of_each, prompt_rows
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class DivergenceReport(Report):
         decoding = Decoding(0.0, max_new_tokens=max_new_tokens, scope=scope)
         rows = prompt_rows(model, pairs.prompts, max_new_tokens)
         methods_of_texts = [(), *((method,) for method in named.values())]
-        unsteered, *each = continuations_of_each(
+        unsteered, *steered = continuations_of_each(
             model, rows, methods_of_texts, decoding, progress=progress
         )
         partings = [
@@ -96,7 +97,7 @@ class DivergenceReport(Report):
         ]
         first = torch.tensor([[number for number, _ in row] for row in partings])
         parted = torch.tensor([[differs for _, differs in row] for row in partings])
-        groups = groups_of_prompts(pairs)
+        groups = pairs.prompt_groups
         return cls(tuple(named), first, parted, groups, max_new_tokens, seed)
 
     def by_token(self, name: str, token: int) -> Interval:

@@ -30,7 +30,7 @@ def save_report(run: Run, report: LinearityReport, pairs: str) -> None:
 def measure(run: Run, pairs: str, *, most: Most = 64, tokens: Tokens = organism.LONGEST) -> Tables:
     """The tables of one behaviour; figures of its layers are saved at once."""
     behaviour = run.behaviour(pairs, most=most)
-    features = ls.FeatureDirections.of(behaviour.inputs.activations("last"))
+    features = ls.FeatureDirections.of(behaviour.cache.activations("last"))
     report = diagnosed(behaviour, features, run.seed)
     save_report(run, report, pairs)
     layers = by_layer(pairs, report)
@@ -47,7 +47,7 @@ def finish(run: Run, names: Sequence[str], tables: Tables, *, most: int, **_opti
         figure = collapse_figure(tables["collapse"], tables["ranks"])
         run.save("collapse", figure, tables["collapse"])
         save_table(tables["ranks"], run.out / "ranks.csv")
-    parts = [run.behaviour(name, most=most).inputs.train for name in names]
+    parts = [run.behaviour(name, most=most).cache.train for name in names]
     texts = text_sets(parts, most, run.seed)
     alignment = ls.linearity.align(run.model, texts, seed=run.seed)
     run.save("alignment", alignment.figure(), alignment.table())

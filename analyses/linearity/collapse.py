@@ -26,7 +26,7 @@ def collapses(
     Pushed at scope "last", on dev prompts. `collapse` is the dose at which half of the share of
     well-formed texts is left, in |d| / |z|; infinite if that is beyond the largest dose.
     """
-    cache = behaviour.inputs
+    cache = behaviour.cache
     lengths = cache.activations("last").desired.norm(dim=-1)
     how: dict[str, Any] = {"max_new_tokens": tokens, "temperature": 0.7, "seed": seed}
     rows = []

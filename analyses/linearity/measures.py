@@ -15,7 +15,7 @@ RADII = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 def diagnosed(behaviour: Behaviour, features: ls.FeatureDirections, seed: int) -> LinearityReport:
     """Jacobians of train, diagnosed on test."""
-    cache = behaviour.inputs
+    cache = behaviour.cache
     jacobians = ls.linearize(cache.model, cache.train, progress=False)
     how: dict[str, Any] = {"radii": RADII, "seed": seed, "progress": False}
     return ls.linearity.diagnose(cache.model, jacobians, behaviour.test, features=features, **how)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import lens_steer as ls
-from analyses.equal_cost import method_family
 from lens_steer.benchmark import FitCache, Hyperparameters, MethodFamily
 
 Law = Callable[..., ls.Intervention]
@@ -48,7 +47,7 @@ def pid(_cache: FitCache, resid: ls.Activations, *, setpoint: float, **_costs: A
 
 def scalar(_cache: FitCache, resid: ls.Activations, **costs: Any) -> ls.PID:
     """P control with the gain that `centred` has where every Jacobian is the identity."""
-    return ls.PID.scalar_gain(resid, **costs)
+    return ls.PID.fit_scalar_gain(resid, **costs)
 
 
 LAWS: dict[str, Law] = {
@@ -80,6 +79,6 @@ def grid(cache: FitCache) -> list[Hyperparameters]:
 
 def law_family(name: str) -> MethodFamily:
     """A law as a kind of method."""
-    return method_family(
+    return MethodFamily(
         name=name, make=lambda cache, setting: made(name, cache, setting), grid=grid
     )

@@ -25,7 +25,7 @@ def probed(behaviour: Behaviour, methods: dict[str, ls.Intervention], seed: int)
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model, test = behaviour.inputs.model, behaviour.test
+    model, test = behaviour.cache.model, behaviour.test
     dev = ls.capture(model, behaviour.dev, "resid", read="last", progress=False)
     x = torch.cat([dev.desired[:, -1], dev.undesired[:, -1]]).numpy()
     y = np.repeat([1, 0], [len(dev.desired), len(dev.undesired)])
@@ -45,7 +45,7 @@ def probed(behaviour: Behaviour, methods: dict[str, ls.Intervention], seed: int)
 
 def by_lambda(behaviour: Behaviour, config: ComparisonConfig) -> pd.DataFrame:
     """Behaviour and cost on test of laws at strength 1, against the set-point they are given."""
-    cache, how = behaviour.inputs, config.decoding
+    cache, how = behaviour.cache, config.decoding
     read = "last" if "last" in cache.reads else cache.reads[0]
     rows = []
     for law in BY_LAMBDA:

@@ -32,7 +32,7 @@ def followed(
 
     Set-point errors are distances from the desired mean, whatever set-points a law was given.
     """
-    cache, test = behaviour.inputs, behaviour.test
+    cache, test = behaviour.cache, behaviour.test
     resid = cache.activations("last")
     features = ls.FeatureDirections.of(resid)
     order = np.random.default_rng(seed).permutation(len(test.desired)).tolist()
@@ -43,7 +43,7 @@ def followed(
         how |= {"seed": seed, "progress": False}
         return record(cache.model, method, texts, features, setpoints, **how)
 
-    reports = {name: recorded(method).of("undesired") for name, method in methods.items()}
+    reports = {name: recorded(method).of_class("undesired") for name, method in methods.items()}
     rows = [report.table().assign(method=name) for name, report in reports.items()]
     table: Any = pd.concat(rows, ignore_index=True)
     compared = {name: report for name, report in reports.items() if name in COMPARED}
@@ -72,14 +72,14 @@ def bounded(behaviour: Behaviour, law: ls.Intervention, seed: int) -> Any:
     Neither Jacobians nor features are of these pairs. Dev and test are drawn together and anew,
     because their own groups are too few for a bound that holds for 90 % of groups.
     """
-    cache, dev, test = behaviour.inputs, behaviour.dev, behaviour.test
+    cache, dev, test = behaviour.cache, behaviour.dev, behaviour.test
     jacobians = cache.jacobians(dense=True)
     features = ls.FeatureDirections.of(cache.activations("last"))
     pooled = ls.ContrastivePairs((*dev.desired, *test.desired), (*dev.undesired, *test.undesired))
     order = np.random.default_rng(seed).permutation(len(pooled.desired)).tolist()
     ends = (0, len(order) // 4, len(order) // 2, len(order))
     shape, calibration, tested = (
-        Trajectories.of(cache.model, law, selected(pooled, order[low:high])).ungrouped()
+        Trajectories.fit(cache.model, law, selected(pooled, order[low:high])).ungrouped()
         for low, high in pairwise(ends)
     )
     bound = FeatureBound.fit(
@@ -95,7 +95,7 @@ def bounded(behaviour: Behaviour, law: ls.Intervention, seed: int) -> Any:
 
 def loop_report(behaviour: Behaviour) -> LoopReport:
     """|Phi| without steering, in the law in use, in the tracker, and of full state feedback."""
-    cache = behaviour.inputs
+    cache = behaviour.cache
     jacobians, resid = cache.jacobians(dense=True), cache.activations("last")
     laws = [ls.LQR.fit(jacobians, resid), ls.LQRTracker.fit(jacobians, resid)]
     costs = Costs.of(jacobians.n_layers, 0.1, 1.0, 0.1, None)

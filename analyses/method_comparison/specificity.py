@@ -87,7 +87,7 @@ def _run(
     """All methods on the test prompts of one behaviour."""
     names: dict[str, Any] = {"behaviour_name": behaviour.name, "model_name": unit.model}
     run = ComparisonRun.of(
-        model, behaviour.test, methods, judge=behaviour.judge, terms=config, **names
+        model, behaviour.test, methods, judge=behaviour.judge, config=config, **names
     )
     return Comparison(resume(run, journal), config, {})
 

@@ -16,7 +16,7 @@ _ROWS = ("model", "behaviour_name", "method")
 def of_unit(comparison: Comparison, unit: Unit) -> Any:
     """A row for each method of one model: what it does and costs, without p-values."""
     table = comparison.table()
-    budgets = (f"at_{budget:g}" for budget in comparison.terms.budgets)
+    budgets = (f"at_{budget:g}" for budget in comparison.config.budgets)
     kept = ("behaviour", "kl", "efficiency", "failed", *budgets)
     columns = [f"{name}{end}" for name in kept for end in ("", "_low", "_high")]
     return table.assign(model=unit.model)[[*_ROWS, *columns]]
@@ -31,7 +31,7 @@ def shared(parts: Sequence[Comparison]) -> Comparison:
     methods = set.intersection(*({t.method for t in part.trials} for part in parts))
     merged = Comparison.merge(parts)
     trials = tuple(trial for trial in merged.trials if trial.method in methods)
-    return Comparison(trials, merged.terms, {})
+    return Comparison(trials, merged.config, {})
 
 
 def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def of_behaviour(parts: Sequence[Comparison]) -> dict[str, Any]:
     """
     comparison = shared(parts)
     [behaviour] = comparison.behaviours
-    groups = len(comparison.cells(behaviour, "unsteered").groups)
+    groups = len(comparison.grouped_sums(behaviour, "unsteered").groups)
     sizes: dict[str, Any] = {"models": len(parts), "groups": groups, "p_least": 2.0 ** (1 - groups)}
     differences = pd.DataFrame()
     if BASELINE in comparison.methods(behaviour):

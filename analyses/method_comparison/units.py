@@ -1,30 +1,32 @@
 """Units of the comparison: one behaviour of one model, with all methods on the same terms."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analyses.equal_cost import thinned
 from lens_steer import organism
 from lens_steer.benchmark import (
     FAMILIES,
     Behaviour,
+    Chosen,
     CompareSettings,
     Comparison,
     ComparisonConfig,
     ComparisonRun,
     Journal,
     MethodFamily,
+    choose_and_keep,
     read,
+    read_setting,
+    resume,
     run_provenance,
     search,
     thinned,
 )
 from lens_steer.data import ContrastivePairs
 from lens_steer.files import json_file, make_folder, write_whole
-from lens_steer.steering import Intervention
 
 Say = Callable[[str], None]
 
@@ -57,7 +59,7 @@ class Plan:
             model=unit.model,
             pairs=(unit.pairs,),
             out=self.out / "units" / stem(unit.model) / stem(unit.pairs),
-            terms=self.config,
+            config=self.config,
             methods=",".join(self.methods),
             fits=self.fits,
             budget=self.budget,
@@ -100,44 +102,28 @@ class Unit:
         marks = run_provenance(model, settings, [pairs]) | {"tried": plan.tried}
         journal = Journal(settings.out / "trials.jsonl", marks)
         if self.about(plan) is None:
-            behaviour = prepared(model, pairs, settings, marks)
-            methods, missing = _chosen(behaviour, plan.families, settings, say)
-            resume(_comparison_run(behaviour, methods, settings), journal)
-            if not behaviour.inputs.train.paired:
+            behaviour = Behaviour.of(model, pairs, settings, marks)
+            chosen = choose_and_keep(plan.families, behaviour, settings, skip=ValueError, echo=say)
+            missing = chosen.missing
+            resume(_comparison_run(behaviour, chosen, settings), journal)
+            if not behaviour.cache.train.paired:
                 missing["learned"] = "the examples are not paired"
             if settings.budget:
-                usable = [each for each in plan.families if each.name in methods]
+                usable = [each for each in plan.families if each.name in chosen.fits]
                 for line in search(behaviour, usable, settings):
                     say(line)
             _finish(settings.out, missing, settings.budget)
         return read(settings.out)
 
 
-def _chosen(
-    behaviour: Behaviour, families: Sequence[MethodFamily], settings: CompareSettings, say: Say
-) -> tuple[dict[str, list[Intervention]], dict[str, str]]:
-    """The best on dev of each family, made as often as asked, and why some are missing."""
-    methods: dict[str, list[Intervention]] = {}
-    missing: dict[str, str] = {}
-    for each in families:
-        try:
-            methods[each.name] = method_of(each, behaviour, settings)
-        except ValueError as error:  # it cannot be fitted here, or does not cost what is asked
-            missing[each.name] = " ".join(str(error).split())
-            say(f"left out {settings.model} {behaviour.name}: {missing[each.name]}")
-    if not methods:
-        raise OutOfReach(f"no method can be used on {behaviour.name}: {missing}")
-    return methods, missing
-
-
 def _comparison_run(
-    behaviour: Behaviour, methods: dict[str, list[Intervention]], settings: CompareSettings
+    behaviour: Behaviour, chosen: Chosen, settings: CompareSettings
 ) -> ComparisonRun:
     train = behaviour.cache.train
     return ComparisonRun.of(
-        behaviour.inputs.model,
+        behaviour.cache.model,
         behaviour.test,
-        methods,
+        chosen.fits,
         judge=behaviour.judge,
         config=settings.config,
         train=train if train.paired else None,
@@ -159,7 +145,7 @@ def _persona(pairs: str) -> Any:
 
 def _finish(folder: Path, missing: dict[str, str], budget: int) -> None:
     files = sorted((folder / "methods").glob("*.json"))
-    chosen = {path.stem: setting_of(path) for path in files}
+    chosen = {path.stem: read_setting(path) for path in files}
     about = {"missing": missing, "chosen": chosen, "budget": budget}
     text = json.dumps(about, indent=2, sort_keys=True) + "\n"
     write_whole(folder / "unit.json", lambda place: place.write_text(text, encoding="utf-8"))

@@ -47,11 +47,12 @@ class GatedCAA(Intervention):
         return cls(activations.layer, first, second, provenance=activations.provenance)
 
     @property
+    @override
     def per_prompt(self) -> bool:
-        """See `Intervention`."""
         return True
 
     @property
+    @override
     def sites(self) -> tuple[Site, ...]:
         return (Site(self.layer),)
 

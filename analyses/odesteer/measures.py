@@ -31,7 +31,7 @@ def by_angle(
     Args:
         settings: The layer and read position of each method, by name.
     """
-    cache, how = behaviour.inputs, config.decoding
+    cache, how = behaviour.cache, config.decoding
     cells, methods = [], []
     for name in [name for name in AT_ANGLE if name in settings]:
         setting = {knob: x for knob, x in settings[name].items() if knob != "strength"}
@@ -64,14 +64,14 @@ def _numbers(trial: Evaluation, seed: int) -> dict[str, float]:
 
 def _relative_size(behaviour: Behaviour, method: ls.Intervention, how: Mapping[str, Any]) -> float:
     """|edit| / |activation| at strength 1, along unsteered dev texts."""
-    model = behaviour.inputs.model
+    model = behaviour.cache.model
     texts = FixedTexts.sample(model, behaviour.dev.first(DEV), **how)
     return texts.sizes(model, [(method,)])[0].relative_norm
 
 
 def of_fields(behaviour: Behaviour, seed: int) -> pd.DataFrame:
     """How linear each layer's field is on test activations, and who tells the classes apart."""
-    cache, pairs = behaviour.inputs, behaviour.test
+    cache, pairs = behaviour.cache, behaviour.test
     rows = []
     for read in cache.reads:
         fitted = cache.activations(read)

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import lens_steer as ls
-from analyses.equal_cost import Make, method_family
 from analyses.odesteer.gated import POLARITY, GatedCAA
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler
-from lens_steer.benchmark import FitCache, Hyperparameters, MethodFamily
+from lens_steer.benchmark import FitCache, Hyperparameters, Make, MethodFamily
 
 ANGLE = 0.25  # rad, of every flow at strength 1; vectors are as long as 0.25 activations
 GATED = "two CAA, told which"
@@ -40,7 +39,7 @@ def sketch(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """As published: a sketch with gamma 0.1 and C 1; ten Euler steps of one length for all."""
     activations = one_layer(cache, setting)
     barrier = PolynomialBarrier.fit_sketch(activations)
-    return ls.ODESteer.of_length(barrier, T=ANGLE * usual_length(activations))
+    return ls.ODESteer.from_length(barrier, T=ANGLE * usual_length(activations))
 
 
 def linear(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
@@ -89,7 +88,7 @@ def grid_of(cache: FitCache, layers: tuple[int, ...]) -> list[Hyperparameters]:
 def layer_families(methods: Mapping[str, Make], layers: tuple[int, ...]) -> list[MethodFamily]:
     """Kinds of methods that act at one of these layers; strength is their only other knob."""
     return [
-        method_family(name=name, make=make, grid=lambda cache: grid_of(cache, layers))
+        MethodFamily(name=name, make=make, grid=lambda cache: grid_of(cache, layers))
         for name, make in methods.items()
     ]
 

@@ -109,21 +109,21 @@ def steer(
         well_formed=[t.well_formed.float().mean().item() for t in choice.trials],  # type: ignore[union-attr]
         taken=[i == choice.best_index for i in range(len(candidates))],
     )
-    best = labels[choice.best]
+    best = labels[choice.best_index]
     same = [i for i, label in enumerate(labels) if _place(label) == _place(best)]
     there = [candidates[i] for i in same]  # for scope "prompt" another size, at the same place
-    other = same[choose(model, dev, there, scope="prompt", **limits, **decoding).best]
+    other = same[choose(model, dev, there, scope="prompt", **limits, **decoding).best_index]
     rows = [
         {"task": task.name, "scope": scope, "temperature": temperature}
         | labels[i]
         | _reported(model, test, candidates[i], scope, decoding | {"temperature": temperature})
         for scope, temperature, i in (
-            ("last", TEMPERATURE, choice.best),
-            ("last", 1.0, choice.best),
+            ("last", TEMPERATURE, choice.best_index),
+            ("last", 1.0, choice.best_index),
             ("prompt", TEMPERATURE, other),
         )
     ]
-    method = candidates[choice.best]
+    method = choice.best
     unit = method.with_strength(method.strength / best["size"])
     doses = _doses(model, test, unit, decoding).assign(
         task=task.name, read=best["read"], layer=best["layer"]

@@ -52,8 +52,8 @@ def compare_ways(
     behaviour: Behaviour, activations: ls.Activations, k: int, config: ComparisonConfig
 ) -> pd.DataFrame:
     """Each way at the same nats per token on dev: behaviour and margin on test, with intervals."""
-    model, test, seed = behaviour.inputs.model, behaviour.test, config.seed
-    how: dict[str, Any] = {"judge": behaviour.judge, "seed": seed, **config.texts}
+    model, test, seed = behaviour.cache.model, behaviour.test, config.seed
+    how: dict[str, Any] = {"judge": behaviour.judge, "seed": seed, **config.sampling}
     plain = ls.evaluate(model, test, **how)
     before = ls.preference(model, test).double()
     rows = [{"way": "unsteered", "kl": 0.0} | plain.interval(seed=seed).columns("behaviour")]
@@ -81,8 +81,8 @@ def _calibrated(
     behaviour: Behaviour, method: Intervention, config: ComparisonConfig
 ) -> Intervention | None:
     """The method at 0.1 nats per token on dev; None where no strength costs so much."""
-    how: dict[str, Any] = {"seed": config.seed, "strengths": STRENGTHS, **config.texts}
-    model, dev = behaviour.inputs.model, behaviour.dev.first(DEV)
+    how: dict[str, Any] = {"seed": config.seed, "strengths": STRENGTHS, **config.sampling}
+    model, dev = behaviour.cache.model, behaviour.dev.first(DEV)
     try:
         return ls.calibrate(model, method, dev, kl=KL, progress=False, **how)
     except ValueError:
@@ -106,7 +106,7 @@ class ElementFindings:
     @classmethod
     def fit(cls, behaviour: Behaviour, kind: str, config: ComparisonConfig) -> "ElementFindings":
         """Measure all of it: elements chosen on train, deltas on dev, reports on test."""
-        cache, test, dev = behaviour.inputs, behaviour.test, behaviour.dev.first(DEV)
+        cache, test, dev = behaviour.cache, behaviour.test, behaviour.dev.first(DEV)
         model, k = cache.model, STEERED[kind]
         quiet: dict[str, Any] = {"seed": config.seed, "progress": False}
         activations = cache.activations(cache.reads[0], kind)
@@ -133,7 +133,7 @@ class ElementFindings:
             ablation=AblationReport.fit(model, scores, test, KS[kind], **quiet),
             stability=StabilityReport.fit(activations, k, sizes, seed=config.seed),
             signs=SignReport.fit(activations, mask, at_prompt.desired, seed=config.seed),
-            grid=GridReport.measure(model, scores, dev, KS[kind], DELTAS, **quiet),
+            grid=GridReport.fit(model, scores, dev, KS[kind], DELTAS, **quiet),
             ways=compare_ways(behaviour, activations, k, config),
             agreement=agreement,
             true_ablation=true_ablation,

@@ -37,7 +37,7 @@ def tables_of(behaviour: Behaviour, config: ComparisonConfig, layers: tuple[int,
     tables: dict[str, Any] = {
         "matched": matched.table(("read", "layer", "strength")),
         "differences": matched.differences(COMPARED),
-        "directions": directions(behaviour.inputs, layers),
+        "directions": directions(behaviour.cache, layers),
         "missing": matched.missing_table(),
     }
     return {name: table.assign(behaviour_set=behaviour.name) for name, table in tables.items()}

@@ -13,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
-from analyses.equal_cost import Make
 from analyses.odesteer.methods import ANGLE, one_layer, usual_length
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier
-from lens_steer.benchmark import FitCache
+from lens_steer.benchmark import FitCache, Make
 from lens_steer.sites import Site
 from lens_steer.steering import Additive
 

@@ -200,7 +200,9 @@ def _after_prompts(
     last = Site(max(site.layer for site in sites), Kind.HEAD)  # its keys are in the cache by then
     with reading(model, {last: lambda x: x[:0]}):
         decoder.start()
-    decoder.keep(torch.tensor([number[prompt] for prompt in prompts], device=input_device(model)))
+    decoder.select_rows(
+        torch.tensor([number[prompt] for prompt in prompts], device=input_device(model))
+    )
     return decoder
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from lens_steer.artifacts.packing import packed, unpacked, with_names_of_today
 from lens_steer.artifacts.registry import IN_ANALYSES, TYPES
 from lens_steer.files import json_value, write_whole
 from lens_steer.models import SteerableModel, attach
@@ -89,21 +90,15 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
     Example:
         >>> caa = ls.load("sentiment.safetensors", model)
     """
-    header, tensors = _read(Path(path))
-    content = header.get("content")
-    if not isinstance(content, dict) or not _known(content.get("type")):
-        found = content.get("type") if isinstance(content, dict) else content
-        if isinstance(found, str) and found in IN_ANALYSES:
-            raise ValueError(
-                f"{str(path)!r} holds a {found}, whose class is now in {IN_ANALYSES[found]} of the "
-                "repository of lens_steer, not in the package: import that module, then load again"
-            )
-        raise ValueError(
-            f"{str(path)!r} holds {found!r}, which this version does not know: "
-            "use the version of lens_steer that wrote it"
-        )
-    thing = _unpacked(content, tensors, Path(path))
-    _check_usable(thing, header, tensors, Path(path))
+    file = Path(path)
+    header, tensors = _read(file)
+    content = with_names_of_today(header.get("content"))
+    _check_class(content, file)
+    try:
+        thing = unpacked(content, tensors)
+        _check_usable(thing, content, tensors)
+    except Exception as error:  # whatever a class makes of values that it was never meant to have
+        raise _unknown(file, error) from error
     if model is not None:
         _check_fits(thing, model, file)
     return thing

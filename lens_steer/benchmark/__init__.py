@@ -34,6 +34,7 @@ from lens_steer.benchmark.method_families import DEFAULT_FAMILIES as DEFAULT_FAM
 from lens_steer.benchmark.method_families import FAMILIES as FAMILIES
 from lens_steer.benchmark.method_families import families as families
 from lens_steer.benchmark.method_family import LayerPrior as LayerPrior
+from lens_steer.benchmark.method_family import Make as Make
 from lens_steer.benchmark.method_family import MethodFamily as MethodFamily
 from lens_steer.benchmark.method_family import layer_grid as layer_grid
 from lens_steer.benchmark.method_family import one_layer as one_layer

@@ -1,6 +1,6 @@
 """What method families are made of: activations, scores, Jacobians and barriers, computed once."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,20 +81,13 @@ class FitCache:
             ValueError: As `head_accuracies`, if there are fewer than two groups.
         """
         if read not in self._accuracies:
-            groups, n = self._groups(), len(self.train.desired)
-            fewest = min(len(set(groups[:n])), len(set(groups[n:] or groups)))
+            by_example, n = self.train.example_groups, len(self.train.desired)
+            fewest = min(len(set(by_example[:n])), len(set(by_example[n:])))
+            groups = self.train.groups if self.train.paired else by_example
             folds = max(2, min(FOLDS, fewest))
             heads = self.activations(read, "head")
             self._accuracies[read] = head_accuracies(heads, groups=groups, folds=folds, seed=0)
         return self._accuracies[read]
-
-    def _groups(self) -> list[Hashable]:
-        """The group of each pair, or of each desired and then each undesired example."""
-        train = self.train
-        if train.paired:
-            return list(train.groups)
-        examples = (*train.desired, *train.undesired)
-        return [example.group or example.prompt or i for i, example in enumerate(examples)]
 
     def jacobians(self, *, dense: bool) -> LayerJacobians:
         """Mean Jacobians at the last token of the first 48 desired training texts.

@@ -70,7 +70,7 @@ def _odesteer(cache: FitCache, setting: Mapping[str, Any]) -> ODESteer:
 
 
 def _fishback(cache: FitCache, setting: Mapping[str, Any]) -> FishBack:
-    return FishBack.of_metric(cache.metric(setting["layer"]), cache.layer(setting))
+    return FishBack.from_metric(cache.metric(setting["layer"]), cache.layer(setting))
 
 
 def _ablation(cache: FitCache, setting: Mapping[str, Any]) -> Ablation:
@@ -124,7 +124,7 @@ def _iti(cache: FitCache, setting: Mapping[str, Any]) -> ITI:
     """ITI along differences of means, in the k heads of the highest held-out accuracy."""
     read = setting["read"]
     heads, scores = cache.activations(read, "head"), cache.head_accuracies(read)
-    return ITI.along_means(heads, scores, k=setting["k"], alpha=_ITI_ALPHA)
+    return ITI.fit(heads, scores, k=setting["k"], alpha=_ITI_ALPHA)
 
 
 def _iti_grid(cache: FitCache) -> list[Hyperparameters]:

@@ -14,7 +14,7 @@ from lens_steer import organism
 from lens_steer.activations import ReadPosition
 from lens_steer.benchmark.config import KL, SHARES, ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache
-from lens_steer.data import ContrastivePairs
+from lens_steer.data import ContrastivePairs, as_records
 from lens_steer.evaluation import Judge, judge_of
 from lens_steer.models import SteerableModel, attach, version_of
 

@@ -10,7 +10,7 @@ import numpy as np
 from lens_steer.benchmark.grouped_sums import Sums
 from lens_steer.benchmark.trials import Trial
 from lens_steer.evaluation import distinct, distinct_without
-from lens_steer.intervals import Interval, Resampling
+from lens_steer.intervals import Interval, Resampling, proportion_interval
 
 Array = np.ndarray
 Statistic = Callable[..., Any]  # takes `Totals` of each part, over resamples or not
@@ -80,8 +80,11 @@ def statistic_interval(
 
 
 def share_interval(statistic: Statistic, parts: Sequence[Sums], *, seed: int) -> Interval:
-    """`statistic_interval` of a share, which no group or every group may show: see `of_share`."""
-    return of_share(statistic_interval(statistic, parts, seed=seed), parts[0].shape[-1])
+    """`statistic_interval` of a share, which no group or every group may show.
+
+    See `proportion_interval`.
+    """
+    return proportion_interval(statistic_interval(statistic, parts, seed=seed), parts[0].shape[-1])
 
 
 def unbounded_interval(statistic: Statistic, parts: Sequence[Sums], *, seed: int) -> Interval:

@@ -108,12 +108,9 @@ def residuals(
         select = dict.fromkeys(sites, lambda x, at=where: x[at.to(x.device)].float().cpu())
         # hooks run in the order they were set: those that read see what was steered
         attach(model)
-        with (
-            torch.no_grad(),
-            steered_by_row(model, [own] * len(part), lengths, scope),
-        ):
-            found = read(model, tokens, mask, select)
-        x = torch.stack([found[site] for site in sites], dim=1)
+        with torch.no_grad(), steered_by_row(model, [methods] * len(part), lengths, scope):
+            states = read(model, tokens, mask, select)
+        x = torch.stack([states[site] for site in sites], dim=1)
         parts |= dict(zip(batch, x.split(where.sum(dim=1).tolist()), strict=True))
     positions = torch.cat([parts[i] for i in range(len(texts))])
     if len(positions) == 0:

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.data import ContrastivePairs, Example
-from lens_steer.evaluation import FixedTexts, Judge, evaluate_each, find_crossing, preference
+from lens_steer.evaluation import (
+    FixedTexts,
+    Judge,
+    OutOfReach,
+    evaluate_each,
+    find_crossing,
+    preference,
+)
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel, embedding_matrices, encode
 from lens_steer.steering import CAA
@@ -80,12 +87,8 @@ class Cell:
             return texts.kl(model, [(method.with_strength(s),) for s in strengths])
 
         try:
-            found = find_crossing(
-                lambda tried: [known[s] for s in tried] if tried is grid else measure(tried),
-                *("kl", kl, grid),
-                refine=True,
-            )
-        except ValueError as error:  # the cost was measured above: it is the target that is missed
+            report = find_crossing(measure, "kl", kl, grid, refine=True)
+        except OutOfReach as error:
             return replace(self, method=None, note=f"{NOT_REACHED}: {error}")
         calibrated = method.with_strength(report.strength)
         return replace(self, method=calibrated, strength=report.strength, realised=report.realised)

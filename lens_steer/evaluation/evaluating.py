@@ -191,7 +191,7 @@ def evaluation_of(  # noqa: PLR0913 - what a text is scored with
         groups = pairs.groups
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
-        behaviour, groups = scores_of(judge, asked, words), clusters
+        behaviour, groups = scores_of(judge, asked, words), pairs.prompt_groups
         if isinstance(judge, FormJudge):
             well_formed = judge.well_formed(asked, words)
     return Evaluation(

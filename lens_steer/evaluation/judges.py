@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer import organism
+from lens_steer.data import behaviour_words
 from lens_steer.evaluation.words import comparable, whole_words
 
 

@@ -28,7 +28,7 @@ def draw_layers(rows: Any, counts: str) -> "Figure":
         for name, part in rows.groupby("class"):
             _signals(above, part, "layer", str(name))
             energy = _percent(intervals(part, "energy"))
-            band(below, part["layer"].tolist(), energy, _COLOURS[str(name)], "_")
+            plot_band(below, part["layer"].tolist(), energy, _COLOURS[str(name)], "_")
         above.plot(rows["layer"], rows["setpoint"], "k_", ms=14, mew=1.6, label="set-point")
         _class_means(above)
         above.set(ylabel=_SIGNAL)
@@ -83,11 +83,11 @@ def compare_figure(reports: Mapping[str, Any], offset: int = 0) -> "Figure":
     with canvas(1, 2, width=8.2, height=3.9) as (figure, (left, right)):
         for i, (name, report) in enumerate(reports.items()):
             errors, energy = report.error(offset), _percent(report.mean_energy(offset))
-            band(left, range(len(errors)), errors, f"C{i % 10}", name)
-            band(right, range(1, len(errors)), energy, f"C{i % 10}", name)
+            plot_band(left, range(len(errors)), errors, f"C{i % 10}", name)
+            plot_band(right, range(1, len(errors)), energy, f"C{i % 10}", name)
         if all(bool((r.setpoints == first.setpoints).all()) for r in reports.values()):
             errors = first.error(offset, steered=False)
-            band(left, range(len(errors)), errors, "0.45", "unsteered")
+            plot_band(left, range(len(errors)), errors, "0.45", "unsteered")
         left.set(ylabel="set-point error / $\\mu_k$, rms over texts", ylim=(0, None))
         right.set(ylabel=_ENERGY, ylim=(0, None))
         for axes in (left, right):

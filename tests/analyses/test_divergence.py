@@ -13,7 +13,7 @@ import lens_steer as ls
 from analyses.divergence import DivergenceReport
 from analyses.divergence.report import parting
 from lens_steer.data import ContrastivePairs
-from lens_steer.steering import Additive, Sampling, continuations, prompt_rows
+from lens_steer.steering import Additive, Decoding, continuations, prompt_rows
 from tests.interventions import push
 
 
@@ -52,12 +52,11 @@ def test_texts_part_at_the_first_token_drawn_that_differs(
 def planted(model: Any, pairs: ContrastivePairs, length: int) -> Additive:
     """A push so great that one token follows, one that no greedy text has."""
     rows = prompt_rows(model, pairs.prompts, length)
-    clean = continuations(model, rows, sampling=Sampling(0.0), max_new_tokens=length)
+    clean = continuations(model, rows, decoding=Decoding(0.0, max_new_tokens=length))
     for seed in range(20):
         method = last_push(model, seed=seed, size=1e4)
-        after = continuations(
-            model, rows, method, sampling=Sampling(0.0), max_new_tokens=1, scope="all"
-        )
+        one = Decoding(0.0, max_new_tokens=1, scope="all")
+        after = continuations(model, rows, method, decoding=one)
         [token] = {text[0] if text else None for text in after}
         if token is not None and all(token not in text for text in clean):
             return method
@@ -95,10 +94,10 @@ def test_a_method_of_strength_zero_never_parts(llama: Any, pairs: ContrastivePai
 def test_each_method_parts_as_it_would_alone(model: Any, pairs: ContrastivePairs) -> None:
     each = {f"{size}": push(model, size=size) for size in (0.3, 3.0)}
     together = DivergenceReport.fit(model, pairs, each, max_new_tokens=6, seed=0)
-    rows, greedy = prompt_rows(model, pairs.prompts, 6), Sampling(0.0)
-    clean = continuations(model, rows, sampling=greedy, max_new_tokens=6)
+    rows, greedy = prompt_rows(model, pairs.prompts, 6), Decoding(0.0, max_new_tokens=6)
+    clean = continuations(model, rows, decoding=greedy)
     for i, method in enumerate(each.values()):
-        texts = continuations(model, rows, method, sampling=greedy, max_new_tokens=6)
+        texts = continuations(model, rows, method, decoding=greedy)
         expected = [parting(a, b, 6) for a, b in zip(texts, clean, strict=True)]
         found = zip(together.first[i].tolist(), together.parted[i].tolist(), strict=True)
         assert list(found) == expected

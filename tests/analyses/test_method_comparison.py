@@ -11,14 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.equal_cost import thinned
 from analyses.method_comparison import figures
 from analyses.method_comparison.__main__ import main
 from analyses.method_comparison.reporting import FIGURES, UnitComparisons
 from analyses.method_comparison.specificity import specificity
 from analyses.method_comparison.tables import corrected, shared
 from analyses.method_comparison.units import Plan, Unit
-from lens_steer.benchmark import FAMILIES, Comparison, ComparisonConfig, FitCache, read
+from lens_steer.benchmark import (
+    FAMILIES,
+    Comparison,
+    ComparisonConfig,
+    FitCache,
+    read,
+    thinned,
+)
 from lens_steer.cli import run_command
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import load_model
@@ -63,7 +69,7 @@ def test_every_method_may_try_as_many_settings_spread_over_its_grid(ran: Ran) ->
     family = replace(FAMILIES["CAA"], grid=lambda _: [{"layer": i} for i in range(12)])
     inputs = _inputs(ran)
     for most, wanted in ((1, [6]), (2, [3, 9]), (4, [1, 4, 7, 10]), (20, [*range(12)])):
-        kept = thinned(Known(), most).grid(inputs)
+        kept = thinned(family, most).grid(inputs)
         assert [setting["layer"] for setting in kept] == wanted
     assert all(len(each.grid(inputs)) <= 1 for each in ran[0].families)
 

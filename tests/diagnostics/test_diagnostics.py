@@ -24,12 +24,10 @@ from lens_steer.sites import Site
 from lens_steer.steering import (
     CAA,
     Additive,
-    Decoding,
     Edit,
     Intervention,
-    continuations,
-    prompt_rows,
 )
+from tests.oracles_evaluation import sums_of
 from tests.interventions import drawn, manual_hook, push, run, watched
 
 # A slope in float32: rounding of two preferences over the step, and the step's own error.
@@ -266,93 +264,6 @@ def test_the_manifold_refuses_names_of_its_own_and_too_few_texts(
         ManifoldReport.fit(llama, single, {"push": push(llama)}, max_new_tokens=3, seed=0)
 
 
-# Where greedy texts part.
-
-
-@pytest.mark.parametrize(
-    ("steered", "unsteered", "expected"),
-    [
-        ([1, 2, 3], [1, 2, 3], (3, False)),  # cut off alike
-        ([1, 2], [1, 2], (3, False)),  # ended alike
-        ([4, 2, 3], [1, 2, 3], (1, True)),
-        ([1, 2, 4], [1, 2, 3], (3, True)),
-        ([1, 2], [1, 2, 3], (3, True)),  # ended where the other went on
-        ([], [1, 2, 3], (1, True)),
-        ([], [], (1, False)),
-        ([1, 2, 3], [1], (2, True)),
-    ],
-)
-def test_texts_part_at_the_first_token_drawn_that_differs(
-    steered: Sequence[int], unsteered: Sequence[int], expected: tuple[int, bool]
-) -> None:
-    assert parting(steered, unsteered, 3) == expected
-
-
-def planted(model: Any, pairs: ContrastivePairs, length: int) -> Additive:
-    """A push so great that one token follows, one that no greedy text has."""
-    rows = prompt_rows(model, pairs.prompts, length)
-    clean = continuations(model, rows, decoding=Decoding(0.0, max_new_tokens=length))
-    for seed in range(20):
-        method = last_push(model, seed=seed, size=1e4)
-        after = continuations(
-            model, rows, method, decoding=Decoding(0.0, max_new_tokens=1, scope="all")
-        )
-        [token] = {text[0] if text else None for text in after}
-        if token is not None and all(token not in text for text in clean):
-            return method
-    raise AssertionError("no such push among 20")
-
-
-def test_texts_part_where_they_were_made_to(llama: Any, pairs: ContrastivePairs) -> None:
-    method, position = planted(llama, pairs, 12), 8
-    report = DivergenceReport.fit(
-        llama, pairs, {"push": method}, max_new_tokens=12, scope=(position,), seed=0
-    )
-    lengths = [len(row) for row in prompt_rows(llama, pairs.prompts, 12)]
-    # the token drawn at the position of a prompt's last token is the first
-    number = [position - length + 2 for length in lengths]
-    expected = [n if n >= 1 else None for n in number]
-    assert any(expected)
-    assert not all(expected)
-    numbers = zip(report.first[0].tolist(), report.parted[0].tolist(), strict=True)
-    found = [first if parts else None for first, parts in numbers]
-    assert found == expected
-
-
-def test_a_method_of_strength_zero_never_parts(llama: Any, pairs: ContrastivePairs) -> None:
-    each = {"none": push(llama).with_strength(0), "all": last_push(llama, size=1e4)}
-    report = DivergenceReport.fit(llama, pairs, each, max_new_tokens=6, seed=0)
-    assert report.median("none") == float("inf")
-    assert report.by_token("none", 6).mean == 0
-    assert report.table()["first"].isna().tolist()[:6] == [True] * 6
-    shares = [report.by_token("all", token).mean for token in range(7)]
-    assert shares[0] == 0
-    assert shares == sorted(shares)
-    assert report.by_token("all", int(report.median("all"))).mean >= 0.5
-
-
-def test_each_method_parts_as_it_would_alone(model: Any, pairs: ContrastivePairs) -> None:
-    each = {f"{size}": push(model, size=size) for size in (0.3, 3.0)}
-    together = DivergenceReport.fit(model, pairs, each, max_new_tokens=6, seed=0)
-    rows, greedy = prompt_rows(model, pairs.prompts, 6), Decoding(0.0, max_new_tokens=6)
-    clean = continuations(model, rows, decoding=greedy)
-    for i, method in enumerate(each.values()):
-        texts = continuations(model, rows, method, decoding=greedy)
-        expected = [parting(a, b, 6) for a, b in zip(texts, clean, strict=True)]
-        found = zip(together.first[i].tolist(), together.parted[i].tolist(), strict=True)
-        assert list(found) == expected
-
-
-def test_a_divergence_report_is_checked(llama: Any, pairs: ContrastivePairs) -> None:
-    report = DivergenceReport.fit(llama, pairs, {"a": push(llama)}, max_new_tokens=3, seed=0)
-    with pytest.raises(ValueError, match="expected one for each of the methods and groups"):
-        replace(report, groups=("x",))
-    with pytest.raises(ValueError, match="numbered from 1 to 3"):
-        replace(report, first=report.first + 3)
-    with pytest.raises(ValueError, match="no method 'b'"):
-        report.median("b")
-
-
 # Read x steer.
 
 FEW: dict[str, Any] = {"max_new_tokens": 6, "seed": 0, "progress": False}
@@ -518,12 +429,12 @@ def test_a_few_infinite_resamples_leave_a_lower_end_that_is_a_quantile() -> None
     draw = np.random.default_rng(0)
     dose, reached = draw.normal(1.0, 0.2, 40), np.repeat([0.0, 1.0], [3, 37])
 
-    def statistic(doses: Any, reach: Any) -> Any:  # not reached in resamples with many that do not
-        return np.where(np.asarray(reach) > 33, np.asarray(doses) / 40, np.inf)
+    def statistic(x: Any) -> Any:  # not reached in resamples with many that do not
+        return np.where(np.asarray(x.examples) > 33, np.asarray(x.behaviour) / 40, np.inf)
 
-    found = unbounded_interval(statistic, [dose, reached], seed=0)
+    found = unbounded_interval(statistic, [sums_of(dose, reached)], seed=0)
     drawn = Resampling.of((40,), seed=0)
-    plain = statistic(drawn.sums(dose), drawn.sums(reached))
+    plain = statistic(sums_of(drawn.sums(dose), drawn.sums(reached)))
     assert 0 < np.isinf(plain).mean() < 0.05
     assert np.quantile(plain, 0.005) < found.low < np.quantile(plain, 0.06)
     assert found.high == np.inf

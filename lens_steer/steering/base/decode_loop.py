@@ -202,9 +202,9 @@ class Batch:
         going = self._going()
         kept = torch.tensor(going, device=device)
         rows = torch.cat([kept + k * len(self._remaining) for k in range(copies)])
-        self._decoder.keep(rows)
+        self._decoder.select_rows(rows)
         for block in self._blocks:
-            block.keep(rows)
+            block.select_rows(rows)
         self._generators = [self._generators[i] for i in going]
         self._remaining = [self._remaining[i] for i in going]
         self._ended = [False] * len(going)

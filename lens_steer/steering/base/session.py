@@ -183,7 +183,7 @@ class Session:
         finally:
             self._state = before
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
         """Take the batch to have only these rows, until the generation ends."""
         self._state = self._state.only_rows(self.model, rows)
 
