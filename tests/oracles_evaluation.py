@@ -1,14 +1,14 @@
 """Numpy oracles of the evaluation, written from the definitions and not from the code."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import fields
 from itertools import product
 from typing import Any
 
-from dataclasses import fields
-from lens_steer.benchmark.grouped_sums import Sums
 import numpy as np
 import torch
 
+from lens_steer.benchmark.grouped_sums import Sums
 from lens_steer.models import is_bridge
 from lens_steer.organism.machine import END, Choice, Mark, Node, Reader, State
 from lens_steer.organism.machine import Sequence as Sequence_

@@ -15,7 +15,6 @@ from scipy.stats import binomtest
 from lens_steer.benchmark import holm, sign_flip
 from lens_steer.benchmark.quantities import area, at_budget
 from lens_steer.benchmark.statistics import statistic_interval
-from tests.oracles_evaluation import sums_of
 from lens_steer.intervals import (
     Interval,
     Resampling,
@@ -24,6 +23,7 @@ from lens_steer.intervals import (
     proportion_interval,
     ratio_interval,
 )
+from tests.oracles_evaluation import sums_of
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Draw = Callable[[np.random.Generator], tuple[Array, Array]]
@@ -162,9 +162,7 @@ def test_a_ratio_is_taken_as_any_statistic_is() -> None:
     source = np.random.default_rng(0)
     above, below = source.random((3, 2, 9)), source.random((3, 2, 9)) + 1
     found = ratio_interval(above, below, seed=4)
-    other = statistic_interval(
-        lambda x: x.behaviour / x.examples, [sums_of(above, below)], seed=4
-    )
+    other = statistic_interval(lambda x: x.behaviour / x.examples, [sums_of(above, below)], seed=4)
     for one, two in zip((found.mean, found.low, found.high), vars(other).values(), strict=True):
         assert one == pytest.approx(two, rel=1e-6)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from analyses.barrier_field_instruments import FieldStability
 import lens_steer as ls
+from analyses.barrier_field_instruments import FieldStability
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier, field
 from lens_steer.benchmark import Behaviour

@@ -123,7 +123,7 @@ def steer(
             ("prompt", TEMPERATURE, other),
         )
     ]
-    method = choice.best
+    method = candidates[choice.best_index]
     unit = method.with_strength(method.strength / best["size"])
     doses = _doses(model, test, unit, decoding).assign(
         task=task.name, read=best["read"], layer=best["layer"]

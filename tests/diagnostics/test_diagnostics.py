@@ -27,8 +27,8 @@ from lens_steer.steering import (
     Edit,
     Intervention,
 )
-from tests.oracles_evaluation import sums_of
 from tests.interventions import drawn, manual_hook, push, run, watched
+from tests.oracles_evaluation import sums_of
 
 # A slope in float32: rounding of two preferences over the step, and the step's own error.
 SLOPE = 1e-2
