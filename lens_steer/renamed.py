@@ -71,7 +71,6 @@ MOVED: dict[str, dict[str, str]] = {
         "learn": "benchmark",
         "prompted": "benchmark",
         "ratio_interval": "intervals",
-        "search_figure": "benchmark",
         "sign_flip": "benchmark",
     },
 }
@@ -90,7 +89,7 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("barriers.field", "CalibrationReport"): ("barriers.field", "BarrierCalibration"),
     ("barriers.field", "Reading"): ("barriers.field", "DirectionTokens"),
     ("barriers.field", "Sample"): ("barriers.field", "HeldOutRows"),
-    ("barriers.field", "StabilityReport"): ("barriers.field", "FieldStability"),
+    ("barriers.flows", "carried"): ("barriers.flows", "move_in_frame"),
     ("barriers.flows", "Flowed"): ("barriers.flows", "FlowEnd"),
     ("barriers.flows", "Sought"): ("barriers.flows", "TargetReached"),
     ("data", "rows_of"): ("data", "as_records"),
@@ -118,6 +117,15 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
 REMOVED: dict[tuple[str, str], str] = {
     ("evaluation", "DivergenceReport"): "the repository has it as analyses.divergence",
     ("evaluation", "PathSplitReport"): "the repository has it as analyses.paths",
+    ("evaluation", "search_figure"): "RandomSearchCurve.figure draws it",
+    ("barriers.field", "ConvergenceReport"): "it is in analyses.barrier_field_instruments",
+    ("barriers.field", "CrowdingReport"): "it is in analyses.barrier_field_instruments",
+    (
+        "barriers.field",
+        "StabilityReport",
+    ): "FieldStability of analyses.barrier_field_instruments",
+    ("barriers.field", "TurningReport"): "it is in analyses.barrier_field_instruments",
+    ("tracking", "contraction"): "the norm of a loop promises nothing: see analyses/results/lqr",
 }
 
 

@@ -7,17 +7,29 @@ import typer
 
 import analyses.barrier_field as study
 from analyses.barrier_field import measures
-from analyses.barrier_field.measures import SplitActivations, best, fit_layers, summary_row, traced
+from analyses.barrier_field.measures import (
+    SplitActivations,
+    best,
+    fit_layers,
+    flow_report,
+    summary_row,
+    traced,
+)
+from analyses.barrier_field_instruments import FlowReport
 from analyses.studies import Run, Study, Tables, start
 from lens_steer.barriers import field
 
 Angle = Annotated[float, typer.Option(help="The largest angle T / |a| that is turned by, rad.")]
 
 
-def save_report(run: Run, report: field.FieldReport, stem: str, **origin: Any) -> None:
-    """Save every figure of a report with its numbers."""
+def save_reports(
+    run: Run, report: field.FieldReport, flow: FlowReport, stem: str, **origin: Any
+) -> None:
+    """Save every figure of the field and of the flow with its numbers."""
     for name, figure in report.figures().items():
         run.save(f"{stem}-{name}", figure, getattr(report, name).table(), **origin)
+    for name, part in flow.parts.items():
+        run.save(f"{stem}-{name}", part.figure(), part.table(), **origin)
 
 
 def tables_of(run: Run, parts: SplitActivations, pairs: str, angle: float) -> Tables:
@@ -29,10 +41,12 @@ def tables_of(run: Run, parts: SplitActivations, pairs: str, angle: float) -> Ta
         layers += [{"behaviour": pairs} | each.row for each in fitted]
         barrier, row = best(fitted).barrier, {"behaviour": pairs} | best(fitted).row
         report = traced(barrier, parts, angle, run.seed)
-        save_report(run, report, f"{pairs}-{kind}", **row, settings=dict(barrier.settings))
+        flow = flow_report(barrier, parts, angle, run.seed)
+        settings = dict(barrier.settings)
+        save_reports(run, report, flow, f"{pairs}-{kind}", **row, settings=settings)
         plane = field.slice_map(barrier, parts.test.at(barrier.layer), angle)
         run.save(f"{pairs}-{kind}-slice", plane.figure(), plane.table(), **row)
-        chosen.append(row | summary_row(report))
+        chosen.append(row | summary_row(report, flow))
     layer = chosen[0]["layer"]
     hashes = measures.stability(parts, layer, run.seed)
     run.save(f"{pairs}-stability", hashes.figure(), hashes.table(), layer=layer)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import lens_steer as ls
-from analyses.barrier_field_instruments import FieldStability
+from analyses.barrier_field_instruments import FieldStability, FlowReport
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.barriers import Barrier, LinearBarrier, PolynomialBarrier, field
 from lens_steer.benchmark import Behaviour
@@ -87,14 +87,20 @@ def stability(parts: SplitActivations, layer: int, seed: int) -> FieldStability:
 
 
 def traced(barrier: Barrier, parts: SplitActivations, angle: float, seed: int) -> field.FieldReport:
-    """The field of a barrier on test, with distances to train."""
+    """The field of a barrier on test, beside directions of train."""
     train, test = parts.train.at(barrier.layer), parts.test.at(barrier.layer)
     return field.trace(barrier, test, angle, training=train, groups=parts.groups, seed=seed)
 
 
-def summary_row(report: field.FieldReport) -> dict[str, Any]:
-    """The summary of a report, with its gap at the angles by which papers steer."""
-    row: dict[str, Any] = report.summary()
+def flow_report(barrier: Barrier, parts: SplitActivations, angle: float, seed: int) -> FlowReport:
+    """The flow along a barrier on test, with distances to train."""
+    train, test = parts.train.at(barrier.layer), parts.test.at(barrier.layer)
+    return FlowReport.fit(barrier, test, angle, training=train, groups=parts.groups, seed=seed)
+
+
+def summary_row(report: field.FieldReport, flow: FlowReport) -> dict[str, Any]:
+    """Both summaries, with the gap at the angles by which papers steer."""
+    row: dict[str, Any] = report.summary() | flow.summary()
     for angle in PAPER_ANGLES:
         if angle <= report.angle:
             for name, interval in report.gap.at(angle).items():
