@@ -77,15 +77,20 @@ def prompted(  # noqa: PLR0913 - as evaluate
         prompt_rows(model, prompts, max_new_tokens) for prompts in (asked, pairs.prompts)
     )
     ending = Ending.of(model, stop)
-    found = continuations(model, rows, decoding=decoding)
-    texts, beside = (written(each, found, max_new_tokens, ending) for each in (rows, plain))
-    own = [()] * len(texts)
-    paths = teacher_forced_kl(model, texts, own, decoding, clean_texts=beside)
+    new_tokens = continuations(model, rows, decoding=decoding)
+    texts = written(rows, new_tokens, max_new_tokens, ending)
+    clean_texts = written(plain, new_tokens, max_new_tokens, ending)
+    unsteered = [()] * len(texts)
+    paths = teacher_forced_kl(model, texts, unsteered, decoding, clean_texts=clean_texts)
     if judge is not None:
         how = {"judge": judge, "stop": stop}
-        return evaluation_of(model, pairs, (), beside, paths, scope="last", **how)
-    preferring = evaluation_of(model, other, (), beside, paths, judge=None, scope="last", stop=stop)
-    plainly = evaluation_of(model, pairs, (), beside, paths, judge=None, scope="last", stop=stop)
+        return evaluation_of(model, pairs, (), clean_texts, paths, scope="last", **how)
+    preferring = evaluation_of(
+        model, other, (), clean_texts, paths, judge=None, scope="last", stop=stop
+    )
+    plainly = evaluation_of(
+        model, pairs, (), clean_texts, paths, judge=None, scope="last", stop=stop
+    )
     return replace(plainly, behaviour=preferring.behaviour)
 
 
@@ -119,8 +124,8 @@ def best_of_n(  # noqa: PLR0913 - as evaluate
     decoding = Decoding(temperature, max_new_tokens=max_new_tokens, seed=seed, stop=stop)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
     ending = Ending.of(model, stop)
-    found = continuations(model, [*rows] * n, decoding=decoding)
-    texts = written([*rows] * n, found, max_new_tokens, ending)
+    new_tokens = continuations(model, [*rows] * n, decoding=decoding)
+    texts = written([*rows] * n, new_tokens, max_new_tokens, ending)
     scores = _scores(model, pairs, texts, judge, stop).reshape(n, len(rows))
     best = scores.argmax(dim=0).tolist()  # the first of equals
     taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]

@@ -31,8 +31,9 @@ from lens_steer.steering.base import Run as Run
 from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import VectorMethod as VectorMethod
 from lens_steer.steering.base import absolute_positions as absolute_positions
+from lens_steer.steering.base import as_rows as as_rows
+from lens_steer.steering.base import check_activation_shape as check_activation_shape
 from lens_steer.steering.base import check_scope as check_scope
-from lens_steer.steering.base import check_shape as check_shape
 from lens_steer.steering.base import check_unit as check_unit
 from lens_steer.steering.base import class_difference as class_difference
 from lens_steer.steering.base import continuations as continuations
@@ -42,10 +43,9 @@ from lens_steer.steering.base import editable_site as editable_site
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import is_distribution as is_distribution
 from lens_steer.steering.base import not_finite as not_finite
-from lens_steer.steering.base import placed as placed
+from lens_steer.steering.base import on_device as placed
 from lens_steer.steering.base import preview as preview
 from lens_steer.steering.base import prompt_rows as prompt_rows
-from lens_steer.steering.base import rows_of as rows_of
 from lens_steer.steering.base import steered as steered
 from lens_steer.steering.base import steered_positions as steered_positions
 from lens_steer.steering.base import unexpected_keyword as unexpected_keyword

@@ -25,7 +25,7 @@ from lens_steer.steering.base import (
     chosen_site,
     class_difference,
     editable_site,
-    placed,
+    on_device,
     unit_of,
 )
 
@@ -154,7 +154,7 @@ class Angular(OneSite, ActivationMap):
         self, site: Site, device: torch.device, dtype: torch.dtype
     ) -> Callable[[Activation], Activation]:
         del site, dtype
-        return placed(self, device)._moved
+        return on_device(self, device)._moved
 
     def _moved(self, x: Activation) -> Activation:
         first, second = self._within(x)

@@ -20,11 +20,11 @@ from lens_steer.sites import Site
 from lens_steer.steering.base import (
     OneSite,
     VectorMethod,
-    check_shape,
+    as_rows,
+    check_activation_shape,
     check_unit,
     class_difference,
     editable_site,
-    rows_of,
 )
 
 _ROUNDING = torch.finfo(torch.float32).eps  # of the largest projection: what activations have
@@ -156,8 +156,8 @@ class RepE(OneSite, VectorMethod):
             ValueError: As `transform`.
         """
         shape = tuple(self.direction.shape)
-        check_shape(x, self.at, shape)
-        rows = rows_of(x, shape).flatten(1)
+        check_activation_shape(x, self.at, shape)
+        rows = as_rows(x, shape).flatten(1)
         along = rows @ self.direction.to(rows).flatten() - self.centre
         return along.reshape(x.shape[: x.ndim - len(shape)])
 

@@ -66,8 +66,8 @@ class ActivationMap(Intervention):
     def _rows(self, x: Float[Tensor, "*batch"], site: Site) -> Activation:
         """Activations of a site, checked, as `[n *site]` of float32 or finer."""
         shape = self.shape_at(site)
-        check_shape(x, site, shape)
-        return rows_of(x, shape)
+        check_activation_shape(x, site, shape)
+        return as_rows(x, shape)
 
     def _edit(self, model: SteerableModel, site: Site) -> Edit:
         check_site(model, site, self.shape_at(site))
@@ -97,7 +97,7 @@ def chosen_site(method: Intervention, site: Site | None) -> Site:
     return site
 
 
-def placed(method: AnyIntervention, device: torch.device) -> AnyIntervention:
+def on_device(method: AnyIntervention, device: torch.device) -> AnyIntervention:
     """The method with its tensors on a device, so that its hooks need not move them."""
     moved = copy(method)  # not made anew: its checks would wait for the device
     for f in fields(method):
@@ -107,12 +107,12 @@ def placed(method: AnyIntervention, device: torch.device) -> AnyIntervention:
     return moved
 
 
-def rows_of(x: Float[Tensor, "*batch"], shape: tuple[int, ...]) -> Activation:
+def as_rows(x: Float[Tensor, "*batch"], shape: tuple[int, ...]) -> Activation:
     """Activations `[... *site]` as rows `[n *site]`, in float32 or finer."""
     return x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, *shape)
 
 
-def check_shape(x: Float[Tensor, "*batch"], site: Site, shape: tuple[int, ...]) -> None:
+def check_activation_shape(x: Float[Tensor, "*batch"], site: Site, shape: tuple[int, ...]) -> None:
     """Raise a ValueError unless each activation has a shape."""
     rank = len(shape)
     if x.ndim < rank or tuple(x.shape[x.ndim - rank :]) != shape:

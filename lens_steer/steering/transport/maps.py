@@ -28,7 +28,7 @@ from lens_steer.steering.base import (
     Push,
     Scope,
     editable_site,
-    placed,
+    on_device,
     steered,
 )
 
@@ -59,7 +59,7 @@ class TransportMap(OneSite, Displacement):
     @override
     def _push(self, site: Site, device: torch.device, dtype: torch.dtype) -> Push:
         del site, dtype
-        return placed(self, device)._step
+        return on_device(self, device)._step
 
 
 def fit_in_order(  # noqa: PLR0913 - as capture
