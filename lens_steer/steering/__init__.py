@@ -43,7 +43,7 @@ from lens_steer.steering.base import editable_site as editable_site
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import is_distribution as is_distribution
 from lens_steer.steering.base import not_finite as not_finite
-from lens_steer.steering.base import on_device as placed
+from lens_steer.steering.base import on_device as on_device
 from lens_steer.steering.base import preview as preview
 from lens_steer.steering.base import prompt_rows as prompt_rows
 from lens_steer.steering.base import steered as steered

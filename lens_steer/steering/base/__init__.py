@@ -31,7 +31,7 @@ from lens_steer.steering.base.activation_map import OneSite as OneSite
 from lens_steer.steering.base.activation_map import as_rows as as_rows
 from lens_steer.steering.base.activation_map import check_activation_shape as check_activation_shape
 from lens_steer.steering.base.activation_map import chosen_site as chosen_site
-from lens_steer.steering.base.activation_map import on_device as placed
+from lens_steer.steering.base.activation_map import on_device as on_device
 from lens_steer.steering.base.additive import Additive as Additive
 from lens_steer.steering.base.additive import VectorMethod as VectorMethod
 from lens_steer.steering.base.continuing import Methods as Methods
