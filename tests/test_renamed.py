@@ -1,11 +1,13 @@
 """Names of version 0.1 lead to what they name today; `names_of_0_1.json` lists them by room."""
 
 import importlib.util
+import inspect
 import json
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -69,12 +71,42 @@ def test_a_name_that_never_was_is_an_attribute_error() -> None:
             import_module(room).nothing  # noqa: B018
 
 
-def test_the_page_shows_the_tables() -> None:
-    docs = HERE.parent / "docs"
-    spec = importlib.util.spec_from_file_location("renamed_page", docs / "renamed.py")
+DOCS = HERE.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def page_writer() -> Any:
+    spec = importlib.util.spec_from_file_location("renamed_page", DOCS / "renamed.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = (docs / "renamed.md").read_text(encoding="utf-8")
-    assert page == module.page(), "run python docs/renamed.py"
+    return module
+
+
+def test_the_page_shows_the_tables(page_writer: Any) -> None:
+    page = (DOCS / "renamed.md").read_text(encoding="utf-8")
+    assert page == page_writer.page(), "run python docs/renamed.py"
+
+
+def test_members_that_changed_are_called_as_the_page_says(page_writer: Any) -> None:
+    rooms = [getattr(lens_steer, name) for name in dir(lens_steer)]
+    rooms = [room for room in rooms if isinstance(room, ModuleType)] + [lens_steer.barriers.field]
+    for now in page_writer.MEMBERS.values():
+        path, _, parameter = now.removesuffix(")").partition("(")
+        first, *members = path.split(".")
+        [thing, *_] = [vars(room)[first] for room in rooms if first in vars(room)]
+        for member in members:
+            has = hasattr(thing, member) or member in getattr(thing, "__dataclass_fields__", {})
+            assert has, now
+            thing = getattr(thing, member, None)
+        if parameter:
+            assert parameter.removesuffix("=") in parameters(thing), now
+
+
+def parameters(function: Any) -> set[str]:
+    """Names of the parameters, those of an unpacked TypedDict among them."""
+    named = inspect.signature(function).parameters.values()
+    options = [getattr(p.annotation, "__args__", ()) for p in named]
+    unpacked = {name for args in options for arg in args for name in get_type_hints(arg)}
+    return {p.name for p in named} | unpacked
