@@ -88,7 +88,7 @@ def cell(task: dict[str, Any]) -> dict[str, float]:
     return {"seconds": taken, "megabytes": _memory(gpu, peak=True) - before}
 
 
-def _memory(gpu: bool, *, peak: bool) -> float:  # noqa: FBT001 - private
+def _memory(gpu: bool, *, peak: bool) -> float:
     """MB in use now, after which the peak is counted anew; or that peak."""
     if gpu and not peak:
         torch.cuda.reset_peak_memory_stats()

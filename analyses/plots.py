@@ -41,7 +41,7 @@ class Series:
         return mean, np.nan_to_num(np.maximum([mean - low, high - mean], 0))
 
 
-def series_by(  # noqa: PLR0913 - which rows and which column
+def series_by(
     table: Any,
     by: str,
     column: str,

@@ -183,7 +183,7 @@ class LastToken:
         return self.model(self.tokens, put)[-1]
 
 
-class _Left(Exception):  # noqa: N818 - the pass is left, nothing is wrong
+class _Left(Exception):
     """With the last token's stream."""
 
 

@@ -75,7 +75,7 @@ def over_models(values: Any) -> Interval:
     return ratio_interval(cells, np.ones_like(cells), seed=0)
 
 
-def ahead(  # noqa: PLR0913 - which table, and how it names things
+def ahead(
     name: str,
     method: str,
     others: Sequence[str],

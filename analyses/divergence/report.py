@@ -59,7 +59,7 @@ class DivergenceReport(Report):
             raise ValueError(f"expected tokens numbered from 1 to {self.max_new_tokens}")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - how texts are generated
+    def fit(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,

@@ -62,7 +62,7 @@ class PathSplitReport(Report):
             _check_effect(name, self.split(name))
 
     @classmethod
-    def fit(  # noqa: PLR0913 - how texts are sampled
+    def fit(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,

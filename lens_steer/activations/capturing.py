@@ -19,7 +19,7 @@ class LabelTokenWarning(UserWarning):
     """The two classes can be told apart by the token that is read, whatever the model computes."""
 
 
-def capture(  # noqa: PLR0913 - each is a knob of reading
+def capture(
     model: SteerableModel,
     pairs: ContrastivePairs | Iterable[Any],
     kind: str = "resid",

@@ -89,7 +89,7 @@ class ContrastStats:
         return cls(*sides, Moments.of(gap), *counts, a.kind, a.layers, a.provenance)
 
     @classmethod
-    def fit(  # noqa: PLR0913 - each is a knob of reading
+    def fit(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs | Iterable[Any],

@@ -92,7 +92,7 @@ class AblationReport(Report):
     seed: int
 
     @classmethod
-    def fit(  # noqa: PLR0913 - what is ablated, and against what
+    def fit(
         cls,
         model: SteerableModel,
         scores: ElementScores,

@@ -84,13 +84,13 @@ def attribution_patching(
     return _attributed(model, pairs, activations.kind.value, name, product, progress)
 
 
-def _attributed(  # noqa: PLR0913 - what is multiplied, and how it is called
+def _attributed(
     model: SteerableModel,
     pairs: ContrastivePairs,
     kind: str,
     name: str,
     product: Product,
-    progress: bool,  # noqa: FBT001 - passed on
+    progress: bool,
 ) -> ElementScores:
     what = Kind.parse(kind)
     if not what.editable:
@@ -129,7 +129,7 @@ def _of_batch(
     hooks: dict[Site, Callable[[Tensor], Tensor | None]] = {site: keeper(site) for site in sites}
     attach(model)
     with torch.enable_grad():
-        with hooked(model, {start: lambda x: x.detach().requires_grad_(), **hooks}):  # noqa: FBT003
+        with hooked(model, {start: lambda x: x.detach().requires_grad_(), **hooks}):
             logits = forward(model, tokens, mask)
         score = _log_probability(logits, tokens, rows).sum()
         gradients = torch.autograd.grad(score, [kept[site] for site in sites])

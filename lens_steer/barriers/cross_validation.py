@@ -49,7 +49,7 @@ class Folds:
             yield torch.from_numpy(train), torch.from_numpy(held_out)
 
 
-def choose_kernel(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
+def choose_kernel(
     cosines: Float[Tensor, "n n"],
     desired: Bool[Tensor, " n"],
     gamma: float | int | None,

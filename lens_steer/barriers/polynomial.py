@@ -76,7 +76,7 @@ class PolynomialBarrier(Barrier):
         return cls._of_form(form, torch.promote_types(matrix.dtype, torch.float32), origin)
 
     @classmethod
-    def fit(  # noqa: PLR0913 - a kernel, a penalty and how they are chosen
+    def fit(
         cls,
         activations: LayerActivations,
         *,
@@ -120,7 +120,7 @@ class PolynomialBarrier(Barrier):
         return cls._of_form(form, rows.dtype, rows.origin(settings))
 
     @classmethod
-    def fit_sketch(  # noqa: PLR0913 - the paper's settings
+    def fit_sketch(
         cls,
         activations: LayerActivations,
         *,

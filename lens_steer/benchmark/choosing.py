@@ -111,7 +111,7 @@ def stored(model: str, pairs: str, method: str, config: ComparisonConfig) -> Hyp
     return kept["settings"].get(pairs, {}).get(method) if same and model == "organism" else None
 
 
-def choose_all(  # noqa: PLR0913 - as calibrated_best
+def choose_all(
     families: Iterable[MethodFamily],
     cache: FitCache,
     dev: ContrastivePairs,

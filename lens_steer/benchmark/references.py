@@ -52,7 +52,7 @@ def instructed(instruction: str) -> Rewrite:
     return rewrite
 
 
-def prompted(  # noqa: PLR0913 - as evaluate
+def prompted(
     model: SteerableModel,
     pairs: ContrastivePairs,
     rewrite: Rewrite,
@@ -102,7 +102,7 @@ def _rewritten(pairs: ContrastivePairs, rewrite: Rewrite) -> ContrastivePairs:
     return ContrastivePairs(*sides, paired=pairs.paired, name=pairs.name)
 
 
-def best_of_n(  # noqa: PLR0913 - as evaluate
+def best_of_n(
     model: SteerableModel,
     pairs: ContrastivePairs,
     n: int,

@@ -69,7 +69,7 @@ class ManifoldReport(Report):
             )
 
     @classmethod
-    def fit(  # noqa: PLR0913 - how texts are sampled
+    def fit(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,

@@ -64,7 +64,7 @@ class SteerabilityReport(Report):
             )
 
     @classmethod
-    def fit(  # noqa: PLR0913 - where and how finely
+    def fit(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,

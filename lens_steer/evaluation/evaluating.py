@@ -67,7 +67,7 @@ def evaluate(
     return trial
 
 
-def evaluate_each(  # noqa: PLR0913 - as evaluate
+def evaluate_each(
     model: SteerableModel,
     pairs: ContrastivePairs,
     methods: Sequence[Intervention | None],
@@ -101,7 +101,7 @@ def evaluate_each(  # noqa: PLR0913 - as evaluate
     )
 
 
-def _evaluated(  # noqa: PLR0913 - as evaluate
+def _evaluated(
     model: SteerableModel,
     pairs: ContrastivePairs,
     methods: Sequence[Methods],
@@ -155,7 +155,7 @@ def check_scorable(pairs: ContrastivePairs, judge: Judge | None) -> None:
         )
 
 
-def evaluation_of(  # noqa: PLR0913 - what a text is scored with
+def evaluation_of(
     model: SteerableModel,
     pairs: ContrastivePairs,
     methods: Methods,

@@ -55,7 +55,7 @@ def _logits_of_text(
     return of_text(run(with_steering, inside))
 
 
-def _logits_of(  # noqa: PLR0913 - what a forward pass depends on
+def _logits_of(
     model: SteerableModel,
     tokens: Tokens,
     mask: Mask,

@@ -78,7 +78,7 @@ def check_comparable(decoding: Decoding) -> None:
         )
 
 
-def sample_with_kl(  # noqa: PLR0913 - as continuations_of_each
+def sample_with_kl(
     model: SteerableModel,
     rows: Sequence[Sequence[int]],
     methods: Sequence[Methods],

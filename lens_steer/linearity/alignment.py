@@ -117,7 +117,7 @@ class AlignmentReport(Report):
         return interval(values, seed=self.seed)
 
 
-def align(  # noqa: PLR0913 - each is a knob of its own
+def align(
     model: SteerableModel,
     sets: Mapping[str, Texts],
     *,
@@ -145,7 +145,7 @@ def align(  # noqa: PLR0913 - each is a knob of its own
     """
     maps = {name: BlockMaps.of(model, texts, read=read) for name, texts in sets.items()}
     fewest = min((len(of_set.states) for of_set in maps.values()), default=0)
-    if fewest < 4:  # noqa: PLR2004 - two pairs, or there is nothing to draw again
+    if fewest < 4:
         raise ValueError(f"the smallest of {len(maps)} sets has {fewest} texts: expected 4 or more")
     d, source = model.cfg.d_model, np.random.default_rng(seed)
     chosen = tuple(a_few(model.cfg.n_layers, 4) if layers is None else layers)

@@ -78,7 +78,7 @@ class PullbackFisher:
         return rest / level + (along / (sizes.square() + level)) @ basis
 
 
-def pullback_fisher(  # noqa: PLR0913 - each is a knob of its own
+def pullback_fisher(
     model: SteerableModel,
     texts: Texts,
     layer: int,

@@ -122,7 +122,7 @@ class LayerJacobians:
             raise ValueError(f"layer {layer}: there are {self.n_layers}, 0 to {self.n_layers - 1}")
 
 
-def linearize(  # noqa: PLR0913 - each is a knob of its own
+def linearize(
     model: SteerableModel,
     texts: Texts,
     *,

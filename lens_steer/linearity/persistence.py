@@ -139,7 +139,7 @@ class PersistenceReport(Report):
         if len(mean) <= _WRITTEN:
             for k, j in mean.isfinite().nonzero().tolist():
                 value = float(mean[k, j])
-                colour = "w" if abs(value) > 0.6 * reach else "k"  # noqa: PLR2004 - dark in RdBu
+                colour = "w" if abs(value) > 0.6 * reach else "k"
                 axes.text(j, k, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=6)
         axes.set(xlabel="pushed at $z_j$", ylabel="left at $z_k$")
 

@@ -117,7 +117,7 @@ class LinearityReport(Report):
         )
 
 
-def diagnose(  # noqa: PLR0913 - each is a knob of its own
+def diagnose(
     model: SteerableModel,
     jacobians: LayerJacobians,
     pairs: ContrastivePairs,

@@ -189,6 +189,6 @@ def _has_processor(name: str) -> bool:
 
     try:
         AutoProcessor.from_pretrained(name)
-    except Exception:  # noqa: BLE001 - TransformerLens takes any error for a missing package
+    except Exception:
         return False
     return True

@@ -97,7 +97,7 @@ def wrapped_logits(
     return output[0] if isinstance(output, tuple) else output
 
 
-class _Enough(Exception):  # noqa: N818 - control flow, not an error
+class _Enough(Exception):
     """Raised by the last hook of interest to leave the rest of the forward pass out."""
 
 

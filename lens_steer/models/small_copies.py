@@ -94,7 +94,7 @@ def _verdict(
         try:
             theirs, ours = _twins(model_class, shrunken(config, narrow=narrow), attention)
             expected = _expected_logits(theirs)
-        except Exception as error:  # noqa: BLE001 - configurations fail in ways of their own
+        except Exception as error:
             failure = f"{type(error).__name__}: {error}".splitlines()[0]
             continue
         fault = _fault(ours, wrap, expected)
@@ -148,7 +148,7 @@ def _fault(
     with no_processes(), torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             logits = _logits_by_way(wrap(ours))
-        except Exception as error:  # noqa: BLE001 - it would fail so on the model itself
+        except Exception as error:
             first = f"{type(error).__name__}: {error}".splitlines()[0]
             return f"does not run as a small copy of its configuration ({first[:120]})"
     for way, rows in logits.items():

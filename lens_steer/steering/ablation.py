@@ -74,7 +74,7 @@ class Ablation(Displacement):
         return cls(tuple(sites), unit_of(direction, "direction"), setpoint)
 
     @classmethod
-    def fit(  # noqa: PLR0913 - tensors or activations, where, and how far
+    def fit(
         cls,
         desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,

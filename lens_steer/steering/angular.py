@@ -82,7 +82,7 @@ class Angular(OneSite, ActivationMap):
         return pi / abs(self.angle) if self.angle else inf
 
     @classmethod
-    def fit(  # noqa: PLR0913 - a turn, a target, a gate
+    def fit(
         cls,
         desired: LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,

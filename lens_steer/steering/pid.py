@@ -69,7 +69,7 @@ class PID(Intervention):
             raise ValueError(f"gains {self.kp}, {self.ki}, {self.kd}: expected finite numbers")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - three gains and a set-point
+    def fit(
         cls,
         activations: Activations,
         *,

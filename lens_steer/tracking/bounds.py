@@ -73,7 +73,7 @@ class FeatureBound:
     path: Envelope | None
 
     @classmethod
-    def fit(  # noqa: PLR0913 - what a bound is of, and on which texts
+    def fit(
         cls,
         jacobians: LayerJacobians,
         features: FeatureDirections,

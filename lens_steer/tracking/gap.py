@@ -61,7 +61,7 @@ class PositionGap(Report):
     seed: int
 
     @classmethod
-    def fit(  # noqa: PLR0913 - each is a knob of its own
+    def fit(
         cls,
         model: SteerableModel,
         method: Intervention,

@@ -150,7 +150,7 @@ CASES: dict[str, tuple[np.ndarray, Any]] = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("turned", [False, True])
-def test_extremes_are_those_of_a_search(name: str, turned: bool) -> None:  # noqa: FBT001
+def test_extremes_are_those_of_a_search(name: str, turned: bool) -> None:
     matrix, linear = CASES[name][0], np.asarray(CASES[name][1], dtype=float)
     if turned:
         turn = np.linalg.qr(points(len(linear), len(linear)))[0]

@@ -73,7 +73,7 @@ def test_dense_gains_are_the_textbooks(spread: float) -> None:
 
 @pytest.mark.parametrize("window", [None, (2, 3, 4)])
 @pytest.mark.parametrize("metric", [False, True])
-def test_factored_gains_are_the_dense_ones(window: Any, metric: bool) -> None:  # noqa: FBT001
+def test_factored_gains_are_the_dense_ones(window: Any, metric: bool) -> None:
     a, v = system(2)
     draw = torch.Generator().manual_seed(5)
     root = torch.randn(T, D, D, generator=draw).double()

@@ -128,7 +128,7 @@ class FieldReport(Report):
         return intervals
 
 
-def trace(  # noqa: PLR0913 - what is traced, how far, and how it is judged
+def trace(
     barrier: Barrier,
     activations: LayerActivations,
     angle: float | int = 0.5,

@@ -30,7 +30,7 @@ class TargetReached:
     reached: Bool[Tensor, "..."]
 
 
-def seek(  # noqa: PLR0913 - a flow and what ends it
+def seek(
     slope: Slope,
     value: Callable[[Tensor], Tensor],
     x: Float[Tensor, "*rows d"],

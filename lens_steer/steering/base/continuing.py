@@ -33,7 +33,7 @@ from lens_steer.steering.base.steered_block import steered
 Methods = tuple[Intervention, ...]  # that steer one text together; (): the model as it is
 
 
-def continuations(  # noqa: PLR0913 - as generate
+def continuations(
     model: SteerableModel,
     rows: Sequence[Sequence[int]],
     *methods: Intervention,

@@ -19,7 +19,7 @@ from lens_steer.steering.base.decoding import Decoding, DecodingOptions, decodin
 from lens_steer.steering.base.intervention import Intervention
 
 
-def generate(  # noqa: PLR0913 - each is a knob that users know
+def generate(
     model: SteerableModel,
     prompts: Sequence[Prompt | Sequence[Any]],
     *methods: Intervention,

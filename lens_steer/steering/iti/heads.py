@@ -59,7 +59,7 @@ class ITI(VectorMethod):
             raise ValueError(f"alpha {self.alpha}: expected a finite number; 0 does nothing")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - the paper's two knobs, and how heads are judged
+    def fit(
         cls,
         activations: Activations,
         scores: ElementScores | None = None,
@@ -95,7 +95,7 @@ class ITI(VectorMethod):
         return cls._of(activations, scores, k, alpha, _mean_difference)
 
     @classmethod
-    def fit_probe(  # noqa: PLR0913 - as fit
+    def fit_probe(
         cls,
         activations: Activations,
         scores: ElementScores | None = None,

@@ -41,7 +41,7 @@ class ResidualITI(OneSite, VectorMethod):
             raise ValueError(f"length {self.length}: expected a finite number; 0 does nothing")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - two knobs
+    def fit(
         cls,
         desired: LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,

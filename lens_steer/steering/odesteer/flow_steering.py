@@ -85,7 +85,7 @@ class ODESteer(Guided):
             raise ValueError(f"margin {self.margin}: expected a finite number of nats")
 
     @classmethod
-    def from_length(  # noqa: PLR0913 - as the constructor
+    def from_length(
         cls,
         barrier: Barrier,
         layer: int | None = None,

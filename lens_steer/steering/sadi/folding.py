@@ -107,7 +107,7 @@ def _writers(model: Any) -> dict[_Name, Tensor]:
         for part, name in _WRITERS:
             try:
                 weight = getattr(getattr(block, part), name)
-            except Exception:  # noqa: BLE001, S112 - another kind of layer, which is not folded
+            except Exception:
                 continue
             if isinstance(weight, Tensor):
                 writers[layer, name] = weight.detach()

@@ -78,7 +78,7 @@ class MeanAcT(OneSite, VectorMethod):
         return cls(site, shift, provenance=activations.provenance)
 
     @classmethod
-    def fit_layers(  # noqa: PLR0913 - as capture
+    def fit_layers(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
@@ -203,7 +203,7 @@ class LinearAcT(TransportMap):
         )
 
     @classmethod
-    def fit_layers(  # noqa: PLR0913 - as capture
+    def fit_layers(
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,

@@ -62,7 +62,7 @@ class TransportMap(OneSite, Displacement):
         return on_device(self, device)._step
 
 
-def fit_in_order(  # noqa: PLR0913 - as capture
+def fit_in_order(
     fit: Callable[[LayerActivations], AnyMethod],
     model: SteerableModel,
     pairs: ContrastivePairs,
