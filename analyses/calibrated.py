@@ -5,8 +5,8 @@ shows most of the behaviour there is kept. Writes calibrated.json, from which th
 settings; those of other methods that are in the file already stay. A method and behaviour take from
 seconds (vectors) to minutes (flows).
 
-    python -m analyses.calibrated --out lens_steer/benchmark/method_families
-    python -m analyses.calibrated --out lens_steer/benchmark/method_families --methods LQR,ODESteer
+    python -m analyses.calibrated --out lens_steer/benchmark
+    python -m analyses.calibrated --out lens_steer/benchmark --methods LQR,ODESteer
 """
 
 import json

@@ -7,9 +7,10 @@ from lens_steer import renamed
 PAGE = Path(__file__).parent / "renamed.md"
 HEADER = """# Renamed
 
-What names of version 0.1 are now. Old names of the package and of its rooms still work: a name that
-only moved works as it did, and one that changed warns and says the new name. This page is written
-by `python docs/renamed.py` from `lens_steer/renamed.py`, and a test holds the two together.
+What names were before the rooms were redesigned (November 2026), and are now. Old names of the
+package and of its rooms still work: a name that only moved works as it did, and one that changed
+warns and says the new name. This page is written by `python docs/renamed.py` from
+`lens_steer/renamed.py`, and a test holds the two together.
 """
 
 # Members of classes, and parameters as `Class.method(parameter=)`: what was -> what is. Old ones
@@ -82,7 +83,7 @@ def page() -> str:
     )
     parts = [HEADER]
     for title, heading, rows in tables:
-        parts.append(f"\n## {title}\n\n{row('version 0.1', heading)}{row('---', '---')}")
+        parts.append(f"\n## {title}\n\n{row('before', heading)}{row('---', '---')}")
         parts += rows
     return "".join(parts)
 

@@ -30,10 +30,13 @@ def test_the_quick_start_and_the_guide_run_as_one_script(
     assert "blocks.3.hook_resid_post" in shown
     assert shown.count("well formed") == 3
     assert (tmp_path / "praise.safetensors").is_file()
-    [own_model] = [block for block in blocks(GUIDE) if OWN_MODEL in block]
-    for block in blocks(GUIDE):
-        if block is not own_model and OWN_MODEL not in block:
+    guide = blocks(GUIDE)
+    assert sum(OWN_MODEL in block for block in guide) == 1
+    for block in guide:
+        if OWN_MODEL not in block:
             exec(block, names)
+        elif HAS_HOOKED:
+            with_a_model_of_the_users_own(block, names, monkeypatch)
     assert names["fair"].report.quantity == "kl"
     expected = ["unsteered", "random", "prompting", "best of n", "learned", "CAA"]
     assert names["table"]["method"].tolist() == expected
@@ -43,8 +46,6 @@ def test_the_quick_start_and_the_guide_run_as_one_script(
     assert (tmp_path / "jacobians.safetensors").is_file()
     assert len(names["loops"]) == 2
     assert float(capsys.readouterr().out.splitlines()[-1]) > 0
-    if HAS_HOOKED:
-        with_a_model_of_the_users_own(own_model, names, monkeypatch)
 
 
 def with_a_model_of_the_users_own(
@@ -58,7 +59,7 @@ def with_a_model_of_the_users_own(
     )
     exec(block, names)
     assert names["logits"].shape[0] == 1
-    assert names["model"] is own
+    assert names["gpt2"] is own
 
 
 @pytest.mark.parametrize("path", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=str)

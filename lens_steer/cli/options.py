@@ -22,8 +22,8 @@ Pairs = Annotated[
         "refusal, concept or polarity; stories:sad), or a .jsonl, .csv or .json file with desired "
         "and undesired continuations of a prompt (or messages), CAA's A/B questions, question, "
         "true and false, or, unpaired, text and label; a column group says which lines belong "
-        "together. See README, 'Pairs from files'. Left out: organism:sentiment for the organism, "
-        "stories:sad for any other model.",
+        "together. See docs/guide.md, 'Pairs from files'. Left out: organism:sentiment for the "
+        "organism, stories:sad for any other model.",
         show_default=False,
     ),
 ]
