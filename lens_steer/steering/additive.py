@@ -37,7 +37,7 @@ class CAA(Additive):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired *site"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: int | None = None,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
+from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.sites import Site
@@ -84,7 +84,7 @@ class Angular(OneSite, ActivationMap):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired *site"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: int | None = None,

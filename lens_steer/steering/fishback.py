@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations, ReadPosition
+from lens_steer.activations import Activations, LayerActivations, ReadPosition
 from lens_steer.artifacts import savable
 from lens_steer.linearity import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel, check_one_model
@@ -60,7 +60,7 @@ class FishBack(OneSite, VectorMethod):
         cls,
         model: SteerableModel,
         texts: Texts,
-        desired: LayerActivations | Float[Tensor, "desired d"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
         layer: int | None = None,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
+from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.sites import Site
 from lens_steer.steering.base import (
@@ -63,7 +63,7 @@ class RepE(OneSite, VectorMethod):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired *site"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: int | None = None,

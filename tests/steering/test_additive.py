@@ -530,3 +530,14 @@ def test_a_repr_shows_class_strength_norms_and_hook_names() -> None:
 def test_every_kind_that_can_be_edited_has_a_shape_on_every_model(model: Any) -> None:
     for kind in all_kinds():
         assert Additive((Site(0, kind),), (torch.ones(site_shape(model, kind)),)).hooks(model)
+
+
+@pytest.mark.parametrize("family", [CAA, ls.RepE, ls.MeanAcT, ls.LinearAcT, ls.MiMiC])
+def test_captured_activations_and_a_layer_are_that_layer(
+    family: Any, llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    resid = ls.capture(llama, pairs, "resid", progress=False)
+    ours, expected = family.fit(resid, layer=2), family.fit(resid[2])
+    assert ours.sites == expected.sites
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours.transform(x), expected.transform(x))

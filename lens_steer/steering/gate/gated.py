@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
+from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, working_place
@@ -71,7 +71,7 @@ class Gate(Intervention):
     def fit(
         cls,
         method: Intervention,
-        desired: LayerActivations | Float[Tensor, "desired d"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
         layer: int | None = None,

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
+from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers import LinearBarrier
 from lens_steer.sites import Site
@@ -43,7 +43,7 @@ class ResidualITI(OneSite, VectorMethod):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired d"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
         layer: int | None = None,

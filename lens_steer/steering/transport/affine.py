@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations, ReadPosition
+from lens_steer.activations import Activations, LayerActivations, ReadPosition
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.data import ContrastivePairs
@@ -55,7 +55,7 @@ class MeanAcT(OneSite, VectorMethod):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired *site"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: int | None = None,
@@ -152,7 +152,7 @@ class LinearAcT(TransportMap):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired *site"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: int | None = None,

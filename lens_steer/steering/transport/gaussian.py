@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
+from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.steering.transport.maps import TransportMap, check_finite, spread_site
@@ -41,7 +41,7 @@ class MiMiC(TransportMap):
     @classmethod
     def fit(
         cls,
-        desired: LayerActivations | Float[Tensor, "desired d"],
+        desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
         layer: int | None = None,
