@@ -63,8 +63,8 @@ def test_the_probe_is_cross_validated_as_the_one_beside_the_field(parts: SplitAc
 
 def test_a_row_says_what_happens_at_the_angles_of_papers(parts: SplitActivations) -> None:
     chosen = best(fit_layers(parts, "exact kernel", 0))
-    report, flow = (make(chosen.barrier, parts, 0.4, 0) for make in (traced, flow_report))
-    row = summary_row(report, flow)
+    report = traced(chosen.barrier, parts, 0.4, 0)
+    row = summary_row(report, flow_report(chosen.barrier, parts, 0.4, 0))
     assert {"gap_0.35", "cosine_0.35", "rank_for_0.99", "supremum", "linearity"} <= set(row)
     assert {"turning", "crowded_cosine", "rank", "distance"} <= set(row)
     assert "gap_0.7" not in row
