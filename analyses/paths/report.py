@@ -13,7 +13,7 @@ from analyses.paths.effects import PATHS, path_effects
 from analyses.paths.statistics import PARTS, PathSplit
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics import check_named, groups_of_prompts, row_of
+from lens_steer.diagnostics import check_named, row_of
 from lens_steer.evaluation import FixedTexts
 from lens_steer.intervals import NAN_INTERVAL
 from lens_steer.models import SteerableModel
@@ -103,7 +103,7 @@ class PathSplitReport(Report):
             model, pairs, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens
         )
         kl, projected = path_effects(model, texts, [*named.values()], stop_after, progress=progress)
-        groups, draws = groups_of_prompts(pairs), texts.draws.long()
+        groups, draws = pairs.prompt_groups, texts.draws.long()
         return cls(tuple(named), kl, projected, draws, groups, stop_after, seed)
 
     def split(self, name: str) -> PathSplit:

@@ -8,7 +8,6 @@ holds natural activations as a distribution, `read_cells` one cell of the read x
 
 from lens_steer.diagnostics.manifold import ManifoldReport as ManifoldReport
 from lens_steer.diagnostics.named_methods import check_named as check_named
-from lens_steer.diagnostics.named_methods import groups_of_prompts as groups_of_prompts
 from lens_steer.diagnostics.named_methods import row_of as row_of
 from lens_steer.diagnostics.read_steer import ReadSteerReport as ReadSteerReport
 from lens_steer.diagnostics.steerability import SteerabilityReport as SteerabilityReport

@@ -35,9 +35,3 @@ def row_of(name: str, names: Sequence[str]) -> int:
     if name not in names:
         raise ValueError(f"no method {name!r} in this report: expected one of {tuple(names)}")
     return names.index(name)
-
-
-def groups_of_prompts(pairs: ContrastivePairs) -> tuple[str, ...]:
-    """The group of each of `pairs.prompts`; a prompt without one is a group by itself."""
-    groups = {e.prompt: str(e.group or e.prompt) for e in (*pairs.undesired, *pairs.desired)}
-    return tuple(groups[prompt] for prompt in pairs.prompts)

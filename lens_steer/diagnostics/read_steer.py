@@ -19,7 +19,6 @@ from tqdm.auto import tqdm
 from lens_steer.activations import ReadPosition, capture
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
-from lens_steer.diagnostics.named_methods import groups_of_prompts
 from lens_steer.diagnostics.read_cells import Cell, label_differences, with_effects
 from lens_steer.evaluation import FixedTexts, Judge
 from lens_steer.models import SteerableModel
@@ -146,7 +145,7 @@ class ReadSteerReport(Report):
         bar = tqdm(_fitted(model, train, reads, chosen), "read x steer", disable=not progress)
         cells = [cell.at_cost(model, texts, float(kl), grid) for cell in bar]
         cells = with_effects(model, cells, test, judge=judge, decoding=decoding)
-        groups = test.groups if judge is None else groups_of_prompts(test)
+        groups = test.groups if judge is None else test.prompt_groups
         return cls(
             reads=tuple(reads),
             layers=chosen,

@@ -57,7 +57,7 @@ class TrackedTexts:
         paired = isinstance(texts, ContrastivePairs)
         examples = (*texts.desired, *texts.undesired) if paired else texts
         rows = token_rows(model, examples, read_position)
-        groups = texts.groups * 2 if paired and texts.paired else _groups(examples)
+        groups = texts.example_groups if paired else _groups(texts)
         classes = ("text",) * len(examples)
         if paired:
             classes = ("desired",) * len(texts.desired) + ("undesired",) * len(texts.undesired)
@@ -83,8 +83,9 @@ class TrackedTexts:
 
 def _groups(texts: Sequence[str] | Sequence[Example]) -> tuple[str, ...]:
     """An example's group, or its prompt; a text without either is a group by itself."""
-    keys = [(t.group or t.prompt) if isinstance(t, Example) else "" for t in texts]
-    return tuple(str(key or f"text {i}") for i, key in enumerate(keys))
+    alone = [f"text {i}" for i in range(len(texts))]
+    pairs = zip(texts, alone, strict=True)
+    return tuple(t.cluster(name) if isinstance(t, Example) else name for t, name in pairs)
 
 
 @dataclass(frozen=True, eq=False)
