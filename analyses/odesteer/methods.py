@@ -5,7 +5,6 @@ from typing import Any
 
 import lens_steer as ls
 from analyses.odesteer.gated import POLARITY, GatedCAA
-from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier, PolynomialBarrier
 from lens_steer.barriers.flows import GeodesicEuler
 from lens_steer.benchmark import FitCache, Hyperparameters, Make, MethodFamily
@@ -13,16 +12,6 @@ from lens_steer.benchmark import FitCache, Hyperparameters, Make, MethodFamily
 ANGLE = 0.25  # rad, of every flow at strength 1; vectors are as long as 0.25 activations
 GATED = "two CAA, told which"
 COMPARED = ("one step", "published sketch", "linear probe", "CAA", GATED)  # with ODESteer
-
-
-def one_layer(cache: FitCache, setting: Mapping[str, Any]) -> LayerActivations:
-    """The training activations at the layer and read position of a setting."""
-    return cache.activations(setting["read"]).at(setting["layer"])
-
-
-def usual_length(activations: LayerActivations) -> float:
-    """The median length of an undesired activation."""
-    return float(activations.undesired.norm(dim=-1).median())
 
 
 def ode(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
@@ -37,27 +26,27 @@ def one_step(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
 
 def sketch(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """As published: a sketch with gamma 0.1 and C 1; ten Euler steps of one length for all."""
-    activations = one_layer(cache, setting)
+    activations = cache.layer(setting)
     barrier = PolynomialBarrier.fit_sketch(activations)
-    return ls.ODESteer.from_length(barrier, T=ANGLE * usual_length(activations))
+    return ls.ODESteer.from_length(barrier, T=ANGLE * activations.median_length)
 
 
 def linear(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
     """The flow along the direction of a cross-validated linear probe."""
-    return ls.ODESteer(LinearBarrier.fit(one_layer(cache, setting)), angle=ANGLE)
+    return ls.ODESteer(LinearBarrier.fit(cache.layer(setting)), angle=ANGLE)
 
 
 def caa(cache: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
     """The difference of means, as long as 0.25 activations at strength 1."""
-    activations = one_layer(cache, setting)
+    activations = cache.layer(setting)
     return (ANGLE / activations.relative_length) * ls.CAA.fit(activations)
 
 
 def gated(cache: FitCache, setting: Mapping[str, Any]) -> ls.Intervention:
     """Two such differences, chosen by the listener in the prompt; their mean length is the same."""
-    activations = one_layer(cache, setting)
+    activations = cache.layer(setting)
     raw = GatedCAA.fit(activations, cache.train)
-    scale = ANGLE * usual_length(activations) * 2 / float(raw.wet.norm() + raw.dry.norm())
+    scale = ANGLE * activations.median_length * 2 / float(raw.wet.norm() + raw.dry.norm())
     return GatedCAA(raw.layer, scale * raw.wet, scale * raw.dry, provenance=raw.provenance)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
-from analyses.odesteer.methods import ANGLE, one_layer, usual_length
+from analyses.odesteer.methods import ANGLE
 from lens_steer.activations import LayerActivations
 from lens_steer.barriers import LinearBarrier
 from lens_steer.benchmark import FitCache, Make
@@ -28,18 +28,18 @@ DAMPING = 0.1  # of the Fisher metric, in units of its mean eigenvalue, as in `F
 
 def difference(cache: FitCache, setting: Mapping[str, Any]) -> Vector:
     """The difference of the class means, at the layer that is steered."""
-    return one_layer(cache, setting).direction.double()
+    return cache.layer(setting).direction.double()
 
 
 def lda(cache: FitCache, setting: Mapping[str, Any]) -> Vector:
     """The normal of linear discriminant analysis: Sigma^-1 times the difference of means."""
-    sigma = within(one_layer(cache, setting))
+    sigma = within(cache.layer(setting))
     return torch.linalg.solve(sigma, difference(cache, setting))
 
 
 def probe(cache: FitCache, setting: Mapping[str, Any]) -> Vector:
     """The normal of a logistic probe, its C cross-validated."""
-    return LinearBarrier.fit(one_layer(cache, setting)).weight.double()
+    return LinearBarrier.fit(cache.layer(setting)).weight.double()
 
 
 def last_difference(cache: FitCache, setting: Mapping[str, Any]) -> Vector:
@@ -69,7 +69,7 @@ def identity(cache: FitCache, setting: Mapping[str, Any], w: Vector) -> Vector:
 
 def covariance(cache: FitCache, setting: Mapping[str, Any], w: Vector) -> Vector:
     """Sigma w: pushes are cheap where activations vary by themselves."""
-    return within(one_layer(cache, setting)) @ w
+    return within(cache.layer(setting)) @ w
 
 
 def fisher(cache: FitCache, setting: Mapping[str, Any], w: Vector) -> Vector:
@@ -90,9 +90,9 @@ def push(readout: Readout, metric: Metric = identity) -> Make:
     """One step along M J' w; at strength 1 it is as long as a quarter of the usual activation."""
 
     def make(cache: FitCache, setting: Mapping[str, Any]) -> Additive:
-        activations = one_layer(cache, setting)
+        activations = cache.layer(setting)
         vector = metric(cache, setting, readout(cache, setting))
-        scaled = (ANGLE * usual_length(activations) / vector.norm() * vector).float()
+        scaled = (ANGLE * activations.median_length / vector.norm() * vector).float()
         site = Site(activations.layer, activations.kind)
         return Additive((site,), (scaled,), provenance=activations.provenance)
 
@@ -103,7 +103,7 @@ def turn(readout: Readout) -> Make:
     """The flow of h = w . a at constant |a|: ten steps, all on one great circle."""
 
     def make(cache: FitCache, setting: Mapping[str, Any]) -> ls.ODESteer:
-        activations, weight = one_layer(cache, setting), readout(cache, setting).float()
+        activations, weight = cache.layer(setting), readout(cache, setting).float()
         place: dict[str, Any] = {"layer": activations.layer, "provenance": activations.provenance}
         barrier = LinearBarrier(weight, 0.0, **place)
         return ls.ODESteer(barrier, angle=ANGLE)

@@ -106,10 +106,18 @@ class LayerActivations:
         return mean_difference(self.desired, self.undesired)
 
     @property
+    def median_length(self) -> float:
+        """The median length of an undesired example's activation."""
+        return float(self._median_length)
+
+    @property
     def relative_length(self) -> float:
-        """|direction| / median |activation of an undesired example|."""
-        lengths = self.undesired.flatten(start_dim=1).norm(dim=-1)
-        return float(self.direction.norm() / lengths.median())
+        """|direction| / `median_length`."""
+        return float(self.direction.norm() / self._median_length)
+
+    @property
+    def _median_length(self) -> Float[Tensor, ""]:
+        return self.undesired.flatten(start_dim=1).norm(dim=-1).median()
 
 
 @savable

@@ -50,17 +50,12 @@ _ITI_ALPHA = 15.0  # standard deviations, of ITI at strength 1: the paper's
 def _repe(activations: LayerActivations) -> RepE:
     """RepE with a push of a quarter of the usual activation."""
     method = RepE.fit(activations)
-    return replace(method, coefficient=_PUSH_LENGTH * _median_length(activations) / method.gap)
+    return replace(method, coefficient=_PUSH_LENGTH * activations.median_length / method.gap)
 
 
 def _residual_iti(activations: LayerActivations) -> ResidualITI:
     """ResidualITI with a push of a quarter of the usual activation."""
-    return ResidualITI.fit(activations, length=_PUSH_LENGTH * _median_length(activations))
-
-
-def _median_length(activations: LayerActivations) -> float:
-    """Median length of an undesired activation."""
-    return float(activations.undesired.flatten(1).norm(dim=-1).median())
+    return ResidualITI.fit(activations, length=_PUSH_LENGTH * activations.median_length)
 
 
 def _odesteer(cache: FitCache, setting: Mapping[str, Any]) -> ODESteer:
