@@ -1,0 +1,22 @@
+"""What public functions accept, and the one form of error for what they do not.
+
+`checked` holds a function or a dataclass to its annotations at every call; `Seed`, `Layer`, `Texts`
+and the others are annotations with a range. A wrong argument raises an `ArgumentError`: what came,
+what is expected, what to write.
+"""
+
+from lens_steer.arguments.checking import ArgumentError as ArgumentError
+from lens_steer.arguments.checking import checked as checked
+from lens_steer.arguments.checking import unexpected_keyword as unexpected_keyword
+from lens_steer.arguments.hints import Expected as Expected
+from lens_steer.arguments.value_types import Count as Count
+from lens_steer.arguments.value_types import FilePath as FilePath
+from lens_steer.arguments.value_types import Layer as Layer
+from lens_steer.arguments.value_types import NonNegative as NonNegative
+from lens_steer.arguments.value_types import Number as Number
+from lens_steer.arguments.value_types import Positive as Positive
+from lens_steer.arguments.value_types import Probability as Probability
+from lens_steer.arguments.value_types import Seed as Seed
+from lens_steer.arguments.value_types import Share as Share
+from lens_steer.arguments.value_types import Text as Text
+from lens_steer.arguments.value_types import Texts as Texts

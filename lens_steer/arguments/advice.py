@@ -1,0 +1,125 @@
+"""What to write instead of an argument that does not fit."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Annotated, Any, Union, get_args, get_origin
+from types import UnionType
+
+import numpy as np
+from jaxtyping import AbstractArray
+from torch import Tensor
+
+from lens_steer.arguments.hints import admits
+from lens_steer.arguments.words import shortened
+
+_MADE_BY = {
+    "Activations": "ls.capture(model, pairs, 'resid') makes one",
+    "LayerActivations": "ls.capture(model, pairs, 'resid').at(layer=...) makes one",
+    "Barrier": "ls.PolynomialBarrier.fit(activations.at(layer=...), seed=0) makes one",
+    "ContrastivePairs": "ls.ContrastivePairs.load(...) or .of([(prompt, desired, undesired)]) "
+    "makes one",
+    "Decoding": "ls.Decoding(max_new_tokens=40, seed=0) makes one, and its fields are keywords",
+    "ElementMask": "scores.top(8) makes one",
+    "ElementScores": "ls.attribution.contrast(activations) makes one",
+    "FeatureDirections": "ls.FeatureDirections.of(activations) makes one",
+    "Intervention": "ls.CAA.fit(activations.at(layer=...)) makes one",
+    "Judge": "a judge is called with a list of prompts and one of texts and returns a score each",
+    "LayerJacobians": "ls.linearize(model, pairs) makes one",
+    "Site": "ls.Site(layer, 'resid') makes one",
+    "SteerableModel": "ls.load_model(name) makes one",
+}
+
+
+def advice(hint: Any, value: Any) -> str:
+    """What to write for a value that an annotation does not admit; empty where nothing is known."""
+    for way in (_instance, _model, _converted, _unpacked, _packed):
+        words = way(hint, value)
+        if words:
+            return words
+    names = [getattr(part, "__name__", "") for part in alternatives(hint)]
+    return next((_MADE_BY[name] for name in names if name in _MADE_BY), "")
+
+
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """The annotations of which one has to fit."""
+    if get_origin(hint) is Annotated:
+        return alternatives(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(part for arm in get_args(hint) for part in alternatives(arm))
+    return (hint,)
+
+
+def _instance(hint: Any, value: Any) -> str:
+    """For a class where one of its values is meant."""
+    parts = [part for part in alternatives(hint) if inspect.isclass(part)]
+    if inspect.isclass(value) and any(_is_subclass(value, part) for part in parts):
+        maker = f"{value.__name__}.fit(...)" if hasattr(value, "fit") else f"{value.__name__}(...)"
+        return f"write {maker}, which makes one"
+    return ""
+
+
+def _is_subclass(value: type, parent: type) -> bool:
+    try:
+        return issubclass(value, parent)
+    except TypeError:  # a protocol with attributes
+        return False
+
+
+def _model(hint: Any, value: Any) -> str:
+    """For a model of another library."""
+    names = [getattr(part, "__name__", "") for part in alternatives(hint)]
+    if "SteerableModel" in names and hasattr(value, "named_parameters"):
+        return (
+            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, "
+            "hf_model=model)"
+        )
+    return ""
+
+
+def _converted(hint: Any, value: Any) -> str:
+    """For a value that another spelling would make right."""
+    array = any(inspect.isclass(p) and issubclass(p, AbstractArray) for p in alternatives(hint))
+    tries: list[tuple[str, Any]] = []
+    if isinstance(value, np.ndarray):
+        tries = [("torch.as_tensor(x)", Tensor) if array else ("x.tolist()", value.tolist())]
+    elif isinstance(value, Tensor):
+        tries = [("x.float()", value.float() if not value.is_complex() else None)]
+        tries += [("x.item()", value.item() if value.numel() == 1 else None)]
+        tries += [("x.tolist()", value.tolist())]
+    elif isinstance(value, str):
+        tries = _numbers(value)
+    elif isinstance(value, Real) and not isinstance(value, bool) and value == value:
+        whole = int(value) if abs(value) < 2**63 and int(value) == value else None
+        tries = [(str(whole), whole), (repr(str(value)), str(value))]
+    for words, made in tries:
+        if made is Tensor or (made is not None and admits(hint, made)):
+            return f"write {words}"
+    return ""
+
+
+def _numbers(text: str) -> list[tuple[str, Any]]:
+    tries: list[tuple[str, Any]] = []
+    for kind in (int, float):
+        try:
+            tries.append((text.strip(), kind(text)))
+        except ValueError:
+            continue
+    return tries
+
+
+def _unpacked(hint: Any, value: Any) -> str:
+    """For a list of one thing where the thing is meant."""
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
+        if admits(hint, value[0]):
+            return f"write {shortened(value[0])} itself, not a list of it"
+    return ""
+
+
+def _packed(hint: Any, value: Any) -> str:
+    """For one thing where a list of it is meant."""
+    if not isinstance(value, Sequence | Mapping) or isinstance(value, str):
+        for made, words in (([value], "[{}] for one"), ((value,), "({},) for one")):
+            if admits(hint, made):
+                return "write " + words.format(shortened(value))
+    return ""

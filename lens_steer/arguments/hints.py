@@ -1,0 +1,144 @@
+"""Whether a value fits an annotation, at run time."""
+
+import inspect
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from numbers import Integral, Real
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import numpy as np
+from torch import Tensor
+
+Check = Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a value has to be beyond its type: `Annotated[int, Expected("a seed", at_least_0)]`.
+
+    Attributes:
+        words: What is expected, type included, as it follows "expected" in an error.
+        fits: Whether a value of the type is that.
+    """
+
+    words: str
+    fits: Check = lambda value: True
+
+
+def resolved(function: Any) -> dict[str, Any]:
+    """The annotations of a function, names in quotes looked up, `Annotated` kept."""
+    return get_type_hints(function, include_extras=True)
+
+
+def admits(hint: Any, value: Any) -> bool:
+    """Whether a value fits an annotation.
+
+    A number is neither True nor False, a list of texts is no text, and what is repeated is looked
+    at to its end (an iterator is not: it would be used up). Tensors are held to dtype and axes.
+    """
+    return _check(hint)(value)
+
+
+@cache
+def _check(hint: Any) -> Check:
+    if hint is Any or hint is object or hint is inspect.Parameter.empty:
+        return _anything
+    if isinstance(hint, TypeVar):
+        return _check(hint.__bound__ or Any)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return partial(_fits_all, _check(arguments[0]), arguments[1:])
+    if origin in (Union, types.UnionType):
+        return partial(_fits_one, [_check(part) for part in arguments])
+    if origin is Literal:
+        return partial(_is_one_of, arguments)
+    if origin is type:
+        return partial(_is_subclass, arguments[0])
+    if origin is None:
+        return _check_class(hint)
+    return _check_generic(origin, arguments)
+
+
+def _check_class(hint: Any) -> Check:
+    if hint is None:
+        return partial(_is_a, types.NoneType)
+    if hint in _SCALARS:
+        return partial(_is_a, _SCALARS[hint]) if hint in (bool, str) else partial(_is_number, hint)
+    if is_typeddict(hint):
+        return partial(_is_a, Mapping)
+    if getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False):
+        return callable
+    return partial(_is_a, hint) if inspect.isclass(hint) else _anything
+
+
+def _check_generic(origin: Any, arguments: tuple[Any, ...]) -> Check:
+    if origin is Callable:
+        return callable
+    if origin is tuple and arguments[-1] is not ...:
+        return partial(_is_tuple, [_check(part) for part in arguments])
+    if issubclass(origin, Mapping):
+        return partial(_is_mapping, origin, _check(arguments[0]), _check(arguments[1]))
+    if issubclass(origin, Iterable) and arguments:
+        return partial(_is_many, origin, _check(arguments[0]))
+    return partial(_is_a, origin)
+
+
+_SCALARS: dict[Any, Any] = {int: Integral, float: Real, bool: (bool, np.bool_), str: str}
+
+
+def _anything(value: Any) -> bool:
+    return True
+
+
+def _is_a(kind: Any, value: Any) -> bool:
+    return isinstance(value, kind)
+
+
+def _is_number(kind: type, value: Any) -> bool:
+    return isinstance(value, _SCALARS[kind]) and not isinstance(value, bool)
+
+
+def _is_one_of(options: tuple[Any, ...], value: Any) -> bool:
+    return any(type(value) is type(option) and value == option for option in options)
+
+
+def _is_subclass(parent: Any, value: Any) -> bool:
+    return inspect.isclass(value) and (parent is Any or issubclass(value, parent))
+
+
+def _fits_all(check: Check, conditions: tuple[Any, ...], value: Any) -> bool:
+    return check(value) and all(c.fits(value) for c in conditions if isinstance(c, Expected))
+
+
+def _fits_one(checks: list[Check], value: Any) -> bool:
+    return any(check(value) for check in checks)
+
+
+def _is_tuple(checks: list[Check], value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == len(checks)
+        and all(check(part) for check, part in zip(checks, value, strict=True))
+    )
+
+
+def _is_mapping(kind: type, key: Check, part: Check, value: Any) -> bool:
+    return isinstance(value, kind) and all(key(k) and part(v) for k, v in value.items())
+
+
+def _is_many(kind: type, check: Check, value: Any) -> bool:
+    if not isinstance(value, kind) or isinstance(value, str | bytes | Tensor):
+        return False
+    return not isinstance(value, Collection) or all(check(part) for part in value)
