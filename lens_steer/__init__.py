@@ -105,6 +105,7 @@ from lens_steer import renamed as _renamed
 _HIDDEN = {
     "Any",
     "ModuleType",
+    "arguments",
     "axes",
     "figures",
     "files",

@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 
 from torch.nn import Module
 
+from lens_steer.arguments import check_room
+
 
 class Kind(StrEnum):
     """Which activation of a block is meant; `Kind.parse` also accepts TransformerLens' names."""
@@ -234,3 +236,6 @@ class _OnOneModule:
 
     def __call__(self, module: Any, args: Any, output: Any) -> Any:
         return self._hook(module, args, output) if module is self._module else None
+
+
+check_room(globals())

@@ -18,3 +18,6 @@ from lens_steer.activations.statistics import Moments as Moments
 from lens_steer.activations.types import Activations as Activations
 from lens_steer.activations.types import LayerActivations as LayerActivations
 from lens_steer.activations.types import mean_difference as mean_difference
+from lens_steer.arguments import check_room as _check_room
+
+_check_room(globals())

@@ -1,15 +1,18 @@
 """What public functions accept, and the one form of error for what they do not.
 
-`checked` holds a function or a dataclass to its annotations at every call; `Seed`, `Layer`, `Texts`
-and the others are annotations with a range. A wrong argument raises an `ArgumentError`: what came,
-what is expected, what to write.
+`check_room` holds all that a room exports to its annotations at every call; `Seed`, `Layer`,
+`Texts` and the others are annotations with a range. A wrong argument raises an `ArgumentError`:
+what came, what is expected, what to write.
 """
 
 from lens_steer.arguments.checking import ArgumentError as ArgumentError
+from lens_steer.arguments.checking import check_room as check_room
 from lens_steer.arguments.checking import checked as checked
+from lens_steer.arguments.checking import unchecked as unchecked
 from lens_steer.arguments.checking import unexpected_keyword as unexpected_keyword
 from lens_steer.arguments.hints import Expected as Expected
 from lens_steer.arguments.value_types import Count as Count
+from lens_steer.arguments.value_types import CountFromZero as CountFromZero
 from lens_steer.arguments.value_types import FilePath as FilePath
 from lens_steer.arguments.value_types import Layer as Layer
 from lens_steer.arguments.value_types import NonNegative as NonNegative

@@ -3,8 +3,8 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Annotated, Any, Union, get_args, get_origin
 from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 from jaxtyping import AbstractArray
@@ -110,9 +110,9 @@ def _numbers(text: str) -> list[tuple[str, Any]]:
 
 def _unpacked(hint: Any, value: Any) -> str:
     """For a list of one thing where the thing is meant."""
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
-        if admits(hint, value[0]):
-            return f"write {shortened(value[0])} itself, not a list of it"
+    one = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1
+    if one and admits(hint, value[0]):
+        return f"write {shortened(value[0])} itself, not a list of it"
     return ""
 
 

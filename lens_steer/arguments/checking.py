@@ -1,8 +1,8 @@
 """What public functions accept: their annotations, held to at every call, with one form of error.
 
-`checked` marks a function or a dataclass. A wrong argument raises an `ArgumentError` that names the
-function and the argument and says what came, what is expected and what to write instead. Ranges
-are part of an annotation too: `seed: Seed`, `layer: Layer`, `prompts: Texts`.
+`check_room` does it for all that a room exports. A wrong argument raises an `ArgumentError` that
+names the function and the argument and says what came, what is expected and what to write instead.
+Ranges are part of an annotation too: `seed: Seed`, `layer: Layer`, `prompts: Texts`.
 """
 
 import inspect
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lens_steer.arguments.advice import advice
 from lens_steer.arguments.hints import admits, resolved
@@ -23,47 +23,100 @@ class ArgumentError(TypeError, ValueError):
     """A call with an argument that the function does not accept; the message says what it does."""
 
 
-def checked(function: AnyCallable) -> AnyCallable:
-    """Hold calls of a function, or the making of a dataclass, to its annotations.
+def check_room(namespace: dict[str, Any]) -> None:
+    """Hold all that a room exports to its annotations: the last line of the room's `__init__`.
+
+    Functions are replaced in the room's namespace, so that calls within the room cost nothing;
+    public methods and the making of dataclasses are replaced in their class.
+
+    Args:
+        namespace: `globals()` of the room.
+    """
+    exported = {k: v for k, v in namespace.items() if not k.startswith("_") and _is_ours(v)}
+    for public in filter(inspect.isclass, exported.values()):
+        for cls in filter(_is_ours, public.__mro__):
+            _check_class(cls)
+    for name, public in exported.items():
+        if inspect.isfunction(public):
+            namespace[name] = checked(public)
+        elif inspect.ismethod(public):  # `trace = FieldReport.fit`, as it was before its class
+            namespace[name] = getattr(public.__self__, public.__name__)
+
+
+def _is_ours(thing: Any) -> bool:
+    return getattr(thing, "__module__", "").startswith("lens_steer.")
+
+
+def _check_class(cls: Any) -> None:
+    if getattr(cls, "_is_protocol", False):
+        return
+    for name, member in list(vars(cls).items()):
+        function = getattr(member, "__func__", member)
+        if not inspect.isfunction(function) or (name.startswith("_") and name != "__init__"):
+            continue
+        made = checked(function, cls.__qualname__ if name == "__init__" else None)
+        if made is not function:
+            setattr(cls, name, type(member)(made) if member is not function else made)
+
+
+def checked(function: AnyCallable, name: str | None = None) -> AnyCallable:
+    """A function that holds its calls to its annotations.
 
     Tensors are held to their dtype and number of axes, numbers to what is written in `Annotated`;
     True is no number, and a text no list of texts. None passes only where the annotation says so.
+
+    Args:
+        function: A function or method; what takes nothing but itself comes back as it is.
+        name: What errors call it; None is its own name.
 
     Raises:
         ArgumentError: By the function that is returned, before anything is done.
 
     Example:
-        >>> @checked
-        ... def first(texts: Texts, n: Count = 1) -> Sequence[str]:
+        >>> def first(texts: Texts, n: Count = 1) -> Sequence[str]:
         ...     return texts[:n]
-        >>> first("abc")
+        >>> checked(first)("abc")
         Traceback (most recent call last):
         ...
         lens_steer.arguments.ArgumentError: first() got texts='abc', expected a list of texts,
-        at least one: write ['abc'] for one text
+        at least one: write ['abc'] for one
     """
-    if inspect.isclass(function):
-        function.__init__ = _checked_function(function.__init__, function.__qualname__)
+    if getattr(function, _UNCHECKED, False) or not _takes_arguments(function):
         return function
-    return _checked_function(function, function.__qualname__)
 
-
-def _checked_function(function: Any, name: str) -> Any:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        _check_call(function, name, args, kwargs)
+        _check_call(function, name or function.__qualname__, args, kwargs)
         return function(*args, **kwargs)
 
-    return call
+    setattr(call, _UNCHECKED, True)
+    return cast(AnyCallable, call)
 
 
-def _check_call(
-    function: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> None:
+def unchecked(function: AnyCallable) -> AnyCallable:
+    """Mark what is called at every forward pass, and looks at its tensors itself."""
+    setattr(function, _UNCHECKED, True)
+    return function
+
+
+_UNCHECKED = "_needs_no_check"
+
+
+def _takes_arguments(function: Any) -> bool:
+    code = inspect.unwrap(
+        function
+    ).__code__  # `inspect.signature` of a thousand functions takes long
+    named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    return bool(variadic) or any(name not in ("self", "cls") for name in named)
+
+
+def _check_call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     call = _signature(function)
     values = dict(zip(call.positional, args, strict=False))
-    if len(args) > len(call.positional) and not call.more_positional:
-        raise ArgumentError(_too_many(call, name, args))
+    more = args[len(call.positional) :]
+    if more and call.more_positional is None:
+        raise ArgumentError(_too_many(call, name, more[0]))
     for argument, value in kwargs.items():
         if argument in values:
             raise ArgumentError(f"{name}() got {argument} twice, by place and by name")
@@ -71,16 +124,25 @@ def _check_call(
             values[argument] = value
         elif not call.more_keywords:
             raise unexpected_keyword(function, argument, (), name)
+    _check_values(name, values, call.hints)
+    numbered = {f"argument {i}": value for i, value in enumerate(more, 1)}
+    _check_values(name, numbered, dict.fromkeys(numbered, call.more_positional))
+    _check_complete(call, name, values)
+
+
+def _check_values(name: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    for argument, value in values.items():
+        if not admits(hints[argument], value):
+            raise wrong_argument(name, argument, value, hints[argument])
+
+
+def _check_complete(call: "_Signature", name: str, values: Mapping[str, Any]) -> None:
     for argument in call.required:
         if argument not in values:
             raise ArgumentError(
                 f"{name}() got no {argument}, expected {in_words(call.hints[argument])}: "
                 f"write {argument}=..."
             )
-    for argument, value in values.items():
-        hint = call.hints[argument]
-        if not admits(hint, value):
-            raise wrong_argument(name, argument, value, hint)
 
 
 def wrong_argument(name: str, argument: str, value: Any, hint: Any) -> ArgumentError:
@@ -119,7 +181,7 @@ class _Signature:
     positional: tuple[str, ...]
     required: tuple[str, ...]
     hints: dict[str, Any]
-    more_positional: bool
+    more_positional: Any  # the annotation of *arguments; None where there are none
     more_keywords: bool
     bound: int  # 1 for self or cls, which the user does not write
 
@@ -127,24 +189,28 @@ class _Signature:
 @cache
 def _signature(function: Any) -> _Signature:
     parameters = list(inspect.signature(function).parameters.values())
-    bound = bool(parameters) and parameters[0].name in ("self", "cls")
+    bound = {p.name: Any for p in parameters[:1] if p.name in ("self", "cls")}
     hints = resolved(function)
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [p for p in parameters if p.kind not in variadic]
     return _Signature(
         positional=tuple(p.name for p in named if p.kind in places),
-        required=tuple(p.name for p in named[bound:] if p.default is p.empty),
-        hints={p.name: hints.get(p.name, Any) for p in named},
-        more_positional=any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters),
+        required=tuple(p.name for p in named[len(bound) :] if p.default is p.empty),
+        hints={p.name: hints.get(p.name, Any) for p in named} | bound,
+        more_positional=next(
+            (hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL), None
+        ),
         more_keywords=any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
-        bound=int(bound),
+        bound=len(bound),
     )
 
 
-def _too_many(call: _Signature, name: str, args: tuple[Any, ...]) -> str:
+def _too_many(call: _Signature, name: str, value: Any) -> str:
     most = len(call.positional) - call.bound
-    first = shortened(args[len(call.positional)])
     by_name = [argument for argument in call.hints if argument not in call.positional]
     advised = f"write it by name, one of {', '.join(by_name)}" if by_name else "leave it out"
-    return f"{name}() got {first} by place, expected at most {most} arguments by place: {advised}"
+    return (
+        f"{name}() got {shortened(value)} by place, expected at most {most} arguments by place: "
+        + advised
+    )

@@ -1,6 +1,7 @@
 """Whether a value fits an annotation, at run time."""
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from numbers import Integral, Real
 from typing import (
     Annotated,
     Any,
+    ForwardRef,
     Literal,
     TypeVar,
     Union,
@@ -34,12 +36,31 @@ class Expected:
     """
 
     words: str
-    fits: Check = lambda value: True
+    fits: Check = bool
 
 
 def resolved(function: Any) -> dict[str, Any]:
-    """The annotations of a function, names in quotes looked up, `Annotated` kept."""
-    return get_type_hints(function, include_extras=True)
+    """The annotations of a function's parameters, names in quotes looked up, `Annotated` kept.
+
+    A name that is imported for type checkers only (of a library that is loaded when it is needed)
+    stands for anything.
+    """
+    inner = inspect.unwrap(function)
+    names = inner.__annotations__.items()
+    return {
+        name: _resolved_one(hint, inner.__globals__) for name, hint in names if name != "return"
+    }
+
+
+def _resolved_one(hint: Any, namespace: dict[str, Any]) -> Any:
+    holder = types.SimpleNamespace(__annotations__={"hint": hint})
+    try:
+        hint = get_type_hints(holder, namespace, include_extras=True)["hint"]
+    except NameError:
+        return Any
+    if isinstance(hint, TypeVar) and isinstance(hint.__bound__, ForwardRef):
+        return _resolved_one(hint.__bound__.__forward_arg__, vars(sys.modules[hint.__module__]))
+    return hint
 
 
 def admits(hint: Any, value: Any) -> bool:
@@ -98,7 +119,7 @@ def _check_generic(origin: Any, arguments: tuple[Any, ...]) -> Check:
 _SCALARS: dict[Any, Any] = {int: Integral, float: Real, bool: (bool, np.bool_), str: str}
 
 
-def _anything(value: Any) -> bool:
+def _anything(_: Any) -> bool:
     return True
 
 

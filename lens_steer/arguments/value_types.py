@@ -7,24 +7,19 @@ from typing import Annotated
 
 from lens_steer.arguments.hints import Expected
 
-Whole = Annotated[int, Expected("a whole number")]
 Count = Annotated[int, Expected("a whole number of at least 1", lambda n: n >= 1)]
 CountFromZero = Annotated[int, Expected("a whole number of at least 0", lambda n: n >= 0)]
 Seed = Annotated[int, Expected("a seed: a whole number from 0", lambda n: 0 <= n < 2**63)]
 Layer = Annotated[int, Expected("a layer: a whole number from 0", lambda n: n >= 0)]
 Number = Annotated[float | int, Expected("a finite number", math.isfinite)]
-Positive = Annotated[
-    float | int, Expected("a finite number above 0", lambda x: 0 < x < math.inf)
-]
+Positive = Annotated[float | int, Expected("a finite number above 0", lambda x: 0 < x < math.inf)]
 NonNegative = Annotated[
     float | int, Expected("a finite number of at least 0", lambda x: 0 <= x < math.inf)
 ]
 Probability = Annotated[float | int, Expected("a number from 0 to 1", lambda x: 0 <= x <= 1)]
-Share = Annotated[
-    float | int, Expected("a share above 0 and at most 1", lambda x: 0 < x <= 1)
-]
-Text = Annotated[str, Expected("a text that is not empty", lambda text: bool(text))]
-Texts = Annotated[Sequence[str], Expected("a list of texts, at least one", lambda x: len(x) > 0)]
+Share = Annotated[float | int, Expected("a share above 0 and at most 1", lambda x: 0 < x <= 1)]
+Text = Annotated[str, Expected("a text that is not empty")]
+Texts = Annotated[Sequence[str], Expected("a list of texts, at least one", len)]
 FilePath = Annotated[
     str | Path, Expected("the path of a file", lambda path: str(path) not in ("", "."))
 ]

@@ -5,7 +5,10 @@ back; `registry` knows the classes that can be saved (`savable`), and `field_typ
 file puts into their fields.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.artifacts.registry import savable as savable
 from lens_steer.artifacts.storage import describe as describe
 from lens_steer.artifacts.storage import load as load
 from lens_steer.artifacts.storage import save as save
+
+_check_room(globals())

@@ -5,6 +5,7 @@ or by leaving them out (`ablation`, over `answers`); `scores` ranks them, `mask`
 `agreement` compares attributions, and `stability` says how far a choice depends on the pairs.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.attribution.ablation import AblationReport as AblationReport
 from lens_steer.attribution.ablation import zero_ablation as zero_ablation
 from lens_steer.attribution.agreement import AgreementReport as AgreementReport
@@ -22,3 +23,5 @@ from lens_steer.attribution.scores import ElementScores as ElementScores
 from lens_steer.attribution.scores import Ranking as Ranking
 from lens_steer.attribution.stability import LabelBalance as LabelBalance
 from lens_steer.attribution.stability import StabilityReport as StabilityReport
+
+_check_room(globals())

@@ -7,6 +7,7 @@
 gradients, `field` measures these.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.barriers.barrier import Barrier as Barrier
 from lens_steer.barriers.forms import Extremum as Extremum
 from lens_steer.barriers.fourier import FourierBarrier as FourierBarrier
@@ -14,3 +15,5 @@ from lens_steer.barriers.joint import JointBarrier as JointBarrier
 from lens_steer.barriers.linear import LinearBarrier as LinearBarrier
 from lens_steer.barriers.polynomial import PolynomialBarrier as PolynomialBarrier
 from lens_steer.barriers.sketch import CountSketch as CountSketch
+
+_check_room(globals())

@@ -9,6 +9,7 @@ into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `ene
 keeps every trial; `random_search` and `searching` say what more trials would be worth.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.benchmark.choosing import Chosen as Chosen
 from lens_steer.benchmark.choosing import calibrated_best as calibrated_best
 from lens_steer.benchmark.choosing import choose_all as choose_all
@@ -64,3 +65,5 @@ from lens_steer.benchmark.statistics import sign_flip as sign_flip
 from lens_steer.benchmark.tails import CostTails as CostTails
 from lens_steer.benchmark.trials import FixedCosts as FixedCosts
 from lens_steer.benchmark.trials import Trial as Trial
+
+_check_room(globals())

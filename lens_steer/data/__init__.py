@@ -6,8 +6,11 @@ file (`file_formats`), of Python objects or a JSON document (`documents`), or of
 shares a prompt or a group stays together.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.data.contrastive_pairs import ContrastivePairs as ContrastivePairs
 from lens_steer.data.contrastive_pairs import as_pairs as as_pairs
 from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
 from lens_steer.data.named_sets import behaviour_words as behaviour_words
+
+_check_room(globals())

@@ -6,8 +6,11 @@ where natural ones are. `named_methods` checks the methods that each report take
 holds natural activations as a distribution, `read_cells` one cell of the read x steer matrix.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.diagnostics.manifold import ManifoldReport as ManifoldReport
 from lens_steer.diagnostics.named_methods import check_named as check_named
 from lens_steer.diagnostics.named_methods import row_of as row_of
 from lens_steer.diagnostics.read_steer import ReadSteerReport as ReadSteerReport
 from lens_steer.diagnostics.steerability import SteerabilityReport as SteerabilityReport
+
+_check_room(globals())

@@ -10,6 +10,7 @@ On it stand `calibrate`: the strength of a stated cost (`calibration.py`, `cross
 the best of many candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.evaluation.calibration import calibrate as calibrate
 from lens_steer.evaluation.calibration import check_applicable as check_applicable
 from lens_steer.evaluation.choosing import Choice as Choice
@@ -53,3 +54,5 @@ from lens_steer.evaluation.text_costs import teacher_forced_kl as teacher_forced
 from lens_steer.evaluation.words import distinct as distinct
 from lens_steer.evaluation.words import distinct_without as distinct_without
 from lens_steer.evaluation.words import repetition as repetition
+
+_check_room(globals())

@@ -8,6 +8,7 @@ layer (`persistence`), and what predictions of the logits are worth (`logit_repo
 `probe`. `align(model, sets)` compares the Jacobians of different texts (`alignment`).
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.linearity.alignment import AlignmentReport as AlignmentReport
 from lens_steer.linearity.alignment import align as align
 from lens_steer.linearity.block_maps import BlockMaps as BlockMaps
@@ -27,3 +28,5 @@ from lens_steer.linearity.report import LinearityReport as LinearityReport
 from lens_steer.linearity.report import diagnose as diagnose
 from lens_steer.linearity.text_batches import Texts as Texts
 from lens_steer.linearity.text_batches import token_rows as token_rows
+
+_check_room(globals())

@@ -10,6 +10,7 @@ leaves a `Fingerprint`, which `Provenance` carries on. Text becomes tokens in `t
 `checked_weights` hands out W_O, W_out, W_E and W_U.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.models.agreement import probe_tokens as probe_tokens
 from lens_steer.models.attachment import Attachment as Attachment
 from lens_steer.models.attachment import attach as attach
@@ -67,3 +68,5 @@ from lens_steer.models.tokens import encode_prompt as encode_prompt
 from lens_steer.models.tokens import pad as pad
 from lens_steer.models.tokens import render as render
 from lens_steer.models.tokens import token_texts as token_texts
+
+_check_room(globals())

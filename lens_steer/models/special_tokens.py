@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lens_steer.arguments import check_room
 from lens_steer.models.protocol import SteerableModel
 
 Ids = tuple[int, ...]
@@ -133,3 +134,6 @@ def _read_published(tokenizer: Any) -> Ids | None:
         return _written_before(AutoTokenizer.from_pretrained(source, local_files_only=True))
     except (OSError, ValueError):  # moved since, or it needs code of its own
         return None
+
+
+check_room(globals())

@@ -8,6 +8,7 @@ model, `tokenizer` its tokenizer, and `stored_weights` checks the weights that c
 package. `card.md`, beside this file, says what the model does, with numbers.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.organism.behaviours_of_pairs import LONGEST as LONGEST
 from lens_steer.organism.behaviours_of_pairs import Behaviour as Behaviour
 from lens_steer.organism.behaviours_of_pairs import behaviour as behaviour
@@ -24,3 +25,5 @@ from lens_steer.organism.exact_judge import perplexity_floor as perplexity_floor
 from lens_steer.organism.genre import Genre as Genre
 from lens_steer.organism.lexicon import LISTENERS as LISTENERS
 from lens_steer.organism.stored_weights import weights as weights
+
+_check_room(globals())

@@ -8,6 +8,7 @@ those that add fixed vectors can be added and multiplied (`VectorMethod`). Leave
 other.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.steering.ablation import Ablation as Ablation
 from lens_steer.steering.additive import CAA as CAA
 from lens_steer.steering.additive import ActAdd as ActAdd
@@ -81,3 +82,5 @@ from lens_steer.steering.sadi import SignedSADI as SignedSADI
 from lens_steer.steering.transport import LinearAcT as LinearAcT
 from lens_steer.steering.transport import MeanAcT as MeanAcT
 from lens_steer.steering.transport import MiMiC as MiMiC
+
+_check_room(globals())

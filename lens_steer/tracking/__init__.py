@@ -15,6 +15,7 @@ seed=0)` measures what last-token Jacobians leave out where every position is st
 `loops` has the linear loops, `conformal` the calibrated envelopes, `bounds` puts them together.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.tracking.bound_check import BoundCheck as BoundCheck
 from lens_steer.tracking.bounds import FeatureBound as FeatureBound
 from lens_steer.tracking.bounds import PredictionBand as PredictionBand
@@ -30,3 +31,5 @@ from lens_steer.tracking.trajectories import Trajectories as Trajectories
 
 record = TrackingReport.fit
 position_gap = PositionGap.fit
+
+_check_room(globals())

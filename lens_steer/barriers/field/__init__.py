@@ -8,6 +8,7 @@ a `FieldReport` of one report per question: how far rows must go until they coun
 directions as tokens. All means are over `HeldOutRows`, with intervals by group.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.barriers.field.calibration import BarrierCalibration as BarrierCalibration
 from lens_steer.barriers.field.calibration import CalibrationPair as CalibrationPair
 from lens_steer.barriers.field.direction_tokens import DirectionTokens as DirectionTokens
@@ -23,3 +24,5 @@ from lens_steer.barriers.field.rise import RiseReport as RiseReport
 from lens_steer.barriers.field.shape import ShapeReport as ShapeReport
 from lens_steer.barriers.field.slices import SliceMap as SliceMap
 from lens_steer.barriers.field.slices import slice_map as slice_map
+
+_check_room(globals())

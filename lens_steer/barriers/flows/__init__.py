@@ -5,6 +5,7 @@ the schemes for one step, `state` the safeguard that stops a row at a maximum. `
 `trajectory` (`integration`) take many steps, `seek` (`seeking`) ends where h has a given value.
 """
 
+from lens_steer.arguments import check_room as _check_room
 from lens_steer.barriers.flows.frames import Frame as Frame
 from lens_steer.barriers.flows.frames import frame_of as frame_of
 from lens_steer.barriers.flows.frames import move_in_frame as move_in_frame
@@ -25,3 +26,5 @@ from lens_steer.barriers.flows.state import Slope as Slope
 from lens_steer.barriers.flows.state import State as State
 from lens_steer.barriers.flows.state import dot as dot
 from lens_steer.barriers.flows.state import size_of as size_of
+
+_check_room(globals())
