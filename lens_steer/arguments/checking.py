@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, wraps
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from lens_steer.arguments.advice import advice
-from lens_steer.arguments.hints import admits, resolved
+from lens_steer.arguments.hints import Check, admits, check_of, resolved
 from lens_steer.arguments.words import in_words, shortened
 
 AnyCallable = TypeVar("AnyCallable", bound=Callable[..., Any])
@@ -86,7 +86,9 @@ def checked(function: AnyCallable, name: str | None = None) -> AnyCallable:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        _check_call(function, name or function.__qualname__, args, kwargs)
+        signature = _signature(function)
+        if not signature.admits(args, kwargs):
+            _refuse(function, signature, name or function.__qualname__, args, kwargs)
         return function(*args, **kwargs)
 
     setattr(call, _UNCHECKED, True)
@@ -103,16 +105,16 @@ _UNCHECKED = "_needs_no_check"
 
 
 def _takes_arguments(function: Any) -> bool:
-    code = inspect.unwrap(
-        function
-    ).__code__  # `inspect.signature` of a thousand functions takes long
+    code = inspect.unwrap(function).__code__  # a thousand of `inspect.signature` take long
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
     return bool(variadic) or any(name not in ("self", "cls") for name in named)
 
 
-def _check_call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    call = _signature(function)
+def _refuse(
+    function: Any, call: "_Signature", name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> NoReturn:
+    """Say what is wrong with a call."""
     values = dict(zip(call.positional, args, strict=False))
     more = args[len(call.positional) :]
     if more and call.more_positional is None:
@@ -127,22 +129,16 @@ def _check_call(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[st
     _check_values(name, values, call.hints)
     numbered = {f"argument {i}": value for i, value in enumerate(more, 1)}
     _check_values(name, numbered, dict.fromkeys(numbered, call.more_positional))
-    _check_complete(call, name, values)
+    missing = next(argument for argument in call.required if argument not in values)
+    raise ArgumentError(
+        f"{name}() got no {missing}, expected {in_words(call.hints[missing])}: write {missing}=..."
+    )
 
 
 def _check_values(name: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
     for argument, value in values.items():
         if not admits(hints[argument], value):
             raise wrong_argument(name, argument, value, hints[argument])
-
-
-def _check_complete(call: "_Signature", name: str, values: Mapping[str, Any]) -> None:
-    for argument in call.required:
-        if argument not in values:
-            raise ArgumentError(
-                f"{name}() got no {argument}, expected {in_words(call.hints[argument])}: "
-                f"write {argument}=..."
-            )
 
 
 def wrong_argument(name: str, argument: str, value: Any, hint: Any) -> ArgumentError:
@@ -176,32 +172,66 @@ def unexpected_keyword(
 
 @dataclass(frozen=True)
 class _Signature:
-    """The parameters of a function, as they are looked at on every call."""
+    """The parameters of a function, as every call looks at them.
+
+    Attributes:
+        positional: Those that may be given by place, `self` included.
+        required: Those without a default, in their order.
+        hints: The annotation of each.
+        checks: Whether a value fits, for each; what takes anything has none.
+        more_positional: The annotation of `*arguments`; None where there are none.
+        more_keywords: Whether there are `**keywords`.
+        bound: 1 for `self` or `cls`, which the user does not write.
+    """
 
     positional: tuple[str, ...]
     required: tuple[str, ...]
     hints: dict[str, Any]
-    more_positional: Any  # the annotation of *arguments; None where there are none
+    checks: dict[str, Check]
+    more_positional: Any
     more_keywords: bool
-    bound: int  # 1 for self or cls, which the user does not write
+    bound: int
+
+    def admits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call with these arguments fits."""
+        places = self.positional
+        if len(args) > len(places) and not self._admits_more(args[len(places) :]):
+            return False
+        checks = self.checks
+        for argument, value in zip(places, args, strict=False):
+            if argument in kwargs or (argument in checks and not checks[argument](value)):
+                return False
+        for argument, value in kwargs.items():
+            if argument in checks:
+                if not checks[argument](value):
+                    return False
+            elif argument not in self.hints and not self.more_keywords:
+                return False
+        by_place = places[: len(args)]
+        return all(name in kwargs or name in by_place for name in self.required)
+
+    def _admits_more(self, values: tuple[Any, ...]) -> bool:
+        hint = self.more_positional
+        return hint is not None and all(admits(hint, value) for value in values)
 
 
 @cache
 def _signature(function: Any) -> _Signature:
     parameters = list(inspect.signature(function).parameters.values())
-    bound = {p.name: Any for p in parameters[:1] if p.name in ("self", "cls")}
-    hints = resolved(function)
+    bound = [p.name for p in parameters[:1] if p.name in ("self", "cls")]
+    hints = resolved(function) | dict.fromkeys(bound, Any)
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [p for p in parameters if p.kind not in variadic]
+    more = [hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL]
+    of_named = {p.name: hints.get(p.name, Any) for p in named}
     return _Signature(
         positional=tuple(p.name for p in named if p.kind in places),
         required=tuple(p.name for p in named[len(bound) :] if p.default is p.empty),
-        hints={p.name: hints.get(p.name, Any) for p in named} | bound,
-        more_positional=next(
-            (hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL), None
-        ),
-        more_keywords=any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
+        hints=of_named,
+        checks={k: check_of(hint) for k, hint in of_named.items() if hint is not Any},
+        more_positional=more[0] if more else None,
+        more_keywords=any(p.kind is p.VAR_KEYWORD for p in parameters),
         bound=len(bound),
     )
 

@@ -5,7 +5,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from numbers import Integral, Real
 from typing import (
     Annotated,
@@ -21,6 +21,8 @@ from typing import (
 )
 
 import numpy as np
+import torch
+from jaxtyping import AbstractArray, jaxtyped
 from torch import Tensor
 
 Check = Callable[[Any], bool]
@@ -69,20 +71,21 @@ def admits(hint: Any, value: Any) -> bool:
     A number is neither True nor False, a list of texts is no text, and what is repeated is looked
     at to its end (an iterator is not: it would be used up). Tensors are held to dtype and axes.
     """
-    return _check(hint)(value)
+    return check_of(hint)(value)
 
 
 @cache
-def _check(hint: Any) -> Check:
+def check_of(hint: Any) -> Check:
+    """What says whether a value fits an annotation, made once."""
     if hint is Any or hint is object or hint is inspect.Parameter.empty:
         return _anything
     if isinstance(hint, TypeVar):
-        return _check(hint.__bound__ or Any)
+        return check_of(hint.__bound__ or Any)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return partial(_fits_all, _check(arguments[0]), arguments[1:])
+        return partial(_fits_all, check_of(arguments[0]), arguments[1:])
     if origin in (Union, types.UnionType):
-        return partial(_fits_one, [_check(part) for part in arguments])
+        return partial(_fits_one, [check_of(part) for part in arguments])
     if origin is Literal:
         return partial(_is_one_of, arguments)
     if origin is type:
@@ -101,6 +104,10 @@ def _check_class(hint: Any) -> Check:
         return partial(_is_a, Mapping)
     if getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False):
         return callable
+    if inspect.isclass(hint) and issubclass(hint, AbstractArray):
+        return partial(_is_array, hint)
+    if getattr(hint, "_is_protocol", False):
+        return partial(_has_members, hint, set())
     return partial(_is_a, hint) if inspect.isclass(hint) else _anything
 
 
@@ -108,11 +115,11 @@ def _check_generic(origin: Any, arguments: tuple[Any, ...]) -> Check:
     if origin is Callable:
         return callable
     if origin is tuple and arguments[-1] is not ...:
-        return partial(_is_tuple, [_check(part) for part in arguments])
+        return partial(_is_tuple, [check_of(part) for part in arguments])
     if issubclass(origin, Mapping):
-        return partial(_is_mapping, origin, _check(arguments[0]), _check(arguments[1]))
+        return partial(_is_mapping, origin, check_of(arguments[0]), check_of(arguments[1]))
     if issubclass(origin, Iterable) and arguments:
-        return partial(_is_many, origin, _check(arguments[0]))
+        return partial(_is_many, origin, check_of(arguments[0]))
     return partial(_is_a, origin)
 
 
@@ -127,7 +134,34 @@ def _is_a(kind: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
+def _has_members(protocol: Any, admitted: set[type], value: Any) -> bool:
+    if type(value) in admitted:  # looking for every member takes long
+        return True
+    fits = isinstance(value, protocol)
+    if fits:
+        admitted.add(type(value))
+    return fits
+
+
+def _is_array(hint: Any, value: Any) -> bool:
+    if not isinstance(value, Tensor):
+        return isinstance(value, hint.array_type) and _fits(hint, value)
+    return hint.array_type is Tensor and _fits_shape(hint, value.dtype, tuple(value.shape))
+
+
+@lru_cache(maxsize=4096)
+def _fits_shape(hint: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+    return _fits(hint, torch.empty(shape, dtype=dtype, device="meta"))
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    with jaxtyped("context"):  # the sizes of another function's axes are not this one's
+        return isinstance(value, hint)
+
+
 def _is_number(kind: type, value: Any) -> bool:
+    if type(value) is kind:  # at once, without asking the abstract class
+        return True
     return isinstance(value, _SCALARS[kind]) and not isinstance(value, bool)
 
 
