@@ -15,6 +15,7 @@ from lens_steer.arguments.value_types import Count as Count
 from lens_steer.arguments.value_types import CountFromZero as CountFromZero
 from lens_steer.arguments.value_types import FilePath as FilePath
 from lens_steer.arguments.value_types import Layer as Layer
+from lens_steer.arguments.value_types import Layers as Layers
 from lens_steer.arguments.value_types import NonNegative as NonNegative
 from lens_steer.arguments.value_types import Number as Number
 from lens_steer.arguments.value_types import Positive as Positive

@@ -23,3 +23,10 @@ Texts = Annotated[Sequence[str], Expected("a list of texts, at least one", len)]
 FilePath = Annotated[
     str | Path, Expected("the path of a file", lambda path: str(path) not in ("", "."))
 ]
+Layers = Annotated[
+    Sequence[int],
+    Expected(
+        "a list of layers, whole numbers from 0, at least one",
+        lambda layers: len(layers) > 0 and min(layers) >= 0,
+    ),
+]
