@@ -50,6 +50,9 @@ MOVED: dict[str, dict[str, str]] = {
         "prompt_means": "steering",
         "pullback_fisher": "linearity",
     },
+    "benchmark": {
+        "random_like": "evaluation",
+    },
     "evaluation": {
         "Comparison": "benchmark",
         "CostTails": "benchmark",

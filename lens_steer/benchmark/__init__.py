@@ -44,7 +44,6 @@ from lens_steer.benchmark.method_family import thinned as thinned
 from lens_steer.benchmark.random_search import RandomSearchCurve as RandomSearchCurve
 from lens_steer.benchmark.references import best_of_n as best_of_n
 from lens_steer.benchmark.references import prompted as prompted
-from lens_steer.benchmark.references import random_like as random_like
 from lens_steer.benchmark.result import Comparison as Comparison
 from lens_steer.benchmark.running import read as read
 from lens_steer.benchmark.running import resume as resume

@@ -7,7 +7,7 @@ from typing import Any
 
 from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.learned import learn
-from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted, random_like
+from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted
 from lens_steer.benchmark.trials import Trial, fixed_costs
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, Judge, check_scorable, evaluate_each

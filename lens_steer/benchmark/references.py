@@ -1,8 +1,7 @@
-"""What steering has to beat: another prompt, the best of several texts, a random push."""
+"""What steering has to beat: another prompt, and the best of several unsteered texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
 
 import torch
 from jaxtyping import Float
@@ -11,7 +10,6 @@ from torch import Tensor
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
     Evaluation,
-    FixedTexts,
     Judge,
     SampledText,
     best_of_n_kl,
@@ -21,16 +19,7 @@ from lens_steer.evaluation import (
     written,
 )
 from lens_steer.models import Message, Prompt, SteerableModel, decode_continuation, render
-from lens_steer.sites import Site
-from lens_steer.steering import (
-    Additive,
-    Decoding,
-    Ending,
-    Intervention,
-    Random,
-    continuations,
-    prompt_rows,
-)
+from lens_steer.steering import Decoding, Ending, continuations, prompt_rows
 
 Rewrite = Callable[[Prompt], Prompt]
 
@@ -147,33 +136,3 @@ def _scores(
         for t in texts
     ]
     return scores_of(judge, asked * (len(texts) // len(asked)), words)
-
-
-def random_like(
-    model: SteerableModel, method: Intervention, texts: FixedTexts, *, seeds: Sequence[int]
-) -> list[Random]:
-    """Random directions in the layers that a method edits, as large as its edits on average.
-
-    Raises:
-        ValueError: If the method edits nothing along these texts.
-    """
-    measured = cache(partial(_as_large_as, model, method, texts))  # once for all seeds
-    return [Random.like(method, measured, seed=seed) for seed in seeds]
-
-
-def _as_large_as(model: SteerableModel, method: Intervention, texts: FixedTexts) -> Additive:
-    """One vector in each layer that a method edits, as long as its edits along texts are."""
-    [sizes] = texts.sizes(model, [(method,)])
-    lengths = sizes.norm.mean(dim=0)
-    if not bool(lengths.isfinite().all()):
-        raise ValueError(f"the edits of {method!r} are NaN or infinite: no size to compare with")
-    if not bool(lengths.any()):
-        raise ValueError(f"{method!r} edits nothing along these texts: no size to compare with")
-    edited = [i for i, length in enumerate(lengths.tolist()) if length > 0]
-    sites = tuple(Site(sizes.layers[i]) for i in edited)
-    vectors = tuple(lengths[i] * _unit(int(model.cfg.d_model)) for i in edited)
-    return Additive(sites, vectors, provenance=method.provenance)
-
-
-def _unit(d: int) -> Float[Tensor, " d"]:
-    return torch.nn.functional.one_hot(torch.tensor(0), d).float()

@@ -15,11 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.artifacts import savable
-from lens_steer.benchmark import random_like
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.clouds import Cloud, halved, quartiles_of, residuals
 from lens_steer.diagnostics.named_methods import check_named
-from lens_steer.evaluation import FixedTexts, SampledText
+from lens_steer.evaluation import FixedTexts, SampledText, random_like
 from lens_steer.models import SteerableModel, encode
 from lens_steer.reports import Report
 from lens_steer.sites import sites_of

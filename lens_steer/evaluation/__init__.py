@@ -4,7 +4,7 @@ A judge (`judges.py`, on words in any script from `words.py`) says whether a tex
 without one, a pair does if its desired continuation is likelier (`likelihood.py`). Costs are nats
 between steered and unsteered model (`divergence.py`), along the method's own texts
 (`sampled_texts.py`, `text_costs.py`) or along fixed unsteered ones (`fixed_texts.py`), and sizes of
-edits (`edits.py`). `evaluate` (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
+edits (`edits.py`), of which random directions have the same (`random_control.py`). `evaluate` (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
 
 On it stand `calibrate`: the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`:
 the best of many candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
@@ -39,6 +39,7 @@ from lens_steer.evaluation.judges import scores_of as scores_of
 from lens_steer.evaluation.likelihood import log_probabilities as log_probabilities
 from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
+from lens_steer.evaluation.random_control import random_like as random_like
 from lens_steer.evaluation.result import Evaluation as Evaluation
 from lens_steer.evaluation.sampled_texts import SampledText as SampledText
 from lens_steer.evaluation.sampled_texts import draw_logits as draw_logits

@@ -201,7 +201,7 @@ def _as_large_as(
     if activations is None:
         raise ValueError(
             f"{method!r} adds no fixed vectors: give activations at its sites to measure its edits "
-            "at, Random.like(method, resid, seed=...), or lens_steer.benchmark.random_like(model, "
+            "at, Random.like(method, resid, seed=...), or lens_steer.evaluation.random_like(model, "
             "method, texts, seeds=...) along texts"
         )
     vectors = {}

@@ -21,7 +21,6 @@ from lens_steer.benchmark import (
     comparison,
     learn,
     prompted,
-    random_like,
 )
 from lens_steer.benchmark.comparison_run import methods_by_name
 from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups
@@ -45,8 +44,8 @@ from lens_steer.evaluation import (
 )
 from lens_steer.models import Message
 from lens_steer.sites import Kind, Site
-from lens_steer.steering import CAA, Additive, Decoding, Random
-from tests.interventions import Scale, drawn, push
+from lens_steer.steering import CAA, Decoding, Random
+from tests.interventions import Scale, push
 
 JUDGE = WordList(("a", "the", "e"))
 FEW: dict[str, Any] = {"max_new_tokens": 5, "seed": 3}
@@ -535,23 +534,6 @@ def test_the_best_of_n_is_the_text_that_scores_highest(llama: Any, pairs: Contra
     assert alone.kl_sequence == 0
     with pytest.raises(ValueError, match="the best of 0"):
         best_of_n(llama, pairs, 0, judge=judge, **DECODING)
-
-
-def test_a_random_push_is_as_large_as_the_edits_it_stands_for(
-    llama: Any, pairs: ContrastivePairs
-) -> None:
-    texts = FixedTexts.sample(llama, pairs, **FEW)
-    heads = drawn((llama.cfg.n_heads, llama.cfg.d_head), seed=4)
-    own = push(llama).with_strength(1.5)
-    for method in (own, Scale(factor=1.3), Additive((Site(2, Kind.HEAD),), (heads,))):
-        one, other = random_like(llama, method, texts, seeds=[0, 1])
-        assert [site.layer for site in one.sites] == [site.layer for site in method.sites]
-        assert not torch.equal(one.vectors[0], other.vectors[0])
-        if method is own or isinstance(method, Scale):
-            sizes, its = texts.sizes(llama, [(method,), (one,)])
-            assert its.norm.mean().item() == pytest.approx(sizes.norm.mean().item(), rel=1e-3)
-    with pytest.raises(ValueError, match="edits nothing along these texts"):
-        random_like(llama, Scale(strength=0), texts, seeds=[0])
 
 
 def test_fixed_costs_are_sums_over_texts(llama: Any, pairs: ContrastivePairs) -> None:

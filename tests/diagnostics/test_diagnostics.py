@@ -11,14 +11,13 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 from lens_steer.activations import capture
-from lens_steer.benchmark.statistics import unbounded_interval
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics import ManifoldReport, ReadSteerReport, SteerabilityReport
 from lens_steer.diagnostics.clouds import Cloud, residuals
 from lens_steer.diagnostics.manifold import DESIRED_TEXTS, UNSTEERED
 from lens_steer.diagnostics.read_steer import READS, STRENGTHS
 from lens_steer.evaluation import SampledText, WordList, calibrate, evaluate, preference
-from lens_steer.intervals import Resampling, interval
+from lens_steer.intervals import interval
 from lens_steer.models import encode
 from lens_steer.sites import Site
 from lens_steer.steering import (
@@ -28,7 +27,6 @@ from lens_steer.steering import (
     Intervention,
 )
 from tests.interventions import drawn, manual_hook, push, run, watched
-from tests.oracles_evaluation import sums_of
 
 # A slope in float32: rounding of two preferences over the step, and the step's own error.
 SLOPE = 1e-2
@@ -423,18 +421,3 @@ def test_the_embedded_model_is_steered_along_its_manifold(embedded: Any) -> None
     medians = {name: report.quartiles[0, i, :, 1] for i, name in enumerate(report.names)}
     assert float(medians["CAA"][2]) == 50
     assert 55 < float(medians["CAA"][3]) < float(medians["random, as CAA"][3])
-
-
-def test_a_few_infinite_resamples_leave_a_lower_end_that_is_a_quantile() -> None:
-    draw = np.random.default_rng(0)
-    dose, reached = draw.normal(1.0, 0.2, 40), np.repeat([0.0, 1.0], [3, 37])
-
-    def statistic(x: Any) -> Any:  # not reached in resamples with many that do not
-        return np.where(np.asarray(x.examples) > 33, np.asarray(x.behaviour) / 40, np.inf)
-
-    found = unbounded_interval(statistic, [sums_of(dose, reached)], seed=0)
-    drawn = Resampling.of((40,), seed=0)
-    plain = statistic(sums_of(drawn.sums(dose), drawn.sums(reached)))
-    assert 0 < np.isinf(plain).mean() < 0.05
-    assert np.quantile(plain, 0.005) < found.low < np.quantile(plain, 0.06)
-    assert found.high == np.inf
