@@ -23,6 +23,7 @@ MEMBERS = {
     "Comparison.terms": "Comparison.config",
     "ErrorCurves.at": "ErrorCurves.error_at",
     "ErrorCurves.measure": "ErrorCurves.fit",
+    "Evaluation.paths": "Evaluation.text_costs",
     "FishBack.of_metric": "FishBack.from_metric",
     "GapReport.measure": "GapReport.of",
     "GridReport.measure": "GridReport.fit",

@@ -102,6 +102,7 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("evaluation", "Terms"): ("benchmark", "ComparisonConfig"),
     ("evaluation", "paces"): ("benchmark", "time_generation"),
     ("evaluation", "share_of_form"): ("evaluation", "well_formed_rate"),
+    ("evaluation", "written"): ("evaluation", "as_sampled_texts"),
     ("intervals", "NONE"): ("intervals", "NAN_INTERVAL"),
     ("intervals", "band"): ("intervals", "plot_band"),
     ("intervals", "by_group"): ("intervals", "group_sums"),

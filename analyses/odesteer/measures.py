@@ -52,8 +52,10 @@ def by_angle(
 
 def _numbers(trial: Evaluation, seed: int) -> dict[str, float]:
     """Behaviour, nats per token and spoilt texts, with intervals over groups."""
-    assert trial.paths is not None
-    nats = group_sums(trial.paths.kl.numpy(), trial.paths.draws.numpy(), trial.text_groups)
+    assert trial.text_costs is not None
+    nats = group_sums(
+        trial.text_costs.kl.numpy(), trial.text_costs.draws.numpy(), trial.text_groups
+    )
     units = len(set(trial.text_groups))
     failed = proportion_interval(
         interval(trial.failed.float(), trial.text_groups, seed=seed), units

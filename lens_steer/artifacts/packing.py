@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.artifacts.field_types import check_field_types
-from lens_steer.artifacts.registry import OLD_NAMES, TYPES
+from lens_steer.artifacts.registry import OLD_FIELDS, OLD_NAMES, TYPES
 
 _PLAIN = str | int | float | bool | None
 
@@ -97,7 +97,7 @@ def unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def with_names_of_today(value: Any) -> Any:
-    """The same JSON, in which classes that were renamed since are called what they are now."""
+    """The same JSON, in which classes and fields that were renamed are called what they are now."""
     if isinstance(value, list):
         return [with_names_of_today(item) for item in value]
     if not isinstance(value, dict) or "map" in value:
@@ -107,4 +107,8 @@ def with_names_of_today(value: Any) -> Any:
         for name, item in value.items()
         if name in ("type", "enum") and isinstance(item, str)
     }
-    return {name: with_names_of_today(item) for name, item in value.items()} | renamed
+    today = {name: with_names_of_today(item) for name, item in value.items()} | renamed
+    if isinstance(today.get("fields"), dict):
+        names = OLD_FIELDS.get(str(today.get("type")), {})
+        today["fields"] = {names.get(name, name): item for name, item in today["fields"].items()}
+    return today

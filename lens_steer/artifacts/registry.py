@@ -12,6 +12,8 @@ TYPES: dict[str, type] = {
     cls.__name__: cls for cls in (Provenance, Fingerprint, Interval, Site, Kind)
 }
 OLD_NAMES: dict[str, str] = {}  # a class's name in files of earlier versions -> its name today
+# Fields in files of earlier versions: class, by its name today -> field -> its name today.
+OLD_FIELDS: dict[str, dict[str, str]] = {"Evaluation": {"paths": "text_costs"}}
 # Classes that register when their package in the repository is imported; it is not installed.
 IN_ANALYSES = {"DivergenceReport": "analyses.divergence", "PathSplitReport": "analyses.paths"}
 

@@ -66,7 +66,7 @@ class Sums:
             unknown = np.full(len(index), np.nan)
             return unknown if values is None else _group_sums(values, evaluation.text_groups, index)
 
-        costs = evaluation.paths
+        costs = evaluation.text_costs
         assert costs is None or isinstance(costs, TextCosts)
         return cls(
             behaviour=of_examples(evaluation.behaviour),

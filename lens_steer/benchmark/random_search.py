@@ -87,8 +87,8 @@ class RandomSearchCurve(Report):
         """
         if not dev or len(dev) != len(test):
             raise ValueError(f"{len(dev)} trials on dev, {len(test)} on test: expected as many")
-        if any(trial.paths is None for trial in dev):
-            raise ValueError("a trial on dev was made by hand, without `paths`: use evaluate")
+        if any(trial.text_costs is None for trial in dev):
+            raise ValueError("a trial on dev was made by hand, without `text_costs`: use evaluate")
         (dev_groups, dev_sums), (test_groups, test_sums) = (
             _stacked(dev),
             _stacked([*test, unsteered]),

@@ -12,11 +12,11 @@ from lens_steer.evaluation import (
     Evaluation,
     Judge,
     SampledText,
+    as_sampled_texts,
     best_of_n_kl,
     evaluation_of,
     scores_of,
     teacher_forced_kl,
-    written,
 )
 from lens_steer.models import Message, Prompt, SteerableModel, decode_continuation, render
 from lens_steer.steering import Decoding, Ending, continuations, prompt_rows
@@ -67,18 +67,18 @@ def prompted(
     )
     ending = Ending.of(model, stop)
     new_tokens = continuations(model, rows, decoding=decoding)
-    texts = written(rows, new_tokens, max_new_tokens, ending)
-    clean_texts = written(plain, new_tokens, max_new_tokens, ending)
+    texts = as_sampled_texts(rows, new_tokens, max_new_tokens, ending)
+    clean_texts = as_sampled_texts(plain, new_tokens, max_new_tokens, ending)
     unsteered = [()] * len(texts)
-    paths = teacher_forced_kl(model, texts, unsteered, decoding, clean_texts=clean_texts)
+    costs = teacher_forced_kl(model, texts, unsteered, decoding, clean_texts=clean_texts)
     if judge is not None:
         how = {"judge": judge, "stop": stop}
-        return evaluation_of(model, pairs, (), clean_texts, paths, scope="last", **how)
+        return evaluation_of(model, pairs, (), clean_texts, costs, scope="last", **how)
     preferring = evaluation_of(
-        model, other, (), clean_texts, paths, judge=None, scope="last", stop=stop
+        model, other, (), clean_texts, costs, judge=None, scope="last", stop=stop
     )
     plainly = evaluation_of(
-        model, pairs, (), clean_texts, paths, judge=None, scope="last", stop=stop
+        model, pairs, (), clean_texts, costs, judge=None, scope="last", stop=stop
     )
     return replace(plainly, behaviour=preferring.behaviour)
 
@@ -114,13 +114,13 @@ def best_of_n(
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
     ending = Ending.of(model, stop)
     new_tokens = continuations(model, [*rows] * n, decoding=decoding)
-    texts = written([*rows] * n, new_tokens, max_new_tokens, ending)
+    texts = as_sampled_texts([*rows] * n, new_tokens, max_new_tokens, ending)
     scores = _scores(model, pairs, texts, judge, stop).reshape(n, len(rows))
     best = scores.argmax(dim=0).tolist()  # the first of equals
     taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]
-    paths = teacher_forced_kl(model, taken, [()] * len(taken), decoding)
-    paths = replace(paths, kl=torch.full_like(paths.kl, most))
-    return evaluation_of(model, pairs, (), taken, paths, judge=judge, scope="last", stop=stop)
+    costs = teacher_forced_kl(model, taken, [()] * len(taken), decoding)
+    costs = replace(costs, kl=torch.full_like(costs.kl, most))
+    return evaluation_of(model, pairs, (), taken, costs, judge=judge, scope="last", stop=stop)
 
 
 def _scores(

@@ -77,9 +77,9 @@ def trial(
     own = tuple(range(count)) if groups is None else tuple(groups)
     written = tuple(f"text {i}" for i in range(count)) if texts is None else tuple(texts)
     ten = torch.full((count,), 10.0).double()
-    paths = TextCosts(nats * ten, ten, 2 * ten, ten)
+    costs = TextCosts(nats * ten, ten, 2 * ten, ten)
     shown = torch.tensor(list(behaviour), dtype=torch.float32)
-    found = Evaluation(shown, own, math.exp(2), written, paths=paths, text_groups=own)
+    found = Evaluation(shown, own, math.exp(2), written, text_costs=costs, text_groups=own)
     ones = torch.ones(count).double()
     fixed = FixedCosts(2 * nats * ten, ten, nats * ones, 3 * nats * ones, ones, ((0, 1.0),))
     return Trial(method, name, model, fit, seed, multiple, method, found, fixed)
@@ -391,7 +391,7 @@ def test_chats_are_groups_that_can_be_written_down(fresh_model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{}, {"evaluation": {}}, {"evaluation": {"paths": None}, "fixed": None}]
+    "broken", [{}, {"evaluation": {}}, {"evaluation": {"text_costs": None}, "fixed": None}]
 )
 def test_a_row_that_is_no_trial_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a trial that lens_steer wrote"):
@@ -475,8 +475,8 @@ def test_prompting_costs_what_the_instruction_changes(llama: Any, pairs: Contras
         expected.append(
             teacher_forced_kl(llama, [ours], [()], Decoding(), clean_texts=[beside]).kl.item()
         )
-    assert found.paths is not None
-    assert found.paths.kl.tolist() == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
+    assert found.text_costs is not None
+    assert found.text_costs.kl.tolist() == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
     assert list(found.texts) == list(evaluate(llama, asked, judge=JUDGE, **FEW).texts)
     assert found.groups == pairs.prompts
     assert min(expected) > 0.01

@@ -59,8 +59,8 @@ def trial(  # what a trial is made of
     taken = torch.zeros(N).double() + torch.tensor(surprise).double()
     ten = torch.full((N,), 10.0).double()
     formed = None if intact is None else shown(intact).bool()
-    paths = TextCosts(cost, ten, taken, ten)
-    found = Evaluation(shown(share), groups, 5.0, ("text",) * N, formed, paths, groups)
+    costs = TextCosts(cost, ten, taken, ten)
+    found = Evaluation(shown(share), groups, 5.0, ("text",) * N, formed, costs, groups)
     fixed = FixedCosts(cost, ten, ten, ten, ten, energy) if energy else None
     return Trial(method, behaviour, "tiny", fit, 0, multiple, method, found, fixed)
 
@@ -92,10 +92,10 @@ def many() -> Comparison:
         layers = tuple((layer, 0.2) for layer in range(5)) if i % 2 else ((3, 1.0),)
         shares = (0.4 + 0.02 * i, 0.4 + 0.05 * i, 0.95 - 0.03 * i)
         for one in curve(name, shares, intact=(1.0, 0.9, 0.1 * i), energy=layers):
-            paths = one.evaluation.paths
-            assert paths is not None
-            kl = paths.kl * torch.exp(torch.randn(N, generator=source).double())
-            evaluation = replace(one.evaluation, paths=replace(paths, kl=kl))
+            costs = one.evaluation.text_costs
+            assert costs is not None
+            kl = costs.kl * torch.exp(torch.randn(N, generator=source).double())
+            evaluation = replace(one.evaluation, text_costs=replace(costs, kl=kl))
             trials.append(replace(one, evaluation=evaluation))
     return comparison(*trials)
 

@@ -255,7 +255,7 @@ def test_the_manifold_refuses_names_of_its_own_and_too_few_texts(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
     for name in (UNSTEERED, DESIRED_TEXTS, "random, as CAA"):
-        with pytest.raises(ValueError, match="is taken by the report itself"):
+        with pytest.raises(ValueError, match="is one of the report's own"):
             ManifoldReport.fit(llama, pairs, {name: push(llama)}, seed=0)
     single = ContrastivePairs.of([("The cat", " was", " is")])
     with pytest.raises(ValueError, match="got 1 text, expected two or more"):
