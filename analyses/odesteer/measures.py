@@ -52,10 +52,9 @@ def by_angle(
 
 def _numbers(trial: Evaluation, seed: int) -> dict[str, float]:
     """Behaviour, nats per token and spoilt texts, with intervals over groups."""
-    assert trial.text_costs is not None
-    nats = group_sums(
-        trial.text_costs.kl.numpy(), trial.text_costs.draws.numpy(), trial.text_groups
-    )
+    costs = trial.text_costs
+    assert costs is not None
+    nats = group_sums(costs.kl.numpy(), costs.draws.numpy(), trial.text_groups)
     units = len(set(trial.text_groups))
     failed = proportion_interval(
         interval(trial.failed.float(), trial.text_groups, seed=seed), units

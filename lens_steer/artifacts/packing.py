@@ -108,7 +108,8 @@ def with_names_of_today(value: Any) -> Any:
         if name in ("type", "enum") and isinstance(item, str)
     }
     today = {name: with_names_of_today(item) for name, item in value.items()} | renamed
-    if isinstance(today.get("fields"), dict):
+    values = today.get("fields")
+    if isinstance(values, dict):
         names = OLD_FIELDS.get(str(today.get("type")), {})
-        today["fields"] = {names.get(name, name): item for name, item in today["fields"].items()}
+        today["fields"] = {names.get(name, name): item for name, item in values.items()}
     return today

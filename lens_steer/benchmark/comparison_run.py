@@ -10,7 +10,7 @@ from lens_steer.benchmark.learned import learn
 from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted
 from lens_steer.benchmark.trials import Trial, fixed_costs
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import FixedTexts, Judge, check_scorable, evaluate_each
+from lens_steer.evaluation import FixedTexts, Judge, check_scorable, evaluate_each, random_like
 from lens_steer.models import SteerableModel, attach
 from lens_steer.sites import Site
 from lens_steer.steering import Intervention

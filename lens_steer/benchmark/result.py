@@ -222,9 +222,8 @@ def _read_off(read: Callable[..., Array], budget: float) -> Statistic:
 def _of_texts(trials: tuple[Trial, ...]) -> dict[str, Any]:
     """Columns that are statistics of single texts."""
     evaluations = [trial.evaluation for trial in trials]
-    nats = np.concatenate(
-        [e.text_costs.kl.numpy() for e in evaluations if e.text_costs is not None]
-    )
+    costs = [evaluation.text_costs for evaluation in evaluations]
+    nats = np.concatenate([of_texts.kl.numpy() for of_texts in costs if of_texts is not None])
     row: dict[str, Any] = {"kl_median": float(np.median(nats))}
     row |= {"kl_95": float(np.quantile(nats, 0.95))}
     failure = next((e.failure for e in evaluations if e.failure), "")

@@ -135,6 +135,11 @@ def edit_sizes(
     ]
 
 
+def _sites(methods: Methods) -> tuple[Site, ...]:
+    """The sites that any of the methods edits, in order."""
+    return tuple(sorted({site for method in methods for site in method.sites}))
+
+
 def _gathered(
     where: Bool[Tensor, "text pos"], x: Float[Tensor, "text pos d"]
 ) -> Float[Tensor, "position d"]:
@@ -167,7 +172,7 @@ def _added(
 ) -> Float[Tensor, "position layer d"]:
     """What edits add to the residual stream at every steered position, in the order of `clean`."""
     added = torch.zeros(clean.resid.shape)
-    sites = tuple(sorted({site for method in methods for site in method.sites}))
+    sites = _sites(methods)
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         part = [texts[i] for i in batch]
         where = positions_of(model, part, scope)

@@ -82,7 +82,7 @@ def evaluate_each(
 
     Args:
         methods: They may be of different kinds, layers and strengths.
-        token_budget: As `generate`, prompts and continuations of all methods combination.
+        token_budget: As `generate`, prompts and continuations of all methods together.
         decoding: As `evaluate`.
         options: As `evaluate`.
 
