@@ -23,6 +23,7 @@ from lens_steer.sites import Site
 from lens_steer.steering import (
     CAA,
     Additive,
+    Decoding,
     Edit,
     Intervention,
 )
@@ -311,7 +312,8 @@ def test_a_cost_that_is_not_reached_is_noted(llama: Any, pairs: ContrastivePairs
     [row] = report.table().to_dict("records")
     assert row["note"].startswith("kl not reached: kl 0.2 is not reached: between strength 0 and")
     assert np.isnan(row["effect"])
-    report.figure()
+    [text] = report.figure().axes[0].texts
+    assert text.get_text() == "kl not\nreached"
 
 
 def test_with_a_judge_the_effect_is_the_change_in_behaviour(
@@ -405,6 +407,54 @@ def test_figures_say_what_they_count_and_tables_hold_their_numbers(
         assert len(table) > 0
         for name, x in held.items():
             assert torch.equal(getattr(report, name).nan_to_num(), x.nan_to_num())
+
+
+def test_figures_draw_the_numbers_of_their_reports(
+    llama: Any, pairs: ContrastivePairs, matrix: ReadSteerReport
+) -> None:
+    slopes, manifold, _ = reports(llama, pairs, matrix)
+    left, right = slopes.figure().axes
+    for line, name, values in zip(left.lines, slopes.names, slopes.slopes, strict=False):
+        assert line.get_label() == name
+        np.testing.assert_allclose(np.array(line.get_ydata()), np.sort(values.numpy()))
+    shares = [f"{slopes.anti_steerable(name).mean:.0%} below 0" for name in slopes.names]
+    drawn_shares = [label.get_text().split("\n")[1] for label in right.get_xticklabels()]
+    assert drawn_shares == shares
+    panels = manifold.figure().axes
+    assert len(panels) == len(manifold.references)
+    for reference, axes in enumerate(panels):
+        lines = {line.get_label(): line for line in axes.lines}
+        for row, name in enumerate(manifold.names):
+            medians = manifold.quartiles[reference, row, :, 1].numpy()
+            np.testing.assert_allclose(np.array(lines[name].get_ydata()), medians)
+    cells, colours = matrix.figure().axes
+    drawn_effects = np.ma.filled(cells.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(drawn_effects, matrix.effect.numpy())
+    assert "nats per" in colours.get_ylabel()
+    for axis, labels in (
+        (cells.get_xticklabels(), matrix.layers),
+        (cells.get_yticklabels(), matrix.reads),
+    ):
+        assert [tick.get_text() for tick in axis] == [str(label) for label in labels]
+
+
+def test_one_value_says_how_texts_are_written(llama: Any, pairs: ContrastivePairs) -> None:
+    how: dict[str, Any] = {"temperature": 0.8, "max_new_tokens": 5, "scope": "prompt", "seed": 2}
+    methods = {"push": push(llama)}
+    keywords = ManifoldReport.fit(llama, pairs, methods, layers=(1,), **how)
+    value = ManifoldReport.fit(llama, pairs, methods, layers=(1,), decoding=Decoding(**how))
+    assert torch.equal(keywords.quartiles, value.quartiles)
+    assert keywords.seed == value.seed == 2
+    some: dict[str, Any] = {"kl": 0.1, "reads": ("mean",), "layers": (1,), "progress": False}
+    cell = ReadSteerReport.fit(llama, *[pairs] * 3, **some, **how)
+    same = ReadSteerReport.fit(llama, *[pairs] * 3, **some, decoding=Decoding(**how))
+    assert torch.equal(cell.effect, same.effect)
+    assert cell.seed == 2
+    unknown: dict[str, Any] = {"tempature": 1.0}
+    with pytest.raises(TypeError, match=r"ManifoldReport.fit\(\) got an unexpected keyword"):
+        ManifoldReport.fit(llama, pairs, methods, **unknown)
+    with pytest.raises(TypeError, match=r"ReadSteerReport.fit\(\) got an unexpected keyword"):
+        ReadSteerReport.fit(llama, *[pairs] * 3, kl=0.1, **unknown)
 
 
 @pytest.mark.slow
