@@ -212,9 +212,6 @@ def test_one_value_says_how_further_tokens_are_written(
 ) -> None:
     jacobians, resid, features = fitted(llama, pairs)
     law = ls.LQR.fit(jacobians, resid)
-    some = ls.ContrastivePairs.of(
-        [(d.prompt, d.continuation, u.continuation) for d, u in two(pairs)]
-    )
     arguments = (llama, law, pairs, features, law.setpoints)
     how: dict[str, Any] = {"temperature": 0.7, "max_new_tokens": 2, "seed": 3}
     keywords = record(*arguments, progress=False, **how)
