@@ -125,7 +125,7 @@ def test_further_tokens_are_the_unsteered_models(
     assert [a.get_title() for a in figure.axes] == ["$z_{1}$", f"$z_{{{LAYERS}}}$"]
     for axes, layer in zip(figure.axes, (1, LAYERS), strict=True):
         lines = {line.get_label(): line for line in axes.lines}
-        for label, steered in (("undesired, steered", True), ("undesired, unsteered", False)):
+        for label, steered in (("text, steered", True), ("text, unsteered", False)):
             means = [found.signal(offset, steered=steered)[layer].mean for offset in range(4)]
             assert list(lines[label].get_xdata()) == [0, 1, 2, 3]
             np.testing.assert_allclose(np.array(lines[label].get_ydata()), means)
