@@ -428,7 +428,8 @@ def test_figures_draw_the_numbers_of_their_reports(
             medians = manifold.quartiles[reference, row, :, 1].numpy()
             np.testing.assert_allclose(np.array(lines[name].get_ydata()), medians)
     cells, colours = matrix.figure().axes
-    drawn_effects = np.ma.filled(cells.images[0].get_array(), np.nan)
+    image: Any = cells.images[0].get_array()
+    drawn_effects = np.ma.filled(image, np.nan)
     np.testing.assert_allclose(drawn_effects, matrix.effect.numpy())
     assert "nats per" in colours.get_ylabel()
     for axis, labels in (

@@ -127,9 +127,9 @@ def test_further_tokens_are_the_unsteered_models(
         lines = {line.get_label(): line for line in axes.lines}
         for label, steered in (("text, steered", True), ("text, unsteered", False)):
             means = [found.signal(offset, steered=steered)[layer].mean for offset in range(4)]
-            assert list(lines[label].get_xdata()) == [0, 1, 2, 3]
+            assert np.array(lines[label].get_xdata()).tolist() == [0, 1, 2, 3]
             np.testing.assert_allclose(np.array(lines[label].get_ydata()), means)
-        assert list(lines["set-point"].get_ydata()) == pytest.approx([2.0, 2.0])
+        assert np.array(lines["set-point"].get_ydata()).tolist() == pytest.approx([2.0, 2.0])
     assert "6 texts reach the last token" in figure.get_supxlabel()
 
 
@@ -318,9 +318,9 @@ def test_norms_are_those_of_the_products() -> None:
     [axes] = report.figure().axes
     [norms, one_line] = axes.lines
     assert norms.get_label() == "A"
-    assert list(norms.get_xdata()) == [2, 3, 4, 5]
+    assert np.array(norms.get_xdata()).tolist() == [2, 3, 4, 5]
     np.testing.assert_allclose(np.array(norms.get_ydata()), report.norms["A"].numpy())
-    assert list(one_line.get_ydata()) == [1, 1]
+    assert np.array(one_line.get_ydata()).tolist() == [1, 1]
     assert (axes.get_yscale(), axes.get_ylabel()) == ("log", "$|\\Phi(k, 2)|_2$")
 
 
@@ -486,7 +486,7 @@ def test_bounds_begin_where_there_is_a_feature() -> None:
         assert str(line.get_label()).startswith(f"{kind}: all inside in ")
         largest = bounds.amax(dim=0).numpy() / units
         np.testing.assert_allclose(np.array(line.get_ydata()), largest)
-        assert list(line.get_xdata()) == list(range(2, T + 1))
+        assert np.array(line.get_xdata()).tolist() == list(range(2, T + 1))
     whole = bound(law, jacobians, features, shape=texts, calibration=texts, start=0)
     assert sorted(set(whole.check(texts, seed=0).table()["layer"])) == list(range(1, T + 1))
     measured = bound(law, jacobians, features, shape=texts, calibration=texts, loop=None)
