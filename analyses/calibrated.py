@@ -10,6 +10,7 @@ seconds (vectors) to minutes (flows).
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +47,7 @@ def saved_settings(path: Path, config: ComparisonConfig) -> dict[str, Any]:
     saved = json_file(path)
     if not isinstance(saved, dict) or "settings" not in saved:
         raise ValueError(f"{path} holds something else: write to another folder")
-    if (saved.get("kl"), saved.get("terms")) != (KL, config.decoding):
+    if (saved.get("kl"), ls.Decoding(**saved.get("terms", {}))) != (KL, config.decoding):
         raise ValueError(
             f"{path} was made on other terms: write to another folder, with all methods"
         )
@@ -72,7 +73,7 @@ def main(
         settings = saved_settings(path, config)
         for name in names_of(pairs):
             settings.setdefault(name, {}).update(settings_of(model, name, config, methods))
-            content = {"kl": KL, "terms": config.decoding, "settings": settings}
+            content = {"kl": KL, "terms": asdict(config.decoding), "settings": settings}
             text = json.dumps(content, indent=2, sort_keys=True) + "\n"
             write_whole(path, lambda place, t=text: place.write_text(t, "utf-8"))
         typer.echo(text)

@@ -79,7 +79,7 @@ def calibrated_best(
     for setting in tqdm(family.grid(cache), desc=f"calibrate {family.name}"):
         method = family.make(cache, setting)
         try:
-            method = calibrate(cache.model, method, dev, kl=kl, progress=False, **decoding)
+            method = calibrate(cache.model, method, dev, kl=kl, progress=False, decoding=decoding)
         except OutOfReach as error:
             reason = str(error)
             continue
@@ -87,7 +87,7 @@ def calibrated_best(
         settings.append(setting | {"strength": method.strength})
     if not calibrated:
         raise OutOfReach(f"{family.name} cannot be calibrated on {dev!r}: {reason}")
-    evaluations = evaluate_each(cache.model, dev, calibrated, judge=judge, **decoding)
+    evaluations = evaluate_each(cache.model, dev, calibrated, judge=judge, decoding=decoding)
     usable = [i for i, evaluation in enumerate(evaluations) if not evaluation.failure]
     if not usable:
         raise OutOfReach(f"{family.name} cannot be used on {dev!r}: {evaluations[0].failure}")
@@ -107,7 +107,7 @@ def stored(model: str, pairs: str, method: str, config: ComparisonConfig) -> Hyp
     """
     place = files("lens_steer.benchmark").joinpath("calibrated.json")
     kept = json.loads(place.read_text(encoding="utf-8"))
-    same = all(getattr(config, name) == value for name, value in kept["terms"].items())
+    same = Decoding(**kept["terms"]) == config.decoding
     return kept["settings"].get(pairs, {}).get(method) if same and model == "organism" else None
 
 
