@@ -92,7 +92,8 @@ def demo(  # noqa: PLR0913 - options of a command
     .json; choice.csv, texts.csv, table.csv, method.safetensors (for lens_steer.load).
     """
     from lens_steer.benchmark import defaults_of
-    from lens_steer.cli.demo_run import DemoSettings, run
+    from lens_steer.cli.demo_run import run
+    from lens_steer.cli.demo_settings import DemoSettings
 
     defaults = defaults_of(model)
     settings = DemoSettings(

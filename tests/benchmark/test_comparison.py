@@ -24,9 +24,8 @@ from lens_steer.benchmark import (
     random_like,
 )
 from lens_steer.benchmark.comparison_run import methods_by_name
-from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups
+from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups, group_differences
 from lens_steer.benchmark.references import instructed
-from lens_steer.benchmark.result import group_differences
 from lens_steer.benchmark.statistics import distinct_interval
 from lens_steer.benchmark.trials import fixed_costs
 from lens_steer.data import ContrastivePairs
