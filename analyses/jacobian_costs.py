@@ -84,8 +84,8 @@ def cell(task: dict[str, Any]) -> dict[str, float]:
             maps.matrices(layer)
         else:
             maps.vjp(layer, torch.randn(PRODUCTS, 1, task["width"]))
-    taken = clock() - start
-    return {"seconds": taken, "megabytes": _memory(gpu, peak=True) - before}
+    seconds = clock() - start
+    return {"seconds": seconds, "megabytes": _memory(gpu, peak=True) - before}
 
 
 def _memory(gpu: bool, *, peak: bool) -> float:

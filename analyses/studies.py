@@ -132,7 +132,7 @@ class Study:
             [
                 option("model", "organism", Model),
                 option("pairs", "", Pairs),
-                *(each for each in parameters if each.kind is keyword),
+                *(parameter for parameter in parameters if parameter.kind is keyword),
                 option("out", Path("out") / self.name, Out),
                 option("seed", 0, Seed),
             ]
@@ -149,7 +149,7 @@ class Study:
 
         main.__doc__ = self.manual
         main.__annotations__ = {
-            name: each.annotation for name, each in signature.parameters.items()
+            name: parameter.annotation for name, parameter in signature.parameters.items()
         }
         setattr(main, "__signature__", signature)  # noqa: B010 - functions declare no such attribute
         return main

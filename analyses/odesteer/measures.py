@@ -92,8 +92,8 @@ def of_fields(behaviour: Behaviour, seed: int) -> pd.DataFrame:
             for name, barrier in barriers.items():
                 right = (barrier.h(test.desired) >= 0).float() + (barrier.h(test.undesired) < 0)
                 values[f"accuracy_{name}"] = right / 2
-            for name, each in values.items():
-                row |= interval(each, pairs.groups, seed=seed).columns(name)
+            for name, value in values.items():
+                row |= interval(value, pairs.groups, seed=seed).columns(name)
             rows.append(row)
     return pd.DataFrame(rows)
 

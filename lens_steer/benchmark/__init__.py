@@ -31,7 +31,7 @@ from lens_steer.benchmark.frontier import Frontier as Frontier
 from lens_steer.benchmark.journal import Journal as Journal
 from lens_steer.benchmark.kept_methods import read_setting as read_setting
 from lens_steer.benchmark.learned import learn as learn
-from lens_steer.benchmark.method_families import DEFAULT_FAMILIES as DEFAULT_FAMILIES
+from lens_steer.benchmark.method_families import DEFAULT_METHODS as DEFAULT_METHODS
 from lens_steer.benchmark.method_families import FAMILIES as FAMILIES
 from lens_steer.benchmark.method_families import families as families
 from lens_steer.benchmark.method_family import LayerPrior as LayerPrior

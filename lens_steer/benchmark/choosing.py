@@ -133,10 +133,10 @@ def choose_all(
         ... )
         >>> ls.compare(model, test, chosen.methods)
     """
-    known = settings or {}
+    chosen_before = settings or {}
 
     def choose(family: MethodFamily) -> tuple[Fits, Hyperparameters]:
-        setting = known.get(family.name)
+        setting = chosen_before.get(family.name)
         if setting is None:
             setting = calibrated_best(family, cache, dev, judge, kl=kl, config=config)
         return [family.make(cache, setting)], setting

@@ -170,8 +170,8 @@ class ComparisonRun:
         evaluation = prompted(
             self.model, self.pairs, rewrite, judge=self.judge, decoding=self._decoding(seed)
         )
-        shown = f"prompts such as {rewrite(self.pairs.prompts[0])!r}"
-        return [self._trial("prompting", 0, seed, 1.0, shown, evaluation, None)]
+        description = f"prompts such as {rewrite(self.pairs.prompts[0])!r}"
+        return [self._trial("prompting", 0, seed, 1.0, description, evaluation, None)]
 
     def _best_of_n(self, judge: Judge, seed: int) -> list[Trial]:
         n = self.config.best_of
@@ -226,7 +226,7 @@ def methods_by_name(methods: NamedMethods) -> dict[str, tuple[Intervention, ...]
             by_name[f"{kind} {before + 1}" if before else kind] = (method,)
     if not by_name or not all(by_name.values()):
         raise ValueError(f"got the methods {methods!r}, expected at least one, none without a fit")
-    taken = sorted(set(by_name) & set(REFERENCES))
-    if taken:
-        raise ValueError(f"the names {taken} are those of references: give the methods others")
+    reserved = sorted(set(by_name) & set(REFERENCES))
+    if reserved:
+        raise ValueError(f"the names {reserved} are those of references: give the methods others")
     return by_name

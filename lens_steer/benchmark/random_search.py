@@ -203,8 +203,8 @@ class RandomSearchCurve(Report):
     def _influence(self, n: int) -> Float[Array, " group"]:
         """What each test group adds to the deviation of `expected`, the choice being what it is."""
         weights = _or_none(self._chances(n, _once(self.dev)))[0]
-        taken = np.where(weights[:, None] > 0, self.test.behaviour, 0.0)  # else it may be NaN
-        behaviour, examples = weights @ taken, self.test.examples[-1]
+        finite = np.where(weights[:, None] > 0, self.test.behaviour, 0.0)  # NaN where never chosen
+        behaviour, examples = weights @ finite, self.test.examples[-1]
         return (behaviour - behaviour.sum() / examples.sum() * examples) / examples.sum()
 
     def _chances(self, n: int, dev: Array) -> Float[Array, "resample trial"]:

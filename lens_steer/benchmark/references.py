@@ -148,10 +148,10 @@ def best_of_n(
     texts = written([*rows] * n, new_tokens, max_new_tokens, ending)
     scores = _scores(model, pairs, texts, judge, stop).reshape(n, len(rows))
     best = scores.argmax(dim=0).tolist()  # the first of equals
-    taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]
-    paths = teacher_forced_kl(model, taken, [()] * len(taken), decoding)
+    best_texts = [texts[len(rows) * k + i] for i, k in enumerate(best)]
+    paths = teacher_forced_kl(model, best_texts, [()] * len(best_texts), decoding)
     paths = replace(paths, kl=torch.full_like(paths.kl, most))
-    return evaluation_of(model, pairs, (), taken, paths, judge=judge, scope="last", stop=stop)
+    return evaluation_of(model, pairs, (), best_texts, paths, judge=judge, scope="last", stop=stop)
 
 
 def _scores(

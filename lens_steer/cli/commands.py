@@ -38,24 +38,24 @@ app = typer.Typer(
 )
 
 
-def _version(shown: bool) -> bool:
-    if shown:
+def _version(wanted: bool) -> bool:
+    if wanted:
         names = ("lens-steer", "transformer-lens", "torch")
         typer.echo(", ".join(f"{name} {version_of(name)}" for name in names))
         raise typer.Exit
-    return shown
+    return wanted
 
 
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    shown: Annotated[
+    wanted: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the versions."),
     ] = False,
 ) -> None:
     """Read language models and steer them, on TransformerLens."""
-    del shown
+    del wanted
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -80,10 +80,10 @@ def _run(
     table = (
         compared(model, (train, dev, test), settings, echo) if settings.temperature > 0 else None
     )
-    written = _write(report, table, model, settings)
+    file_names = _write(report, table, model, settings)
     for line in (*report_lines(report), *(summary_lines(table) if table else (GREEDY,))):
         echo(line)
-    echo(f"written  {', '.join(written)} in {settings.out}")
+    echo(f"written  {', '.join(file_names)} in {settings.out}")
     return report
 
 
@@ -122,14 +122,14 @@ def examine(
     )
     chosen = min(range(len(SIZES)), key=lambda i: abs(strengths[i] - method.strength))
     texts = _texts(model, test, swept, chosen)
-    shown = preview(
+    first_text = preview(
         model,
         test.prompts[0],
         method,
         continuation=swept.method[chosen].texts[0],
         scope=settings.scope,
     )
-    return DemoReport(separability, choice, method, swept, chosen, texts, shown)
+    return DemoReport(separability, choice, method, swept, chosen, texts, first_text)
 
 
 def compared(

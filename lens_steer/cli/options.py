@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lens_steer.benchmark import DEFAULT_FAMILIES
+from lens_steer.benchmark import DEFAULT_METHODS
 
 Model = Annotated[
     str,
@@ -31,7 +31,7 @@ Methods = Annotated[
     str | None,
     typer.Option(
         help="The methods to compare: names separated by commas, or all. Left out: "
-        f"{', '.join(DEFAULT_FAMILIES)}.",
+        f"{', '.join(DEFAULT_METHODS)}.",
         show_default=False,
     ),
 ]
