@@ -18,9 +18,17 @@ import typer
 
 import lens_steer as ls
 from analyses.equal_cost import DEV
-from analyses.studies import Out, Pairs, Seed, names_of, start
+from analyses.studies import Pairs, Seed, names_of, start
 from lens_steer import organism
-from lens_steer.benchmark import KL, SHARES, ComparisonConfig, FitCache, calibrated_best, families
+from lens_steer.benchmark import (
+    DEFAULT_METHODS,
+    KL,
+    SHARES,
+    ComparisonConfig,
+    FitCache,
+    calibrated_best,
+    families,
+)
 from lens_steer.files import json_file, write_whole, writing_in
 
 
@@ -58,11 +66,15 @@ def main(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Names, separated by commas, or all; the settings of other methods are kept."
+            help="The methods to calibrate: names separated by commas, or all; the settings of "
+            f"other methods in the file are kept. Left out: {', '.join(DEFAULT_METHODS)}.",
+            show_default=False,
         ),
     ] = None,
     pairs: Pairs = "",
-    out: Out = Path("out/calibrated"),
+    out: Annotated[Path, typer.Option(help="The folder for calibrated.json.")] = Path(
+        "out/calibrated"
+    ),
     seed: Seed = 0,
 ) -> None:
     """Find settings and strengths of every method at the same nats per token, for the demo."""
