@@ -125,7 +125,7 @@ class Frontier(Report):
                     self._draw(right, name, points, "efficiency")
             left.set(ylabel=f"share of texts\n{self.behaviour_name}", ylim=(-0.02, 1.03))
             right.axhline(1, color="k", lw=1.0)
-            part = "efficiency: least nats / nats paid\n(points below 0.001 are off the axis)"
+            part = "efficiency:\nleast nats / nats paid\n(below 0.001: off the axis)"
             right.set(ylabel=part, yscale="log", ylim=(1e-3, 2))
             right.yaxis.set_major_formatter("{x:g}")
             if self.unsteered.mean in (0.0, 1.0):
