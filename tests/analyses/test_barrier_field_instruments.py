@@ -202,8 +202,8 @@ def test_stability_is_the_cosine_of_fields() -> None:
     np.testing.assert_allclose(found.between[1], pairs)
     with_exact = np.mean([(u * whole).sum(axis=1) for u in (one, two, three)], 0)
     np.testing.assert_allclose(found.exact[1], with_exact)
-    between, with_kernel = found.figure().axes[0].lines
-    for line, cosines in ((between, found.between), (with_kernel, found.exact)):
+    lines: Any = found.figure().axes[0].lines
+    for line, cosines in zip(lines, (found.between, found.exact), strict=True):
         assert line.get_xdata().tolist() == [8, 40]
         np.testing.assert_allclose(line.get_ydata(), cosines.mean(dim=1))
     table: Any = found.table()
@@ -232,18 +232,18 @@ def test_every_part_has_a_table_with_intervals(bent: FlowReport) -> None:
 
 def test_figures_draw_what_their_tables_hold(bent: FlowReport) -> None:
     table: Any = bent.crowding.table()
-    panels = bent.crowding.figure().axes
+    panels: Any = bent.crowding.figure().axes
     for axes, name in zip(panels, ("cosine", "rank", "distance"), strict=True):
         np.testing.assert_allclose(axes.lines[0].get_xydata(), table[["angle", name]])
     table = bent.convergence.table()
-    for name, bars in zip(
-        bent.convergence.names, bent.convergence.figure().axes[0].containers, strict=True
-    ):
+    errors: Any = bent.convergence.figure().axes[0].containers
+    for name, bars in zip(bent.convergence.names, errors, strict=True):
         rows_of_scheme = table[table["scheme"] == name]
         points = rows_of_scheme[["evaluations", "error"]]
         np.testing.assert_allclose(bars.lines[0].get_xydata(), points)
     table = bent.turning.table()
-    for line in bent.turning.figure().axes[0].lines:
+    middles: Any = bent.turning.figure().axes[0].lines
+    for line in middles:
         side = line.get_label().removesuffix(" starts")
         medians = table[table["start"] == side]["median"].to_numpy()
         drawn = np.isfinite(line.get_ydata())

@@ -79,7 +79,8 @@ def test_every_figure_is_drawn_from_its_table() -> None:
         figures.heads(tables["heads"]),
         figures.degrees(tables["degrees"], "polarity"),
     ]
-    doses, layers, heads, degrees = (figure.axes for figure in drawn)
+    panels: Any = [figure.axes for figure in drawn]
+    doses, layers, heads, degrees = panels
     first: Any = tables["doses"][tables["doses"]["task"] == tables["doses"]["task"][0]]
     for direction, line in (("CAA", doses[0].lines[0]), ("random", doses[0].lines[2])):
         part = first[first["direction"] == direction]

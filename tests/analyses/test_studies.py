@@ -164,7 +164,7 @@ def test_methods_at_equal_cost_are_drawn_in_their_order_a_colour_for_each_behavi
         table[column] = values
         table[f"{column}_low"], table[f"{column}_high"] = table[column] / 2, table[column] * 2
     scores = {"behaviour": ("texts, %", 100), "kl": ("nats per token", 1)}
-    drawing = matched_figure(table, ("unsteered", "CAA", "LQR"), scores)
+    drawing: Any = matched_figure(table, ("unsteered", "CAA", "LQR"), scores)
     shares, costs = drawing.axes
     assert [label.get_text() for label in shares.get_yticklabels()] == ["CAA", "LQR"]
     assert dots(shares) == {"a": pytest.approx([20, 10]), "b": pytest.approx([40, 30])}
@@ -178,7 +178,7 @@ def test_every_way_of_steering_elements_has_its_colour_and_its_change() -> None:
     table = pd.DataFrame({"way": ways * 2, "kind": ["head"] * 4 + ["neuron"] * 4})
     table = table.assign(behaviour_set="set:a", change=np.arange(8) / 10)
     table = table.assign(change_low=table["change"] - 0.1, change_high=table["change"] + 0.1)
-    drawing = ways_figure(table)
+    drawing: Any = ways_figure(table)
     for axes, kind, first in zip(drawing.axes, ("head", "neuron"), (10, 50), strict=True):
         assert axes.get_title().startswith(f"{kind}, k = ")
         drawn_ways = dots(axes)

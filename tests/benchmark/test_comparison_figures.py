@@ -496,7 +496,8 @@ def test_every_figure_says_what_was_counted_and_is_drawn_without_a_warning(
 def test_figures_draw_the_numbers_of_their_tables(many: Comparison) -> None:
     frontier: Any = Frontier.of(many, "joy")
     table = frontier.table()
-    left, right = frontier.figure().axes
+    panels: Any = frontier.figure().axes
+    left, right = panels
     for axes, quantity in ((left, "behaviour"), (right, "efficiency")):
         whole = table[np.isfinite(table[quantity])]
         expected = {tuple(row) for row in whole[["kl_sequence", quantity]].values}
@@ -509,17 +510,20 @@ def test_figures_draw_the_numbers_of_their_tables(many: Comparison) -> None:
         assert expected <= dots
     response = DoseResponse.of(many, "joy")
     curves: Any = response.curves()
-    for axes, quantity in zip(response.figure().axes, ("behaviour", "intact"), strict=True):
+    panels = response.figure().axes
+    for axes, quantity in zip(panels, ("behaviour", "intact"), strict=True):
         for dose in response.doses:
             shares = curves[curves["method"] == dose.method][quantity].tolist()
             assert shares in [
                 line.get_ydata().tolist() for line in axes.lines if len(line.get_xdata()) > 2
             ]
     energy: Any = EnergyMap.of(many, "joy")
-    [axes] = energy.figure().axes
+    panels = energy.figure().axes
+    [axes] = panels
     assert [bar.get_height() for bar in axes.patches] == energy.table()["energy"].tolist()
     tails = CostTails.of(many, "joy")
-    [axes] = tails.figure().axes
+    panels = tails.figure().axes
+    [axes] = panels
     middles = {bars.lines[0].get_xdata()[0] for bars in axes.containers}
     assert {tail.median.mean for tail in tails.tails} <= middles
 
