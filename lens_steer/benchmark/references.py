@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
@@ -19,7 +20,14 @@ from lens_steer.evaluation import (
     teacher_forced_kl,
 )
 from lens_steer.models import Message, Prompt, SteerableModel, decode_continuation, render
-from lens_steer.steering import Decoding, Ending, continuations, prompt_rows
+from lens_steer.steering import (
+    Decoding,
+    DecodingOptions,
+    Ending,
+    continuations,
+    decoding_of_call,
+    prompt_rows,
+)
 
 Rewrite = Callable[[Prompt], Prompt]
 
@@ -47,21 +55,27 @@ def prompted(
     rewrite: Rewrite,
     *,
     judge: Judge | None,
-    seed: int,
-    temperature: float | int,
-    max_new_tokens: int,
-    stop: Sequence[str] = (),
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> Evaluation:
     """The unsteered model after other prompts, its texts judged as if after the prompts themselves.
 
     Its divergence is from the model after the prompts themselves: what the instruction is worth.
 
+    Args:
+        rewrite: Makes the other prompt of each.
+        judge: See `evaluate`.
+        decoding: How texts are written; or the same as keywords.
+        options: As `evaluate`.
+
     Raises:
-        ValueError: As `evaluate`.
+        ValueError: As `evaluate`; if n-grams are ruled out, which depend on the prompt.
+        TypeError: If a keyword is unknown.
     """
+    decoding = _unsteered(decoding_of_call(prompted, decoding, options))
+    max_new_tokens, stop = decoding.max_new_tokens, decoding.stop
     other = _rewritten(pairs, rewrite)
     asked = [rewrite(prompt) for prompt in pairs.prompts]
-    decoding = Decoding(temperature, max_new_tokens=max_new_tokens, seed=seed, stop=stop)
     rows, plain = (
         prompt_rows(model, prompts, max_new_tokens) for prompts in (asked, pairs.prompts)
     )
@@ -83,6 +97,11 @@ def prompted(
     return replace(plainly, behaviour=preferring.behaviour)
 
 
+def _unsteered(decoding: Decoding) -> Decoding:
+    """The same without explicit positions, which may lie behind the end: nothing is steered."""
+    return replace(decoding, scope="last")
+
+
 def _rewritten(pairs: ContrastivePairs, rewrite: Rewrite) -> ContrastivePairs:
     sides = (
         tuple(replace(example, prompt=rewrite(example.prompt)) for example in side)
@@ -97,30 +116,36 @@ def best_of_n(
     n: int,
     *,
     judge: Judge,
-    seed: int,
-    temperature: float | int,
-    max_new_tokens: int,
-    stop: Sequence[str] = (),
+    decoding: Decoding | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> Evaluation:
     """For each prompt the text that the judge scores highest of n unsteered ones.
 
     It costs n generations, and `best_of_n_kl(n)` nats at most: that bound is what is reported.
 
+    Args:
+        n: Texts of each prompt.
+        judge: See `evaluate`.
+        decoding: How texts are written; or the same as keywords.
+        options: As `evaluate`.
+
     Raises:
         ValueError: As `evaluate`, or if n is below 1.
+        TypeError: If a keyword is unknown.
     """
+    decoding = _unsteered(decoding_of_call(best_of_n, decoding, options))
+    max_new_tokens, stop = decoding.max_new_tokens, decoding.stop
     most = best_of_n_kl(n)
-    decoding = Decoding(temperature, max_new_tokens=max_new_tokens, seed=seed, stop=stop)
     rows = prompt_rows(model, pairs.prompts, max_new_tokens)
     ending = Ending.of(model, stop)
     new_tokens = continuations(model, [*rows] * n, decoding=decoding)
     texts = as_sampled_texts([*rows] * n, new_tokens, max_new_tokens, ending)
     scores = _scores(model, pairs, texts, judge, stop).reshape(n, len(rows))
     best = scores.argmax(dim=0).tolist()  # the first of equals
-    taken = [texts[len(rows) * k + i] for i, k in enumerate(best)]
-    costs = teacher_forced_kl(model, taken, [()] * len(taken), decoding)
+    best_texts = [texts[len(rows) * k + i] for i, k in enumerate(best)]
+    costs = teacher_forced_kl(model, best_texts, [()] * len(best_texts), decoding)
     costs = replace(costs, kl=torch.full_like(costs.kl, most))
-    return evaluation_of(model, pairs, (), taken, costs, judge=judge, scope="last", stop=stop)
+    return evaluation_of(model, pairs, (), best_texts, costs, judge=judge, scope="last", stop=stop)
 
 
 def _scores(

@@ -112,7 +112,7 @@ class CostTails(Report):
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter("{x:g}")
             axes.set(xlabel="KL(steered || unsteered), nats per text")
-            axes.set(ylabel="share of texts that cost more than x")
+            axes.set(ylabel="share of texts\nthat cost more than x")
             title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
             title += "round: median, diamond: mean, square: 95 % quantile;\n"
             title += f"bars: 95 % intervals over {self.groups} groups of prompts"

@@ -52,6 +52,7 @@ from lens_steer.evaluation.sampled_texts import steered_by_row as steered_by_row
 from lens_steer.evaluation.sweeping import SweepReport as SweepReport
 from lens_steer.evaluation.sweeping import sweep as sweep
 from lens_steer.evaluation.text_costs import TextCosts as TextCosts
+from lens_steer.evaluation.text_costs import check_comparable as check_comparable
 from lens_steer.evaluation.text_costs import teacher_forced_kl as teacher_forced_kl
 from lens_steer.evaluation.words import distinct as distinct
 from lens_steer.evaluation.words import distinct_without as distinct_without

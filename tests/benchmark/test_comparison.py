@@ -23,9 +23,8 @@ from lens_steer.benchmark import (
     prompted,
 )
 from lens_steer.benchmark.comparison_run import methods_by_name
-from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups
+from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups, group_differences
 from lens_steer.benchmark.references import instructed
-from lens_steer.benchmark.result import group_differences
 from lens_steer.benchmark.statistics import distinct_interval
 from lens_steer.benchmark.trials import fixed_costs
 from lens_steer.data import ContrastivePairs
@@ -427,6 +426,8 @@ def test_the_method_as_given_is_always_tried() -> None:
         ({"budgets": (-0.1, 0.1)}, "positive"),
         ({"budgets": (math.nan,)}, "positive"),
         ({"scope": "first"}, "scope"),
+        ({"top_p": 0.9}, "the divergence is infinite"),
+        ({"top_k": 5}, "the divergence is infinite"),
     ],
 )
 @pytest.mark.usefixtures("untyped")
@@ -648,9 +649,32 @@ def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any) -> None:
     assert {"distinct_1", "distinct_2", "relative_norm", "seconds"} <= set(one.columns)
 
 
-def test_an_option_that_compare_does_not_have_is_named_with_those_it_has(llama: Any) -> None:
-    with pytest.raises(TypeError, match=r"options \['tempature'\], expected some of seeds, temp"):
-        compare(llama, SMALL, [push(llama)], tempature=0.7)
+def test_a_misspelt_keyword_is_named_by_the_function_that_was_called(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    calls: dict[str, tuple[Any, ...]] = {
+        "temperature": (compare, llama, SMALL, [push(llama)]),
+        "budgets": (compare, llama, SMALL, [push(llama)]),
+        "seed": (prompted, llama, pairs, instructed("Hi.")),
+        "stop": (best_of_n, llama, pairs, 2),
+    }
+    for name, (function, *arguments) in calls.items():
+        wrong = {name[:-1] + "x": 1}
+        message = rf"^{function.__name__}\(\) got an unexpected keyword .*did you mean '{name}'"
+        with pytest.raises(TypeError, match=message):
+            function(*arguments, judge=JUDGE, **wrong)
+
+
+def test_compare_takes_a_decoding_or_the_same_as_keywords(llama: Any) -> None:
+    keywords: dict[str, Any] = {"max_new_tokens": 4, "seed": 2, "repetition_penalty": 1.5}
+    how: dict[str, Any] = {"multiples": (1,), "randoms": 1, "progress": False}
+    one = compare(llama, SMALL, [push(llama)], decoding=Decoding(**keywords), **how)
+    other = compare(llama, SMALL, [push(llama)], **keywords, **how)
+    assert one.drop(columns="seconds").equals(other.drop(columns="seconds"))
+    plain = evaluate(llama, SMALL, **keywords)
+    assert row_of(one, "unsteered")["perplexity"] == pytest.approx(plain.perplexity, rel=CLOSE)
+    with pytest.raises(ValueError, match=r"^compare\(\) got decoding=.* and temperature as well"):
+        compare(llama, SMALL, [push(llama)], decoding=Decoding(), temperature=0.7)
 
 
 def test_strength_zero_is_no_change_in_any_column(llama: Any) -> None:
@@ -766,3 +790,5 @@ def test_one_method_without_a_list_and_training_texts_without_pairs_are_refused(
     texts = ContrastivePairs.unpaired(["The cat was"], ["The dog was"])
     with pytest.raises(ValueError, match="expected paired texts to learn"):
         ComparisonRun.of(llama, pairs, [method], config=ComparisonConfig(), train=texts)
+    with pytest.raises(ValueError, match="no_repeat_ngram 2 with an instruction"):
+        ComparisonRun.of(llama, pairs, [method], config=config(no_repeat_ngram=2), instruction="Hi")

@@ -493,6 +493,41 @@ def test_every_figure_says_what_was_counted_and_is_drawn_without_a_warning(
     assert len(report.of(many, "joy").table()) > 0
 
 
+def test_figures_draw_the_numbers_of_their_tables(many: Comparison) -> None:
+    frontier: Any = Frontier.of(many, "joy")
+    table = frontier.table()
+    panels: Any = frontier.figure().axes
+    left, right = panels
+    for axes, quantity in ((left, "behaviour"), (right, "efficiency")):
+        whole = table[np.isfinite(table[quantity])]
+        expected = {tuple(row) for row in whole[["kl_sequence", quantity]].values}
+        dots = {
+            tuple(xy)
+            for line in axes.lines
+            if len(line.get_xdata()) == 1
+            for xy in line.get_xydata()
+        }
+        assert expected <= dots
+    response = DoseResponse.of(many, "joy")
+    curves: Any = response.curves()
+    panels = response.figure().axes
+    for axes, quantity in zip(panels, ("behaviour", "intact"), strict=True):
+        for dose in response.doses:
+            shares = curves[curves["method"] == dose.method][quantity].tolist()
+            assert shares in [
+                line.get_ydata().tolist() for line in axes.lines if len(line.get_xdata()) > 2
+            ]
+    energy: Any = EnergyMap.of(many, "joy")
+    panels = energy.figure().axes
+    [axes] = panels
+    assert [bar.get_height() for bar in axes.patches] == energy.table()["energy"].tolist()
+    tails = CostTails.of(many, "joy")
+    panels = tails.figure().axes
+    [axes] = panels
+    middles = {bars.lines[0].get_xdata()[0] for bars in axes.containers}
+    assert {tail.median.mean for tail in tails.tails} <= middles
+
+
 @pytest.mark.parametrize("report", [Frontier, DoseResponse, EnergyMap, CostTails])
 def test_nothing_written_lies_outside_the_figure(report: Any, many: Comparison) -> None:
     figure = report.of(many, "joy").figure()

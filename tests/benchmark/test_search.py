@@ -1,6 +1,7 @@
 """Random search: the best of n on dev, on test; the choice is made again in every resample."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,6 +149,9 @@ def test_curves_of_several_methods_are_drawn_together(methods: int) -> None:
     assert "praise" in axes.get_ylabel()
     labels = [line.get_label() for line in axes.lines]
     assert labels == [*(f"method {i}" for i in range(methods)), "unsteered"]
+    lines: Any = axes.lines
+    for curve, line in zip(curves, lines, strict=False):
+        np.testing.assert_array_equal(line.get_xydata(), curve.table()[["n", "behaviour"]])
     assert len(axes.collections) == (methods if methods <= 6 else 0)  # bands
     assert repr(curves[0]).startswith("RandomSearchCurve\n")
 
