@@ -398,8 +398,6 @@ def test_random_of_a_method_without_vectors_is_as_large_as_its_edits() -> None:
     assert random.vectors[0].norm().item() == pytest.approx(size.item(), rel=1e-5)
     with pytest.raises(ValueError, match=r"Random.like\(method, resid, seed"):
         Random.like(method, seed=0)
-    with pytest.raises(TypeError, match=r"got a LayerActivations where the method is expected"):
-        Random.like(cast(Any, own), cast(Any, method), seed=0)
     with pytest.raises(ValueError, match="capture 'resid' at layer 2"):
         Random.like(method, ls.LayerActivations.from_tensors(up, down, layer=1), seed=0)
     with pytest.raises(ValueError, match="edits none of these activations"):
@@ -407,6 +405,14 @@ def test_random_of_a_method_without_vectors_is_as_large_as_its_edits() -> None:
     law = ls.PID(drawn((3, 4)), drawn((3,)), (1,), 0.3)
     with pytest.raises(ValueError, match="capture 'resid_pre'"):
         Random.like(law, own, seed=0)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_random_like_says_that_the_method_comes_first() -> None:
+    resid = ls.LayerActivations.from_tensors(drawn((9, 4), seed=1) + 1, drawn((9, 4), seed=2), 2)
+    method: Any = ls.LinearAcT.fit(resid)
+    with pytest.raises(TypeError, match=r"got a LayerActivations where the method is expected"):
+        Random.like(cast(Any, resid), method, seed=0)
 
 
 @given(parts, numbers, st.integers(0, 5))

@@ -188,14 +188,18 @@ def test_known_scores_of_any_kind_may_choose(llama: Any, pairs: Any) -> None:
     by_size = ls.attribution.contrast(heads)
     probes = ls.ITI.fit(heads, by_size, k=2, direction="probe")
     assert probes.mask.elements() == by_size.top(2).elements()
-    with pytest.raises(ValueError, match="direction 'mean': expected one of means, probe"):
-        ls.ITI.fit(heads, by_size, k=2, direction=cast(Any, "mean"))
     resid = ls.attribution.contrast(ls.capture(llama, pairs, progress=False))
     with pytest.raises(ValueError, match="expected the same kind and layers"):
         ls.ITI.fit(heads, resid, k=2)
     for wrong in ({}, {"scores": scores, "seed": 0}):
         with pytest.raises(ValueError, match=r"got (no )?scores and"):
             ls.ITI.fit(heads, k=2, **wrong)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_direction_of_another_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="direction 'mean': expected one of means, probe"):
+        ls.ITI.fit(heads_of(l1h2=1.5), k=2, direction=cast(Any, "mean"), seed=0)
 
 
 def test_groups_of_a_models_pairs_are_taken_and_it_steers(
