@@ -1,9 +1,12 @@
 """What the figures of a grid of k and delta draw."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 
 from lens_steer.attribution import ElementScores
 from lens_steer.sites import Kind
@@ -43,7 +46,9 @@ def test_the_lines_are_the_mean_gains_in_margin_with_their_intervals(grid: GridR
     [axes] = grid.dose_figure().axes
     gains = (grid.margin - grid.plain).numpy()
     for i, bars in enumerate(axes.containers):
-        line, _, [segments] = bars.lines
+        assert isinstance(bars, ErrorbarContainer)
+        lines: Any = bars.lines  # matplotlib's own annotation is of another shape
+        line, _, [segments] = lines
         np.testing.assert_allclose(line.get_xdata(orig=False), DELTAS)
         np.testing.assert_allclose(line.get_ydata(orig=False), gains[i].mean(axis=-1), rtol=1e-9)
         assert to_hex(line.get_color()) == to_hex(f"C{i}")
@@ -53,6 +58,7 @@ def test_the_lines_are_the_mean_gains_in_margin_with_their_intervals(grid: GridR
             assert low < middle < high
     assert len(axes.containers) == len(KS)
     legend = axes.get_legend()
+    assert legend is not None
     assert legend.get_title().get_text() == "k, head"
     assert [text.get_text() for text in legend.get_texts()] == ["1", "3"]
     assert axes.get_ylabel().startswith("margin gained by the desired answer")
