@@ -28,7 +28,7 @@ MEMBERS = {
     "GapReport.measure": "GapReport.of",
     "GridReport.measure": "GridReport.fit",
     "ITI.along_means": "ITI.fit",
-    "ITI.along_probes": "ITI.fit_probe",
+    "ITI.along_probes": "ITI.fit(direction=)",
     "Intervention.active_edits": "Intervention.checked_edits",
     "Intervention.by_prompt": "Intervention.per_prompt",
     "Intervention.furthest": "Intervention.max_useful_strength",

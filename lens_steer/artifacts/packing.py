@@ -44,6 +44,7 @@ def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         inner = {
             f.name: packed(getattr(value, f.name), f"{place}.{f.name}".lstrip("."), tensors)
             for f in fields(value)
+            if not f.metadata.get("saved_if_set") or getattr(value, f.name)
         }
         return {"type": type(value).__name__, "fields": inner}
     if isinstance(value, Mapping):

@@ -23,7 +23,8 @@ def savable(cls: _T) -> _T:
 
     Its fields are tensors, numpy arrays, plain values, savable objects, or tuples and dictionaries
     of these. A class may have a method `check_savable()`, which raises a ValueError where an object
-    of it cannot be saved.
+    of it cannot be saved. A field that is newer than files which must still load has a default that
+    is empty, and `metadata={"saved_if_set": True}`: it is not written while it is empty.
 
     Raises:
         TypeError: If there is another savable class of that name: a file could mean either.
