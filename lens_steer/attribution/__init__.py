@@ -20,5 +20,4 @@ from lens_steer.attribution.mask import by_element as by_element
 from lens_steer.attribution.mask import masked as masked
 from lens_steer.attribution.scores import ElementScores as ElementScores
 from lens_steer.attribution.scores import Ranking as Ranking
-from lens_steer.attribution.stability import LabelBalance as LabelBalance
 from lens_steer.attribution.stability import StabilityReport as StabilityReport

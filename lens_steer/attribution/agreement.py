@@ -1,14 +1,17 @@
 """Whether several attributions agree, and whether activations have the sign of the behaviour."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
+from lens_steer.attribution.contrasts import contrast_of_pairs
 from lens_steer.attribution.mask import ElementMask
 from lens_steer.attribution.scores import ElementScores, Ranking
 from lens_steer.intervals import Interval, interval
@@ -65,6 +68,49 @@ class AgreementReport(Report):
         for attribution in scores.values():
             attribution.top(k, by)  # refuses a k or a ranking that it does not have
         return cls(dict(scores), k, by)
+
+    @classmethod
+    def by_label(
+        cls, activations: Activations, labels: Sequence[str], k: int, *, by: Ranking = "signed"
+    ) -> "AgreementReport":
+        """Whether the difference belongs to the behaviour or to one frequent label.
+
+        The attributions are the mean differences of the pairs of each label and, as `balanced`,
+        their mean, in which every label weighs the same.
+
+        Args:
+            activations: Of paired examples.
+            labels: Of each pair, such as its desired answer; two or more different ones.
+            k: Elements of each mask.
+            by: How elements are ranked for the masks; see `ElementScores.top`.
+
+        Raises:
+            ValueError: If there is not one label per pair, or all have the same.
+
+        Example:
+            >>> labels = [example.continuation for example in pairs.desired]
+            >>> report = ls.attribution.AgreementReport.by_label(heads, labels, k=16)
+            >>> report.scores["balanced"].top(16)
+        """
+        n = len(activations.desired)
+        if not activations.paired or len(labels) != n or len(set(labels)) < 2:
+            raise ValueError(
+                f"got {len(labels)} labels, {len(set(labels))} of them different, expected one for "
+                f"each of {n} pairs and two different ones or more"
+            )
+        scores = {}
+        for label in dict.fromkeys(labels):
+            pairs = np.flatnonzero([other == label for other in labels])
+            scores[f"{label} ({len(pairs)} pairs)"] = contrast_of_pairs(activations, pairs)
+        balanced = torch.stack([of_label.values for of_label in scores.values()]).mean(dim=0)
+        scores["balanced"] = ElementScores(
+            balanced,
+            activations.kind,
+            activations.layers,
+            "mean difference, labels weighing the same",
+            provenance=activations.provenance,
+        )
+        return cls.of(scores, k, by=by)
 
     def table(self) -> "pd.DataFrame":
         """A row for each two: Spearman's rank correlation, overlap of the masks beyond chance."""
