@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_SCATTERED = 4  # as many attributions are drawn against each other, more as a map
+
+
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
 class AgreementReport(Report):
@@ -134,10 +137,15 @@ class AgreementReport(Report):
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Every element's two scores against each other, for each two attributions."""
+        """Every element's two scores against each other, for each two attributions.
+
+        Of more than four attributions, a map of their rank correlations.
+        """
         from lens_steer.figures import canvas
 
         table = self.table()
+        if len(self.scores) > _SCATTERED:
+            return self._map(table)
         columns = min(3, len(table))
         rows = -(-len(table) // columns)
         size = {"width": 3.1 * columns, "height": 2.9 * rows}
@@ -152,6 +160,25 @@ class AgreementReport(Report):
                 axes.set_title(f"{correlation}\noverlap of {self.k}: {row['overlap']:.2f}")
             for axes in grid.flat[len(table) :]:
                 axes.set_axis_off()
+        return figure
+
+    def _map(self, table: Any) -> "Figure":
+        from lens_steer.figures import canvas
+
+        names = list(self.scores)
+        matrix = np.eye(len(names))
+        for row in table.to_dict("records"):
+            i, j = names.index(row["a"]), names.index(row["b"])
+            matrix[i, j] = matrix[j, i] = row["rank_correlation"]
+        size = 0.42 * len(names) + 1.6
+        with canvas(width=size + 1.0, height=size) as (figure, axes):
+            image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+            figure.colorbar(image, ax=axes, label="rank correlation")
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.set_yticks(range(len(names)), names)
+            for (i, j), value in np.ndenumerate(matrix):
+                colour = "w" if abs(value) > 0.6 else "k"
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=6)
         return figure
 
 

@@ -207,6 +207,12 @@ def test_attributions_agree_with_themselves_and_not_with_their_opposite() -> Non
     assert table["overlap"][1] == pytest.approx(-3 / 97)
     with pytest.raises(ValueError, match="two attributions or more"):
         AgreementReport.of({"a": scores}, 3)
+    many = AgreementReport.of({"a": scores, "b": scores, "c": other, "d": other, "e": scores}, 3)
+    axes, bar = many.figure().axes
+    signs = np.array([1, 1, -1, -1, 1])
+    np.testing.assert_allclose(axes.images[0].get_array(), np.outer(signs, signs), atol=1e-6)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("abcde")
+    assert bar.get_ylabel() == "rank correlation"
     few = contrast(planted(30, signal=2.0, elements=9))
     with pytest.raises(ValueError, match="different elements"):
         AgreementReport.of({"a": scores, "b": few}, 3)

@@ -290,7 +290,7 @@ def test_the_figures_of_the_parts_draw_their_values(bent: FieldReport) -> None:
     for side, among in bent.sample.by_class.items():
         expected = np.median(bent.rise.h[:, among].numpy(), axis=1)
         np.testing.assert_allclose(drawn_lines[f"{side} starts"], expected)
-    assert shares.get_ylabel() == "share of undesired starts (95 % intervals)"
+    assert shares.get_ylabel() == "share of undesired starts\n(95 % intervals)"
     arrived = (bent.rise.entry[~bent.sample.desired] <= bent.angle).double().mean()
     assert shares.lines[0].get_ydata()[-1] == pytest.approx(float(arrived))
 

@@ -69,7 +69,7 @@ def _label_moments(axes: Any) -> None:
     """The line at 1, the names of the axes, and a logarithmic scale."""
     axes.set_xticks([0, 1], _MOMENTS)
     axes.axhline(1.0, color="0.6", lw=0.8)
-    axes.set(ylabel="1 if h is the log-ratio (95 % intervals)")
+    axes.set(ylabel="1 if h is the log-ratio\n(95 % intervals)")
     _decades(axes)
 
 
