@@ -125,6 +125,7 @@ class DirectionTokens(Report):
                 axes.barh(range(most), logits, color=colours)
                 axes.set_yticks(range(most), _texts(ids, vocabulary), fontsize=7)
                 axes.invert_yaxis()
+                axes.locator_params(axis="x", nbins=3)
                 axes.set(xlabel="logits per unit of length", title=f"{name}\n{value:.3g} nats")
             bars = [panels[0].patches[i] for i in (0, -1)]
             figure.legend(bars, ["raised", "lowered"], loc="outside lower center", ncols=2)
