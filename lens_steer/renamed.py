@@ -119,6 +119,7 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
 
 # Names that the package has no longer: (room, name) -> what there is instead.
 REMOVED: dict[tuple[str, str], str] = {
+    ("attribution", "LabelBalance"): "AgreementReport.by_label compares labels, and holds balanced",
     ("evaluation", "DivergenceReport"): "the repository has it as analyses.divergence",
     ("evaluation", "PathSplitReport"): "the repository has it as analyses.paths",
     ("evaluation", "search_figure"): "RandomSearchCurve.figure draws it",

@@ -57,7 +57,7 @@ class DemoSettings:
         """The name of the score."""
         judge = self.judge
         if isinstance(judge, organism.ExactJudge):
-            return f"share of texts with {judge.behaviour.shown}"
+            return f"share of texts with {judge.behaviour.criterion}"
         return (
             "share preferring desired" if judge is None else "share of texts with one of the words"
         )
