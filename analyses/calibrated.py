@@ -10,6 +10,7 @@ seconds (vectors) to minutes (flows).
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,17 @@ import typer
 
 import lens_steer as ls
 from analyses.equal_cost import DEV
-from analyses.studies import Out, Pairs, Seed, names_of, start
+from analyses.studies import Pairs, Seed, names_of, start
 from lens_steer import organism
-from lens_steer.benchmark import KL, SHARES, ComparisonConfig, FitCache, calibrated_best, families
+from lens_steer.benchmark import (
+    DEFAULT_METHODS,
+    KL,
+    SHARES,
+    ComparisonConfig,
+    FitCache,
+    calibrated_best,
+    families,
+)
 from lens_steer.files import json_file, write_whole, writing_in
 
 
@@ -46,7 +55,7 @@ def saved_settings(path: Path, config: ComparisonConfig) -> dict[str, Any]:
     saved = json_file(path)
     if not isinstance(saved, dict) or "settings" not in saved:
         raise ValueError(f"{path} holds something else: write to another folder")
-    if (saved.get("kl"), saved.get("terms")) != (KL, config.decoding):
+    if (saved.get("kl"), ls.Decoding(**saved.get("terms", {}))) != (KL, config.decoding):
         raise ValueError(
             f"{path} was made on other terms: write to another folder, with all methods"
         )
@@ -57,11 +66,15 @@ def main(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Names, separated by commas, or all; the settings of other methods are kept."
+            help="The methods to calibrate: names separated by commas, or all; the settings of "
+            f"other methods in the file are kept. Left out: {', '.join(DEFAULT_METHODS)}.",
+            show_default=False,
         ),
     ] = None,
     pairs: Pairs = "",
-    out: Out = Path("out/calibrated"),
+    out: Annotated[Path, typer.Option(help="The folder for calibrated.json.")] = Path(
+        "out/calibrated"
+    ),
     seed: Seed = 0,
 ) -> None:
     """Find settings and strengths of every method at the same nats per token, for the demo."""
@@ -72,7 +85,7 @@ def main(
         settings = saved_settings(path, config)
         for name in names_of(pairs):
             settings.setdefault(name, {}).update(settings_of(model, name, config, methods))
-            content = {"kl": KL, "terms": config.decoding, "settings": settings}
+            content = {"kl": KL, "terms": asdict(config.decoding), "settings": settings}
             text = json.dumps(content, indent=2, sort_keys=True) + "\n"
             write_whole(path, lambda place, t=text: place.write_text(t, "utf-8"))
         typer.echo(text)

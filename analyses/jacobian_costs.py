@@ -40,9 +40,13 @@ UNITS = {
 }
 AXES = {"layers": "layers", "width": "width of the stream", "tokens": "tokens of the text"}
 
-LayerCounts = Annotated[str, typer.Option(help="Numbers of layers, separated by commas.")]
-Widths = Annotated[str, typer.Option(help="Widths of the stream, separated by commas.")]
-Lengths = Annotated[str, typer.Option(help="Tokens of the text, separated by commas.")]
+LayerCounts = Annotated[str, typer.Option(help="The numbers of layers, separated by commas.")]
+Widths = Annotated[
+    str, typer.Option(help="The widths of the residual stream, separated by commas.")
+]
+Lengths = Annotated[
+    str, typer.Option(help="The numbers of tokens of the text, separated by commas.")
+]
 
 
 def random_model(layers: int, width: int, tokens: int, device: str, dtype: str) -> Any:
@@ -84,8 +88,8 @@ def cell(task: dict[str, Any]) -> dict[str, float]:
             maps.matrices(layer)
         else:
             maps.vjp(layer, torch.randn(PRODUCTS, 1, task["width"]))
-    taken = clock() - start
-    return {"seconds": taken, "megabytes": _memory(gpu, peak=True) - before}
+    seconds = clock() - start
+    return {"seconds": seconds, "megabytes": _memory(gpu, peak=True) - before}
 
 
 def _memory(gpu: bool, *, peak: bool) -> float:
@@ -135,18 +139,14 @@ def figure_of(table: Any) -> Figure:
 
 
 def main(  # noqa: PLR0913 - a command's options
-    layers: Annotated[
-        str, typer.Option(help="Numbers of layers, separated by commas.")
-    ] = "2,4,8,16",
-    widths: Annotated[str, typer.Option(help="Widths, separated by commas.")] = "128,256,512,1024",
-    tokens: Annotated[
-        str, typer.Option(help="Lengths of the text, separated by commas.")
-    ] = "16,64,256,1024",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    limit: Annotated[int, typer.Option(min=1, help="Seconds that a cell may take.")] = 300,
+    layers: LayerCounts = "2,4,8,16",
+    widths: Widths = "128,256,512,1024",
+    tokens: Lengths = "16,64,256,1024",
+    device: Annotated[str, typer.Option(help="The device: cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="The number type: float32 or bfloat16.")] = "float32",
+    limit: Annotated[int, typer.Option(min=1, help="The most seconds that a cell may take.")] = 300,
     out: Out = Path("out/jacobian_costs"),
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and tokens.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the weights and the tokens.")] = 0,
     one: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Measure seconds and memory of Jacobians against layers, width and tokens."""

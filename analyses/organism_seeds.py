@@ -51,10 +51,13 @@ def ranges(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def main(
-    runs: Annotated[list[Path], typer.Argument(help="Folders that analyses.organism wrote.")],
+    runs: Annotated[list[Path], typer.Argument(help="The folders that analyses.organism wrote.")],
     out: Out = Path("analyses/results/organism"),
     card: Annotated[
-        Path | None, typer.Option(help="A model card whose table of seeds is brought up to date.")
+        Path | None,
+        typer.Option(
+            help="A model card whose table of seeds is brought up to date; left out: none."
+        ),
     ] = None,
 ) -> None:
     """Gather the tables of several runs."""

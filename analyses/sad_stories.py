@@ -67,10 +67,12 @@ def figure_of(table: pd.DataFrame) -> Figure:
 
 
 def main(
-    model: Annotated[str, typer.Option(help="Hub name, or a Hugging Face directory.")],
+    model: Annotated[
+        str, typer.Option(help="The model: a hub name, or a directory in the Hugging Face format.")
+    ],
     out: Out = Path("out/sad_stories"),
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from --seed on.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="The number of seeds, from --seed on.")] = 5,
 ) -> None:
     """Measure the change in the share of sad stories under CAA and a random direction."""
     settings = DemoSettings(model, "stories:sad", out, seed)

@@ -29,24 +29,39 @@ from lens_steer.models import attach
 Tables = dict[str, Any]
 
 Model = Annotated[
-    str, typer.Option(help="organism, a hub name, or a directory in the Hugging Face format.")
+    str,
+    typer.Option(
+        help="The model: organism (the small model in the package), a hub name, or a directory in "
+        "the Hugging Face format."
+    ),
 ]
 Pairs = Annotated[
     str,
     typer.Option(
-        help="Named sets or files, separated by commas. Left out: all six organism:* sets.",
+        help="Named sets of contrastive pairs, or files, separated by commas. Left out: all six "
+        "organism:* sets.",
         show_default=False,
     ),
 ]
 Reads = Annotated[
-    str, typer.Option(help="Read positions to choose from on dev: mean, last, or both.")
+    str,
+    typer.Option(
+        help="Where activations are read: at the continuation's last token (last), as the mean "
+        "over the continuation (mean), or mean,last: the better one on dev."
+    ),
 ]
 Layers = Annotated[
-    str, typer.Option(help="Blocks to choose from on dev, counted from 0, separated by commas.")
+    str,
+    typer.Option(
+        help="The blocks, counted from 0 and separated by commas, of which the best on dev is "
+        "taken."
+    ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Length of the longest text.")]
-Out = Annotated[Path, typer.Option(help="Folder for figures and tables.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the split, all random draws and the texts.")]
+Tokens = Annotated[int, typer.Option(min=1, help="The largest number of tokens of each text.")]
+Out = Annotated[Path, typer.Option(help="The folder for figures and tables.")]
+Seed = Annotated[
+    int, typer.Option(min=0, help="The seed of the split, of all random draws and of the texts.")
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +147,7 @@ class Study:
             [
                 option("model", "organism", Model),
                 option("pairs", "", Pairs),
-                *(each for each in parameters if each.kind is keyword),
+                *(parameter for parameter in parameters if parameter.kind is keyword),
                 option("out", Path("out") / self.name, Out),
                 option("seed", 0, Seed),
             ]
@@ -149,7 +164,7 @@ class Study:
 
         main.__doc__ = self.manual
         main.__annotations__ = {
-            name: each.annotation for name, each in signature.parameters.items()
+            name: parameter.annotation for name, parameter in signature.parameters.items()
         }
         setattr(main, "__signature__", signature)  # noqa: B010 - functions declare no such attribute
         return main

@@ -50,6 +50,9 @@ MOVED: dict[str, dict[str, str]] = {
         "prompt_means": "steering",
         "pullback_fisher": "linearity",
     },
+    "benchmark": {
+        "random_like": "evaluation",
+    },
     "evaluation": {
         "Comparison": "benchmark",
         "CostTails": "benchmark",
@@ -99,6 +102,7 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
     ("evaluation", "Terms"): ("benchmark", "ComparisonConfig"),
     ("evaluation", "paces"): ("benchmark", "time_generation"),
     ("evaluation", "share_of_form"): ("evaluation", "well_formed_rate"),
+    ("evaluation", "written"): ("evaluation", "as_sampled_texts"),
     ("intervals", "NONE"): ("intervals", "NAN_INTERVAL"),
     ("intervals", "band"): ("intervals", "plot_band"),
     ("intervals", "by_group"): ("intervals", "group_sums"),
@@ -115,6 +119,7 @@ RENAMED: dict[tuple[str, str], tuple[str, str]] = {
 
 # Names that the package has no longer: (room, name) -> what there is instead.
 REMOVED: dict[tuple[str, str], str] = {
+    ("attribution", "LabelBalance"): "AgreementReport.by_label compares labels, and holds balanced",
     ("evaluation", "DivergenceReport"): "the repository has it as analyses.divergence",
     ("evaluation", "PathSplitReport"): "the repository has it as analyses.paths",
     ("evaluation", "search_figure"): "RandomSearchCurve.figure draws it",

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from lens_steer.benchmark import holm, sign_flip
 from lens_steer.benchmark.quantities import area, at_budget
-from lens_steer.benchmark.statistics import statistic_interval
+from lens_steer.benchmark.statistics import statistic_interval, unbounded_interval
 from lens_steer.intervals import (
     Interval,
     Resampling,
@@ -343,3 +343,18 @@ def test_equal_values_that_are_rounded_have_an_interval_of_no_width() -> None:
     found = interval(torch.full((50,), 2 / 3).double(), tuple(range(50)), seed=0)
     assert found.low == pytest.approx(2 / 3)
     assert found.high == pytest.approx(2 / 3)
+
+
+def test_a_few_infinite_resamples_leave_a_lower_end_that_is_a_quantile() -> None:
+    draw = np.random.default_rng(0)
+    dose, reached = draw.normal(1.0, 0.2, 40), np.repeat([0.0, 1.0], [3, 37])
+
+    def statistic(x: Any) -> Any:  # not reached in resamples with many that do not
+        return np.where(np.asarray(x.examples) > 33, np.asarray(x.behaviour) / 40, np.inf)
+
+    found = unbounded_interval(statistic, [sums_of(dose, reached)], seed=0)
+    resampling = Resampling.of((40,), seed=0)
+    plain = statistic(sums_of(resampling.sums(dose), resampling.sums(reached)))
+    assert 0 < np.isinf(plain).mean() < 0.05
+    assert np.quantile(plain, 0.005) < found.low < np.quantile(plain, 0.06)
+    assert found.high == np.inf

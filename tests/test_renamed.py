@@ -107,6 +107,6 @@ def test_members_that_changed_are_called_as_the_page_says(page_writer: Any) -> N
 def parameters(function: Any) -> set[str]:
     """Names of the parameters, those of an unpacked TypedDict among them."""
     named = inspect.signature(function).parameters.values()
-    options = [getattr(p.annotation, "__args__", ()) for p in named]
+    options = [getattr(p.annotation, "__args__", ()) for p in named if p.kind is p.VAR_KEYWORD]
     unpacked = {name for args in options for arg in args for name in get_type_hints(arg)}
     return {p.name for p in named} | unpacked

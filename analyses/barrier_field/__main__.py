@@ -19,7 +19,10 @@ from analyses.barrier_field_instruments import FlowReport
 from analyses.studies import Run, Study, Tables, start
 from lens_steer.barriers import field
 
-Angle = Annotated[float, typer.Option(help="The largest angle T / |a| that is turned by, rad.")]
+Angle = Annotated[
+    float,
+    typer.Option(help="The largest angle T / |a| by which activations are turned, in radians."),
+]
 
 
 def save_reports(

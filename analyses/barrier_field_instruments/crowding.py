@@ -103,7 +103,7 @@ class CrowdingReport(Report):
                 self._draw(axes[2], self.distance, self.desired_distance)
                 axes[2].set(ylabel="distance to nearest training row\n(held-out median = 1)")
             else:
-                axes[2].text(0.05, 0.5, "no training activations given")
+                axes[2].text(0.05, 0.5, "no training activations\nto compare with")
             for place in axes:
                 place.set(xlabel="arc length / |a| (rad)", xlim=(-0.02, 1.02 * angles[-1]))
             axes[0].legend(loc="best", fontsize=7)

@@ -9,7 +9,7 @@ import typer
 import analyses.claims as study
 from analyses.claims.evidence import NOT_RUN, Evidence, Results
 from analyses.claims.paper_claims import CLAIMS, Claim
-from analyses.studies import Out, start
+from analyses.studies import start
 from lens_steer.files import write_whole, writing_in
 
 _INTRO = """# Claims of the three papers, and what was measured here
@@ -85,9 +85,9 @@ def page(rows: pd.DataFrame) -> str:
 
 def main(
     results: Annotated[
-        Path, typer.Option(help="Folder of the analyses' tables, which are read.")
+        Path, typer.Option(help="The folder with the tables of the analyses, which are read.")
     ] = Path("analyses/results"),
-    out: Out = Path("docs"),
+    out: Annotated[Path, typer.Option(help="The folder for claims.md.")] = Path("docs"),
 ) -> None:
     """Write claims.md."""
     if not results.is_dir():

@@ -58,9 +58,9 @@ def above(interval: Interval) -> str:
     return OBSERVED if interval.low > 0 else NOT_OBSERVED
 
 
-def as_text(each: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
+def as_text(value: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
     """A mean and its interval."""
-    mean, low, high = (f"{scale * x:+.{digits}f}" for x in (each.mean, each.low, each.high))
+    mean, low, high = (f"{scale * x:+.{digits}f}" for x in (value.mean, value.low, value.high))
     return f"{mean} {unit} [{low}, {high}]"
 
 

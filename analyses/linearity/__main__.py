@@ -15,7 +15,9 @@ from lens_steer import organism
 from lens_steer.figures import save_table
 from lens_steer.linearity import LinearityReport
 
-Most = Annotated[int, typer.Option(min=8, help="Pairs of each part, at most.")]
+Most = Annotated[
+    int, typer.Option(min=8, help="The largest number of pairs of each part: train, dev and test.")
+]
 
 
 def save_report(run: Run, report: LinearityReport, pairs: str) -> None:

@@ -1,13 +1,15 @@
 """The command of the study: `python -m analyses.lqr`."""
 
+from functools import partial
 from typing import Any
 
 import analyses.lqr as study
 from analyses.equal_cost import Matched
-from analyses.lqr.figures import lambda_figure, matched_figure
+from analyses.lqr.figures import ORDER, SCORES, lambda_figure
 from analyses.lqr.laws import LAWS, law_family
 from analyses.lqr.measures import by_lambda, probed
 from analyses.lqr.tracking import followed
+from analyses.plots import matched_figure
 from analyses.studies import Reads, Run, Study, Tables, Tokens, start
 from lens_steer import organism
 from lens_steer.benchmark import FAMILIES
@@ -40,7 +42,10 @@ STUDY = Study(
     name="lqr",
     manual=study.__doc__ or "",
     measure=measure,
-    figures={"matched": matched_figure, "lambda": lambda_figure},
+    figures={
+        "matched": partial(matched_figure, order=ORDER, scores=SCORES),
+        "lambda": lambda_figure,
+    },
     columns={"matched": ["method", "behaviour", "probe", "kl", "efficiency", "behaviour_set"]},
 )
 

@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analyses.lqr.laws import LAWS
-from analyses.plots import DOTTED, Series, band, dot_plot, legend, series_by, short
+from analyses.plots import Series, band, legend, short
 from lens_steer.figures import canvas
 
 ORDER = ("unsteered", "random", "CAA", *LAWS)
@@ -14,20 +14,6 @@ SCORES = {
     "probe": ("desired by a fresh probe, %", 100),
     "kl": ("cost, nats per token", 1),
 }
-
-
-def matched_figure(table: Any) -> Figure:
-    """Behaviour, probe and realised cost on test of every method, a colour for each behaviour."""
-    methods = [name for name in ORDER if name in set(table["method"])]
-    panels = {
-        label: series_by(table, "behaviour_name", score, methods, scale=scale)
-        for score, (label, scale) in SCORES.items()
-    }
-    with dot_plot(panels, methods, width=10.5, height=4.4) as (figure, axes):
-        axes[-1].axvline(0.1, **DOTTED)
-        title = "chosen on dev at 0.1 nats per token, measured on test; 95 % intervals"
-        legend(figure, axes[0], title, 6)
-    return figure
 
 
 def lambda_figure(table: Any) -> Figure:

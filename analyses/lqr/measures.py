@@ -45,17 +45,17 @@ def probed(behaviour: Behaviour, methods: dict[str, ls.Intervention], seed: int)
 
 def by_lambda(behaviour: Behaviour, config: ComparisonConfig) -> pd.DataFrame:
     """Behaviour and cost on test of laws at strength 1, against the set-point they are given."""
-    cache, how = behaviour.cache, config.decoding
+    cache, decoding = behaviour.cache, config.decoding
     read = "last" if "last" in cache.reads else cache.reads[0]
     rows = []
     for law in BY_LAMBDA:
         settings = [{"read": read, "setpoint": x, "control_cost": 1.0} for x in LAMBDAS]
         methods = [made(law, cache, setting) for setting in settings]
         trials = ls.evaluate_each(
-            cache.model, behaviour.test, methods, judge=behaviour.judge, **how
+            cache.model, behaviour.test, methods, judge=behaviour.judge, decoding=decoding
         )
         for x, trial in zip(LAMBDAS, trials, strict=True):
             row: dict[str, Any] = {"behaviour_set": behaviour.name, "law": law, "lambda": x}
-            share = trial.interval(seed=how["seed"]).columns("share")
+            share = trial.interval(seed=config.seed).columns("share")
             rows.append(row | {"read": read, "kl": trial.kl} | share)
     return pd.DataFrame(rows)

@@ -35,23 +35,44 @@ def units_of(models: str, pairs: str) -> list[Unit]:
 
 def main(  # noqa: PLR0913 - a command's options
     models: Annotated[
-        str, typer.Option(help="Models, separated by commas; MODEL=SET has its own pairs.")
+        str,
+        typer.Option(
+            help="The models, separated by commas; MODEL=SET runs a model on a set of its own."
+        ),
     ] = "organism",
     pairs: Pairs = "",
-    methods: Annotated[str, typer.Option(help="Names, separated by commas, or all.")] = "all",
+    methods: Annotated[
+        str, typer.Option(help="The methods: names separated by commas, or all.")
+    ] = "all",
     settings: Annotated[
-        int, typer.Option(min=1, help="Settings of each method that are tried on dev, at most.")
+        int,
+        typer.Option(
+            min=1, help="The largest number of settings of each method that are tried on dev."
+        ),
     ] = 4,
     fits: Annotated[
-        int, typer.Option(min=1, help="Times that methods are made: from train, then resampled.")
+        int,
+        typer.Option(
+            min=1,
+            help="How often each method is made: from train, then from resampled groups of it.",
+        ),
     ] = 1,
     budget: Annotated[
-        int, typer.Option(min=0, help="Trials of random search for each method; 0: none.")
+        int,
+        typer.Option(
+            min=0,
+            help="The number of random-search trials of each method; 0 leaves the search out.",
+        ),
     ] = 0,
-    dev_prompts: Annotated[int, typer.Option(min=2, help="Prompts to choose on, at most.")] = 24,
+    dev_prompts: Annotated[
+        int, typer.Option(min=2, help="The largest number of prompts that methods are chosen on.")
+    ] = 24,
     tokens: Tokens = organism.LONGEST,
     specific: Annotated[
-        str, typer.Option(help="Methods whose specificity is measured, separated by commas.")
+        str,
+        typer.Option(
+            help="The methods whose specificity is measured, separated by commas. Left out: none."
+        ),
     ] = "",
     out: Out = Path("out/methods"),
     seed: Seed = 0,

@@ -1,17 +1,20 @@
 """The command of the study: `python -m analyses.odesteer`."""
 
+from functools import partial
 from typing import Any
 
 import analyses.odesteer as study
 from analyses.equal_cost import Matched, corrected
 from analyses.odesteer.figures import (
+    ORDER,
+    SCORES,
     angle_figure,
     differences_figure,
     field_figure,
-    matched_figure,
 )
 from analyses.odesteer.measures import by_angle, of_fields
 from analyses.odesteer.methods import COMPARED, families_of, numbers_of
+from analyses.plots import matched_figure
 from analyses.studies import Layers, Reads, Run, Study, Tables, Tokens, start
 from lens_steer import organism
 
@@ -45,7 +48,7 @@ STUDY = Study(
     manual=study.__doc__ or "",
     measure=measure,
     figures={
-        "matched": matched_figure,
+        "matched": partial(matched_figure, order=ORDER, scores=SCORES),
         "angle": angle_figure,
         "differences": differences_figure,
         "fields": field_figure,

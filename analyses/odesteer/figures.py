@@ -30,20 +30,6 @@ CHANGES = {
 }
 
 
-def matched_figure(table: Any) -> Figure:
-    """Behaviour, realised cost and spoilt texts on test of every method."""
-    methods = [name for name in ORDER if name in set(table["method"])]
-    panels = {
-        label: series_by(table, "behaviour_name", score, methods, scale=scale)
-        for score, (label, scale) in SCORES.items()
-    }
-    with dot_plot(panels, methods, width=10.5, height=4.4) as (figure, axes):
-        axes[1].axvline(0.1, **DOTTED)
-        title = "chosen on dev at 0.1 nats per token, measured on test; 95 % intervals"
-        legend(figure, axes[0], title, 6)
-    return figure
-
-
 def differences_figure(table: Any) -> Figure:
     """ODESteer less each of the other methods, prompt by prompt."""
     others = [name for name in ORDER if name in set(table["other"])]

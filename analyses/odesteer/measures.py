@@ -31,29 +31,30 @@ def by_angle(
     Args:
         settings: The layer and read position of each method, by name.
     """
-    cache, how = behaviour.cache, config.decoding
+    cache, decoding = behaviour.cache, config.decoding
     cells, methods = [], []
     for name in [name for name in AT_ANGLE if name in settings]:
         setting = {knob: x for knob, x in settings[name].items() if knob != "strength"}
         method = METHODS[name](cache, setting)
-        size = _relative_size(behaviour, method, how) if name == "CAA" else None
+        size = _relative_size(behaviour, method, decoding) if name == "CAA" else None
         for angle in ANGLES:
             strength = angle / ANGLE if size is None else 2 * sin(angle / 2) / size
             cells.append({"method": name, **setting, "angle": angle, "strength": strength})
             methods.append(method.with_strength(strength))
     trials = ls.evaluate_each(
-        cache.model, behaviour.test, [None, *methods], judge=behaviour.judge, **how
+        cache.model, behaviour.test, [None, *methods], judge=behaviour.judge, decoding=decoding
     )
     cells = [{"method": "unsteered", "angle": 0.0}, *cells]
     return pd.DataFrame(
-        [cell | _numbers(trial, how["seed"]) for cell, trial in zip(cells, trials, strict=True)]
+        [cell | _numbers(trial, config.seed) for cell, trial in zip(cells, trials, strict=True)]
     )
 
 
 def _numbers(trial: Evaluation, seed: int) -> dict[str, float]:
     """Behaviour, nats per token and spoilt texts, with intervals over groups."""
-    assert trial.paths is not None
-    nats = group_sums(trial.paths.kl.numpy(), trial.paths.draws.numpy(), trial.text_groups)
+    costs = trial.text_costs
+    assert costs is not None
+    nats = group_sums(costs.kl.numpy(), costs.draws.numpy(), trial.text_groups)
     units = len(set(trial.text_groups))
     failed = proportion_interval(
         interval(trial.failed.float(), trial.text_groups, seed=seed), units
@@ -62,10 +63,10 @@ def _numbers(trial: Evaluation, seed: int) -> dict[str, float]:
     return row | ratio_interval(*nats, seed=seed).columns("kl")
 
 
-def _relative_size(behaviour: Behaviour, method: ls.Intervention, how: Mapping[str, Any]) -> float:
+def _relative_size(behaviour: Behaviour, method: ls.Intervention, decoding: ls.Decoding) -> float:
     """|edit| / |activation| at strength 1, along unsteered dev texts."""
     model = behaviour.cache.model
-    texts = FixedTexts.sample(model, behaviour.dev.first(DEV), **how)
+    texts = FixedTexts.sample(model, behaviour.dev.first(DEV), decoding=decoding)
     return texts.sizes(model, [(method,)])[0].relative_norm
 
 
@@ -92,8 +93,8 @@ def of_fields(behaviour: Behaviour, seed: int) -> pd.DataFrame:
             for name, barrier in barriers.items():
                 right = (barrier.h(test.desired) >= 0).float() + (barrier.h(test.undesired) < 0)
                 values[f"accuracy_{name}"] = right / 2
-            for name, each in values.items():
-                row |= interval(each, pairs.groups, seed=seed).columns(name)
+            for name, value in values.items():
+                row |= interval(value, pairs.groups, seed=seed).columns(name)
             rows.append(row)
     return pd.DataFrame(rows)
 

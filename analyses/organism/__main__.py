@@ -59,12 +59,14 @@ def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) ->
 
 def main(
     model: Annotated[
-        str, typer.Option(help="organism, or the weights folder of one trained anew.")
+        str,
+        typer.Option(help="The model: organism, or the folder of the weights of one trained anew."),
     ] = "organism",
     out: Out = Path("out/organism"),
     seed: Seed = 0,
     card: Annotated[
-        Path | None, typer.Option(help="A model card to bring up to date; figures go beside it.")
+        Path | None,
+        typer.Option(help="A model card whose tables are brought up to date; left out: none."),
     ] = None,
 ) -> None:
     """Make the tables and figures of the embedded model's card."""

@@ -141,9 +141,9 @@ def _reported(
     """What a method does on test, beside no steering and beside random directions."""
     seed = decoding["seed"]
     randoms = [ls.Random.like(method, seed=seed + i) for i in range(CONTROLS)]
-    each = (None, method, *randoms)
+    methods = (None, method, *randoms)
     draws = [
-        evaluate_each(model, test, each, scope=scope, **decoding | {"seed": seed + i})
+        evaluate_each(model, test, methods, scope=scope, **decoding | {"seed": seed + i})
         for i in range(DRAWS)
     ]
     base, steered, *controls = (numbers(trials, seed) for trials in zip(*draws, strict=True))
@@ -182,11 +182,11 @@ def _doses(
 ) -> pd.DataFrame:
     seed = decoding["seed"]
     units = {"CAA": unit, "random": ls.Random.like(unit, seed=seed)}
-    each = [(name, dose) for dose in DOSES for name in units]
-    methods = [units[name].with_strength(units[name].strength * dose) for name, dose in each]
+    cells = [(name, dose) for dose in DOSES for name in units]
+    methods = [units[name].with_strength(units[name].strength * dose) for name, dose in cells]
     trials = evaluate_each(model, test, methods, **decoding)
     rows = [
         {"direction": name, "size": dose} | numbers([trial], seed)
-        for (name, dose), trial in zip(each, trials, strict=True)
+        for (name, dose), trial in zip(cells, trials, strict=True)
     ]
     return pd.DataFrame(rows)

@@ -12,8 +12,16 @@ from analyses.sadi.measures import STEERED, ElementFindings
 from analyses.studies import Run, Study, Tables, Tokens, start
 from lens_steer import organism
 
-Kinds = Annotated[str, typer.Option(help="Kinds of elements: head, neuron, mlp_out.")]
-Read = Annotated[str, typer.Option(help="Where activations are read: mean or last.")]
+Kinds = Annotated[
+    str, typer.Option(help="The kinds of elements: head, neuron and mlp_out, separated by commas.")
+]
+Read = Annotated[
+    str,
+    typer.Option(
+        help="Where activations are read: at the continuation's last token (last), or as the mean "
+        "over the continuation (mean)."
+    ),
+]
 
 
 def summary(pairs: str, kind: str, findings: ElementFindings) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def compare_ways(
 ) -> pd.DataFrame:
     """Each way at the same nats per token on dev: behaviour and margin on test, with intervals."""
     model, test, seed = behaviour.cache.model, behaviour.test, config.seed
-    how: dict[str, Any] = {"judge": behaviour.judge, "seed": seed, **config.sampling}
+    how: dict[str, Any] = {"judge": behaviour.judge, "decoding": config.decoding}
     plain = ls.evaluate(model, test, **how)
     before = ls.preference(model, test).double()
     rows = [{"way": "unsteered", "kl": 0.0} | plain.interval(seed=seed).columns("behaviour")]
@@ -81,8 +81,8 @@ def _calibrated(
     behaviour: Behaviour, method: Intervention, config: ComparisonConfig
 ) -> Intervention | None:
     """The method at 0.1 nats per token on dev; None where no strength costs so much."""
-    how: dict[str, Any] = {"seed": config.seed, "strengths": STRENGTHS, **config.sampling}
     model, dev = behaviour.cache.model, behaviour.dev.first(DEV)
+    how: dict[str, Any] = {"strengths": STRENGTHS, "decoding": config.decoding}
     try:
         return ls.calibrate(model, method, dev, kl=KL, progress=False, **how)
     except ValueError:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from lens_steer.activations.reading import TOKEN_BUDGET, ReadPosition, read_rows, span
+from lens_steer.activations.read_positions import ReadPosition, span
+from lens_steer.activations.reading import TOKEN_BUDGET, read_rows
 from lens_steer.activations.types import Activations
 from lens_steer.data import ContrastivePairs, as_pairs
 from lens_steer.models import Encoded, Provenance, SteerableModel, attach, encode

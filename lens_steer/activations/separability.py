@@ -98,7 +98,7 @@ class SeparabilityReport(Report):
         from lens_steer.figures import canvas
 
         x, band = np.arange(len(self.labels)), {"alpha": 0.25, "lw": 0}
-        with canvas(width=5.0, height=3.0) as (figure, axes):
+        with canvas(width=5.0, height=3.6) as (figure, axes):
             band_label = "the same, classes swapped at random"
             axes.fill_between(x, self.control_low, self.control_high, color="C7", **band)
             axes.fill_between(x, self.low, self.high, color="C0", **band)
@@ -110,7 +110,7 @@ class SeparabilityReport(Report):
             axes.set(ylabel="held-out area under ROC")
             desired, undesired = self.held_out
             sizes = f"{desired} desired, {undesired} undesired, 95 % bands"
-            axes.legend(loc="upper left", title=sizes)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), title=sizes)
         return figure
 
 

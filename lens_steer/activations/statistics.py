@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.activations.reading import ReadPosition, read_rows
+from lens_steer.activations.read_positions import ReadPosition
+from lens_steer.activations.reading import read_rows
 from lens_steer.activations.types import Activations
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs, Example, as_pairs

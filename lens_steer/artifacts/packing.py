@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.artifacts.field_types import check_field_types
-from lens_steer.artifacts.registry import OLD_NAMES, TYPES
+from lens_steer.artifacts.registry import OLD_FIELDS, OLD_NAMES, TYPES
 
 _PLAIN = str | int | float | bool | None
 
@@ -44,6 +44,7 @@ def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         inner = {
             f.name: packed(getattr(value, f.name), f"{place}.{f.name}".lstrip("."), tensors)
             for f in fields(value)
+            if not f.metadata.get("saved_if_set") or getattr(value, f.name)
         }
         return {"type": type(value).__name__, "fields": inner}
     if isinstance(value, Mapping):
@@ -97,7 +98,7 @@ def unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def with_names_of_today(value: Any) -> Any:
-    """The same JSON, in which classes that were renamed since are called what they are now."""
+    """The same JSON, in which classes and fields that were renamed are called what they are now."""
     if isinstance(value, list):
         return [with_names_of_today(item) for item in value]
     if not isinstance(value, dict) or "map" in value:
@@ -107,4 +108,9 @@ def with_names_of_today(value: Any) -> Any:
         for name, item in value.items()
         if name in ("type", "enum") and isinstance(item, str)
     }
-    return {name: with_names_of_today(item) for name, item in value.items()} | renamed
+    today = {name: with_names_of_today(item) for name, item in value.items()} | renamed
+    values = today.get("fields")
+    if isinstance(values, dict):
+        names = OLD_FIELDS.get(str(today.get("type")), {})
+        today["fields"] = {names.get(name, name): item for name, item in values.items()}
+    return today

@@ -12,6 +12,8 @@ TYPES: dict[str, type] = {
     cls.__name__: cls for cls in (Provenance, Fingerprint, Interval, Site, Kind)
 }
 OLD_NAMES: dict[str, str] = {}  # a class's name in files of earlier versions -> its name today
+# Fields in files of earlier versions: class, by its name today -> field -> its name today.
+OLD_FIELDS: dict[str, dict[str, str]] = {"Evaluation": {"paths": "text_costs"}}
 # Classes that register when their package in the repository is imported; it is not installed.
 IN_ANALYSES = {"DivergenceReport": "analyses.divergence", "PathSplitReport": "analyses.paths"}
 
@@ -21,7 +23,8 @@ def savable(cls: _T) -> _T:
 
     Its fields are tensors, numpy arrays, plain values, savable objects, or tuples and dictionaries
     of these. A class may have a method `check_savable()`, which raises a ValueError where an object
-    of it cannot be saved.
+    of it cannot be saved. A field that is newer than files which must still load has a default that
+    is empty, and `metadata={"saved_if_set": True}`: it is not written while it is empty.
 
     Raises:
         TypeError: If there is another savable class of that name: a file could mean either.

@@ -1,23 +1,24 @@
-"""Whether several attributions agree, and whether activations have the sign of the behaviour."""
+"""Whether several attributions of the same elements agree, by method or label by label."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+import torch
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
-from lens_steer.attribution.mask import ElementMask
+from lens_steer.attribution.contrasts import contrast_of_pairs
 from lens_steer.attribution.scores import ElementScores, Ranking
-from lens_steer.intervals import Interval, interval
 from lens_steer.reports import Report
-from lens_steer.sites import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+_SCATTERED = 4  # as many attributions are drawn against each other, more as a map
 
 
 @savable
@@ -66,6 +67,49 @@ class AgreementReport(Report):
             attribution.top(k, by)  # refuses a k or a ranking that it does not have
         return cls(dict(scores), k, by)
 
+    @classmethod
+    def by_label(
+        cls, activations: Activations, labels: Sequence[str], k: int, *, by: Ranking = "signed"
+    ) -> "AgreementReport":
+        """Whether the difference belongs to the behaviour or to one frequent label.
+
+        The attributions are the mean differences of the pairs of each label and, as `balanced`,
+        their mean, in which every label weighs the same.
+
+        Args:
+            activations: Of paired examples.
+            labels: Of each pair, such as its desired answer; two or more different ones.
+            k: Elements of each mask.
+            by: How elements are ranked for the masks; see `ElementScores.top`.
+
+        Raises:
+            ValueError: If there is not one label per pair, or all have the same.
+
+        Example:
+            >>> labels = [example.continuation for example in pairs.desired]
+            >>> report = ls.attribution.AgreementReport.by_label(heads, labels, k=16)
+            >>> report.scores["balanced"].top(16)
+        """
+        n = len(activations.desired)
+        if not activations.paired or len(labels) != n or len(set(labels)) < 2:
+            raise ValueError(
+                f"got {len(labels)} labels, {len(set(labels))} of them different, expected one for "
+                f"each of {n} pairs and two different ones or more"
+            )
+        scores = {}
+        for label in dict.fromkeys(labels):
+            pairs = np.flatnonzero([other == label for other in labels])
+            scores[f"{label} ({len(pairs)} pairs)"] = contrast_of_pairs(activations, pairs)
+        balanced = torch.stack([of_label.values for of_label in scores.values()]).mean(dim=0)
+        scores["balanced"] = ElementScores(
+            balanced,
+            activations.kind,
+            activations.layers,
+            "mean difference, labels weighing the same",
+            provenance=activations.provenance,
+        )
+        return cls.of(scores, k, by=by)
+
     def table(self) -> "pd.DataFrame":
         """A row for each two: Spearman's rank correlation, overlap of the masks beyond chance."""
         import pandas as pd
@@ -88,10 +132,15 @@ class AgreementReport(Report):
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Every element's two scores against each other, for each two attributions."""
+        """Every element's two scores against each other, for each two attributions.
+
+        Of more than four attributions, a map of their rank correlations.
+        """
         from lens_steer.figures import canvas
 
         table = self.table()
+        if len(self.scores) > _SCATTERED:
+            return self._map(table)
         columns = min(3, len(table))
         rows = -(-len(table) // columns)
         size = {"width": 3.1 * columns, "height": 2.9 * rows}
@@ -108,83 +157,21 @@ class AgreementReport(Report):
                 axes.set_axis_off()
         return figure
 
-
-@savable
-@dataclass(frozen=True, eq=False, repr=False)
-class SignReport(Report):
-    """How often the activations that would be scaled have the sign of the desired examples.
-
-    Scaling amplifies the sign that an activation has: at a share of one half it pushes the wrong
-    way as often as the right way.
-
-    Attributes:
-        agreement: Share of the chosen elements (of heads: of their dimensions), for each example.
-        groups: Of the examples: what belongs together.
-        seed: Of the interval.
-    """
-
-    agreement: Float[Tensor, " example"]
-    groups: tuple[Hashable, ...]
-    seed: int
-
-    @classmethod
-    def fit(
-        cls,
-        chosen_on: Activations,
-        mask: ElementMask,
-        held_out: Float[Tensor, "example layer *site"],
-        *,
-        groups: tuple[Hashable, ...] | None = None,
-        seed: int,
-    ) -> "SignReport":
-        """Signs of held-out activations against those of the mean difference.
-
-        Args:
-            chosen_on: What the mask was chosen on; its mean difference has the wanted signs.
-            held_out: Read where it would be steered: `capture(..., read="prompt_last").desired`.
-            groups: What each held-out example belongs to, such as `pairs.groups`; None takes every
-                example by itself.
-            seed: Of the interval.
-
-        Raises:
-            ValueError: If the mask or the examples are of other elements.
-
-        Example:
-            >>> mask = ls.attribution.contrast(heads).top(16)
-            >>> at_prompt = ls.capture(model, test, "head", read="prompt_last")
-            >>> ls.attribution.SignReport.fit(heads, mask, at_prompt.desired, seed=0).share
-        """
-        direction = chosen_on.direction
-        if (mask.kind, mask.layers) != (chosen_on.kind, chosen_on.layers):
-            raise ValueError(f"got {mask!r} for {chosen_on!r}: expected the same kind and layers")
-        if held_out.shape[1:] != direction.shape:
-            shapes = f"{tuple(held_out.shape[1:])} and {tuple(direction.shape)}"
-            raise ValueError(f"activations of shapes {shapes}: capture both in the same way")
-        chosen = mask.selected[..., None] if mask.kind is Kind.HEAD else mask.selected
-        counted = (chosen & (direction != 0)).expand_as(direction)
-        right = ((held_out * direction) > 0)[:, counted]
-        clusters = tuple(range(len(held_out))) if groups is None else groups
-        return cls(right.double().mean(dim=1), clusters, seed)
-
-    @property
-    def share(self) -> Interval:
-        """Mean over examples, with its 95 % interval."""
-        return interval(self.agreement, self.groups, seed=self.seed)
-
-    def table(self) -> "pd.DataFrame":
-        """One row: the mean share with its 95 % interval, and how many examples it is of."""
-        import pandas as pd
-
-        return pd.DataFrame([self.share.columns("share") | {"examples": len(self.agreement)}])
-
-    def figure(self) -> "Figure":
-        """How many examples have which share."""
+    def _map(self, table: Any) -> "Figure":
         from lens_steer.figures import canvas
 
-        with canvas() as (figure, axes):
-            axes.hist(self.agreement.numpy(), bins=20, range=(0, 1), color="C0")
-            axes.axvline(0.5, color="k", lw=0.8, ls=":", label="chance")
-            axes.axvline(self.share.mean, color="C3", lw=1.0, label=f"mean {self.share}")
-            axes.set(xlabel="share of chosen activations with the desired sign", ylabel="examples")
-            axes.legend()
+        names = list(self.scores)
+        matrix = np.eye(len(names))
+        for row in table.to_dict("records"):
+            i, j = names.index(row["a"]), names.index(row["b"])
+            matrix[i, j] = matrix[j, i] = row["rank_correlation"]
+        size = 0.42 * len(names) + 1.6
+        with canvas(width=size + 1.0, height=size) as (figure, axes):
+            image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+            figure.colorbar(image, ax=axes, label="rank correlation")
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.set_yticks(range(len(names)), names)
+            for (i, j), value in np.ndenumerate(matrix):
+                colour = "w" if abs(value) > 0.6 else "k"
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=6)
         return figure

@@ -1,8 +1,9 @@
 """Scores of elements from the difference between the classes (SADI's element selection)."""
 
+import numpy as np
 import torch
 from einops import reduce
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.activations import Activations, ContrastStats, Moments
@@ -103,6 +104,12 @@ def _written(
             return direction.abs()
 
 
+def contrast_of_pairs(activations: Activations, pairs: Int[np.ndarray, " chosen"]) -> ElementScores:
+    """The mean difference of some of the pairs, by number; one may be counted again."""
+    a = activations
+    return contrast(Activations(a.desired[pairs], a.undesired[pairs], a.kind, a.layers))
+
+
 def _of_statistics(stats: ContrastStats, name: str) -> ElementScores:
     s, values = stats, _elementwise(stats.direction[None], stats.kind)[0]
     if s.kind is Kind.HEAD or s.difference is None or s.positive is None or s.negative is None:
@@ -115,12 +122,12 @@ def _of_statistics(stats: ContrastStats, name: str) -> ElementScores:
 
 
 def over_pairs(
-    each: Float[Tensor, "pair layer element"], kind: Kind, name: str, source: Provenance
+    of_pairs: Float[Tensor, "pair layer element"], kind: Kind, name: str, source: Provenance
 ) -> ElementScores:
     """Scores from those of every pair: mean, standard error, and agreement in sign."""
-    mean, n = each.mean(dim=0), len(each)
-    error = each.std(dim=0) / n**0.5 if n > 1 else None
-    agree = ((each * mean) > 0).double().mean(dim=0)
+    mean, n = of_pairs.mean(dim=0), len(of_pairs)
+    error = of_pairs.std(dim=0) / n**0.5 if n > 1 else None
+    agree = ((of_pairs * mean) > 0).double().mean(dim=0)
     return ElementScores(mean, kind, tuple(range(len(mean))), name, error, agree, source)
 
 

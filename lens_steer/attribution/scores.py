@@ -114,8 +114,8 @@ class ElementScores(Report):
                 spread = self.values.square().mean(dim=1, keepdim=True).sqrt()
                 return torch.where(spread > 0, size / spread, 0.0)
             case _:
-                known = ", ".join(get_args(Ranking))
-                raise ValueError(f"ranking by {by!r}: expected one of {known}")
+                rankings = ", ".join(get_args(Ranking))
+                raise ValueError(f"ranking by {by!r}: expected one of {rankings}")
 
     def table(self) -> "pd.DataFrame":
         """One row per element, highest first."""

@@ -1,7 +1,7 @@
-"""How far a choice of elements can be trusted: chosen from other pairs, and label by label."""
+"""How far a choice of elements can be trusted: chosen again from other pairs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
-from lens_steer.attribution.contrasts import contrast
-from lens_steer.attribution.scores import ElementScores, Ranking
+from lens_steer.attribution.contrasts import contrast, contrast_of_pairs
+from lens_steer.attribution.scores import Ranking
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ class StabilityReport(Report):
                 order = source.permutation(n)
                 if 2 * size <= n:
                     parts = order[:size], order[size : 2 * size]
-                    a, b = (_scores(activations, part).top(k, by) for part in parts)
+                    a, b = (contrast_of_pairs(activations, part).top(k, by) for part in parts)
                     halves[i, j] = a.overlap(b)
                 again = source.integers(n, size=size)
-                against[i, j] = _scores(activations, again).top(k, by).overlap(whole)
+                against[i, j] = contrast_of_pairs(activations, again).top(k, by).overlap(whole)
         kind = activations.kind.value
         return cls(tuple(sizes), halves, against, k, by, kind, n, seed)
 
@@ -127,87 +127,4 @@ class StabilityReport(Report):
             title = f"first {self.k} {self.kind} elements by {self.ranking}; mean, 95 % of draws"
             axes.set_title(title)
             axes.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
-        return figure
-
-
-def _scores(activations: Activations, pairs: np.ndarray) -> ElementScores:
-    """The mean difference of some of the pairs, by element."""
-    a = activations
-    return contrast(Activations(a.desired[pairs], a.undesired[pairs], a.kind, a.layers))
-
-
-@savable
-@dataclass(frozen=True, eq=False, repr=False)
-class LabelBalance(Report):
-    """Whether the difference belongs to the behaviour or to one frequent label.
-
-    Attributes:
-        labels: What the desired sides of the pairs are called.
-        counts: Pairs of each.
-        directions: Each label's own mean difference.
-        balanced: Scores that weigh every label the same.
-    """
-
-    labels: tuple[str, ...]
-    counts: tuple[int, ...]
-    directions: Float[Tensor, "label layer element"]
-    balanced: ElementScores
-
-    @classmethod
-    def fit(cls, activations: Activations, labels: Sequence[str]) -> "LabelBalance":
-        """Mean differences label by label.
-
-        Args:
-            activations: Of paired examples.
-            labels: Of each pair, such as its desired answer.
-
-        Raises:
-            ValueError: If there is not one label per pair.
-
-        Example:
-            >>> labels = [example.continuation for example in pairs.desired]
-            >>> ls.attribution.LabelBalance.fit(heads, labels).balanced.top(16)
-        """
-        if not activations.paired or len(labels) != len(activations.desired):
-            n = len(activations.desired)
-            raise ValueError(f"got {len(labels)} labels, expected one for each of {n} pairs")
-        names = tuple(dict.fromkeys(labels))
-        rows = [np.flatnonzero([label == name for label in labels]) for name in names]
-        directions = torch.stack([_scores(activations, of_label).values for of_label in rows])
-        whole = contrast(activations)
-        balanced = replace(
-            whole,
-            values=directions.mean(dim=0),
-            error=None,
-            consistency=None,
-            name="mean difference, labels weighing the same",
-        )
-        return cls(names, tuple(map(len, rows)), directions, balanced)
-
-    def table(self) -> "pd.DataFrame":
-        """One row per label: its pairs, and the cosine of its difference with the others' mean."""
-        import pandas as pd
-
-        flat, rows = self.directions.flatten(1), []
-        for i, (label, count) in enumerate(zip(self.labels, self.counts, strict=True)):
-            others = flat[[j for j in range(len(flat)) if j != i]].mean(dim=0)
-            cosine = (
-                torch.cosine_similarity(flat[i], others, dim=0).item()
-                if len(flat) > 1
-                else float("nan")
-            )
-            rows.append({"label": label, "pairs": count, "cosine_with_others": cosine})
-        return pd.DataFrame(rows)
-
-    def figure(self) -> "Figure":
-        """The cosine of each label's difference with the mean of the others'."""
-        from lens_steer.figures import canvas
-
-        table = self.table()
-        with canvas() as (figure, axes):
-            axes.bar(range(len(table)), table["cosine_with_others"], color="C0")
-            counted = zip(self.labels, self.counts, strict=True)
-            axes.set_xticks(range(len(table)), [f"{name}\n{n} pairs" for name, n in counted])
-            axes.axhline(0, color="k", lw=0.8)
-            axes.set(ylabel="cosine with the others' mean", ylim=(-1.02, 1.02))
         return figure

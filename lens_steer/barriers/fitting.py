@@ -111,11 +111,28 @@ def exact_form(
     return form, {**settings, "coef0": coef0}
 
 
-def sketched_form(rows: LabelledRows, sketch: CountSketch, C: float | int) -> Form:
-    """Fit h by a logistic head on a count sketch: together they are exactly one quadratic form."""
+def sketched_form(
+    rows: LabelledRows,
+    n_components: int,
+    degree: int,
+    gamma: float | int,
+    coef0: float | int,
+    C: float | int,
+    seed: int,
+) -> tuple[Form, dict[str, Any]]:
+    """Fit h by a logistic head on a count sketch: together they are exactly one quadratic form.
+
+    Returns the form and the settings used.
+    """
+    if degree != 2:
+        raise ValueError(f"degree {degree}: expected 2, where the sketch is a quadratic form")
+    d = rows.values.shape[1]
+    sketch = CountSketch.draw(d, n_components, gamma=gamma, coef0=coef0, seed=seed)
     head = logistic_head(sketch.features(rows.units), rows.desired, C)
     matrix, linear, constant = sketch.quadratic(head.weights)
-    return Form.dense(matrix, linear, constant + head.intercept - rows.log_prior)
+    settings = {"n_components": n_components, "gamma": float(gamma), "coef0": float(coef0)}
+    settings |= {"C": float(C), "seed": seed}
+    return Form.dense(matrix, linear, constant + head.intercept - rows.log_prior), settings
 
 
 def likeliest_scale(desired: Float[Tensor, " n"], undesired: Float[Tensor, " m"]) -> float:

@@ -5,6 +5,7 @@ makes the median eigenvalue 0: else what is left after dropping small eigenvalue
 """
 
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from jaxtyping import Bool, Float
@@ -57,6 +58,18 @@ class Form:
         values = self.spectrum
         return float(values[-1] - values[0]) + 2 * float(self.linear.norm())
 
+    @property
+    def lipschitz(self) -> float:
+        """Bound on the change of the gradient on the unit sphere, per rad, in float64."""
+        values = self.spectrum.double()
+        return 2 * float(values[-1] - values[0]) + 2 * float(self.linear.double().norm())
+
+    def truncated(self, rank: int) -> "Form":
+        """The form of the `rank` eigenvalues of largest size, where the median of all is 0."""
+        form = self.gauged()
+        kept = form.eigenvalues.abs().argsort(descending=True, stable=True)[:rank].sort().values
+        return Form(form.basis[:, kept], form.eigenvalues[kept], form.linear, form.constant)
+
     def value(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
         """The form at x / |x|; like the derivatives, it is NaN at x = 0."""
         unit = x / _lengths(x)
@@ -97,6 +110,27 @@ class Form:
             basis = torch.cat([basis, torch.linalg.qr(basis, mode="complete").Q[:, r:]], dim=1)
             inner = torch.cat([inner, inner.new_zeros(d - r)])
         return Form(basis, inner - shift, self.linear, self.constant + shift)
+
+
+def check_parts(
+    basis: Float[Tensor, "..."],
+    eigenvalues: Float[Tensor, "..."],
+    linear: Float[Tensor, "..."],
+    constant: float | int,
+) -> None:
+    """Raise a ValueError unless these are V with orthonormal columns, l, q and c of one form."""
+    d, r = basis.shape
+    if eigenvalues.shape != (r,) or linear.shape != (d,) or d < 2:
+        got = [tuple(x.shape) for x in (basis, eigenvalues, linear)]
+        raise ValueError(f"got shapes {got}: expected (d, r), (r,) and (d,) with d > 1")
+    if not isfinite(constant):
+        raise ValueError(f"constant {constant}: expected a finite number")
+    probe = torch.cos(torch.arange(1, r + 1, device=basis.device)).to(basis)
+    if r > d or not torch.allclose(basis.T @ (basis @ probe), probe, atol=1e-3):
+        raise ValueError(
+            "the basis has no orthonormal columns: make the barrier of a matrix with "
+            "PolynomialBarrier.of_quadratic"
+        )
 
 
 def _dot(x: Float[Tensor, "... d"], y: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:

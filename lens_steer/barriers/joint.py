@@ -39,8 +39,8 @@ class JointBarrier(Barrier):
             raise ValueError("got no barriers: expected at least one")
         places = {(b.layer, b.kind, b.width) for b in self.barriers}
         if len(places) > 1:
-            shown = ", ".join(map(repr, self.barriers))
-            raise ValueError(f"got {shown}: expected barriers of one site and width")
+            listed = ", ".join(map(repr, self.barriers))
+            raise ValueError(f"got {listed}: expected barriers of one site and width")
         if not 0 < self.temperature < torch.inf:
             raise ValueError(f"temperature {self.temperature}: expected nats above 0")
         first = self.barriers[0]

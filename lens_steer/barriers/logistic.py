@@ -19,15 +19,16 @@ _WELL_CONDITIONED = 1e4  # condition number up to which float32 does that
 
 
 @dataclass(frozen=True, eq=False)
-class LogisticHead:
-    """A logistic regression on features phi: logit = w . phi + b.
+class LogisticFit:
+    """A logistic regression: logit = w . phi + b, or logit(x) = sum_i w_i k(x_i, x) + b.
 
     Attributes:
-        weights: w.
+        weights: w, of features phi or of the rows x_i of a kernel k; the latter are between -C and
+            C.
         intercept: b.
     """
 
-    weights: Float[Tensor, " feature"]
+    weights: Float[Tensor, " term"]
     intercept: float
 
 
@@ -38,7 +39,7 @@ def logistic_head(
     *,
     tolerance: float = 1e-4,
     solver: str = "lbfgs",
-) -> LogisticHead:
+) -> LogisticFit:
     """Fit an L2-penalised logistic regression with an unpenalised intercept.
 
     Args:
@@ -74,28 +75,15 @@ def logistic_head(
     # w = C sum (t - p) phi: a w below the rounding of that sum is 0.
     if float(weights.abs().max()) <= 1e-12 * C * float(features.abs().sum(dim=0).max()):
         raise ValueError("h is the same everywhere: both classes hold the same activations")
-    return LogisticHead(weights, float(model.intercept_[0]))
-
-
-@dataclass(frozen=True, eq=False)
-class DualFit:
-    """A kernel logistic regression: logit(x) = sum_i w_i k(x_i, x) + b.
-
-    Attributes:
-        weights: w; between -C and C.
-        intercept: b.
-    """
-
-    weights: Float[Tensor, " n"]
-    intercept: float
+    return LogisticFit(weights, float(model.intercept_[0]))
 
 
 def dual_logistic(
     gram: Float[Tensor, "n n"],
     desired: Bool[Tensor, " n"],
     C: float | int,
-    start: DualFit | None = None,
-) -> DualFit:
+    start: LogisticFit | None = None,
+) -> LogisticFit:
     """Find the minimum of 1/2 w' K w + C sum log(1 + exp(-y (K w + b))), y = 1 or -1.
 
     At the optimum w = C (t - p) and sum w = 0, with t in {0, 1} and p the fitted probability.
@@ -107,7 +95,7 @@ def dual_logistic(
     if not 0 < C < float("inf"):
         raise ValueError(f"C = {C!r}: expected a finite number above 0; 1 is scikit-learn's")
     signs = torch.where(desired, 1.0, -1.0).to(gram)
-    now = _Iterate.of(gram, signs, float(C), start or DualFit(torch.zeros_like(signs), 0.0))
+    now = _Iterate.of(gram, signs, float(C), start or LogisticFit(torch.zeros_like(signs), 0.0))
     change = float("inf")
     for _ in range(_NEWTON_STEPS):
         coarse = change > _LARGE_CHANGE and now.stiffness < _WELL_CONDITIONED
@@ -115,7 +103,7 @@ def dual_logistic(
         after = _damped(now, target)
         change = after.largest_change(now)
         if after is target and change <= _SETTLED and not coarse:
-            return DualFit(after.weights, after.intercept)
+            return LogisticFit(after.weights, after.intercept)
         now = after
     raise ValueError(
         f"the logistic regression did not converge in {_NEWTON_STEPS} Newton steps at C = {C:g}: "
@@ -136,7 +124,7 @@ class _Iterate:
 
     @classmethod
     def of(
-        cls, gram: Float[Tensor, "n n"], signs: Float[Tensor, " n"], C: float, dual: DualFit
+        cls, gram: Float[Tensor, "n n"], signs: Float[Tensor, " n"], C: float, dual: LogisticFit
     ) -> "_Iterate":
         largest = float(gram.diagonal().max())
         return cls(dual.weights, dual.intercept, gram @ dual.weights, signs, C, largest)

@@ -1,7 +1,6 @@
 """The barrier of the paper at degree 2: a quadratic form of the activation's direction."""
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
 from lens_steer.barriers.cross_validation import Folds
 from lens_steer.barriers.fitting import LabelledRows, exact_form, sketched_form
-from lens_steer.barriers.forms import Extremum, Form, highest
-from lens_steer.barriers.sketch import CountSketch
+from lens_steer.barriers.forms import Extremum, Form, check_parts, highest
 from lens_steer.sites import Kind
 
 
@@ -40,18 +38,7 @@ class PolynomialBarrier(Barrier):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        d, r = self.basis.shape
-        if self.eigenvalues.shape != (r,) or self.linear.shape != (d,) or d < 2:
-            got = [tuple(x.shape) for x in (self.basis, self.eigenvalues, self.linear)]
-            raise ValueError(f"got shapes {got}: expected (d, r), (r,) and (d,) with d > 1")
-        if not isfinite(self.constant):
-            raise ValueError(f"constant {self.constant}: expected a finite number")
-        probe = torch.cos(torch.arange(1, r + 1, device=self.basis.device)).to(self.basis)
-        if r > d or not torch.allclose(self.basis.T @ (self.basis @ probe), probe, atol=1e-3):
-            raise ValueError(
-                "the basis has no orthonormal columns: make the barrier of a matrix with "
-                "PolynomialBarrier.of_quadratic"
-            )
+        check_parts(self.basis, self.eigenvalues, self.linear, self.constant)
 
     @classmethod
     def of_quadratic(
@@ -150,14 +137,9 @@ class PolynomialBarrier(Barrier):
             >>> resid = ls.capture(model, train, "resid", read="mean")
             >>> barrier = ls.PolynomialBarrier.fit_sketch(resid.at(layer=3), seed=0)
         """
-        if degree != 2:
-            raise ValueError(f"degree {degree}: expected 2, where the sketch is a quadratic form")
         rows = LabelledRows.of(activations)
-        d = rows.values.shape[1]
-        sketch = CountSketch.draw(d, n_components, gamma=gamma, coef0=coef0, seed=seed)
-        settings = {"n_components": n_components, "gamma": float(gamma), "coef0": float(coef0)}
-        settings |= {"C": float(C), "seed": seed}
-        return cls._of_form(sketched_form(rows, sketch, C), rows.dtype, rows.origin(settings))
+        form, settings = sketched_form(rows, n_components, degree, gamma, coef0, C, seed)
+        return cls._of_form(form, rows.dtype, rows.origin(settings))
 
     @classmethod
     def _of_form(
@@ -188,8 +170,7 @@ class PolynomialBarrier(Barrier):
 
         A step of up to 2 |g| / lipschitz radians along the gradient g does not lower h.
         """
-        values = self.spectrum.double()
-        return 2 * float(values[-1] - values[0]) + 2 * float(self.linear.double().norm())
+        return self._form().lipschitz
 
     def quadratic(self) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"], float]:
         """A, q and c, with the median eigenvalue of A at 0.
@@ -209,14 +190,8 @@ class PolynomialBarrier(Barrier):
         """
         if not 0 <= rank <= self.width:
             raise ValueError(f"rank {rank}: expected 0 to {self.width}")
-        form = self._form().gauged()
-        kept = form.eigenvalues.abs().argsort(descending=True, stable=True)[:rank].sort().values
-        return replace(
-            self,
-            basis=form.basis[:, kept],
-            eigenvalues=form.eigenvalues[kept],
-            constant=form.constant,
-        )
+        form = self._form().truncated(rank)
+        return replace(self, basis=form.basis, eigenvalues=form.eigenvalues, constant=form.constant)
 
     def supremum(self) -> Extremum:
         """The largest h of any activation, and a direction that has it.

@@ -1,7 +1,8 @@
 """Comparing methods: what they do, what it costs, and whether the difference is real.
 
 `config` says how texts are written; `fit_cache`, `method_family` and `method_families` how each
-method is made and which settings it may try; `choosing` takes the best of them on dev at one cost.
+method is made and which settings it may try; `choosing` takes the best of them on dev at one cost,
+and `kept_methods` keeps it.
 `comparison_run` runs methods and `references` (and a `learned` vector) on test, as `trials`;
 `grouped_sums`, `statistics` and `quantities` turn these into numbers with intervals, and `result`
 into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `energy`, `tails` and
@@ -14,7 +15,6 @@ from lens_steer.benchmark.choosing import Chosen as Chosen
 from lens_steer.benchmark.choosing import calibrated_best as calibrated_best
 from lens_steer.benchmark.choosing import choose_all as choose_all
 from lens_steer.benchmark.choosing import choose_and_keep as choose_and_keep
-from lens_steer.benchmark.choosing import read_setting as read_setting
 from lens_steer.benchmark.choosing import stored as stored
 from lens_steer.benchmark.comparing import compare as compare
 from lens_steer.benchmark.comparing import comparison as comparison
@@ -30,8 +30,9 @@ from lens_steer.benchmark.fit_cache import FitCache as FitCache
 from lens_steer.benchmark.fit_cache import Hyperparameters as Hyperparameters
 from lens_steer.benchmark.frontier import Frontier as Frontier
 from lens_steer.benchmark.journal import Journal as Journal
+from lens_steer.benchmark.kept_methods import read_setting as read_setting
 from lens_steer.benchmark.learned import learn as learn
-from lens_steer.benchmark.method_families import DEFAULT_FAMILIES as DEFAULT_FAMILIES
+from lens_steer.benchmark.method_families import DEFAULT_METHODS as DEFAULT_METHODS
 from lens_steer.benchmark.method_families import FAMILIES as FAMILIES
 from lens_steer.benchmark.method_families import families as families
 from lens_steer.benchmark.method_family import LayerPrior as LayerPrior
@@ -45,7 +46,6 @@ from lens_steer.benchmark.method_family import thinned as thinned
 from lens_steer.benchmark.random_search import RandomSearchCurve as RandomSearchCurve
 from lens_steer.benchmark.references import best_of_n as best_of_n
 from lens_steer.benchmark.references import prompted as prompted
-from lens_steer.benchmark.references import random_like as random_like
 from lens_steer.benchmark.result import Comparison as Comparison
 from lens_steer.benchmark.running import read as read
 from lens_steer.benchmark.running import resume as resume

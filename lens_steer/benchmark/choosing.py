@@ -1,30 +1,22 @@
 """Choosing on dev: of each method family the setting that does most at one cost."""
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
 from tqdm.auto import tqdm
 
-from lens_steer.artifacts import describe, load, save
 from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache, Hyperparameters
-from lens_steer.benchmark.journal import differing
+from lens_steer.benchmark.kept_methods import Fits, kept_fits
 from lens_steer.benchmark.method_family import MethodFamily
-from lens_steer.benchmark.settings import Behaviour, CompareSettings, file_stem
+from lens_steer.benchmark.settings import Behaviour, CompareSettings
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import Judge, OutOfReach, calibrate, evaluate_each
-from lens_steer.files import json_file, write_whole
-from lens_steer.steering import Intervention
+from lens_steer.steering import Decoding, Intervention
 
 Echo = Callable[[str], None]
-Fits = Sequence[Intervention]
-
-_MADE_ON = "made_on"  # in a method's .json, beside its setting
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +71,7 @@ def calibrated_best(
     for setting in tqdm(family.grid(cache), desc=f"calibrate {family.name}"):
         method = family.make(cache, setting)
         try:
-            method = calibrate(cache.model, method, dev, kl=kl, progress=False, **decoding)
+            method = calibrate(cache.model, method, dev, kl=kl, progress=False, decoding=decoding)
         except OutOfReach as error:
             reason = str(error)
             continue
@@ -87,7 +79,7 @@ def calibrated_best(
         settings.append(setting | {"strength": method.strength})
     if not calibrated:
         raise OutOfReach(f"{family.name} cannot be calibrated on {dev!r}: {reason}")
-    evaluations = evaluate_each(cache.model, dev, calibrated, judge=judge, **decoding)
+    evaluations = evaluate_each(cache.model, dev, calibrated, judge=judge, decoding=decoding)
     usable = [i for i, evaluation in enumerate(evaluations) if not evaluation.failure]
     if not usable:
         raise OutOfReach(f"{family.name} cannot be used on {dev!r}: {evaluations[0].failure}")
@@ -107,7 +99,7 @@ def stored(model: str, pairs: str, method: str, config: ComparisonConfig) -> Hyp
     """
     place = files("lens_steer.benchmark").joinpath("calibrated.json")
     kept = json.loads(place.read_text(encoding="utf-8"))
-    same = all(getattr(config, name) == value for name, value in kept["terms"].items())
+    same = Decoding(**kept["terms"]) == config.decoding
     return kept["settings"].get(pairs, {}).get(method) if same and model == "organism" else None
 
 
@@ -141,10 +133,10 @@ def choose_all(
         ... )
         >>> ls.compare(model, test, chosen.methods)
     """
-    known = settings or {}
+    chosen_before = settings or {}
 
     def choose(family: MethodFamily) -> tuple[Fits, Hyperparameters]:
-        setting = known.get(family.name)
+        setting = chosen_before.get(family.name)
         if setting is None:
             setting = calibrated_best(family, cache, dev, judge, kl=kl, config=config)
         return [family.make(cache, setting)], setting
@@ -176,7 +168,19 @@ def choose_and_keep(
     """
 
     def choose(family: MethodFamily) -> tuple[Fits, Hyperparameters]:
-        fits, setting = _kept_or_made(family, behaviour, settings)
+        fits, setting = kept_fits(
+            family,
+            behaviour,
+            settings,
+            lambda: calibrated_best(
+                family,
+                behaviour.cache,
+                behaviour.dev,
+                behaviour.judge,
+                kl=settings.kl,
+                config=settings.config,
+            ),
+        )
         if echo is not None:
             echo(f"chosen   {behaviour.name}: {fits[0]!r}")
         return fits, setting
@@ -206,65 +210,3 @@ def _choose_each(
     if not chosen.fits:
         raise OutOfReach(f"no method costs {kl} nats per token on {behaviour_name}")
     return chosen
-
-
-def _kept_or_made(
-    family: MethodFamily, behaviour: Behaviour, settings: CompareSettings
-) -> tuple[Fits, Hyperparameters]:
-    folder = settings.out / "methods"
-    name = f"{file_stem(behaviour.name)}-{family.name}"
-    record = folder / f"{name}.json"
-    places = [folder / f"{name}-{fit}.safetensors" for fit in range(settings.fits)]
-    if record.is_file():
-        _check_kept(record, places, behaviour)
-        return [load(place, behaviour.cache.model) for place in places], read_setting(record)
-    for place in filter(Path.is_file, places):
-        describe(place)  # left by a run that was killed before it wrote the record, or refused
-    cache = behaviour.cache
-    setting = calibrated_best(
-        family, cache, behaviour.dev, behaviour.judge, kl=settings.kl, config=settings.config
-    )
-    fits = [family.make(cache, setting)]
-    for fit in range(1, settings.fits):
-        resampled = cache.train.resample(seed=settings.config.seed + fit)
-        fits.append(family.make(FitCache(cache.model, resampled, cache.reads), setting))
-    for method, place in zip(fits, places, strict=True):
-        save(method, place)
-    hashes = {place.name: _sha256(place) for place in places}
-    made_on = {"origin": behaviour.provenance, "files": hashes}
-    content = setting | {_MADE_ON: made_on}
-    text = json.dumps(content, indent=2, sort_keys=True, default=str) + "\n"
-    write_whole(record, lambda target: target.write_text(text, encoding="utf-8"))
-    return fits, setting
-
-
-def read_setting(record: Path) -> Hyperparameters:
-    """The setting in a method's `.json`, without what it was made on."""
-    return {name: value for name, value in json_file(record).items() if name != _MADE_ON}
-
-
-def _check_kept(record: Path, places: Sequence[Path], behaviour: Behaviour) -> None:
-    content: Any = json_file(record)
-    made_on = content.get(_MADE_ON) if isinstance(content, dict) else None
-    if not isinstance(made_on, dict) or not {"origin", "files"} <= set(made_on):
-        raise ValueError(
-            f"{str(record)!r} does not say what its method was made on, as an earlier version "
-            "wrote it: choose another folder"
-        )
-    now = json.loads(json.dumps(behaviour.provenance, default=str))
-    difference = differing(made_on["origin"], now)
-    if difference:
-        raise ValueError(
-            f"{str(record)!r} is of a method made on other settings ({difference}): choose another "
-            "folder"
-        )
-    for place in places:
-        if not place.is_file() or made_on["files"].get(place.name) != _sha256(place):
-            raise ValueError(
-                f"{str(place)!r} is not the method that {record.name!r} is of: delete both to make "
-                "it again"
-            )
-
-
-def _sha256(place: Path) -> str:
-    return hashlib.sha256(place.read_bytes()).hexdigest()

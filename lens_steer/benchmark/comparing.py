@@ -1,21 +1,22 @@
 """Running methods against each other and against what they have to beat."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
+from typing_extensions import Unpack
 
 from lens_steer.benchmark.comparison_run import ComparisonRun, NamedMethods
-from lens_steer.benchmark.config import ComparisonConfig
+from lens_steer.benchmark.config import ComparisonConfig, ComparisonOptions, config_of_call
 from lens_steer.benchmark.references import Rewrite
 from lens_steer.benchmark.result import Comparison
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import Judge
 from lens_steer.models import SteerableModel
-from lens_steer.steering import Intervention, NotFinite, generate
+from lens_steer.steering import Decoding, Intervention, NotFinite, generate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,12 +30,12 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     methods: NamedMethods,
     *,
     judge: Judge | None = None,
-    seed: int = 0,
     train: ContrastivePairs | None = None,
     instruction: str | Rewrite | None = None,
     behaviour_name: str | None = None,
     progress: bool = True,
-    **options: Any,
+    decoding: Decoding | None = None,
+    **options: Unpack[ComparisonOptions],
 ) -> "pd.DataFrame":
     """What methods do to the prompts of `pairs`, what it costs, and what else would do as much.
 
@@ -69,29 +70,29 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
         methods: Finished methods; or names with one method or several fits of it, made from
             resampled training data, over which the intervals then go.
         judge: See `evaluate`; None leaves out `best of n`.
-        seed: The seed of the texts, the random directions and the intervals.
         train: Other pairs, for `learned`; None leaves it out.
         instruction: A text put before each prompt (a system message of a chat), or a function of a
             prompt, for `prompting`; None leaves it out.
         behaviour_name: The name of the behaviour in the table; None takes that of the pairs.
-        options: Fields of `ComparisonConfig`: `seeds temperature max_new_tokens scope multiples
-            budgets randoms best_of stop`.
+        decoding: How texts are written; or the same as keywords. The seed, 0 if none is named, is
+            that of the texts, the random directions and the intervals.
+        options: The fields of `Decoding`, see `generate`, and the other ones of `ComparisonConfig`,
+            which say how methods are varied.
 
     Raises:
-        TypeError: If an option is not a field of `ComparisonConfig`.
+        TypeError: If a keyword is unknown; the message has the nearest one.
         ValueError: As `evaluate`, or if the methods or options cannot be used.
 
     Example:
         >>> methods = {"CAA": ls.CAA.fit(resid.at(layer=3)), "LQR": ls.LQR.fit(jacobians, resid)}
         >>> ls.compare(model, test, methods, judge=ls.WordList(("good", "fine")), train=train)
     """
-    _check_options(options)
     result = comparison(
         model,
         pairs,
         methods,
         judge=judge,
-        config=ComparisonConfig(seed=seed, **options),
+        config=config_of_call(compare, decoding, options),
         train=train,
         instruction=instruction,
         behaviour_name=behaviour_name,
@@ -100,27 +101,25 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     return result.table()
 
 
-def _check_options(options: dict[str, Any]) -> None:
-    known = [field.name for field in fields(ComparisonConfig) if field.name != "seed"]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise TypeError(f"compare got the options {unknown}, expected some of {', '.join(known)}")
-
-
-def comparison(
+def comparison(  # noqa: PLR0913 - what a comparison is made of
     model: SteerableModel,
     pairs: ContrastivePairs,
     methods: NamedMethods,
     *,
     config: ComparisonConfig,
+    judge: Judge | None = None,
+    train: ContrastivePairs | None = None,
+    instruction: str | Rewrite | None = None,
+    behaviour_name: str | None = None,
+    model_name: str | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> Comparison:
     """What `compare` makes its table of: also differences between methods, and all the figures.
 
     Args:
         config: How texts are written and methods are varied.
-        options: As `compare`: `judge train instruction behaviour_name`, and `model_name`.
+        judge: As `compare`; so are `train`, `instruction` and `behaviour_name`.
+        model_name: The name of the model in tables; None takes its architecture.
 
     Raises:
         ValueError: As `compare`.
@@ -130,7 +129,17 @@ def comparison(
         >>> result = ls.comparison(model, test, [method], config=config, judge=judge)
         >>> ls.benchmark.Frontier.of(result, result.behaviours[0]).figure()
     """
-    comparison_run = ComparisonRun.of(model, pairs, methods, config=config, **options)
+    comparison_run = ComparisonRun.of(
+        model,
+        pairs,
+        methods,
+        judge=judge,
+        config=config,
+        train=train,
+        instruction=instruction,
+        behaviour_name=behaviour_name,
+        model_name=model_name,
+    )
     trials = []
     with tqdm(total=len(comparison_run.units()), desc="compare", disable=not progress) as bar:
         for (name, _, _), new in comparison_run.run():
@@ -170,21 +179,9 @@ def time_generation(comparison_run: ComparisonRun) -> dict[tuple[str, str], floa
 def _writer(
     comparison_run: ComparisonRun, prompts: list[Any], *methods: Intervention
 ) -> Callable[[], Any]:
-    config = comparison_run.config
-
-    def write() -> Any:
-        return generate(
-            comparison_run.model,
-            prompts,
-            *methods,
-            max_new_tokens=min(_TOKENS, config.max_new_tokens),
-            temperature=config.temperature,
-            seed=config.seed,
-            scope=config.scope,
-            stop=config.stop,
-        )
-
-    return write
+    decoding = comparison_run.config.decoding
+    few = replace(decoding, max_new_tokens=min(_TOKENS, decoding.max_new_tokens))
+    return lambda: generate(comparison_run.model, prompts, *methods, decoding=few)
 
 
 def _seconds(action: Callable[[], Any]) -> float:

@@ -1,19 +1,26 @@
 """Running a comparison, unit by unit: a unit is a method's fit with a seed, at every strength."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.learned import learn
-from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted, random_like
+from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted
 from lens_steer.benchmark.trials import Trial, fixed_costs
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import FixedTexts, Judge, check_scorable, evaluate_each
+from lens_steer.evaluation import (
+    Evaluation,
+    FixedTexts,
+    Judge,
+    check_scorable,
+    evaluate_each,
+    random_like,
+)
 from lens_steer.models import SteerableModel, attach
 from lens_steer.sites import Site
-from lens_steer.steering import Intervention
+from lens_steer.steering import Decoding, Intervention
 
 Fits = Intervention | Sequence[Intervention]
 NamedMethods = Sequence[Intervention] | Mapping[str, Fits]
@@ -64,8 +71,9 @@ class ComparisonRun:
         """A run with its methods named, after all checks that are possible before hours of work.
 
         Raises:
-            ValueError: If there are no methods, one does not fit the model, a name is taken, or
-                there is neither a judge nor pairs.
+            ValueError: If there are no methods, one does not fit the model, a name is that of a
+                reference, there is neither a judge nor pairs, or the cost of the instruction would
+                be infinite because n-grams are ruled out.
         """
         by_name = methods_by_name(methods)
         check_scorable(pairs, judge)
@@ -74,6 +82,12 @@ class ComparisonRun:
                 method.checked_edits(model)
         if train is not None and not (isinstance(train, ContrastivePairs) and train.paired):
             raise ValueError(f"got train={train!r}, expected paired texts to learn a vector from")
+        if instruction is not None and config.no_repeat_ngram > 0:
+            raise ValueError(
+                f"no_repeat_ngram {config.no_repeat_ngram} with an instruction: after different "
+                "prompts different tokens are ruled out, and the cost is infinite; expected 0, or "
+                "no instruction"
+            )
         return cls(
             model,
             pairs,
@@ -117,14 +131,14 @@ class ComparisonRun:
 
     def _unsteered(self, seed: int) -> list[Trial]:
         texts = self._texts(seed)
-        [evaluation] = evaluate_each(self.model, self.pairs, [None], **self._decoding(seed))
+        [evaluation] = self._evaluated([None], seed)
         [fixed] = fixed_costs(self.model, texts, [None])
         return [self._trial("unsteered", 0, seed, 0.0, "the model as it is", evaluation, fixed)]
 
     def _steered(self, name: str, fit: int, method: Intervention, seed: int) -> list[Trial]:
         multiples = self.config.multiples
         scaled = [method.with_strength(method.strength * multiple) for multiple in multiples]
-        evaluations = evaluate_each(self.model, self.pairs, scaled, **self._decoding(seed))
+        evaluations = self._evaluated(scaled, seed)
         costs = fixed_costs(self.model, self._texts(seed), scaled)
         return [
             self._trial(name, fit, seed, multiple, repr(scaled[i]), evaluations[i], costs[i])
@@ -161,31 +175,34 @@ class ComparisonRun:
 
     def _prompting(self, rewrite: Rewrite, seed: int) -> list[Trial]:
         evaluation = prompted(
-            self.model, self.pairs, rewrite, judge=self.judge, seed=seed, **self.config.sampling
+            self.model, self.pairs, rewrite, judge=self.judge, decoding=self._decoding(seed)
         )
-        shown = f"prompts such as {rewrite(self.pairs.prompts[0])!r}"
-        return [self._trial("prompting", 0, seed, 1.0, shown, evaluation, None)]
+        description = f"prompts such as {rewrite(self.pairs.prompts[0])!r}"
+        return [self._trial("prompting", 0, seed, 1.0, description, evaluation, None)]
 
     def _best_of_n(self, judge: Judge, seed: int) -> list[Trial]:
         n = self.config.best_of
         evaluation = best_of_n(
-            self.model, self.pairs, n, judge=judge, seed=seed, **self.config.sampling
+            self.model, self.pairs, n, judge=judge, decoding=self._decoding(seed)
         )
         return [self._trial("best of n", 0, seed, 1.0, f"n = {n}", evaluation, None)]
 
     def _texts(self, seed: int) -> FixedTexts:
         if seed not in self._sampled:
-            self._sampled[seed] = FixedTexts.sample(
-                self.model, self.pairs, seed=seed, scope=self.config.scope, **self.config.sampling
-            )
+            decoding = self._decoding(seed)
+            self._sampled[seed] = FixedTexts.sample(self.model, self.pairs, decoding=decoding)
         return self._sampled[seed]
 
     @cached_property
     def _sampled(self) -> dict[int, FixedTexts]:
         return {}
 
-    def _decoding(self, seed: int) -> dict[str, Any]:
-        return self.config.decoding | {"judge": self.judge, "seed": seed}
+    def _decoding(self, seed: int) -> Decoding:
+        return replace(self.config.decoding, seed=seed)
+
+    def _evaluated(self, methods: Sequence[Intervention | None], seed: int) -> list[Evaluation]:
+        decoding = self._decoding(seed)
+        return evaluate_each(self.model, self.pairs, methods, judge=self.judge, decoding=decoding)
 
     def _trial(self, name: str, fit: int, seed: int, multiple: float, *rest: Any) -> Trial:
         return Trial(name, self.behaviour_name, self.model_name, fit, seed, multiple, *rest)
@@ -216,7 +233,7 @@ def methods_by_name(methods: NamedMethods) -> dict[str, tuple[Intervention, ...]
             by_name[f"{kind} {before + 1}" if before else kind] = (method,)
     if not by_name or not all(by_name.values()):
         raise ValueError(f"got the methods {methods!r}, expected at least one, none without a fit")
-    taken = sorted(set(by_name) & set(REFERENCES))
-    if taken:
-        raise ValueError(f"the names {taken} are those of references: give the methods others")
+    reserved = sorted(set(by_name) & set(REFERENCES))
+    if reserved:
+        raise ValueError(f"the names {reserved} are those of references: give the methods others")
     return by_name

@@ -1,34 +1,47 @@
 """How methods are compared: which texts are sampled, and at which strengths."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any
 
-from lens_steer.steering import Decoding, Scope, check_scope
+from lens_steer.evaluation import check_comparable
+from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call, unexpected_keyword
 
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
 
 
+class ComparisonOptions(DecodingOptions, total=False):
+    """The fields of `ComparisonConfig` as keywords, as those of `Decoding` are."""
+
+    seeds: int
+    multiples: Sequence[float | int]
+    randoms: int
+    best_of: int
+    budgets: Sequence[float | int]
+
+
 @dataclass(frozen=True)
-class ComparisonConfig:
+class ComparisonConfig(Decoding):
     """How texts are written and methods are varied, the same for all that are compared.
 
+    The fields of `Decoding` are those of a comparison too: the temperature is also that of the
+    distributions whose divergence is taken, and the seed is also that of the random directions and
+    the intervals, 0 if none is named.
+
     Attributes:
-        seed: The seed of the texts, the random directions and the intervals.
         seeds: How often every prompt is continued: with `seed`, `seed + 1`, and so on.
-        temperature: The temperature of the texts and of the distributions whose divergence is
-            taken; not 0.
-        max_new_tokens: The length of every text, in tokens.
-        scope: Where methods steer, see `steered`.
         multiples: Multiples of each method's own strength, in rising order; 1 is the method as
-            given and is always tried.
+            it is passed and is always tried.
         randoms: The number of random directions, each a fit of the method `random`.
         best_of: The number of texts of which the best is taken.
         budgets: Nats per token at which behaviour is read off, in rising order; the area under the
             frontier goes up to the largest.
-        stop: A text ends before the first of these strings.
+
+    Raises:
+        ValueError: If a field makes no sense; or with a temperature of 0, `top_p` or `top_k`, with
+            which no divergence is finite.
 
     Example:
         >>> config = ls.benchmark.ComparisonConfig(seeds=3, max_new_tokens=60, budgets=(0.05, 0.1))
@@ -37,22 +50,17 @@ class ComparisonConfig:
 
     seed: int = 0
     seeds: int = 1
-    temperature: float | int = 1.0
-    max_new_tokens: int = 40
-    scope: Scope = "last"
-    multiples: tuple[float | int, ...] = (0.25, 0.5, 0.75, 1, 1.4, 2)
+    multiples: Sequence[float | int] = (0.25, 0.5, 0.75, 1, 1.4, 2)
     randoms: int = 3
     best_of: int = 4
-    budgets: tuple[float | int, ...] = (0.03, 0.1, 0.3)
-    stop: Sequence[str] = ()
+    budgets: Sequence[float | int] = (0.03, 0.1, 0.3)
 
     def __post_init__(self) -> None:
-        how = Decoding(self.temperature, seed=self.seed, stop=self.stop)
-        object.__setattr__(self, "stop", how.stop)
-        check_scope(self.scope)
+        super().__post_init__()
+        check_comparable(self)
         if self.temperature == 0:
             raise ValueError("temperature 0: greedy texts have no finite divergence to compare at")
-        for name, least in (("seeds", 1), ("max_new_tokens", 1), ("randoms", 1), ("best_of", 2)):
+        for name, least in (("seeds", 1), ("randoms", 1), ("best_of", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least {least}")
         for name in ("multiples", "budgets"):
@@ -68,12 +76,30 @@ class ComparisonConfig:
         object.__setattr__(self, "multiples", tuple(sorted({*self.multiples, 1.0})))
 
     @property
-    def sampling(self) -> dict[str, Any]:
-        """How texts are sampled, steered or not: keywords of `generate`, but for the seed."""
-        options = {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
-        return options | ({"stop": self.stop} if self.stop else {})
+    def decoding(self) -> Decoding:
+        """How texts are written with the first seed."""
+        return Decoding(**{f.name: getattr(self, f.name) for f in fields(Decoding)})
 
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """How steered texts are written: keywords of `evaluate`, the first seed included."""
-        return {"seed": self.seed, "scope": self.scope, **self.sampling}
+
+def config_of_call(
+    function: Callable[..., Any], decoding: Decoding | None, options: Mapping[str, Any]
+) -> ComparisonConfig:
+    """The `ComparisonConfig` that a public function was called with, as `decoding_of_call`.
+
+    Args:
+        function: The function that the user has called; errors name it.
+        decoding: Its argument `decoding`.
+        options: All keywords that are no parameters of its own.
+
+    Raises:
+        TypeError: If a keyword is unknown; the message has the nearest one.
+        ValueError: As `decoding_of_call` and `ComparisonConfig`.
+    """
+    names = ComparisonOptions.__annotations__
+    for name in options:
+        if name not in names:
+            raise unexpected_keyword(function, name, names)
+    of_texts = {n: value for n, value in options.items() if n in DecodingOptions.__annotations__}
+    variation = {name: value for name, value in options.items() if name not in of_texts}
+    how = decoding_of_call(function, decoding, of_texts, seed=0)
+    return ComparisonConfig(**asdict(how), **variation)

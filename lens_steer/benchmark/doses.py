@@ -156,6 +156,6 @@ def central(
 
 def _surprise(trial: Trial) -> Float[Tensor, " text"]:
     """Nats per token of each text; NaN where it has none."""
-    paths = trial.evaluation.paths
-    assert isinstance(paths, TextCosts)  # every trial is measured
-    return paths.surprise / paths.tokens
+    costs = trial.evaluation.text_costs
+    assert isinstance(costs, TextCosts)  # every trial is measured
+    return costs.surprise / costs.tokens

@@ -125,7 +125,7 @@ class Frontier(Report):
                     self._draw(right, name, points, "efficiency")
             left.set(ylabel=f"share of texts\n{self.behaviour_name}", ylim=(-0.02, 1.03))
             right.axhline(1, color="k", lw=1.0)
-            part = "efficiency: least nats / nats paid\n(points below 0.001 are off the axis)"
+            part = "efficiency:\nleast nats / nats paid\n(below 0.001: off the axis)"
             right.set(ylabel=part, yscale="log", ylim=(1e-3, 2))
             right.yaxis.set_major_formatter("{x:g}")
             if self.unsteered.mean in (0.0, 1.0):
@@ -138,13 +138,13 @@ class Frontier(Report):
         return figure
 
     def _draw(self, axes: Any, name: str, points: Sequence[FrontierPoint], quantity: str) -> None:
-        shown = [p for p in points if np.isfinite(getattr(p, quantity).mean)]
+        finite = [p for p in points if np.isfinite(getattr(p, quantity).mean)]
         colour, mark = colours(self.methods)[name], marks(self.methods)[name]
-        x, y = [p.kl_sequence for p in shown], [getattr(p, quantity) for p in shown]
+        x, y = [p.kl_sequence for p in finite], [getattr(p, quantity) for p in finite]
         style: dict[str, Any] = {"color": colour, "lw": 0.8, "elinewidth": 0.7}
         axes.errorbar(means(x), means(y), errors(y), errors(x), fmt="-", **style)
         axes.plot([], [], mark, color=colour, label=f"{name}, n = {points[0].n} a point")
-        for a, b, point in zip(means(x), means(y), shown, strict=True):
+        for a, b, point in zip(means(x), means(y), finite, strict=True):
             down = point.behaviour.mean < self.unsteered.mean
             axes.plot(a, b, mark, color=colour, mfc="white" if down else colour, zorder=3)
 

@@ -66,7 +66,7 @@ class Sums:
             unknown = np.full(len(index), np.nan)
             return unknown if values is None else _group_sums(values, evaluation.text_groups, index)
 
-        costs = evaluation.paths
+        costs = evaluation.text_costs
         assert costs is None or isinstance(costs, TextCosts)
         return cls(
             behaviour=of_examples(evaluation.behaviour),
@@ -138,6 +138,62 @@ class GroupedSums:
             )
         rows = [Sums.stack([sums[models[0], fit, seed] for seed in seeds]) for fit in fits]
         return cls(tuple(trials), tuple(groups), Sums.stack(rows))
+
+
+Strength = tuple[str, str, float]  # the behaviour, the method, the multiple of its own strength
+
+
+def grouped_by_strength(trials: Sequence[Trial]) -> dict[Strength, GroupedSums]:
+    """The sums of each method at each strength, for every behaviour over the same groups.
+
+    Raises:
+        ValueError: If trials of one behaviour are of other models, or other seeds, than the rest.
+    """
+    parts: dict[Strength, list[Trial]] = {}
+    for trial in trials:
+        key = (trial.behaviour_name, trial.method, trial.multiple)
+        parts.setdefault(key, []).append(trial)
+    groups: dict[str, list[Any]] = {}
+    for name in dict.fromkeys(trial.behaviour_name for trial in trials):
+        _check_alike({key: part for key, part in parts.items() if key[0] == name})
+        groups[name] = all_groups([t for t in trials if t.behaviour_name == name])
+    return {key: GroupedSums.of(part, groups[key[0]]) for key, part in parts.items()}
+
+
+def _check_alike(parts: dict[Strength, list[Trial]]) -> None:
+    """Raise a ValueError where trials are not to be compared: of other models, or other seeds."""
+    for name in ("model", "seed"):
+        values = {key: {getattr(t, name) for t in part} for key, part in parts.items()}
+        (first, expected), *others = values.items()
+        for key, got in others:
+            if got != expected:
+                raise ValueError(
+                    f"{key} has trials of {name} {sorted(got)}, {first} of {sorted(expected)}: "
+                    "run all of them"
+                )
+
+
+def group_differences(one: GroupedSums, other: GroupedSums) -> Array:
+    """Mean difference in behaviour within each group of prompts, over fits and seeds."""
+
+    def over_fits_and_seeds(x: Array) -> Array:
+        return x.reshape(-1, x.shape[-1]).sum(axis=0)
+
+    a, b = one.sums.map(over_fits_and_seeds), other.sums.map(over_fits_and_seeds)
+    both = (a.examples > 0) & (b.examples > 0)  # a group may have texts, and no example of its own
+    return a.behaviour[both] / a.examples[both] - b.behaviour[both] / b.examples[both]
+
+
+def sums_by_trial(evaluations: Sequence[Evaluation]) -> tuple[tuple[Any, ...], Sums]:
+    """The groups of prompts, and `[trial group]` sums of evaluations of the same examples.
+
+    Raises:
+        ValueError: If they are of different examples.
+    """
+    if any(evaluation.groups != evaluations[0].groups for evaluation in evaluations):
+        raise ValueError("trials are of different examples: evaluate the same pairs in each")
+    groups = tuple(dict.fromkeys(evaluations[0].groups))
+    return groups, Sums.stack([Sums.of(evaluation, None, groups) for evaluation in evaluations])
 
 
 def _by_model(sums: dict[tuple[str, int, int], Sums], models: Sequence[str]) -> Sums:

@@ -181,8 +181,8 @@ def _tail(
     terms: dict[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """The row that lacks nothing but its line end; nothing for the beginning of one of ours."""
-    known = rows[0]["terms"] if rows else terms
-    if known is not None and _begins(last, known):
+    kept_terms = rows[0]["terms"] if rows else terms
+    if kept_terms is not None and _begins(last, kept_terms):
         return []
     return [_row(path, number, last, terms)]
 

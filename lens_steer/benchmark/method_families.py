@@ -1,7 +1,8 @@
 """The table of method families: how each method is made, its grid and its prior.
 
-A new method joins `lens-steer compare` by one line of `FAMILIES`. docs/methods.md states every grid
-and prior in words; a test holds the two together.
+A new method joins `lens-steer compare --methods all` by one line of `FAMILIES`; `DEFAULT_METHODS`
+names the few that run where none are named. docs/methods.md states every grid and prior in words; a
+test holds the two together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,7 +40,9 @@ from lens_steer.steering import (
     ResidualITI,
 )
 
-DEFAULT_FAMILIES = ("CAA", "SADI", "LQR", "LQRTracker", "ODESteer")  # where no names are given
+# The families that run where no `--methods` are named, in `lens-steer compare` and in the demo: CAA
+# and the methods of the three papers. A new family need not be among them; `all` runs all FAMILIES.
+DEFAULT_METHODS = ("CAA", "SADI", "LQR", "LQRTracker", "ODESteer")
 
 _SADI_DELTA = 4.0  # of SADI at strength 1
 _ODESTEER_ANGLE = 0.25  # radians, of ODESteer at strength 1
@@ -169,7 +172,7 @@ def families(names: str | None = None) -> list[MethodFamily]:
     """Method families by their names.
 
     Args:
-        names: Names separated by commas; `all` is every family, None those of `DEFAULT_FAMILIES`.
+        names: Names separated by commas; `all` is every family, None those of `DEFAULT_METHODS`.
 
     Raises:
         ValueError: If there is no family of a name; the message lists them.
@@ -179,11 +182,11 @@ def families(names: str | None = None) -> list[MethodFamily]:
         ['CAA', 'LQR']
     """
     if names is None:
-        chosen = list(DEFAULT_FAMILIES)
+        chosen = list(DEFAULT_METHODS)
     else:
         chosen = list(FAMILIES) if names == "all" else [n.strip() for n in names.split(",")]
     unknown = [name for name in chosen if name not in FAMILIES]
     if unknown or not chosen:
-        known = ", ".join(FAMILIES)
-        raise ValueError(f"unknown methods {unknown}: expected all, or some of {known}")
+        names_of_all = ", ".join(FAMILIES)
+        raise ValueError(f"unknown methods {unknown}: expected all, or some of {names_of_all}")
     return [FAMILIES[name] for name in chosen]

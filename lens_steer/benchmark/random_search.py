@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lens_steer.artifacts import savable
-from lens_steer.benchmark.grouped_sums import Sums
+from lens_steer.benchmark.grouped_sums import Sums, sums_by_trial
 from lens_steer.evaluation import Evaluation
 from lens_steer.intervals import Interval, Resampling
 from lens_steer.reports import Report
@@ -87,12 +87,10 @@ class RandomSearchCurve(Report):
         """
         if not dev or len(dev) != len(test):
             raise ValueError(f"{len(dev)} trials on dev, {len(test)} on test: expected as many")
-        if any(trial.paths is None for trial in dev):
-            raise ValueError("a trial on dev was made by hand, without `paths`: use evaluate")
-        (dev_groups, dev_sums), (test_groups, test_sums) = (
-            _stacked(dev),
-            _stacked([*test, unsteered]),
-        )
+        if any(trial.text_costs is None for trial in dev):
+            raise ValueError("a trial on dev was made by hand, without `text_costs`: use evaluate")
+        dev_groups, dev_sums = sums_by_trial(dev)
+        test_groups, test_sums = sums_by_trial([*test, unsteered])
         return cls(method, dev_sums, test_sums, (dev_groups, test_groups), float(kl_limit), seed)
 
     @property
@@ -169,13 +167,12 @@ class RandomSearchCurve(Report):
         banded = len(curves) <= _MOST_BANDS
         with canvas() as (figure, axes):
             for i, curve in enumerate(curves):
-                table, color = curve.table(), f"C{i % 10}"
-                style = _LINES[i // 10 % len(_LINES)]
-                axes.plot(table["n"], table["behaviour"], ls=style, color=color, label=curve.method)
+                table, n = curve.table(), range(1, curve.trials + 1)
+                style: dict[str, Any] = {"color": f"C{i % 10}"}
+                line = _LINES[i // 10 % len(_LINES)]
+                axes.plot(n, table["behaviour"], line, label=curve.method, **style)
                 if banded:
-                    axes.fill_between(
-                        table["n"], table["low"], table["high"], color=color, alpha=0.2
-                    )
+                    axes.fill_between(n, table["low"], table["high"], alpha=0.2, **style)
             unsteered = self.test.behaviour[-1].sum() / self.test.examples[-1].sum()
             axes.axhline(unsteered, color="k", lw=0.8, ls=":", label="unsteered")
             axes.set(xlabel="trials of random search", ylim=(0, 1.02))
@@ -206,8 +203,8 @@ class RandomSearchCurve(Report):
     def _influence(self, n: int) -> Float[Array, " group"]:
         """What each test group adds to the deviation of `expected`, the choice being what it is."""
         weights = _or_none(self._chances(n, _once(self.dev)))[0]
-        taken = np.where(weights[:, None] > 0, self.test.behaviour, 0.0)  # else it may be NaN
-        behaviour, examples = weights @ taken, self.test.examples[-1]
+        finite = np.where(weights[:, None] > 0, self.test.behaviour, 0.0)  # NaN where never chosen
+        behaviour, examples = weights @ finite, self.test.examples[-1]
         return (behaviour - behaviour.sum() / examples.sum() * examples) / examples.sum()
 
     def _chances(self, n: int, dev: Array) -> Float[Array, "resample trial"]:
@@ -246,15 +243,3 @@ def _once(sums: Sums) -> Float[Array, "1 group"]:
 def _or_none(chances: Float[Array, "resample trial"]) -> Float[Array, "resample outcome"]:
     """With the chance that no trial is allowed, last."""
     return np.concatenate([chances, 1 - chances.sum(1, keepdims=True)], axis=1)
-
-
-def _stacked(trials: Sequence[Evaluation]) -> tuple[tuple[Any, ...], Sums]:
-    """The groups of prompts, and `[trial group]` sums.
-
-    Raises:
-        ValueError: If trials are of different examples.
-    """
-    if any(trial.groups != trials[0].groups for trial in trials):
-        raise ValueError("trials are of different examples: evaluate the same pairs in each")
-    groups = tuple(dict.fromkeys(trials[0].groups))
-    return groups, Sums.stack([Sums.of(trial, None, groups) for trial in trials])

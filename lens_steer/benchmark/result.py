@@ -10,7 +10,13 @@ import numpy as np
 
 from lens_steer.benchmark.comparison_run import references_first
 from lens_steer.benchmark.config import ComparisonConfig
-from lens_steer.benchmark.grouped_sums import Array, GroupedSums, Sums, all_groups
+from lens_steer.benchmark.grouped_sums import (
+    Array,
+    GroupedSums,
+    Sums,
+    group_differences,
+    grouped_by_strength,
+)
 from lens_steer.benchmark.quantities import (
     QUANTITIES,
     along,
@@ -104,17 +110,7 @@ class Comparison:
 
     @cached_property
     def _grouped_sums(self) -> dict[tuple[str, str, float], GroupedSums]:
-        parts: dict[tuple[str, str, float], list[Trial]] = {}
-        for trial in self.trials:
-            key = (trial.behaviour_name, trial.method, trial.multiple)
-            parts.setdefault(key, []).append(trial)
-        for name in self.behaviours:
-            _check_alike({key: part for key, part in parts.items() if key[0] == name})
-        groups = {
-            name: all_groups([t for t in self.trials if t.behaviour_name == name])
-            for name in self.behaviours
-        }
-        return {key: GroupedSums.of(part, groups[key[0]]) for key, part in parts.items()}
+        return grouped_by_strength(self.trials)
 
     def multiples(self, behaviour_name: str, method: str) -> list[float]:
         """Strengths that were tried, as multiples of the method's own, in rising order."""
@@ -222,7 +218,8 @@ def _read_off(read: Callable[..., Array], budget: float) -> Statistic:
 def _of_texts(trials: tuple[Trial, ...]) -> dict[str, Any]:
     """Columns that are statistics of single texts."""
     evaluations = [trial.evaluation for trial in trials]
-    nats = np.concatenate([e.paths.kl.numpy() for e in evaluations if e.paths is not None])
+    costs = [evaluation.text_costs for evaluation in evaluations]
+    nats = np.concatenate([of_texts.kl.numpy() for of_texts in costs if of_texts is not None])
     row: dict[str, Any] = {"kl_median": float(np.median(nats))}
     row |= {"kl_95": float(np.quantile(nats, 0.95))}
     failure = next((e.failure for e in evaluations if e.failure), "")
@@ -235,27 +232,3 @@ def _add_holm(rows: list[dict[str, Any]]) -> None:
     """Give every row the p value adjusted for all of them."""
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted
-
-
-def _check_alike(parts: dict[tuple[str, str, float], list[Trial]]) -> None:
-    """Raise a ValueError where trials are not to be compared: of other models, or other seeds."""
-    for name in ("model", "seed"):
-        values = {key: {getattr(t, name) for t in part} for key, part in parts.items()}
-        (first, expected), *others = values.items()
-        for key, got in others:
-            if got != expected:
-                raise ValueError(
-                    f"{key} has trials of {name} {sorted(got)}, {first} of {sorted(expected)}: "
-                    "run all of them"
-                )
-
-
-def group_differences(one: GroupedSums, other: GroupedSums) -> Array:
-    """Mean difference in behaviour within each group of prompts, over fits and seeds."""
-
-    def over_fits_and_seeds(x: Array) -> Array:
-        return x.reshape(-1, x.shape[-1]).sum(axis=0)
-
-    a, b = one.sums.map(over_fits_and_seeds), other.sums.map(over_fits_and_seeds)
-    both = (a.examples > 0) & (b.examples > 0)  # a group may have texts, and no example of its own
-    return a.behaviour[both] / a.examples[both] - b.behaviour[both] / b.examples[both]

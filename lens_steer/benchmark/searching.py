@@ -117,4 +117,4 @@ def _evaluated(
     settings: CompareSettings,
 ) -> list[Evaluation]:
     model, decoding = behaviour.cache.model, settings.config.decoding
-    return evaluate_each(model, pairs, methods, judge=behaviour.judge, **decoding)
+    return evaluate_each(model, pairs, methods, judge=behaviour.judge, decoding=decoding)

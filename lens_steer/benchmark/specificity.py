@@ -142,10 +142,10 @@ def _printed(entry: Interval, reach: float) -> dict[str, Any]:
     """A number in a cell: grey where the interval includes 0, white on dark."""
     colour = "white" if abs(entry.mean) > 0.6 * reach else "black"
     colour = "0.4" if _may_be_zero(entry) else colour
-    shown = {"s": f"{entry.mean:.2f}", "color": colour, "ha": "center", "va": "center"}
+    text = {"s": f"{entry.mean:.2f}", "color": colour, "ha": "center", "va": "center"}
     if entry.low < entry.high:
-        shown["s"] += f"\n[{entry.low:.2f}, {entry.high:.2f}]"
-    return shown | {"fontsize": 7.5}
+        text["s"] += f"\n[{entry.low:.2f}, {entry.high:.2f}]"
+    return text | {"fontsize": 7.5}
 
 
 def _curves(
@@ -204,23 +204,23 @@ def _entry(
     """
     method, measured = pair
     [meant] = [name for name, behaviour_name in meant_for.items() if behaviour_name == measured]
-    own, other, reference = (
+    intended, other, reference = (
         curves[method, meant_for[method]],
         curves[pair],
         curves[meant, measured],
     )
-    first, second = len(own.sums), len(own.sums) + len(other.sums)
+    first, second = len(intended.sums), len(intended.sums) + len(other.sums)
 
     def statistic(*totals: Totals) -> Value:
-        own_dose = _reached(along(behaviour, totals[:first]), own.multiples)
+        own_dose = _reached(along(behaviour, totals[:first]), intended.multiples)
         reference_dose = _reached(along(behaviour, totals[second:]), reference.multiples)
         change = _change(totals[first:second], other.multiples, own_dose)
         return change / _change(totals[second:], reference.multiples, reference_dose)
 
-    parts = [*own.sums, *other.sums, *reference.sums]
+    parts = [*intended.sums, *other.sums, *reference.sums]
     if meant_for[method] != measured:  # the groups of either behaviour are drawn by themselves
-        n, m = own.sums[0].shape[-1], other.sums[0].shape[-1]
-        parts = [_padded(part, 0, m) for part in own.sums]
+        n, m = intended.sums[0].shape[-1], other.sums[0].shape[-1]
+        parts = [_padded(part, 0, m) for part in intended.sums]
         parts += [_padded(part, n, 0) for part in (*other.sums, *reference.sums)]
     return statistic_interval(statistic, parts, seed=seed)
 

@@ -112,7 +112,7 @@ class CostTails(Report):
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter("{x:g}")
             axes.set(xlabel="KL(steered || unsteered), nats per text")
-            axes.set(ylabel="share of texts that cost more than x")
+            axes.set(ylabel="share of texts\nthat cost more than x")
             title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
             title += "round: median, diamond: mean, square: 95 % quantile;\n"
             title += f"bars: 95 % intervals over {self.groups} groups of prompts"
@@ -152,9 +152,9 @@ def _texts(grouped: GroupedSums) -> tuple[Float[Array, " text"], Int[Array, "tex
     keys = [sorted({getattr(t, name) for t in grouped.trials}) for name in names]
     nats, units = [], []
     for trial in grouped.trials:
-        assert trial.evaluation.paths is not None  # every trial is measured
+        assert trial.evaluation.text_costs is not None  # every trial is measured
         place = [key.index(getattr(trial, name)) for key, name in zip(keys, names, strict=True)]
-        nats.append(trial.evaluation.paths.kl.numpy())
+        nats.append(trial.evaluation.text_costs.kl.numpy())
         units += [[*place, grouped.groups.index(group)] for group in trial.evaluation.text_groups]
     return np.concatenate(nats), np.array(units, dtype=int)
 

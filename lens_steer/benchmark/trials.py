@@ -89,7 +89,9 @@ class Trial:
         """
         try:
             evaluation, fixed = dict(row["evaluation"]), row["fixed"]
-            evaluation["paths"] = _from_row(TextCosts, evaluation["paths"])
+            if "paths" in evaluation:  # what version 0.1 called the costs
+                evaluation["text_costs"] = evaluation.pop("paths")
+            evaluation["text_costs"] = _from_row(TextCosts, evaluation["text_costs"])
             if evaluation["well_formed"] is not None:
                 evaluation["well_formed"] = torch.tensor(
                     evaluation["well_formed"], dtype=torch.bool

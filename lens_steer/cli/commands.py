@@ -38,29 +38,29 @@ app = typer.Typer(
 )
 
 
-def _version(shown: bool) -> bool:
-    if shown:
+def _version(wanted: bool) -> bool:
+    if wanted:
         names = ("lens-steer", "transformer-lens", "torch")
         typer.echo(", ".join(f"{name} {version_of(name)}" for name in names))
         raise typer.Exit
-    return shown
+    return wanted
 
 
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    shown: Annotated[
+    wanted: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the versions."),
     ] = False,
 ) -> None:
     """Read language models and steer them, on TransformerLens."""
-    del shown
+    del wanted
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(short_help="Read a model, steer it with CAA, and report what that does.")
 def demo(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
     pairs: Pairs = None,
@@ -76,12 +76,13 @@ def demo(  # noqa: PLR0913 - options of a command
     temperature: Temperature = 0.7,
     dev_prompts: DevPrompts = 48,
 ) -> None:
-    """Read a model, choose CAA's layer and strength on dev, steer, and report on test.
+    """Read a model, choose CAA's layer and strength, steer, and report what that does.
 
-    The demo shows which tokens are read, which are steered and by how much, unsteered beside
-    steered texts, and a table of several methods at one cost, beside what they have to beat (see
-    compare). Methods are calibrated to 0.1 nats per token on dev; for the organism the settings
-    that were chosen so are in the package.
+    Pairs are split by group into three parts: CAA is fitted on train, its layer and strength are
+    chosen on dev, and all that is reported is measured on test. The demo shows which tokens are
+    read, which are steered and by how much, unsteered beside steered texts, and a table of several
+    methods at one cost, beside what they have to beat (see compare). Methods are calibrated to 0.1
+    nats per token on dev; for the organism the settings that were chosen so are in the package.
 
     Without options it steers the sentiment of the small model in the package, which is judged by
     its grammar.
@@ -92,7 +93,8 @@ def demo(  # noqa: PLR0913 - options of a command
     .json; choice.csv, texts.csv, table.csv, method.safetensors (for lens_steer.load).
     """
     from lens_steer.benchmark import defaults_of
-    from lens_steer.cli.demo_run import DemoSettings, run
+    from lens_steer.cli.demo_run import run
+    from lens_steer.cli.demo_settings import DemoSettings
 
     defaults = defaults_of(model)
     settings = DemoSettings(
@@ -113,7 +115,7 @@ def demo(  # noqa: PLR0913 - options of a command
     run(settings, typer.echo)
 
 
-@app.command()
+@app.command(short_help="Compare several methods at one cost on held-out prompts.")
 def compare(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
     pairs: Pairs = None,
@@ -122,7 +124,10 @@ def compare(  # noqa: PLR0913 - options of a command
     methods: Methods = None,
     kl: Annotated[
         float,
-        typer.Option(help="The cost on dev, in nats per token, to which methods are calibrated."),
+        typer.Option(
+            help="The cost on dev to which methods are calibrated: KL(steered || unsteered), in "
+            "nats per token."
+        ),
     ] = 0.1,
     multiples: Annotated[
         str,
@@ -156,12 +161,16 @@ def compare(  # noqa: PLR0913 - options of a command
         int,
         typer.Option(
             min=0,
-            help="The number of trials of random search for each method, drawn from its own prior: "
-            "they say what the best on dev of n is worth on test, against n. 0 leaves it out.",
+            help="The number of random-search trials of each method, with settings drawn from its "
+            "own prior: they say what the best of n on dev is worth on test. 0 leaves them out.",
         ),
     ] = 0,
     instruction: Annotated[
-        str, typer.Option(help="A text that is put before the prompts, for the row 'prompting'.")
+        str,
+        typer.Option(
+            help="A text that is put before the prompts, for the row 'prompting'. Left out: no "
+            "such row."
+        ),
     ] = "",
     words: Words = "",
     scope: Where = "last",

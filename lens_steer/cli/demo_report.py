@@ -25,7 +25,7 @@ class DemoReport:
         sweep: Behaviour and perplexity against strength, on test, at the chosen layer.
         chosen: The index of the chosen strength in the sweep.
         texts: Prompts with unsteered and steered continuations, on test.
-        shown: The first steered text, token by token.
+        preview: The first steered text, token by token.
     """
 
     separability: SeparabilityReport
@@ -34,7 +34,7 @@ class DemoReport:
     sweep: SweepReport
     chosen: int
     texts: "pd.DataFrame"
-    shown: Preview
+    preview: Preview
 
 
 def introduction(
@@ -56,7 +56,7 @@ def report_lines(report: DemoReport) -> Iterator[str]:
     unsteered = swept.method[0]
     yield f"chosen   on {len(report.choice.unsteered.texts)} dev prompts: {report.method!r}"
     yield "steered  the tokens in brackets, with |edit| / |activation|:"
-    yield f"         {report.shown}"
+    yield f"         {report.preview}"
     yield f"test     {swept.behaviour_name}, {len(unsteered.behaviour)} examples, 95 % intervals:"
     yield f"         unsteered {_measured(unsteered, seed)}"
     trials = {"steered": swept.method[report.chosen], "random": swept.reference[report.chosen]}

@@ -2,21 +2,17 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from lens_steer import organism
 from lens_steer.activations import (
     Activations,
-    ReadPosition,
     SeparabilityReport,
     capture,
     show_read_positions,
 )
 from lens_steer.artifacts import save
 from lens_steer.benchmark import (
-    DEV_PROMPTS,
     KL,
     SHARES,
     Comparison,
@@ -30,12 +26,13 @@ from lens_steer.benchmark import (
     summary_lines,
 )
 from lens_steer.cli.demo_report import DemoReport, introduction, report_lines
+from lens_steer.cli.demo_settings import DemoSettings
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import Judge, SweepReport, choose, judge_of, sweep
+from lens_steer.evaluation import SweepReport, choose, sweep
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model, render
-from lens_steer.steering import CAA, Decoding, Random, Scope, preview, prompt_rows
+from lens_steer.steering import CAA, Random, preview, prompt_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,58 +40,6 @@ if TYPE_CHECKING:
 # Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
 SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0, 1.4)
 GREEDY = "         no table of methods: greedy texts have no finite divergence to compare them at"
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """What the demo is run on.
-
-    Attributes:
-        model: `organism`, a hub name or a directory.
-        pairs: A named set or a file.
-        out: The folder for everything that is written.
-        seed: The seed of the split, the texts and the intervals.
-        methods: Names of method families for the table, separated by commas, or `all`; None is the
-            default five.
-        words: A text with one of these words shows the behaviour; empty: the named set's own judge
-            or, for other pairs, the share whose desired continuation is the likelier.
-        read: Where activations are read, see `capture`.
-        scope: Where the model is steered, see `steered`.
-        backend: See `load_model`.
-        device: See `load_model`.
-        max_new_tokens: The length of every text, in tokens.
-        temperature: The temperature of every text; 0 is greedy.
-        dev_prompts: The largest number of prompts to choose the layer and the strength on.
-    """
-
-    model: str
-    pairs: str
-    out: Path
-    seed: int
-    methods: str | None = None
-    words: tuple[str, ...] = ()
-    read: ReadPosition = "last"
-    scope: Scope = "last"
-    backend: Literal["bridge", "hooked"] = "bridge"
-    device: str | None = None
-    max_new_tokens: int = 40
-    temperature: float = 0.7
-    dev_prompts: int = DEV_PROMPTS
-
-    @property
-    def judge(self) -> Judge | None:
-        """The judge that scores the texts; None without one."""
-        return judge_of(self.pairs, self.words)
-
-    @property
-    def behaviour_name(self) -> str:
-        """The name of the score."""
-        judge = self.judge
-        if isinstance(judge, organism.ExactJudge):
-            return f"share of texts with {judge.behaviour.shown}"
-        return (
-            "share preferring desired" if judge is None else "share of texts with one of the words"
-        )
 
 
 def run(settings: DemoSettings, echo: Callable[[str], None]) -> DemoReport:
@@ -135,10 +80,10 @@ def _run(
     table = (
         compared(model, (train, dev, test), settings, echo) if settings.temperature > 0 else None
     )
-    written = _write(report, table, model, settings)
+    file_names = _write(report, table, model, settings)
     for line in (*report_lines(report), *(summary_lines(table) if table else (GREEDY,))):
         echo(line)
-    echo(f"written  {', '.join(written)} in {settings.out}")
+    echo(f"written  {', '.join(file_names)} in {settings.out}")
     return report
 
 
@@ -146,13 +91,7 @@ def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSetting
     """Raise for what would only be found out after minutes of work."""
     if not pairs.paired and settings.judge is None:
         raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
-    Decoding(
-        settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
-        scope=settings.scope,
-        seed=settings.seed,
-    )
-    prompt_rows(model, pairs.prompts, settings.max_new_tokens)
+    prompt_rows(model, pairs.prompts, settings.decoding.max_new_tokens)
 
 
 def examine(
@@ -165,15 +104,9 @@ def examine(
     activations = capture(model, train, "resid", read=settings.read)
     held_out = capture(model, dev, "resid", read=settings.read)
     separability = SeparabilityReport.fit(activations, held_out, seed=settings.seed)
-    decoding: dict[str, Any] = {
-        "judge": settings.judge,
-        "seed": settings.seed,
-        "temperature": settings.temperature,
-        "max_new_tokens": settings.max_new_tokens,
-        "scope": settings.scope,
-    }
+    how: dict[str, Any] = {"judge": settings.judge, "decoding": settings.decoding}
     candidates = sized_candidates(activations, SIZES[1:])
-    choice = choose(model, dev.first(settings.dev_prompts), candidates, **decoding)
+    choice = choose(model, dev.first(settings.dev_prompts), candidates, **how)
     method = candidates[choice.best_index]
     unit = activations.at(method.sites[0].layer).relative_length
     strengths = [size / unit for size in SIZES]
@@ -185,18 +118,18 @@ def examine(
         strengths,
         relative=SIZES,
         behaviour_name=settings.behaviour_name,
-        **decoding,
+        **how,
     )
     chosen = min(range(len(SIZES)), key=lambda i: abs(strengths[i] - method.strength))
     texts = _texts(model, test, swept, chosen)
-    shown = preview(
+    first_text = preview(
         model,
         test.prompts[0],
         method,
         continuation=swept.method[chosen].texts[0],
         scope=settings.scope,
     )
-    return DemoReport(separability, choice, method, swept, chosen, texts, shown)
+    return DemoReport(separability, choice, method, swept, chosen, texts, first_text)
 
 
 def compared(
@@ -213,14 +146,8 @@ def compared(
         ValueError: As `compare`.
     """
     train, dev, test = parts
-    config = ComparisonConfig(
-        seed=settings.seed,
-        temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
-        scope=settings.scope,
-        multiples=(0.5, 1, 1.4),
-        randoms=1,
-    )
+    variation: dict[str, Any] = {"multiples": (0.5, 1, 1.4), "randoms": 1}
+    config = ComparisonConfig(**asdict(settings.decoding), **variation)
     chosen_from = families(settings.methods)
     kept = {
         family.name: stored(settings.model, settings.pairs, family.name, config)

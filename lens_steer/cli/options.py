@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lens_steer.benchmark import DEFAULT_FAMILIES
+from lens_steer.benchmark import DEFAULT_METHODS
 
 Model = Annotated[
     str,
@@ -31,7 +31,7 @@ Methods = Annotated[
     str | None,
     typer.Option(
         help="The methods to compare: names separated by commas, or all. Left out: "
-        f"{', '.join(DEFAULT_FAMILIES)}.",
+        f"{', '.join(DEFAULT_METHODS)}.",
         show_default=False,
     ),
 ]
@@ -44,7 +44,7 @@ Seed = Annotated[
 Words = Annotated[
     str,
     typer.Option(
-        help="Words, separated by the comma of any script: a text with one of them shows the "
+        help="Words, separated by commas of any script: a text with one of them shows the "
         "behaviour. Left out: the named set's own judge (exact for organism:*); for other pairs, "
         "the share whose desired continuation is the likelier.",
         show_default=False,
@@ -62,9 +62,9 @@ Read = Annotated[
 Where = Annotated[
     Literal["last", "prompt", "generated", "all"],
     typer.Option(
-        help="Where the model is steered: at the last prompt token and all generated ones (last), "
-        "at the prompt but its first token if that is the beginning-of-sequence token, at the "
-        "generated tokens, or at all."
+        help="Which tokens are steered: the last one of the prompt and all generated ones (last), "
+        "those of the prompt but a beginning-of-sequence token (prompt), the generated ones "
+        "(generated), or all of them (all)."
     ),
 ]
 Backend = Annotated[
@@ -84,10 +84,15 @@ Length = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="The device: cpu, cuda, cuda:1 or mps. Left out: CUDA if there is one."),
+    typer.Option(
+        help="The device: cpu, cuda, cuda:1 or mps. Left out: CUDA if there is one, else the CPU."
+    ),
 ]
 Temperature = Annotated[
-    float, typer.Option(min=0.0, help="The sampling temperature of the texts; 0 is greedy.")
+    float,
+    typer.Option(
+        min=0.0, help="The sampling temperature of the texts; 0 takes the likeliest token."
+    ),
 ]
 DevPrompts = Annotated[
     int, typer.Option(min=1, help="The largest number of prompts that methods are chosen on.")

@@ -1,17 +1,15 @@
-"""The set of contrastive pairs: made from rows, files or subsets, split, and saved."""
+"""The set of contrastive pairs: a value that is made from rows, divided, and saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lens_steer.data.documents import document_rows, subset_rows
-from lens_steer.data.example import Example, as_records, read_rows
-from lens_steer.data.file_formats import READERS, WRITERS, read_json
-from lens_steer.data.named_sets import named
-from lens_steer.data.splits import assign_parts, resampled, ties_of
+from lens_steer.data.documents import document_rows
+from lens_steer.data.example import Example, Sides, as_records, check_sides, read_rows
+from lens_steer.data.file_formats import WRITERS
+from lens_steer.data.sources import rows_of, rows_of_subsets
+from lens_steer.data.splits import resampled_examples, split_examples
 from lens_steer.files import write_whole
 from lens_steer.models import Prompt
 
@@ -42,21 +40,7 @@ class ContrastivePairs:
     def __post_init__(self) -> None:
         object.__setattr__(self, "desired", tuple(self.desired))
         object.__setattr__(self, "undesired", tuple(self.undesired))
-        counts = f"{len(self.desired)} desired and {len(self.undesired)} undesired"
-        if not self.desired or not self.undesired:
-            raise ValueError(f"got {counts} examples, expected at least one of either")
-        if self.paired and len(self.desired) != len(self.undesired):
-            raise ValueError(f"got {counts} examples, expected as many: pass paired=False")
-        if self.paired:
-            for i, (d, u) in enumerate(zip(self.desired, self.undesired, strict=True)):
-                if (d.prompt, d.group) != (u.prompt, u.group):
-                    raise ValueError(
-                        f"pair {i} has two prompts or groups: expected one, or paired=False"
-                    )
-                if d.continuation == u.continuation:
-                    raise ValueError(
-                        f"pair {i} has {d.continuation!r} on both sides: nothing differs"
-                    )
+        check_sides(self.desired, self.undesired, paired=self.paired)
 
     def __len__(self) -> int:
         return len(self.desired) if self.paired else len(self.desired) + len(self.undesired)
@@ -164,39 +148,17 @@ class ContrastivePairs:
             >>> ls.ContrastivePairs.from_subsets(texts, desired="joy", undesired="anger")
             ContrastivePairs(pairs: 1 desired, 1 undesired, unpaired)
         """
-        if not isinstance(source, str | Path):
-            return cls._from_rows(subset_rows("", source, desired, undesired), name or "pairs")
-        path = Path(source)
-        rows = subset_rows(str(path), read_json(path), desired, undesired)
-        return cls._from_rows(rows, name or path.stem)
+        rows, place = rows_of_subsets(source, desired, undesired)
+        return cls._from_rows(rows, name or place)
 
     @classmethod
     def load(cls, source: Any, *, paired: bool = True) -> "ContrastivePairs":
         """Load pairs from a named set, from a `.jsonl`, `.csv` or `.json` file, or from its rows.
 
-        A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has these
-        columns, by name:
-
-        - `prompt` or `messages` (a chat), both optional; or `question`, after which a space is put
-          if neither it nor the answer has one there;
-        - `desired` and `undesired`; or `answer_matching_behavior` and
-          `answer_not_matching_behavior` (CAA); or `true` and `false`; or `correct_answers` and
-          `incorrect_answers` (TruthfulQA). The last two couples may be lists, which are paired in
-          order as far as the shorter goes; text under the last is split at semicolons. An answer in
-          both lists distinguishes nothing: it is left out and counted (`left_out`, and in what is
-          printed);
-        - or `mc2_targets` or `mc1_targets` (TruthfulQA's `mc_task.json`): each answer with 1 if it
-          is correct, else 0; where both columns are present the first, which has more, is used;
-        - or, unpaired, `text` and `label`, the label being `desired` or `undesired`;
-        - `group` (optional).
-
-        A list in `.json` may hold tuples as `of` takes them. Instead of a list, `.json` may hold
-        `{"positives": [...], "negatives": [...], "prompts": [...]}` (paired, prompts optional), or
-        `{"desired": [...], "undesired": [...]}` (unpaired; for subsets of other names see
-        `from_subsets`).
-
-        CAA's answers, ` (A)` and ` (B)`, are kept whole: the read position `last` then reads the
-        closing bracket, which both classes share, and position -2 the letter, as the paper does.
+        A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has `desired`
+        and `undesired`, and optionally `prompt` (or `messages`, a chat) and `group`. The columns of
+        published sets (CAA, TruthfulQA), labelled texts and lists are read as well:
+        `help(lens_steer.data)` names all forms.
 
         Args:
             source: The name of a set, the path of a file, or rows as `of` takes them.
@@ -211,25 +173,15 @@ class ContrastivePairs:
             ContrastivePairs(stories:sad: 320 desired, 320 undesired, paired)
             >>> ls.ContrastivePairs.load("my_pairs.jsonl")
         """
-        if not isinstance(source, str | Path):
-            return cls._from_rows(document_rows("", source), "pairs", paired)
-        path = Path(source)
-        if path.suffix in READERS:
-            return cls._from_rows(READERS[path.suffix](path), path.stem, paired)
-        return cls._from_rows(document_rows("", named(str(source))), str(source), paired)
+        rows, name = rows_of(source)
+        return cls._from_rows(rows, name, paired)
 
     @classmethod
     def _from_rows(
         cls, rows: Iterable[tuple[str, Any]], name: str, paired: bool = True
     ) -> "ContrastivePairs":
-        examples = read_rows(rows, name, paired=paired)
-        return cls(
-            examples.desired,
-            examples.undesired,
-            paired=paired and not examples.labelled,
-            name=name,
-            left_out=examples.left_out,
-        )
+        read = read_rows(rows, name, paired=paired)
+        return cls(read.desired, read.undesired, read.paired, name, read.left_out)
 
     def save(self, path: str | Path) -> None:
         """Write a `.jsonl` file, or `.csv` where no prompt is a chat, whole or not at all.
@@ -266,17 +218,13 @@ class ContrastivePairs:
         Example:
             >>> train, test = pairs.split(0.8, 0.2, seed=0)
         """
-        if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-            raise ValueError(
-                f"got the fractions {fractions}, expected positive ones that add up to 1"
-            )
-        ties = ties_of(self.desired, self.undesired, paired=self.paired)
-        part_of = assign_parts(ties, fractions, seed)
-        return tuple(self._part(part_of == k, k, fractions) for k in range(len(fractions)))
+        sides = self.desired, self.undesired
+        parts = split_examples(*sides, fractions, seed, paired=self.paired)
+        return tuple(self._part(part) for part in parts)
 
     def first(self, n: int) -> "ContrastivePairs":
         """The first `n` examples of each side, or all where there are fewer."""
-        return ContrastivePairs(self.desired[:n], self.undesired[:n], self.paired, self.name)
+        return self._part((self.desired[:n], self.undesired[:n]))
 
     def resample(self, *, seed: int) -> "ContrastivePairs":
         """Draw the set again with replacement, to refit a method on: a bootstrap sample.
@@ -286,25 +234,11 @@ class ContrastivePairs:
         Raises:
             ValueError: If one of the sides is without an example in the draw.
         """
-        drawn = resampled(ties_of(self.desired, self.undesired, paired=self.paired), seed)
-        examples, half = (*self.desired, *self.undesired), len(self.desired)
-        desired = tuple(examples[i] for i in drawn if i < half)
-        undesired = tuple(examples[i] for i in drawn if i >= half)
-        return ContrastivePairs(desired, undesired, self.paired, self.name)
+        sides = self.desired, self.undesired
+        return self._part(resampled_examples(*sides, seed, paired=self.paired))
 
-    def _part(
-        self, chosen: np.ndarray, part: int, fractions: tuple[float, ...]
-    ) -> "ContrastivePairs":
-        flags = iter(chosen)
-        desired = tuple(e for e in self.desired if next(flags))
-        undesired = tuple(e for e in self.undesired if next(flags))
-        if not desired or not undesired:
-            raise ValueError(
-                f"part {part} of the split {fractions} would have {len(desired)} desired and "
-                f"{len(undesired)} undesired examples of {self!r}: give more groups, or a larger "
-                "share"
-            )
-        return ContrastivePairs(desired, undesired, self.paired, self.name)
+    def _part(self, sides: Sides) -> "ContrastivePairs":
+        return ContrastivePairs(*sides, self.paired, self.name)
 
 
 def as_pairs(pairs: Any) -> ContrastivePairs:

@@ -46,6 +46,25 @@ class Example:
         return self.group or prompt or otherwise
 
 
+Sides = tuple[tuple[Example, ...], tuple[Example, ...]]  # desired, undesired
+
+
+def check_sides(desired: Sequence[Example], undesired: Sequence[Example], *, paired: bool) -> None:
+    """Raise a ValueError if a side is empty, or two examples of a pair do not belong together."""
+    counts = f"{len(desired)} desired and {len(undesired)} undesired"
+    if not desired or not undesired:
+        raise ValueError(f"got {counts} examples, expected at least one of either")
+    if not paired:
+        return
+    if len(desired) != len(undesired):
+        raise ValueError(f"got {counts} examples, expected as many: pass paired=False")
+    for i, (d, u) in enumerate(zip(desired, undesired, strict=True)):
+        if (d.prompt, d.group) != (u.prompt, u.group):
+            raise ValueError(f"pair {i} has two prompts or groups: expected one, or paired=False")
+        if d.continuation == u.continuation:
+            raise ValueError(f"pair {i} has {d.continuation!r} on both sides: nothing differs")
+
+
 @dataclass(frozen=True)
 class ExamplesOfRows:
     """The examples in some rows.
@@ -53,13 +72,13 @@ class ExamplesOfRows:
     Attributes:
         desired: Examples that show the behaviour.
         undesired: Examples that do not.
-        labelled: Whether rows were single texts with a label, which have no partner.
+        paired: False if the rows were single texts with a label, which have no partner.
         left_out: How many answers were left out, because the lists of both sides have them.
     """
 
     desired: tuple[Example, ...]
     undesired: tuple[Example, ...]
-    labelled: bool
+    paired: bool
     left_out: int
 
 
@@ -88,7 +107,7 @@ def read_rows(rows: Iterable[tuple[str, Any]], name: str, *, paired: bool) -> Ex
     if len(labelled) > 1:
         raise ValueError(f"{name} mixes rows with 'desired' and rows with 'label': use one form")
     desired, undesired = (tuple(sides[side]) for side in SIDES)
-    return ExamplesOfRows(desired, undesired, True in labelled, left_out)
+    return ExamplesOfRows(desired, undesired, paired and True not in labelled, left_out)
 
 
 def as_records(

@@ -80,11 +80,11 @@ def as_row(record: Any, *, paired: bool) -> Row:
     return Row(as_prompt(prompt), group, texts, labelled, len(shared))
 
 
-def check_names(names: Iterable[Any], known: tuple[str, ...]) -> None:
+def check_names(names: Iterable[Any], expected: tuple[str, ...]) -> None:
     """Raise a ValueError for a misspelt column, whose data would be lost; others are permitted."""
     columns = set(map(str, names))
-    for name in sorted(columns - set(known)):
-        meant = get_close_matches(name, known, n=1, cutoff=0.8)
+    for name in sorted(columns - set(expected)):
+        meant = get_close_matches(name, expected, n=1, cutoff=0.8)
         if meant and meant[0] not in columns and not name.startswith(f"{meant[0]}_"):
             raise ValueError(f"unknown column {name!r}: did you mean {meant[0]!r}?")
 

@@ -4,7 +4,57 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from lens_steer.data.example import Example
+from lens_steer.data.example import Example, Sides
+
+
+def split_examples(
+    desired: Sequence[Example],
+    undesired: Sequence[Example],
+    fractions: Sequence[float],
+    seed: int,
+    *,
+    paired: bool,
+) -> list[Sides]:
+    """The examples of each part; parts have about these shares, and ties are never cut.
+
+    Raises:
+        ValueError: If the fractions do not add up, or a part would be without one of the sides.
+    """
+    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"got the fractions {fractions}, expected positive ones that add up to 1")
+    part_of = assign_parts(ties_of(desired, undesired, paired=paired), fractions, seed)
+    numbers = [np.flatnonzero(part_of == part).tolist() for part in range(len(fractions))]
+    parts = [_sides(desired, undesired, of_part) for of_part in numbers]
+    for part, sides in enumerate(parts):
+        if not all(sides):
+            raise ValueError(
+                f"part {part} of the split {fractions} of {len(desired)} desired and "
+                f"{len(undesired)} undesired examples would have {len(sides[0])} desired and "
+                f"{len(sides[1])} undesired examples: give more groups, or a larger share"
+            )
+    return parts
+
+
+def resampled_examples(
+    desired: Sequence[Example], undesired: Sequence[Example], seed: int, *, paired: bool
+) -> Sides:
+    """The examples of as many clusters of ties as there are, drawn with replacement."""
+    clusters = clusters_of(ties_of(desired, undesired, paired=paired))
+    count = int(clusters.max()) + 1
+    drawn = np.random.default_rng(seed).integers(count, size=count)
+    members = [np.flatnonzero(clusters == cluster) for cluster in drawn]
+    return _sides(desired, undesired, np.concatenate(members).tolist())
+
+
+def _sides(
+    desired: Sequence[Example], undesired: Sequence[Example], numbers: Sequence[int]
+) -> Sides:
+    """The examples of these numbers, counted through both sides, the desired first."""
+    half = len(desired)
+    return (
+        tuple(desired[i] for i in numbers if i < half),
+        tuple(undesired[i - half] for i in numbers if i >= half),
+    )
 
 
 def ties_of(
@@ -38,14 +88,6 @@ def assign_parts(
     part_of = np.empty_like(order)
     part_of[order] = np.searchsorted(np.cumsum(fractions)[:-1], middles, side="right")
     return part_of[clusters]
-
-
-def resampled(ties: Sequence[Sequence[Hashable]], seed: int) -> list[int]:
-    """The examples of as many clusters as there are, drawn with replacement."""
-    clusters = clusters_of(ties)
-    count = int(clusters.max()) + 1
-    drawn = np.random.default_rng(seed).integers(count, size=count)
-    return [int(i) for cluster in drawn for i in np.flatnonzero(clusters == cluster)]
 
 
 def clusters_of(ties: Sequence[Sequence[Hashable]]) -> np.ndarray:

@@ -13,17 +13,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Unpack
 
 from lens_steer.artifacts import savable
-from lens_steer.benchmark import random_like
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.clouds import Cloud, halved, quartiles_of, residuals
 from lens_steer.diagnostics.named_methods import check_named
-from lens_steer.evaluation import FixedTexts, SampledText
+from lens_steer.evaluation import FixedTexts, SampledText, random_like
 from lens_steer.models import SteerableModel, encode
 from lens_steer.reports import Report
 from lens_steer.sites import sites_of
-from lens_steer.steering import Intervention, Methods, Scope
+from lens_steer.steering import (
+    Decoding,
+    DecodingOptions,
+    Intervention,
+    Methods,
+    Scope,
+    decoding_of_call,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +83,8 @@ class ManifoldReport(Report):
         methods: Mapping[str, Intervention],
         *,
         layers: Sequence[int] | None = None,
-        temperature: float | int = 1.0,
-        max_new_tokens: int = 40,
-        scope: Scope = "last",
-        seed: int,
+        decoding: Decoding | None = None,
+        **options: Unpack[DecodingOptions],
     ) -> "ManifoldReport":
         """Steer along fixed unsteered texts and see where the activations go.
 
@@ -92,28 +97,27 @@ class ManifoldReport(Report):
             pairs: Their prompts are continued, and their desired continuations are the reference.
             methods: Methods by name; three random directions of the same size accompany each.
             layers: Blocks to read; None is all.
+            decoding: How texts are written, and where methods steer; or as keywords. The seed is
+                also that of the halves and the random directions.
+            options: As `FixedTexts.sample`.
 
         Raises:
-            ValueError: As `generate`, if a method does not fit the model, edits nothing or has
-                a name that the report uses itself, or there are too few texts.
+            ValueError: As `FixedTexts.sample`, if a method does not fit the model, edits nothing or
+                has a name that the report uses itself, or there are too few texts.
+            TypeError: If a keyword is unknown.
 
         Example:
             >>> report = ls.diagnostics.ManifoldReport.fit(model, test, {"CAA": caa}, seed=0)
             >>> report.figure()
         """
+        decoding = decoding_of_call(cls.fit, decoding, options)
         named = check_named(methods, pairs, model)
-        taken = [n for n in named if n in (UNSTEERED, DESIRED_TEXTS) or n.startswith(_RANDOM)]
-        if taken:
-            raise ValueError(f"the name {taken[0]!r} is taken by the report itself: give another")
+        reserved = [n for n in named if n in (UNSTEERED, DESIRED_TEXTS) or n.startswith(_RANDOM)]
+        if reserved:
+            raise ValueError(f"the name {reserved[0]!r} is one of the report's own: give another")
         chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
-        texts = FixedTexts.sample(
-            model,
-            pairs,
-            seed=seed,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            scope=scope,
-        )
+        texts = FixedTexts.sample(model, pairs, decoding=decoding)
+        scope, seed = decoding.scope, decoding.seed or 0
         fitted, steered = halved(texts.texts, seed)
         desired_fitted, desired = halved(_desired_texts(model, pairs), seed)
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import nan
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,13 +15,13 @@ from lens_steer.evaluation import (
     FixedTexts,
     Judge,
     OutOfReach,
+    calibrate_along,
     evaluate_each,
-    find_crossing,
     preference,
 )
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel, embedding_matrices, encode
-from lens_steer.steering import CAA
+from lens_steer.steering import CAA, Decoding
 
 EQUAL_MEANS, NOT_REACHED = "equal means", "kl not reached"  # how notes begin
 _ROUNDING = 1e-5  # of the activations' length: a difference of means that is no more than rounding
@@ -72,26 +71,30 @@ class Cell:
         return cls(CAA.fit(activations), embedding, unembedding)
 
     def at_cost(
-        self, model: SteerableModel, texts: FixedTexts, kl: float, grid: Sequence[float]
+        self,
+        model: SteerableModel,
+        texts: FixedTexts,
+        kl: float | int,
+        strengths: Sequence[float | int],
     ) -> "Cell":
         """The cell at the strength where the vector costs `kl`, as `calibrate` finds it.
 
         Args:
-            grid: Strengths to look at first, rising from 0 or above.
+            texts: The texts along which all cells cost the same.
+            kl: Nats per token.
+            strengths: Strengths to look at first, from 0 up.
         """
-        method = self.method
-        if method is None:
+        if self.method is None:
             return self
-
-        def measure(strengths: Sequence[float]) -> list[float]:
-            return texts.kl(model, [(method.with_strength(s),) for s in strengths])
-
         try:
-            report = find_crossing(measure, "kl", kl, grid, refine=True)
+            method = calibrate_along(
+                model, self.method, texts, kl=kl, strengths=strengths, progress=False
+            )
         except OutOfReach as error:
             return replace(self, method=None, note=f"{NOT_REACHED}: {error}")
-        calibrated = method.with_strength(report.strength)
-        return replace(self, method=calibrated, strength=report.strength, realised=report.realised)
+        return replace(
+            self, method=method, strength=method.strength, realised=method.report.realised
+        )
 
     def with_effect(self, change: Interval) -> "Cell":
         """The cell with the mean change from unsteered."""
@@ -104,7 +107,7 @@ def with_effects(
     test: ContrastivePairs,
     *,
     judge: Judge | None,
-    decoding: dict[str, Any],
+    decoding: Decoding,
 ) -> list[Cell]:
     """The cells with their mean change from unsteered, all vectors on the same pairs.
 
@@ -112,14 +115,17 @@ def with_effects(
     texts that show the behaviour.
     """
     methods = [cell.method for cell in cells if cell.method is not None]
+    seed = decoding.seed or 0
     if judge is None:
-        scope, seed = decoding["scope"], decoding["seed"]
+        scope = decoding.scope
         unsteered = preference(model, test, scope=scope)
         steered = [preference(model, test, method, scope=scope) for method in methods]
         changes = iter([interval(x - unsteered, test.groups, seed=seed) for x in steered])
     else:
-        before, *after = evaluate_each(model, test, [None, *methods], judge=judge, **decoding)
-        changes = iter([x.minus(before, seed=decoding["seed"]) for x in after])
+        before, *after = evaluate_each(
+            model, test, [None, *methods], judge=judge, decoding=decoding
+        )
+        changes = iter([trial.minus(before, seed=seed) for trial in after])
     return [cell if cell.method is None else cell.with_effect(next(changes)) for cell in cells]
 
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
+from typing_extensions import Unpack
 
 from lens_steer.activations import ReadPosition, capture
 from lens_steer.artifacts import savable
@@ -24,7 +25,7 @@ from lens_steer.evaluation import FixedTexts, Judge
 from lens_steer.models import SteerableModel
 from lens_steer.reports import Report
 from lens_steer.sites import sites_of
-from lens_steer.steering import Scope
+from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,11 +102,9 @@ class ReadSteerReport(Report):
         layers: Sequence[int] | None = None,
         strengths: Sequence[float | int] = STRENGTHS,
         judge: Judge | None = None,
-        temperature: float | int = 1.0,
-        max_new_tokens: int = 40,
-        scope: Scope = "last",
-        seed: int,
         progress: bool = True,
+        decoding: Decoding | None = None,
+        **options: Unpack[DecodingOptions],
     ) -> "ReadSteerReport":
         """Fit CAA on train for each cell, match the cost on dev, measure the effect on test.
 
@@ -119,10 +118,14 @@ class ReadSteerReport(Report):
                 between them has a note.
             judge: Scores the texts. None: the effect is on the preference for the desired
                 continuation, and the examples of test must be paired.
+            decoding: How texts are written, and where the vector is added; or as keywords. The seed
+                is also that of the intervals.
+            options: As `evaluate`.
 
         Raises:
             ValueError: As `capture`, `calibrate` and `evaluate`; not for a cell whose class means
                 are equal or that does not reach the cost.
+            TypeError: If a keyword is unknown.
 
         Example:
             >>> report = ls.diagnostics.ReadSteerReport.fit(
@@ -130,20 +133,14 @@ class ReadSteerReport(Report):
             ... )
             >>> report.table()
         """
+        decoding = decoding_of_call(cls.fit, decoding, options)
         _check(kl, reads, strengths)
         if judge is None and not test.paired:
             raise ValueError(f"{test!r}: a preference needs paired examples; pass a judge")
         chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
-        decoding: dict[str, Any] = {
-            "temperature": temperature,
-            "max_new_tokens": max_new_tokens,
-            "scope": scope,
-            "seed": seed,
-        }
-        texts = FixedTexts.sample(model, dev, **decoding)
-        grid = sorted(map(float, strengths))
+        texts = FixedTexts.sample(model, dev, decoding=decoding)
         bar = tqdm(_fitted(model, train, reads, chosen), "read x steer", disable=not progress)
-        cells = [cell.at_cost(model, texts, float(kl), grid) for cell in bar]
+        cells = [cell.at_cost(model, texts, kl, strengths) for cell in bar]
         cells = with_effects(model, cells, test, judge=judge, decoding=decoding)
         groups = test.groups if judge is None else test.prompt_groups
         return cls(
@@ -154,7 +151,7 @@ class ReadSteerReport(Report):
             kl=float(kl),
             examples=len(groups),
             groups=len(set(groups)),
-            seed=seed,
+            seed=decoding.seed or 0,
         )
 
     def table(self) -> "pd.DataFrame":

@@ -4,7 +4,8 @@ A judge (`judges.py`, on words in any script from `words.py`) says whether a tex
 without one, a pair does if its desired continuation is likelier (`likelihood.py`). Costs are nats
 between steered and unsteered model (`divergence.py`), along the method's own texts
 (`sampled_texts.py`, `text_costs.py`) or along fixed unsteered ones (`fixed_texts.py`), and sizes of
-edits (`edits.py`). `evaluate` (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
+edits (`edits.py`), which random directions can match (`random_control.py`). `evaluate`
+(`evaluating.py`) puts both together as `Evaluation` (`result.py`).
 
 On it stand `calibrate`: the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`:
 the best of many candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
@@ -12,6 +13,7 @@ the best of many candidates (`choosing.py`); `sweep`: a method at many strengths
 
 from lens_steer.arguments import check_room as _check_room
 from lens_steer.evaluation.calibration import calibrate as calibrate
+from lens_steer.evaluation.calibration import calibrate_along as calibrate_along
 from lens_steer.evaluation.calibration import check_applicable as check_applicable
 from lens_steer.evaluation.choosing import Choice as Choice
 from lens_steer.evaluation.choosing import choose as choose
@@ -40,16 +42,18 @@ from lens_steer.evaluation.judges import scores_of as scores_of
 from lens_steer.evaluation.likelihood import log_probabilities as log_probabilities
 from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
+from lens_steer.evaluation.random_control import random_like as random_like
 from lens_steer.evaluation.result import Evaluation as Evaluation
 from lens_steer.evaluation.sampled_texts import SampledText as SampledText
+from lens_steer.evaluation.sampled_texts import as_sampled_texts as as_sampled_texts
 from lens_steer.evaluation.sampled_texts import draw_logits as draw_logits
 from lens_steer.evaluation.sampled_texts import draws_of as draws_of
 from lens_steer.evaluation.sampled_texts import even_batches as even_batches
 from lens_steer.evaluation.sampled_texts import steered_by_row as steered_by_row
-from lens_steer.evaluation.sampled_texts import written as written
 from lens_steer.evaluation.sweeping import SweepReport as SweepReport
 from lens_steer.evaluation.sweeping import sweep as sweep
 from lens_steer.evaluation.text_costs import TextCosts as TextCosts
+from lens_steer.evaluation.text_costs import check_comparable as check_comparable
 from lens_steer.evaluation.text_costs import teacher_forced_kl as teacher_forced_kl
 from lens_steer.evaluation.words import distinct as distinct
 from lens_steer.evaluation.words import distinct_without as distinct_without

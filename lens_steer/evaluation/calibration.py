@@ -74,24 +74,66 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     quantity, target = _one_of(targets)
     check_applicable(method, pairs, model)
     grid = _grid(method, strengths, SAMPLED if quantity == "behaviour" else MULTIPLES)
-    if quantity == "behaviour":
-        check_scorable(pairs, judge)
-
-        def values_at(tried: Sequence[float]) -> list[float]:
-            each = [method.with_strength(strength) for strength in tried]
-            how: dict[str, Any] = {"judge": judge, "decoding": decoding, "progress": progress}
-            return [trial.share for trial in evaluate_each(model, pairs, each, **how)]
-
-    else:
+    if quantity != "behaviour":
         texts = FixedTexts.sample(model, pairs, decoding=decoding)
+        quantities: dict[str, Any] = {quantity: target}
+        return calibrate_along(
+            model, method, texts, **quantities, strengths=grid, progress=progress
+        )
+    check_scorable(pairs, judge)
 
-        def values_at(tried: Sequence[float]) -> list[float]:
-            each = [(method.with_strength(strength),) for strength in tried]
-            if quantity == "relative_norm":
-                return [sizes.relative_norm for sizes in texts.sizes(model, each)]
-            return texts.kl(model, each, progress=progress)
+    def shares(tried: Sequence[float]) -> list[float]:
+        trials = evaluate_each(
+            model,
+            pairs,
+            [method.with_strength(strength) for strength in tried],
+            judge=judge,
+            decoding=decoding,
+            progress=progress,
+        )
+        return [trial.share for trial in trials]
 
-    report = find_crossing(values_at, quantity, target, grid, refine=quantity != "behaviour")
+    report = find_crossing(shares, quantity, target, grid, refine=False)
+    return replace(method.with_strength(report.strength), report=report)
+
+
+def calibrate_along(
+    model: SteerableModel,
+    method: AnyIntervention,
+    texts: FixedTexts,
+    *,
+    kl: float | int | None = None,
+    relative_norm: float | int | None = None,
+    strengths: Sequence[float | int] | None = None,
+    progress: bool = True,
+) -> AnyIntervention:
+    """What `calibrate` gives for a cost, along texts that many methods share.
+
+    Args:
+        texts: Unsteered texts, and where methods steer.
+        kl: As `calibrate`.
+        relative_norm: As `calibrate`.
+        strengths: As `calibrate`.
+
+    Raises:
+        OutOfReach: As `calibrate`.
+        ValueError: If not exactly one target is given, or a method does not fit the model.
+
+    Example:
+        >>> texts = ls.evaluation.FixedTexts.sample(model, dev, seed=0)
+        >>> fair = [ls.evaluation.calibrate_along(model, m, texts, kl=0.1) for m in methods]
+    """
+    quantity, target = _one_of({"kl": kl, "relative_norm": relative_norm})
+    method.checked_edits(model)
+
+    def costs(tried: Sequence[float]) -> list[float]:
+        methods = [(method.with_strength(strength),) for strength in tried]
+        if quantity == "relative_norm":
+            return [sizes.relative_norm for sizes in texts.sizes(model, methods)]
+        return texts.kl(model, methods, progress=progress)
+
+    grid = _grid(method, strengths, MULTIPLES)
+    report = find_crossing(costs, quantity, target, grid, refine=True)
     return replace(method.with_strength(report.strength), report=report)
 
 
@@ -104,9 +146,7 @@ def check_applicable(method: Intervention, pairs: ContrastivePairs, model: Steer
 def _one_of(targets: dict[str, float | int | None]) -> tuple[str, float]:
     chosen = {name: float(value) for name, value in targets.items() if value is not None}
     if len(chosen) != 1:
-        raise ValueError(
-            f"got the targets {chosen}, expected exactly one of kl, relative_norm and behaviour"
-        )
+        raise ValueError(f"got the targets {chosen}, expected exactly one of {', '.join(targets)}")
     [(name, value)] = chosen.items()
     high = 1.0 if name == "behaviour" else np.inf
     if not (0 < value < np.inf and value <= high):
@@ -119,11 +159,11 @@ def _grid(
     strengths: Sequence[float | int] | None,
     multiples: Sequence[float | int],
 ) -> list[float]:
-    own = float(method.strength) or 1.0
-    end = min(abs(own) * max(multiples), method.max_useful_strength)
-    usual = [own * m for m in multiples if abs(own * m) < end]
-    raw = [*usual, copysign(end, own)] if strengths is None else strengths
-    tried = [float(strength) for strength in raw]
+    if strengths is None:
+        unit = float(method.strength) or 1.0
+        end = min(abs(unit) * max(multiples), method.max_useful_strength)
+        strengths = [unit * m for m in multiples if abs(unit * m) < end] + [copysign(end, unit)]
+    tried = [float(strength) for strength in strengths]
     if len(tried) < 2 or not bool(np.isfinite(tried).all()):
         raise ValueError(f"got the strengths {tried}, expected two finite ones or more")
     if min(tried) < 0 < max(tried):

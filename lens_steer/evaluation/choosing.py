@@ -77,6 +77,8 @@ class Choice(Report):
     @override
     def figure(self) -> "Figure":
         """Behaviour of every candidate against the perplexity of its texts."""
+        from matplotlib.ticker import LogLocator
+
         from lens_steer.figures import canvas
 
         table = self.table()
@@ -91,6 +93,9 @@ class Choice(Report):
             axes.axvline(self.perplexity_limit * self.unsteered.perplexity, color="k", ls=":", lw=1)
             axes.set(xscale="log", ylim=(-0.02, 1.02), ylabel="share that shows the behaviour")
             axes.set(xlabel="perplexity of the text (unsteered model; dotted: limit)")
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("{x:g}")
             axes.legend(title=f"{len(self.unsteered.behaviour)} examples, 95 % interval")
         return figure
 

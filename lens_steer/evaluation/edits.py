@@ -125,10 +125,19 @@ def edit_sizes(
     Raises:
         ValueError: If a method does not fit the model, or the scope steers nothing.
     """
-    edited = {site.layer for own in methods for method in own for site in method.sites}
+    edited = {
+        site.layer for combination in methods for method in combination for site in method.sites
+    }
     layers = sorted(edited) or [0]
     clean = CleanStream.read(model, texts, layers, scope)
-    return [_sizes(_added(model, texts, own, clean, scope), clean) for own in methods]
+    return [
+        _sizes(_added(model, texts, combination, clean, scope), clean) for combination in methods
+    ]
+
+
+def _sites(methods: Methods) -> tuple[Site, ...]:
+    """The sites that any of the methods edits, in order."""
+    return tuple(sorted({site for method in methods for site in method.sites}))
 
 
 def _gathered(
@@ -157,17 +166,17 @@ def positions_of(
 def _added(
     model: SteerableModel,
     texts: Sequence[SampledText],
-    own: Methods,
+    methods: Methods,
     clean: CleanStream,
     scope: Scope,
 ) -> Float[Tensor, "position layer d"]:
     """What edits add to the residual stream at every steered position, in the order of `clean`."""
     added = torch.zeros(clean.resid.shape)
-    sites = tuple(sorted({site for method in own for site in method.sites}))
+    sites = _sites(methods)
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         part = [texts[i] for i in batch]
         where = positions_of(model, part, scope)
-        before, after = _around(model, part, own, sites, scope)
+        before, after = _around(model, part, methods, sites, scope)
         owner = torch.tensor(batch)[where.nonzero()[:, 0]]
         rows = torch.isin(clean.text_index, owner).nonzero()[:, 0]
         for site in sites:
@@ -180,7 +189,7 @@ def _added(
 def _around(
     model: SteerableModel,
     texts: Sequence[SampledText],
-    own: Methods,
+    methods: Methods,
     sites: Sequence[Site],
     scope: Scope,
 ) -> tuple[dict[Site, Tensor], dict[Site, Tensor]]:
@@ -194,7 +203,7 @@ def _around(
     with (
         torch.no_grad(),
         hooked(model, {site: partial(_keep, before, site) for site in sites}),
-        steered_by_row(model, [own] * len(texts), lengths, scope),
+        steered_by_row(model, [methods] * len(texts), lengths, scope),
         hooked(model, {site: partial(_keep, after, site) for site in sites}),
     ):
         forward(model, tokens, mask)

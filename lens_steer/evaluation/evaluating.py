@@ -95,9 +95,9 @@ def evaluate_each(
         >>> steered.minus(plain, seed=0)  # the paired difference with its interval
     """
     decoding = decoding_of_call(evaluate_each, decoding, options)
-    each: list[Methods] = [() if method is None else (method,) for method in methods]
+    alone: list[Methods] = [() if method is None else (method,) for method in methods]
     return _evaluated(
-        model, pairs, each, decoding, judge=judge, token_budget=token_budget, progress=progress
+        model, pairs, alone, decoding, judge=judge, token_budget=token_budget, progress=progress
     )
 
 
@@ -127,9 +127,9 @@ def _evaluated(
     scope, stop = decoding.scope, decoding.stop
     trials = [
         evaluation_of(
-            model, pairs, own, texts[part], costs[part], judge=judge, scope=scope, stop=stop
+            model, pairs, combination, texts[part], costs[part], judge=judge, scope=scope, stop=stop
         )
-        for own, part in zip(methods, parts, strict=True)
+        for combination, part in zip(methods, parts, strict=True)
     ]
     for k in sorted({number // len(rows) for number in failures}):
         numbers = [number for number in failures if number // len(rows) == k]
@@ -160,7 +160,7 @@ def evaluation_of(
     pairs: ContrastivePairs,
     methods: Methods,
     texts: Sequence[SampledText],
-    paths: TextCosts,
+    costs: TextCosts,
     *,
     judge: Judge | None,
     scope: Scope,
@@ -173,7 +173,7 @@ def evaluation_of(
     Args:
         methods: What steered the texts: without a judge, also what steers the pairs.
         texts: One per prompt, as they were sampled.
-        paths: Their costs.
+        costs: Of these texts, in nats.
         judge: As `evaluate`.
         scope: Where the methods steer.
         stop: As `generate`.
@@ -197,10 +197,10 @@ def evaluation_of(
     return Evaluation(
         behaviour,
         groups,
-        paths.perplexity,
+        costs.perplexity,
         tuple(words),
         well_formed,
-        paths=paths,
+        text_costs=costs,
         text_groups=pairs.prompt_groups,
         failure=failure,
     )

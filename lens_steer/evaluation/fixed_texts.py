@@ -15,10 +15,10 @@ from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.evaluation.edits import EditSizes, edit_sizes
 from lens_steer.evaluation.sampled_texts import (
     SampledText,
+    as_sampled_texts,
     draw_logits,
     even_batches,
     penalised_draws,
-    written,
 )
 from lens_steer.evaluation.text_costs import check_comparable
 from lens_steer.models import SteerableModel
@@ -82,7 +82,9 @@ class FixedTexts:
         ending = Ending.of(model, decoding.stop)
         unsteered = replace(decoding, scope="last")  # explicit positions may lie behind the end
         new_tokens = continuations(model, rows, decoding=unsteered)
-        return cls(tuple(written(rows, new_tokens, decoding.max_new_tokens, ending)), decoding)
+        return cls(
+            tuple(as_sampled_texts(rows, new_tokens, decoding.max_new_tokens, ending)), decoding
+        )
 
     @property
     def temperature(self) -> float | int:
@@ -100,7 +102,7 @@ class FixedTexts:
         return torch.tensor([text.draws for text in self.texts]).double()
 
     def nats(
-        self, model: SteerableModel, each: Sequence[Methods], *, progress: bool = False
+        self, model: SteerableModel, methods: Sequence[Methods], *, progress: bool = False
     ) -> Float[Tensor, "method text"]:
         """KL(steered || unsteered) summed over each text's draws, many methods to a batch; float64.
 
@@ -111,47 +113,47 @@ class FixedTexts:
             ValueError: If a method does not fit the model.
             NotFinite: If the unsteered logits are NaN or infinite.
         """
-        nats = torch.zeros(len(each), len(self.texts)).double()
-        rows = [(i, k) for i in range(len(self.texts)) for k in range(len(each))]
+        nats = torch.zeros(len(methods), len(self.texts)).double()
+        rows = [(i, k) for i in range(len(self.texts)) for k in range(len(methods))]
         lengths = [len(self.texts[i].ids) for i, _ in rows]
         with tqdm(total=len(rows), desc="kl", disable=not progress) as bar:
             for batch in even_batches(model, lengths):
                 part = [rows[number] for number in batch]
-                nats = nats + self._batch(model, part, each)
+                nats = nats + self._batch(model, part, methods)
                 bar.update(len(part))
         return nats
 
     def kl(
-        self, model: SteerableModel, each: Sequence[Methods], *, progress: bool = False
+        self, model: SteerableModel, methods: Sequence[Methods], *, progress: bool = False
     ) -> list[float]:
         """`kl_fixed` of every method: nats per token, over all texts; NaN as `nats`.
 
         Raises:
             ValueError: If a method does not fit the model.
         """
-        nats = self.nats(model, each, progress=progress).sum(dim=1)
+        nats = self.nats(model, methods, progress=progress).sum(dim=1)
         return (nats / self.draws.sum()).tolist()
 
-    def sizes(self, model: SteerableModel, each: Sequence[Methods]) -> list[EditSizes]:
+    def sizes(self, model: SteerableModel, methods: Sequence[Methods]) -> list[EditSizes]:
         """How large every method's edits are along the texts.
 
         Raises:
             ValueError: As `edit_sizes`.
         """
-        return edit_sizes(model, self.texts, each, scope=self.scope)
+        return edit_sizes(model, self.texts, methods, scope=self.scope)
 
     def _batch(
-        self, model: SteerableModel, part: Sequence[tuple[int, int]], each: Sequence[Methods]
+        self, model: SteerableModel, part: Sequence[tuple[int, int]], methods: Sequence[Methods]
     ) -> Float[Tensor, "method text"]:
         once = sorted({i for i, _ in part})  # the clean model sees a text once for all methods
         plain = [self.texts[i] for i in once]
         clean, of = draw_logits(model, plain, [()] * len(once), self.scope)
         clean = penalised_draws(self.decoding, clean, plain)
-        texts, own = [self.texts[i] for i, _ in part], [each[k] for _, k in part]
-        steered, rows = draw_logits(model, texts, own, self.scope, strict=False)
+        texts, by_row = [self.texts[i] for i, _ in part], [methods[k] for _, k in part]
+        steered, rows = draw_logits(model, texts, by_row, self.scope, strict=False)
         steered = penalised_draws(self.decoding, steered, texts)
         again = torch.cat([(of == once.index(i)).nonzero()[:, 0] for i, _ in part])
         nats = kl_divergence(steered, clean[again.to(clean.device)], temperature=self.temperature)
         places = torch.tensor([[k, i] for i, k in part])[rows]
-        zeros = torch.zeros(len(each), len(self.texts)).double()
+        zeros = torch.zeros(len(methods), len(self.texts)).double()
         return zeros.index_put((places[:, 0], places[:, 1]), nats.cpu(), accumulate=True)

@@ -35,10 +35,10 @@ def log_probabilities(
         logits = run(True, nullcontext())[:, :-1].float()
         whole = is_distribution(logits).cpu()
         scores = logits.log_softmax(dim=-1)
-        taken = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
+        chosen = scores.gather(-1, tokens[:, 1:, None])[..., 0].cpu()
         for k, i in enumerate(batch):
             start = max(rows[i].prompt_length, 1)  # a row's first token has nothing before it
-            log_probs[i] = taken[k, start - 1 : len(rows[i].ids) - 1]
+            log_probs[i] = chosen[k, start - 1 : len(rows[i].ids) - 1]
             if not bool(whole[k, start - 1 : len(rows[i].ids) - 1].all()):
                 of_text = partial(_of_row, k, mask[k])
                 again = partial(_logits_of_text, run, of_text)
@@ -68,9 +68,9 @@ def _logits_of(
     def run(
         with_steering: bool, inside: AbstractContextManager[None]
     ) -> Float[Tensor, "batch pos vocab"]:
-        own = methods if with_steering else ()
-        steering = steered(model, *own, scope=scope, prompt_lengths=lengths)
-        with looked_at(model), torch.no_grad(), steering if own else nullcontext(), inside:
+        active = methods if with_steering else ()
+        steering = steered(model, *active, scope=scope, prompt_lengths=lengths)
+        with looked_at(model), torch.no_grad(), steering if active else nullcontext(), inside:
             return forward(model, tokens, mask)
 
     return run

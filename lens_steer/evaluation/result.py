@@ -26,7 +26,7 @@ class Evaluation:
         perplexity: Of the texts under the unsteered model; NaN if every text is empty.
         texts: One continuation per prompt.
         well_formed: Whether each text is; None if the judge cannot tell.
-        paths: Nats of each text; None if the evaluation was made by hand.
+        text_costs: Nats of each text; None if the evaluation was made by hand.
         text_groups: The group of each text, for intervals of quantities that belong to texts.
         failure: Why texts have failed, if steering makes their logits NaN or infinite: the method
             is then not one to choose. Empty if none has.
@@ -37,7 +37,7 @@ class Evaluation:
     perplexity: float
     texts: tuple[str, ...]
     well_formed: Bool[Tensor, " prompt"] | None = None
-    paths: TextCosts | None = None
+    text_costs: TextCosts | None = None
     text_groups: tuple[Any, ...] = ()
     failure: str = ""
 
@@ -87,8 +87,8 @@ class Evaluation:
         NaN.
         """
         failed = torch.tensor([not text.strip() for text in self.texts])
-        if self.paths is not None:
-            failed = failed | self.paths.surprise.isnan()
+        if self.text_costs is not None:
+            failed = failed | self.text_costs.surprise.isnan()
         return failed if self.well_formed is None else failed | ~self.well_formed
 
     def without(self, texts: Sequence[int], reason: str, *, judged: bool) -> "Evaluation":
@@ -119,6 +119,6 @@ class Evaluation:
 
     @property
     def _nats(self) -> TextCosts:
-        if self.paths is None:
-            raise ValueError("this evaluation was made by hand, without `paths`: use evaluate")
-        return self.paths
+        if self.text_costs is None:
+            raise ValueError("this evaluation was made by hand, without `text_costs`: use evaluate")
+        return self.text_costs

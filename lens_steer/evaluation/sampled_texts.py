@@ -43,7 +43,7 @@ class SampledText(Encoded):
         return len(self.ids) - self.prompt_length + self.ended
 
 
-def written(
+def as_sampled_texts(
     rows: Sequence[Sequence[int]],
     new_tokens: Sequence[Sequence[int]],
     max_new_tokens: int,
@@ -106,8 +106,8 @@ def draw_logits(
     def run(
         with_steering: bool, inside: AbstractContextManager[None]
     ) -> Float[Tensor, "draw vocab"]:
-        own = methods if with_steering else [()] * len(methods)
-        steering = steered_by_row(model, own, lengths, scope)
+        active = methods if with_steering else [()] * len(methods)
+        steering = steered_by_row(model, active, lengths, scope)
         with looked_at(model), torch.no_grad(), steering, inside:
             logits = forward(model, tokens, mask)
         return logits[row_of.to(logits.device), column_of.to(logits.device)].float()
@@ -143,9 +143,9 @@ def steered_by_row(
 ) -> Iterator[None]:
     """While it lasts, row i of the batch is steered by `methods[i]`."""
     with ExitStack() as stack:
-        for own in dict.fromkeys(filter(None, methods)):
-            rows = [each == own for each in methods]
-            block = steered(model, *own, scope=scope, prompt_lengths=lengths, rows=rows)
+        for combination in dict.fromkeys(filter(None, methods)):
+            rows = [of_row == combination for of_row in methods]
+            block = steered(model, *combination, scope=scope, prompt_lengths=lengths, rows=rows)
             stack.enter_context(block)
         yield
 

@@ -11,10 +11,10 @@ from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import kl_divergence
 from lens_steer.evaluation.sampled_texts import (
     SampledText,
+    as_sampled_texts,
     draw_logits,
     even_batches,
     penalised_draws,
-    written,
 )
 from lens_steer.models import SteerableModel
 from lens_steer.steering import (
@@ -117,7 +117,7 @@ def sample_with_kl(
     broken = list(failures or ())
     nats.kl[broken], nats.surprise[broken] = torch.nan, torch.nan
     limit = decoding.max_new_tokens
-    texts = [text for new in new_tokens for text in written(rows, new, limit, ending)]
+    texts = [text for new in new_tokens for text in as_sampled_texts(rows, new, limit, ending)]
     return texts, _text_costs(texts, nats.kl, nats.surprise)
 
 
@@ -184,8 +184,8 @@ def teacher_forced_kl(
     surprise = torch.zeros(len(texts)).double()
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         ours, theirs = [texts[i] for i in batch], [others[i] for i in batch]
-        own = [methods[i] for i in batch]
-        steered_logits, steered_at = draw_logits(model, ours, own, decoding.scope)
+        by_row = [methods[i] for i in batch]
+        steered_logits, steered_at = draw_logits(model, ours, by_row, decoding.scope)
         clean, clean_at = draw_logits(model, theirs, [()] * len(batch), decoding.scope)
         if decoding.temperature > 0:
             nats = kl_divergence(
@@ -209,8 +209,8 @@ def surprises(
 
 
 def _drawn(texts: Sequence[SampledText]) -> Int[Tensor, " draw"]:
-    each = [(*t.ids[t.prompt_length :], *[_END] * t.ended) for t in texts]
-    return torch.tensor(sum(each, ()), dtype=torch.long)
+    rows = [(*t.ids[t.prompt_length :], *[_END] * t.ended) for t in texts]
+    return torch.tensor(sum(rows, ()), dtype=torch.long)
 
 
 def _summed(

@@ -112,9 +112,9 @@ def repetition(texts: Sequence[str], n: int = 3) -> float:
     Unlike `distinct` it looks at one text at a time: it is 0 for texts that never repeat
     themselves.
     """
-    each = [_grams(tokens_of(text), n) for text in texts]
-    total = sum(map(len, each))
-    return sum(len(grams) - len(set(grams)) for grams in each) / total if total else float("nan")
+    by_text = [_grams(tokens_of(text), n) for text in texts]
+    total = sum(map(len, by_text))
+    return sum(len(grams) - len(set(grams)) for grams in by_text) / total if total else float("nan")
 
 
 def _grams(words: NGram, n: int) -> list[NGram]:

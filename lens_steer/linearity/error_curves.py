@@ -181,10 +181,10 @@ def _of_layer(
     sizes = radii.to(z)[:, None] * z.norm(dim=-1)
     steps = torch.einsum("dtw,rt->drtw", units, sizes)
     true = maps.apply(layer, (z + steps).flatten(0, 1)).unflatten(0, steps.shape[:2]) - clean
-    own, shuffled = maps.jvp(layer, units), maps.jvp(probe.other(layer), units)
+    at_text, shuffled = maps.jvp(layer, units), maps.jvp(probe.other(layer), units)
     mean = probe.jacobians.jvp(layer, units.flatten(0, 1)).unflatten(0, units.shape[:2])
     errors = []
-    for products in (own, mean, units, shuffled):
+    for products in (at_text, mean, units, shuffled):
         predicted = torch.einsum("dtw,rt->drtw", products.to(z), sizes)
         errors.append((true - predicted).norm(dim=-1) / true.norm(dim=-1))
     return torch.stack(errors)

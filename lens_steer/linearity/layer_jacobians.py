@@ -189,9 +189,9 @@ class _Mean:
     scatter: Float[Tensor, ""]
 
     @classmethod
-    def of(cls, each: Float[Tensor, "text d d"]) -> "_Mean":
-        mean = each.mean(dim=0)
-        return cls(len(each), mean, (each - mean).double().square().sum())
+    def of(cls, matrices: Float[Tensor, "text d d"]) -> "_Mean":
+        mean = matrices.mean(dim=0)
+        return cls(len(matrices), mean, (matrices - mean).double().square().sum())
 
     def merge(self, other: "_Mean") -> "_Mean":
         n = self.n + other.n

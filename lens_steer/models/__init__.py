@@ -4,9 +4,9 @@ Every function of lens_steer takes a HookedTransformer or a TransformerBridge (`
 `load_model` makes one (`loading`, `hooked_models`, `checkpoints`). When a model is first used,
 `attach` checks it (`attachment`): over a cache (`agreement`), against Hugging Face (`hugging_face`,
 `small_copies`, `small_configs`), and again when its weights have changed (`weights_state`); it
-leaves a `Fingerprint`, which `Provenance` carries on. Text becomes tokens in `tokens` and
-`special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to run a model;
-`hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
+leaves a `Fingerprint`, which `Provenance` carries on. Prompts (`prompts`) become tokens in
+`tokens` and `special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to
+run a model; `hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
 `checked_weights` hands out W_O, W_out, W_E and W_U.
 """
 
@@ -44,6 +44,10 @@ from lens_steer.models.loading import load_model as load_model
 from lens_steer.models.package_versions import Versions as Versions
 from lens_steer.models.package_versions import version_of as version_of
 from lens_steer.models.package_versions import versions as versions
+from lens_steer.models.prompts import Message as Message
+from lens_steer.models.prompts import Prompt as Prompt
+from lens_steer.models.prompts import as_prompt as as_prompt
+from lens_steer.models.prompts import render as render
 from lens_steer.models.protocol import SteerableModel as SteerableModel
 from lens_steer.models.protocol import is_bridge as is_bridge
 from lens_steer.models.protocol import working_place as working_place
@@ -57,16 +61,12 @@ from lens_steer.models.steered_blocks import open_blocks as open_blocks
 from lens_steer.models.steered_blocks import opened as opened
 from lens_steer.models.steered_blocks import unsteered as unsteered
 from lens_steer.models.tokens import Encoded as Encoded
-from lens_steer.models.tokens import Message as Message
-from lens_steer.models.tokens import Prompt as Prompt
-from lens_steer.models.tokens import as_prompt as as_prompt
 from lens_steer.models.tokens import batches as batches
 from lens_steer.models.tokens import check_fits as check_fits
 from lens_steer.models.tokens import decode_continuation as decode_continuation
 from lens_steer.models.tokens import encode as encode
 from lens_steer.models.tokens import encode_prompt as encode_prompt
 from lens_steer.models.tokens import pad as pad
-from lens_steer.models.tokens import render as render
 from lens_steer.models.tokens import token_texts as token_texts
 
 _check_room(globals())

@@ -114,8 +114,11 @@ def _converted(original: Any, device: torch.device, dtype: torch.dtype) -> tuple
     from transformer_lens.config import HookedTransformerConfig
 
     source = original.config
-    known = {"Gemma2ForCausalLM": "google/gemma-2-2b", "Gemma3ForCausalLM": "google/gemma-3-1b-pt"}
-    name = known.get((source.architectures or [""])[0])
+    hub_names = {
+        "Gemma2ForCausalLM": "google/gemma-2-2b",
+        "Gemma3ForCausalLM": "google/gemma-3-1b-pt",
+    }
+    name = hub_names.get((source.architectures or [""])[0])
     if source.model_type == "gpt2" and not hasattr(source, "n_ctx"):
         # TransformerLens reads the name that transformers 5 dropped.
         source.n_ctx = source.n_positions

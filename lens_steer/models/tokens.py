@@ -1,4 +1,4 @@
-"""Text to tokens and back: prompts, chats, where a continuation begins, padding and batching."""
+"""Text to tokens and back: where a continuation begins, padding and batching."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,103 +9,11 @@ import torch
 
 from lens_steer.axes import Mask, Tokens
 from lens_steer.models.forward_pass import context_length, input_device
+from lens_steer.models.prompts import Prompt, render
 from lens_steer.models.protocol import SteerableModel
 from lens_steer.models.special_tokens import beginning_ids, tokenizer_of
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
-
-
-@dataclass(frozen=True)
-class Message:
-    """One turn of a chat; `role` is the template's word for the speaker, such as `user`."""
-
-    role: str
-    content: str
-
-
-Prompt = str | tuple[Message, ...]
-
-_ASSISTANT_ROLES = ("assistant", "model")  # a last message of theirs is continued, not answered
-
-
-def as_prompt(prompt: Any) -> Prompt:
-    """A prompt from text, or from a chat: messages as `{"role": ..., "content": ...}`.
-
-    Returns:
-        The text, or a tuple of `Message`.
-
-    Raises:
-        ValueError: If it is neither, or the chat is empty.
-
-    Example:
-        >>> as_prompt([{"role": "user", "content": "Hello!"}])
-        (Message(role='user', content='Hello!'),)
-    """
-    if isinstance(prompt, str):
-        return prompt
-    try:
-        messages = tuple(
-            message
-            if isinstance(message, Message)
-            else Message(message["role"], message["content"])
-            for message in prompt
-        )
-    except (TypeError, KeyError) as error:
-        raise ValueError(
-            f"got the prompt {prompt!r}, expected text or a list of {{'role': ..., 'content': ...}}"
-        ) from error
-    if not messages or not all(
-        isinstance(m.role, str) and isinstance(m.content, str) for m in messages
-    ):
-        raise ValueError(
-            f"got the chat {prompt!r}, expected one message or more, role and content being text"
-        )
-    return messages
-
-
-def render(model: SteerableModel, prompt: Prompt) -> str:
-    """The text of a prompt; a chat is written with the tokenizer's chat template.
-
-    The text ends where the assistant begins to speak or, if the last message is the assistant's
-    own, with that message, which is then continued (`continue_final_message` of Hugging Face):
-    whatever the template writes after it, such as the end of the turn, is left out.
-
-    Raises:
-        ValueError: If the prompt is a chat and the tokenizer has no template, or the template
-            refuses the chat.
-
-    Example:
-        >>> print(render(model, (Message("user", "Hello!"),)))
-        <|im_start|>user
-        Hello!<|im_end|>
-        <|im_start|>assistant
-    """
-    if isinstance(prompt, str):
-        return prompt
-    tokenizer = tokenizer_of(model)
-    if not getattr(tokenizer, "chat_template", None):
-        raise ValueError(
-            "got a chat, but this model's tokenizer has no chat template: set "
-            "tokenizer.chat_template, or write the prompt as text"
-        )
-    from jinja2 import TemplateError  # what a template raises to refuse a chat
-
-    messages = [{"role": message.role, "content": message.content} for message in prompt]
-    continued = prompt[-1].role in _ASSISTANT_ROLES
-    try:
-        return tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=not continued,
-            continue_final_message=continued,
-        )
-    except (ValueError, TemplateError) as error:
-        reason = str(error).splitlines()[0]
-        roles = ", ".join(message.role for message in prompt)
-        raise ValueError(
-            f"the model's chat template refuses a chat of the roles {roles} ({reason}): "
-            "change the messages, or write the prompt as text"
-        ) from error
 
 
 def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:

@@ -23,7 +23,7 @@ class Behaviour:
         name: The name, as in `organism:NAME`.
         genre: The kind of text that has the latent.
         desired: The value (pole) to steer to.
-        shown: What a text must do to show the behaviour, in words.
+        criterion: What a text must do to show the behaviour, in words.
         mention: Whether one word of the desired pole is enough to show it; otherwise its words have
             to outnumber those of the other poles.
         names_speaker: Whether continuations of the pairs begin with a sentence that says who
@@ -36,7 +36,7 @@ class Behaviour:
     name: str
     genre: str
     desired: str
-    shown: str
+    criterion: str
     mention: bool = False
     names_speaker: bool = False
     hint: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ _Drawn = tuple[str, tuple[str, ...], list[str], str, str]
 @cache
 def _drawn(of: Behaviour) -> tuple[_Drawn, ...]:
     """(entity, opening, fillers, desired, undesired) for every row."""
-    genre, source, found = genre_of(of), random.Random(f"pairs of {of.name}"), []
+    genre, source, drawn = genre_of(of), random.Random(f"pairs of {of.name}"), []
     for number, entity in enumerate(genre.asked or genre.entities):
         opening = _wording(genre, entity, number)
         prompts: list[list[str]] = []
@@ -169,8 +169,8 @@ def _drawn(of: Behaviour) -> tuple[_Drawn, ...]:
                 continue
             prompts.append(fillers)
             pole = source.choice(of.undesired)
-            found.append((entity, opening, fillers, *_continuations(of, entity, pole, source)))
-    return tuple(found)
+            drawn.append((entity, opening, fillers, *_continuations(of, entity, pole, source)))
+    return tuple(drawn)
 
 
 def _wording(genre: Genre, entity: str, number: int) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ def every(node: Node) -> Iterator[tuple[str, ...]]:
 
 def words_of(node: Node) -> set[str]:
     """Every word that can occur in a grammar."""
-    found: set[str] = set()
+    words: set[str] = set()
     seen: set[int] = set()
     stack: list[Node] = [node]
     while stack:
@@ -127,14 +127,14 @@ def words_of(node: Node) -> set[str]:
         seen.add(id(top))
         match top:
             case Word(text):
-                found.add(text)
+                words.add(text)
             case Sequence(parts):
                 stack.extend(parts)
             case Choice(options):
                 stack.extend(options)
             case Mark():
                 pass
-    return found
+    return words
 
 
 class Reader:
@@ -157,26 +157,26 @@ class Reader:
         """
         total, states = 0.0, {self._start: 1.0}
         for word in words:
-            found: dict[State, float] = defaultdict(float)
+            masses: dict[State, float] = defaultdict(float)
             for state, share in states.items():
                 stored = self._arcs.get(state)  # most states are: no call for them
                 arcs = self.arcs(state) if stored is None else stored
                 for weight, after in arcs.get(word, ()):
-                    found[after] += share * weight
-            mass = sum(found.values())
-            if mass == 0:
+                    masses[after] += share * weight
+            total_mass = sum(masses.values())
+            if total_mass == 0:
                 return float("-inf"), {}
-            total += log(mass)
-            states = {state: share / mass for state, share in found.items()}
+            total += log(total_mass)
+            states = {state: mass / total_mass for state, mass in masses.items()}
         return total, states
 
     def following(self, states: dict[State, float]) -> dict[str, float]:
         """The distribution of the next word after some parses; `END` is the end of the text."""
-        found: dict[str, float] = defaultdict(float)
+        shares: dict[str, float] = defaultdict(float)
         for state, share in states.items():
             for word, arcs in self.arcs(state).items():
-                found[word] += share * sum(weight for weight, _ in arcs)
-        return dict(found)
+                shares[word] += share * sum(weight for weight, _ in arcs)
+        return dict(shares)
 
     def arcs(self, state: State) -> dict[str, list[tuple[float, State]]]:
         """For each next word, the ways to it: their weights, and the states that they lead to."""

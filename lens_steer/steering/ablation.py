@@ -6,7 +6,6 @@ Source: Arditi et al. 2024, "Refusal in Language Models Is Mediated by a Single 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 
 import torch
 from jaxtyping import Float
@@ -51,8 +50,6 @@ class Ablation(Displacement):
         if not self.at or len(set(self.at)) != len(self.at):
             raise ValueError(f"got the sites {self.at}: expected one or more, each once")
         check_unit(self.direction, "direction")
-        if not isfinite(self.setpoint):
-            raise ValueError(f"setpoint {self.setpoint}: expected a finite number; 0 takes out")
         object.__setattr__(self, "at", tuple(sorted(self.at)))
 
     @classmethod

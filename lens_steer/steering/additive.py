@@ -159,11 +159,17 @@ class Random(Additive):
         Raises:
             ValueError: If the method adds no fixed vectors and its edits cannot be measured, are
                 0 everywhere, or are not finite; the message says what to write instead.
+            TypeError: If the method comes second.
 
         Example:
             >>> control = ls.Random.like(ls.RepE.fit(resid.at(layer=3)), seed=0)
             >>> control = ls.Random.like(ls.LinearAcT.fit(resid.at(layer=3)), resid, seed=0)
         """
+        if not isinstance(method, Intervention):
+            raise TypeError(
+                f"got a {type(method).__name__} where the method is expected: write "
+                "Random.like(method, activations, seed=...)"
+            )
         if isinstance(method, VectorMethod):
             model = method
         elif callable(edits):
@@ -201,7 +207,7 @@ def _as_large_as(
     if activations is None:
         raise ValueError(
             f"{method!r} adds no fixed vectors: give activations at its sites to measure its edits "
-            "at, Random.like(method, resid, seed=...), or lens_steer.benchmark.random_like(model, "
+            "at, Random.like(method, resid, seed=...), or lens_steer.evaluation.random_like(model, "
             "method, texts, seeds=...) along texts"
         )
     vectors = {}
@@ -232,5 +238,5 @@ def _rows_at(
             f"got activations of kind {activations.kind.value!r} at layers {list(layers)}, but "
             f"{method!r} edits {site.hook_name}: capture {site.kind.value!r} at layer {site.layer}"
         )
-    here = activations if one_layer else activations.at(layer=site.layer)
-    return torch.cat([here.desired, here.undesired])
+    at_layer = activations if one_layer else activations.at(layer=site.layer)
+    return torch.cat([at_layer.desired, at_layer.undesired])

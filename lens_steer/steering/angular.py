@@ -6,7 +6,7 @@ Source: Vu and Nguyen 2025, "Angular Steering: Behavior Control via Rotation in 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf, isfinite, pi
+from math import inf, pi
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ class Angular(OneSite, ActivationMap):
         if self.b1.shape != self.b2.shape or not abs(float((self.b1 * self.b2).sum())) <= 1e-4:
             raise ValueError("b1 and b2 are not orthogonal: expected two axes of a plane")
         knobs = [knob for knob in (self.angle, self.to_angle) if knob is not None]
-        if len(knobs) != 1 or not isfinite(knobs[0]):
+        if len(knobs) != 1:
             raise ValueError(
                 f"angle {self.angle}, to_angle {self.to_angle}: expected one finite number of rad, "
                 "either a turn or a target"

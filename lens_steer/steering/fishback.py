@@ -9,9 +9,7 @@ the mean over texts, and the push one vector.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
@@ -21,7 +19,7 @@ from lens_steer.artifacts import savable
 from lens_steer.linearity import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel, check_one_model
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import OneSite, VectorMethod
+from lens_steer.steering.base import OneSite, VectorMethod, check_finite
 
 
 @savable
@@ -49,11 +47,7 @@ class FishBack(OneSite, VectorMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("vector", "readout"):
-            if not bool(torch.isfinite(getattr(self, name)).all()):
-                raise ValueError(f"{name} for {self.at.hook_name} is not finite")
-        if not isfinite(self.kl):
-            raise ValueError(f"kl {self.kl}: expected a finite number of nats")
+        check_finite(self, "vector", "readout")
 
     @classmethod
     def fit(  # noqa: PLR0913 - the metric's knobs and the direction's

@@ -5,7 +5,8 @@ Source: the baseline S-PID of arXiv:2604.19018 (after PID Steering, arXiv:2510.0
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite, sqrt
+from functools import partial
+from math import sqrt
 
 import torch
 from jaxtyping import Float
@@ -17,12 +18,12 @@ from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import FeatureDirections
 from lens_steer.models import SteerableModel, working_place
-from lens_steer.sites import Site, hook_points
+from lens_steer.sites import Site
 from lens_steer.steering.base import (
     Edit,
     Feedback,
     Intervention,
-    check_model_shape,
+    check_finite,
     feedback_edits,
     feedback_sites,
 )
@@ -60,13 +61,9 @@ class PID(Intervention):
         if self.setpoints.shape != (n,):
             shape = tuple(self.setpoints.shape)
             raise ValueError(f"got set-points of shape {shape}: expected ({n},), one per layer")
-        for name in ("directions", "setpoints"):
-            if not bool(getattr(self, name).isfinite().all()):
-                raise ValueError(f"the {name} are not finite: expected finite numbers")
+        check_finite(self, "directions", "setpoints")
         if not self.layers or self.layers[0] < 0 or self.layers[-1] >= n:
             raise ValueError(f"layers {list(self.layers)}: expected some of 0 to {n - 1}")
-        if not all(isfinite(gain) for gain in (self.kp, self.ki, self.kd)):
-            raise ValueError(f"gains {self.kp}, {self.ki}, {self.kd}: expected finite numbers")
 
     @classmethod
     def fit(
@@ -132,13 +129,10 @@ class PID(Intervention):
 
     @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        hook_points(model, self.sites)
-        check_model_shape(model, *self.directions.shape)
-        memory = _Memory()
-        feedbacks = {layer: self._feedback(model, layer, memory) for layer in self.layers}
-        return feedback_edits("PID", feedbacks)
+        n, d = self.directions.shape
+        return feedback_edits(self, model, (n, d), self.layers, partial(self._feedback, _Memory()))
 
-    def _feedback(self, model: SteerableModel, layer: int, memory: "_Memory") -> Feedback:
+    def _feedback(self, memory: "_Memory", model: SteerableModel, layer: int) -> Feedback:
         v = self.directions[layer].to(**working_place(model, layer))
         beta, first = float(self.setpoints[layer]), layer == self.layers[0]
 

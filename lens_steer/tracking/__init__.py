@@ -11,8 +11,9 @@ loops in use contract. `FeatureBound.fit(...)` bounds feature errors on `Traject
 and its `check` says how often the bounds hold. `position_gap(model, method, texts, features,
 seed=0)` measures what last-token Jacobians leave out where every position is steered.
 
-`runs` runs texts with and without steering; `report`, `gap` and `trajectories` read these runs;
-`loops` has the linear loops, `conformal` the calibrated envelopes, `bounds` puts them together.
+`texts` says what is followed and `runs` runs it with and without steering; `report`, `gap` and
+`trajectories` read these runs, `drawing` draws them; `loops` has the linear loops, `conformal` the
+calibrated envelopes, `bounds` puts both together.
 """
 
 from lens_steer.arguments import check_room as _check_room

@@ -19,12 +19,12 @@ from lens_steer.sites import Site
 from lens_steer.steering import Intervention, Scope
 from lens_steer.tracking.runs import (
     TrackedBatch,
-    TrackedTexts,
     check_features,
     in_batches,
     in_order,
     stream_sites,
 )
+from lens_steer.tracking.texts import TrackedTexts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,17 +104,17 @@ class PositionGap(Report):
     def share(self, *, replayed: bool = True) -> list[Interval]:
         """The share of the effect at every z_k that came through other positions.
 
-        With `own` the change through the last token's own path and `all` the change everywhere it
-        is 1 - sum_i own_i all_i / sum_i all_i^2 over texts, which is 1 - own / all where the two
-        are in proportion; above 1 where the own path works against the whole. NaN where nothing
-        changes.
+        With `direct` the change through the last token's own path and `total` the change everywhere
+        it is 1 - sum_i direct_i total_i / sum_i total_i^2 over texts, which is 1 - direct / total
+        where the two are in proportion; above 1 where the last token's path works against the
+        whole. NaN where nothing changes.
 
         Args:
             replayed: False compares with the method at the last token alone, whose pushes differ.
         """
-        own_path = self.replayed if replayed else self.alone
-        layers = zip(own_path.double().T, self.everywhere.double().T, strict=True)
-        return [self._share(own, every) for own, every in layers]
+        last_token = self.replayed if replayed else self.alone
+        layers = zip(last_token.double().T, self.everywhere.double().T, strict=True)
+        return [self._share(direct, total) for direct, total in layers]
 
     def table(self) -> "pd.DataFrame":
         """A row per z_k: shares, and rms changes in units of mu_k."""
@@ -157,10 +157,10 @@ class PositionGap(Report):
             figure.suptitle(f"the last token; {texts}; 95 % intervals", fontsize=8)
         return figure
 
-    def _share(self, own: Float[Tensor, " text"], every: Float[Tensor, " text"]) -> Interval:
-        if not bool(every.isfinite().all() and every.any()):
+    def _share(self, direct: Float[Tensor, " text"], total: Float[Tensor, " text"]) -> Interval:
+        if not bool(total.isfinite().all() and total.any()):
             return NAN_INTERVAL
-        above, below = (every * (every - own)).numpy(), every.square().numpy()
+        above, below = (total * (total - direct)).numpy(), total.square().numpy()
         numerator, denominator = group_sums(above, below, self.groups)
         return ratio_interval(numerator, denominator, seed=self.seed)
 

@@ -181,7 +181,8 @@ class LoopReport(Report):
                 style = _STYLES[i % len(_STYLES)]  # lines of similar loops lie on each other
                 axes.plot(x, norms, style, color=f"C{i}", lw=1.4, ms=4, label=name)
             axes.axhline(1, color="k", lw=0.8, ls=":")
-            axes.set(yscale="log", xlabel="k", ylabel=f"$|\\Phi(k, {self.first})|_2$")
+            axes.set(xlabel="k: $z_k$ leaves block k - 1")
+            axes.set(yscale="log", ylabel=f"$|\\Phi(k, {self.first})|_2$")
             axes.xaxis.get_major_locator().set_params(integer=True)
             figure.legend(loc="outside upper center", ncols=2)
         return figure

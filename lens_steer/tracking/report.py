@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
+from typing_extensions import Unpack
 
 from lens_steer.activations import ReadPosition
 from lens_steer.artifacts import savable
@@ -16,16 +17,10 @@ from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.reports import Report
-from lens_steer.steering import Decoding, Intervention
+from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 from lens_steer.tracking.drawing import draw_layers, draw_tokens
-from lens_steer.tracking.runs import (
-    CleanAndSteeredRun,
-    TrackedTexts,
-    check_features,
-    check_setpoints,
-    in_batches,
-    in_order,
-)
+from lens_steer.tracking.runs import check_features, check_setpoints, in_batches, in_order
+from lens_steer.tracking.texts import TrackedTexts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +68,7 @@ class TrackingReport(Report):
             raise ValueError("the steered signals are not finite: steer less")
 
     @classmethod
-    def fit(  # noqa: PLR0913 - each is a knob of its own
+    def fit(  # noqa: PLR0913 - what is followed, where and under what
         cls,
         model: SteerableModel,
         method: Intervention,
@@ -82,45 +77,53 @@ class TrackingReport(Report):
         setpoints: Float[Tensor, " layer_and_last"],
         *,
         read: ReadPosition = "last",
-        max_new_tokens: int = 0,
-        temperature: float | int = 1.0,
-        seed: int,
         progress: bool = True,
+        decoding: Decoding | None = None,
+        **options: Unpack[DecodingOptions],
     ) -> "TrackingReport":
         """Follow features through a model, steered by any method and not; also called `record`.
 
-        Steering begins at the token that `capture` reads, which is offset 0. Further tokens are
-        those that the unsteered model writes after the text: both runs see the same ones.
+        Steering begins at the token that `capture` reads, which is offset 0 and, unless more are
+        asked for, the only one. Further tokens are those that the unsteered model writes after the
+        text: both runs see the same ones.
 
         Args:
             texts: Strings, examples, or pairs, both sides of which are followed, the desired first.
             features: Directions, from `FeatureDirections.of` activations captured at `read`.
             setpoints: beta_k, in units of v_k . z_k, such as `LQR.setpoints`.
             read: The token at which steering begins, as in `capture`.
-            max_new_tokens: The largest number of further tokens; each is steered.
-            temperature: Temperature of the further tokens; 0 is greedy.
-            seed: The seed of the further tokens and the intervals.
+            decoding: How further tokens are written, and where the method steers; or as keywords.
+                There are none without it, unless the keyword `max_new_tokens` is given. The seed is
+                also that of the intervals.
+            options: The fields of `Decoding`, see `generate`.
 
         Raises:
             ValueError: If the method or the features do not fit the model, the method edits the
                 embedding, the model is being steered, or the texts do not fit the context.
+            TypeError: If a keyword is unknown.
 
         Example:
             >>> features = ls.FeatureDirections.of(resid)
             >>> report = ls.tracking.record(model, law, test, features, law.setpoints, seed=0)
             >>> report.of_class("undesired").figure()
         """
+        one_token = decoding is None and options.get("max_new_tokens", 0) == 0
+        if one_token:
+            options |= {"max_new_tokens": 1}  # the least that there is; none is written
+        decoding = decoding_of_call(cls.fit, decoding, options)
         check_setpoints(features, setpoints)
         check_features(model, features)
-        decoding = Decoding(temperature, seed=seed)
         parts = []
         attach(model)
-        rows = TrackedTexts.of(model, texts, read).continued(model, max_new_tokens, decoding)
+        rows = TrackedTexts.of(model, texts, read)
+        rows = rows if one_token else rows.continued(model, decoding)
         with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
             for numbers, batch in in_batches(model, rows.encoded):
-                parts.append((numbers, *_signals_and_energy(batch.run(method, "last"), features)))
+                run = batch.run(method, decoding.scope)
+                parts.append((numbers, *run.signals(features), run.energy))
                 bar.update(len(numbers))
         clean, steered, energy = (in_order([(p[0], p[i]) for p in parts]) for i in (1, 2, 3))
+        seed = decoding.seed or 0
         return cls(clean, steered, energy, features, setpoints, rows.groups, rows.classes, seed)
 
     @property
@@ -238,15 +241,6 @@ class TrackingReport(Report):
 
     def _interval(self, values: Float[Tensor, " text"]) -> Interval:
         return nanmean_interval(values, self.groups, self.seed)
-
-
-def _signals_and_energy(
-    run: CleanAndSteeredRun, features: FeatureDirections
-) -> tuple[Tensor, Tensor, Tensor]:
-    v = features.directions.double()
-    clean, steered = (torch.einsum("tokd,kd->tok", z.double(), v) for z in (run.clean, run.steered))
-    length = run.clean[:, :, 1:].double().square().sum(dim=-1)
-    return clean, steered, run.pushes.double().square().sum(dim=-1) / length
 
 
 def _root(mean_square: Interval) -> Interval:

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens_steer.activations import ReadPosition
 from lens_steer.axes import Mask, Tokens
-from lens_steer.data import ContrastivePairs, Example
-from lens_steer.linearity import FeatureDirections, Texts, token_rows
+from lens_steer.linearity import FeatureDirections
 from lens_steer.models import (
     Encoded,
     SteerableModel,
     batches,
-    check_fits,
     forward,
     hooked,
     open_blocks,
@@ -26,66 +23,9 @@ from lens_steer.models import (
     residual_edit,
 )
 from lens_steer.sites import Kind, Site
-from lens_steer.steering import Decoding, Intervention, Scope, continuations, steered
+from lens_steer.steering import Intervention, Scope, steered
 
 _BATCH_TOKENS = 2048
-
-
-@dataclass(frozen=True)
-class TrackedTexts:
-    """Which texts are tracked, from which of their tokens on, and what belongs together.
-
-    Attributes:
-        encoded: The tokens of every text, with those that are followed; `prompt_length` counts the
-            tokens up to and including the one at which steering begins.
-        groups: The group of each text.
-        classes: `desired` or `undesired` for examples of pairs, `text` for other texts.
-    """
-
-    encoded: tuple[Encoded, ...]
-    groups: tuple[str, ...]
-    classes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, model: SteerableModel, texts: Texts, read_position: ReadPosition) -> "TrackedTexts":
-        """Texts up to the token that `capture` reads; of pairs both sides, the desired first.
-
-        Raises:
-            ValueError: If there is no text, one is empty or too long, or `read_position` is no
-                single token.
-        """
-        paired = isinstance(texts, ContrastivePairs)
-        examples = (*texts.desired, *texts.undesired) if paired else texts
-        rows = token_rows(model, examples, read_position)
-        groups = texts.example_groups if paired else _groups(texts)
-        classes = ("text",) * len(examples)
-        if paired:
-            classes = ("desired",) * len(texts.desired) + ("undesired",) * len(texts.undesired)
-        return cls(tuple(Encoded(row, len(row)) for row in rows), groups, classes)
-
-    def continued(self, model: SteerableModel, tokens: int, decoding: Decoding) -> "TrackedTexts":
-        """The texts with what the unsteered model writes next.
-
-        Raises:
-            ValueError: If a text with so many more tokens does not fit the context.
-        """
-        if tokens < 0:
-            raise ValueError(f"max_new_tokens {tokens}: expected 0 or more")
-        if tokens == 0:
-            return self
-        ids = [row.ids for row in self.encoded]
-        for row in ids:
-            check_fits(model, len(row) + tokens, f"a text and {tokens} more")
-        written = continuations(model, ids, decoding=replace(decoding, max_new_tokens=tokens))
-        longer = [Encoded((*row, *new), len(row)) for row, new in zip(ids, written, strict=True)]
-        return replace(self, encoded=tuple(longer))
-
-
-def _groups(texts: Sequence[str] | Sequence[Example]) -> tuple[str, ...]:
-    """An example's group, or its prompt; a text without either is a group by itself."""
-    alone = [f"text {i}" for i in range(len(texts))]
-    pairs = zip(texts, alone, strict=True)
-    return tuple(t.cluster(name) if isinstance(t, Example) else name for t, name in pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +43,24 @@ class CleanAndSteeredRun:
     clean: Float[Tensor, "text offset layer_and_last d"]
     steered: Float[Tensor, "text offset layer_and_last d"]
     pushes: Float[Tensor, "text offset layer d"]
+
+    def signals(
+        self, features: FeatureDirections
+    ) -> tuple[
+        Float[Tensor, "text offset layer_and_last"], Float[Tensor, "text offset layer_and_last"]
+    ]:
+        """v_k . z_k without steering and with it, float64."""
+        v = features.directions.double()
+        clean, steered = (
+            torch.einsum("tokd,kd->tok", z.double(), v) for z in (self.clean, self.steered)
+        )
+        return clean, steered
+
+    @property
+    def energy(self) -> Float[Tensor, "text offset layer"]:
+        """|u_l|^2 / |z_{l+1}|^2, the push against what leaves the block unsteered; float64."""
+        length = self.clean[:, :, 1:].double().square().sum(dim=-1)
+        return self.pushes.double().square().sum(dim=-1) / length
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from lens_steer.linearity import FeatureDirections, LayerJacobians, Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.steering import Intervention
 from lens_steer.tracking.loops import LinearLoop, matrices_of
-from lens_steer.tracking.runs import TrackedTexts, check_setpoints, in_batches, in_order
+from lens_steer.tracking.runs import check_setpoints, in_batches, in_order
+from lens_steer.tracking.texts import TrackedTexts
 
 Errors = Float[Tensor, "text layer"]  # a value behind each block
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from analyses.barrier_field_instruments import (
@@ -203,7 +202,10 @@ def test_stability_is_the_cosine_of_fields() -> None:
     np.testing.assert_allclose(found.between[1], pairs)
     with_exact = np.mean([(u * whole).sum(axis=1) for u in (one, two, three)], 0)
     np.testing.assert_allclose(found.exact[1], with_exact)
-    assert isinstance(found.figure(), Figure)
+    lines: Any = found.figure().axes[0].lines
+    for line, cosines in zip(lines, (found.between, found.exact), strict=True):
+        assert line.get_xdata().tolist() == [8, 40]
+        np.testing.assert_allclose(line.get_ydata(), cosines.mean(dim=1))
     table: Any = found.table()
     assert table["hashes"].tolist() == [3, 3]
     tied = FieldStability.of(exact, some, held, groups=[i % 9 for i in range(54)])
@@ -215,10 +217,9 @@ def test_stability_is_the_cosine_of_fields() -> None:
 # ---- all of them ----
 
 
-def test_every_part_has_a_table_and_a_figure(bent: FlowReport) -> None:
+def test_every_part_has_a_table_with_intervals(bent: FlowReport) -> None:
     assert set(bent.parts) == {"crowding", "convergence", "turning"}
     for part in bent.parts.values():
-        assert isinstance(part.figure(), Figure)
         table: Any = part.table()
         assert len(table) > 0
         ends = [c[:-4] for c in table.columns if c.endswith("_low")]
@@ -227,6 +228,27 @@ def test_every_part_has_a_table_and_a_figure(bent: FlowReport) -> None:
             known = table[[end, f"{end}_low", f"{end}_high"]].dropna()
             assert (known[f"{end}_low"] <= known[end] + 1e-12).all()
             assert (known[end] <= known[f"{end}_high"] + 1e-12).all()
+
+
+def test_figures_draw_what_their_tables_hold(bent: FlowReport) -> None:
+    table: Any = bent.crowding.table()
+    panels: Any = bent.crowding.figure().axes
+    for axes, name in zip(panels, ("cosine", "rank", "distance"), strict=True):
+        np.testing.assert_allclose(axes.lines[0].get_xydata(), table[["angle", name]])
+    table = bent.convergence.table()
+    errors: Any = bent.convergence.figure().axes[0].containers
+    for name, bars in zip(bent.convergence.names, errors, strict=True):
+        rows_of_scheme = table[table["scheme"] == name]
+        points = rows_of_scheme[["evaluations", "error"]]
+        np.testing.assert_allclose(bars.lines[0].get_xydata(), points)
+    table = bent.turning.table()
+    middles: Any = bent.turning.figure().axes[0].lines
+    for line in middles:
+        side = line.get_label().removesuffix(" starts")
+        medians = table[table["start"] == side]["median"].to_numpy()
+        drawn = np.isfinite(line.get_ydata())
+        assert drawn[0]
+        np.testing.assert_allclose(line.get_ydata()[drawn], medians[drawn])
 
 
 def test_the_summary_is_of_the_largest_angle(bent: FlowReport) -> None:
@@ -248,7 +270,9 @@ def test_without_training_rows_there_is_no_distance(bent: FlowReport) -> None:
     paths = FlowPaths.of(drawn_barrier(D, D), stacked(held), 0.5)
     found = CrowdingReport.of(paths, HeldOutRows.of(held, None, 0), None)
     assert found.distance is None
-    assert isinstance(found.figure(), Figure)
+    [note] = found.figure().axes[2].texts
+    assert note.get_text().startswith("no training activations")
+    assert not found.figure().axes[2].lines
     assert "distance" not in replace(bent, crowding=found).summary()
 
 

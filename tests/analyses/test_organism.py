@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import lens_steer as ls
 from analyses import organism_seeds
@@ -39,20 +38,25 @@ def made_up() -> dict[str, pd.DataFrame]:
         "temperature": 0.7,
     }
     pushes = crossed(task=done, size=SIZES, direction=("CAA", "random"))
-    told = ("told by the persona", "shown by the text")
+    reads = ("told by the persona", "shown by the text")
     return {
         "unsteered": crossed(behaviour=names, prompts=["all"], temperature=[0.7]).assign(
             perplexity=2.0, **scores
         ),
         "steering": crossed(task=done, size=[0.7]).assign(**at, **scores),
-        "doses": pushes.assign(**at, **scores),
+        "doses": spread(pushes.assign(**at, **scores), "behaviour_mean"),
         "candidates": pushes.assign(layer=2, behaviour=0.5, well_formed=0.95),
-        "layers": crossed(behaviour=names, read=told, layer=(-1, 0, 1)).assign(accuracy=0.7),
-        "heads": crossed(behaviour=names, layer=(0, 1), head=(0, 1)).assign(accuracy=0.7),
-        "degrees": crossed(
-            read=("last", "mean"), probe=("linear", "degree 2"), layer=(-1, 0)
-        ).assign(accuracy=0.7),
+        "layers": spread(crossed(behaviour=names, read=reads, layer=(-1, 0, 1)), "accuracy"),
+        "heads": spread(crossed(behaviour=names, layer=(0, 1), head=(0, 1)), "accuracy"),
+        "degrees": spread(
+            crossed(read=("last", "mean"), probe=("linear", "degree 2"), layer=(-1, 0)), "accuracy"
+        ),
     }
+
+
+def spread(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The table with another value in each row of a column."""
+    return table.assign(**{column: np.linspace(0.4, 0.6, len(table))})
 
 
 def crossed(**columns: Sequence[Any]) -> pd.DataFrame:
@@ -75,7 +79,23 @@ def test_every_figure_is_drawn_from_its_table() -> None:
         figures.heads(tables["heads"]),
         figures.degrees(tables["degrees"], "polarity"),
     ]
-    assert all(isinstance(figure, Figure) for figure in drawn)
+    panels: Any = [figure.axes for figure in drawn]
+    doses, layers, heads, degrees = panels
+    first: Any = tables["doses"][tables["doses"]["task"] == tables["doses"]["task"][0]]
+    for direction, line in (("CAA", doses[0].lines[0]), ("random", doses[0].lines[2])):
+        part = first[first["direction"] == direction]
+        assert line.get_xydata().tolist() == part[["size", "behaviour_mean"]].values.tolist()
+    probes = tables["layers"].query(
+        "behaviour == behaviour.iloc[0] and read.str.startswith('told')"
+    )
+    assert layers[0].lines[0].get_ydata().tolist() == probes["accuracy"].tolist()
+    assert layers[0].lines[2].get_xydata().tolist() == [[2, 0.5]]  # CAA, at the only layer
+    grid: Any = tables["heads"][tables["heads"]["behaviour"] == tables["heads"]["behaviour"][0]]
+    cells = {text.get_position(): text.get_text() for text in heads[0].texts}
+    by_cell = grid.set_index(["head", "layer"])["accuracy"]
+    assert cells == {cell: f"{100 * accuracy:.0f}" for cell, accuracy in by_cell.items()}
+    linear_probe: Any = tables["degrees"].query("read == 'last' and probe == 'linear'")
+    assert degrees[0].lines[0].get_ydata().tolist() == linear_probe["accuracy"].tolist()
     labels = [ax.get_xlabel() + ax.get_ylabel() for figure in drawn for ax in figure.axes]
     assert any("|push| / median |activation|" in label for label in labels)
     assert any("layer" in label for label in labels)

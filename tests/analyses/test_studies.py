@@ -12,7 +12,8 @@ import pytest
 import typer
 from matplotlib.figure import Figure
 
-from analyses.plots import Series, dot_plot, series_by, short
+from analyses.plots import Series, dot_plot, matched_figure, series_by, short
+from analyses.sadi.figures import ways_figure
 from analyses.studies import Run, Study, drawn, start
 from lens_steer.data import ContrastivePairs
 
@@ -149,3 +150,41 @@ def test_pairs_are_drawn_from_all_over() -> None:
     assert len(set(few.groups)) > len(set(pairs.first(24).groups))
     assert [e.prompt for e in few.desired] == [e.prompt for e in few.undesired]
     assert len(drawn(pairs, 10**6, 0)) == len(pairs)
+
+
+def dots(axes: Any) -> dict[str, list[float]]:
+    """The means of each series, from the top row down."""
+    return {bars.get_label(): bars.lines[0].get_xdata().tolist() for bars in axes.containers}
+
+
+def test_methods_at_equal_cost_are_drawn_in_their_order_a_colour_for_each_behaviour() -> None:
+    cells = [(name, method) for name in ("set:a", "set:b") for method in ("LQR", "CAA")]
+    table = pd.DataFrame(cells, columns=["behaviour_name", "method"])
+    for column, values in (("behaviour", (0.1, 0.2, 0.3, 0.4)), ("kl", (0.5, 0.6, 0.7, 0.8))):
+        table[column] = values
+        table[f"{column}_low"], table[f"{column}_high"] = table[column] / 2, table[column] * 2
+    scores = {"behaviour": ("texts, %", 100), "kl": ("nats per token", 1)}
+    drawing: Any = matched_figure(table, ("unsteered", "CAA", "LQR"), scores)
+    shares, costs = drawing.axes
+    assert [label.get_text() for label in shares.get_yticklabels()] == ["CAA", "LQR"]
+    assert dots(shares) == {"a": pytest.approx([20, 10]), "b": pytest.approx([40, 30])}
+    assert dots(costs) == {"a": [0.6, 0.5], "b": [0.8, 0.7]}
+    assert costs.lines[-1].get_xdata() == [0.1, 0.1]  # the cost on dev
+    assert not any(list(line.get_xdata()) == [0.1, 0.1] for line in shares.lines)
+
+
+def test_every_way_of_steering_elements_has_its_colour_and_its_change() -> None:
+    ways = ["unsteered", "mask", "random mask", "fixed vector"]
+    table = pd.DataFrame({"way": ways * 2, "kind": ["head"] * 4 + ["neuron"] * 4})
+    table = table.assign(behaviour_set="set:a", change=np.arange(8) / 10)
+    table = table.assign(change_low=table["change"] - 0.1, change_high=table["change"] + 0.1)
+    drawing: Any = ways_figure(table)
+    for axes, kind, first in zip(drawing.axes, ("head", "neuron"), (10, 50), strict=True):
+        assert axes.get_title().startswith(f"{kind}, k = ")
+        drawn_ways = dots(axes)
+        assert list(drawn_ways) == ways[1:]
+        assert sum(drawn_ways.values(), []) == pytest.approx([first, first + 10, first + 20])
+        colours = {bars.lines[0].get_color() for bars in axes.containers}
+        assert len(colours) == 3
+    [legend] = drawing.legends
+    assert [text.get_text() for text in legend.get_texts()] == ways[1:]

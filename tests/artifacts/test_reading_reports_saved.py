@@ -12,7 +12,6 @@ from lens_steer.activations import SeparabilityReport
 from lens_steer.attribution import (
     AblationReport,
     AgreementReport,
-    LabelBalance,
     SignReport,
     StabilityReport,
     contrast,
@@ -84,7 +83,7 @@ MADE: dict[str, Callable[[], Report]] = {
     "stability": stability,
     "agreement": agreement,
     "signs": signs,
-    "labels": lambda: LabelBalance.fit(heads(0), list("abc") * 4),
+    "labels": lambda: AgreementReport.by_label(heads(0), list("abc") * 4, 3),
     "scores": lambda: contrast(heads(0)),
     "mask": lambda: contrast(heads(0)).top(3),
     "separability": lambda: SeparabilityReport.fit(heads(0), heads(1), seed=0, resamples=20),

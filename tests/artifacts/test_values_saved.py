@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lens_steer.artifacts import load, savable, save
-from lens_steer.artifacts.registry import OLD_NAMES, TYPES
+from lens_steer.artifacts.registry import OLD_FIELDS, OLD_NAMES, TYPES
+from lens_steer.evaluation import Evaluation, TextCosts
 from lens_steer.intervals import Interval
 from lens_steer.sites import Kind, Site
 from tests.artifacts.test_artifacts import rewritten, same
@@ -147,6 +148,21 @@ def test_a_file_with_the_old_name_of_a_class_is_loaded(tmp_path: Path) -> None:
     assert same(load(tmp_path / "old"), things)
     save(load(tmp_path / "old"), tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "new").read_bytes()
+
+
+def test_a_file_with_the_old_name_of_a_field_is_loaded(tmp_path: Path) -> None:
+    costs = TextCosts(*(torch.full((2,), float(i)).double() for i in range(4)))
+    trial = Evaluation(torch.ones(2), ("a", "b"), 5.0, ("x", "y"), text_costs=costs)
+    save(trial, tmp_path / "trial")
+
+    def with_old_field(header: dict[str, Any]) -> dict[str, Any]:
+        values = dict(header["content"]["fields"])
+        values["paths"] = values.pop("text_costs")
+        return header | {"content": header["content"] | {"fields": values}}
+
+    rewritten(tmp_path / "trial", with_old_field)
+    assert same(load(tmp_path / "trial"), trial)
+    assert [name for name in OLD_FIELDS if name not in TYPES] == []
 
 
 def test_every_old_name_leads_to_a_class_that_is_there() -> None:

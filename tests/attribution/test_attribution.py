@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,6 @@ import lens_steer as ls
 from lens_steer.attribution import (
     AblationReport,
     AgreementReport,
-    LabelBalance,
     SignReport,
     StabilityReport,
     answers_at,
@@ -121,8 +121,14 @@ def test_ablation_compares_the_first_elements_with_random_ones_of_their_layers(
         torch.testing.assert_close(
             found.random[i], (chance[0] + chance[1]) / 2, atol=2e-5, rtol=1e-4
         )
-    assert list(found.table()["k"]) == [1, 3, 6]
-    assert found.figure().axes
+    table: Any = found.table()
+    assert list(table["k"]) == [1, 3, 6]
+    [axes] = found.figure().axes
+    drawn_lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert list(drawn_lines["chosen"]) == table["lost"].tolist()
+    assert list(drawn_lines["random, 2 draws"]) == table["random"].tolist()
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("head taken out (by signed)", "log")
+    assert axes.get_ylabel() == "margin lost, nats per token"
 
 
 def test_the_knee_is_where_more_elements_bring_little() -> None:
@@ -149,7 +155,13 @@ def test_strong_elements_are_found_again_in_other_pairs_and_noise_is_not() -> No
     assert noise.halves[:2].mean().abs() < 0.05
     assert noise.halves[2].isnan().all()
     assert noise.whole[2].mean() > 0.2  # shares pairs with the whole
-    assert noise.figure().axes
+    table: Any = noise.table()
+    [axes] = noise.figure().axes
+    halves, whole = axes.lines[:2]
+    np.testing.assert_array_equal(halves.get_ydata(), table["halves"])  # NaN at 80 of 80 pairs
+    np.testing.assert_array_equal(whole.get_ydata(), table["whole"])
+    assert list(whole.get_xdata()) == [20, 40, 80]
+    assert axes.get_title() == "first 3 head elements by signed; mean, 95 % of draws"
 
 
 def test_stability_refuses_what_it_cannot_split() -> None:
@@ -170,17 +182,21 @@ def test_a_frequent_label_does_not_decide_balanced_scores() -> None:
     desired[:, 1, 9] += 3.0  # the behaviour's
     made = replace(activations, desired=desired)
     assert contrast(made).top(1).elements() == [(0, 7)]
-    found = LabelBalance.fit(made, labels)
-    assert found.balanced.top(1).elements() == [(1, 9)]
-    assert found.counts == (36, 4)
-    table: Any = found.table()
-    assert table["cosine_with_others"].max() < 0
-    axes: Any = found.figure().axes[0]
-    heights = [bar.get_height() for bar in axes.patches]
-    assert heights == pytest.approx(table["cosine_with_others"].tolist())
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["A\n36 pairs", "B\n4 pairs"]
+    report = AgreementReport.by_label(made, labels, 2)
+    assert list(report.scores) == ["A (36 pairs)", "B (4 pairs)", "balanced"]
+    difference = (made.desired - made.undesired).double().numpy()
+    means = [difference[:36].mean(axis=0), difference[36:].mean(axis=0)]
+    for scores, expected in zip(report.scores.values(), [*means, sum(means) / 2], strict=True):
+        np.testing.assert_allclose(scores.values.numpy(), expected, atol=1e-5)
+    assert report.scores["balanced"].top(1).elements() == [(1, 9)]
+    [axes, *_] = report.figure().axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("A (36 pairs)", "B (4 pairs)")
+    np.testing.assert_allclose(axes.lines[-1].get_xdata(), means[0].flatten(), atol=1e-5)
+    np.testing.assert_allclose(axes.lines[-1].get_ydata(), means[1].flatten(), atol=1e-5)
     with pytest.raises(ValueError, match="expected one for each of 40 pairs"):
-        LabelBalance.fit(made, labels[:-1])
+        AgreementReport.by_label(made, labels[:-1], 2)
+    with pytest.raises(ValueError, match="two different ones or more"):
+        AgreementReport.by_label(made, ["A"] * 40, 2)
 
 
 def test_attributions_agree_with_themselves_and_not_with_their_opposite() -> None:
@@ -192,6 +208,12 @@ def test_attributions_agree_with_themselves_and_not_with_their_opposite() -> Non
     assert table["overlap"][1] == pytest.approx(-3 / 97)
     with pytest.raises(ValueError, match="two attributions or more"):
         AgreementReport.of({"a": scores}, 3)
+    many = AgreementReport.of({"a": scores, "b": scores, "c": other, "d": other, "e": scores}, 3)
+    axes, bar = many.figure().axes
+    signs = np.array([1, 1, -1, -1, 1])
+    np.testing.assert_allclose(axes.images[0].get_array(), np.outer(signs, signs), atol=1e-6)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("abcde")
+    assert bar.get_ylabel() == "rank correlation"
     few = contrast(planted(30, signal=2.0, elements=9))
     with pytest.raises(ValueError, match="different elements"):
         AgreementReport.of({"a": scores, "b": few}, 3)
@@ -207,6 +229,9 @@ def test_signs_are_counted_on_the_chosen_elements_alone() -> None:
     assert found.agreement.tolist() == pytest.approx([2 / 3] * 50)
     assert found.share.mean == pytest.approx(2 / 3)
     assert found.table().to_dict("records") == [found.share.columns("share") | {"examples": 50}]
+    [axes] = found.figure().axes
+    assert sum(bar.get_height() for bar in axes.patches) == 50
+    assert [line.get_xdata()[0] for line in axes.lines] == [0.5, found.share.mean]
     with pytest.raises(ValueError, match="capture both in the same way"):
         SignReport.fit(chosen_on, mask, held_out[:, :1], seed=0)
 

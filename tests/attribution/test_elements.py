@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import lens_steer as ls
@@ -161,6 +160,28 @@ def test_overlap_is_zero_by_chance() -> None:
     assert abs(found.mean()) < 5 * found.std() / 20
 
 
+def check_score_figures(scores: ls.ElementScores, mask: ls.ElementMask) -> None:
+    """Few elements are a map, many a strip; the chosen are ringed where they are."""
+    values = scores.values.numpy()
+    [axes, *bar] = scores.figure().axes
+    if bar:
+        np.testing.assert_array_equal(axes.images[0].get_array(), values)
+        assert bar[0].get_ylabel() == "score"
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (scores.kind.value, "layer")
+    else:
+        drawn_values = [line.get_ydata() for line in axes.lines[: len(values)]]
+        np.testing.assert_array_equal(drawn_values, values)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("layer", "score")
+    ringed = scores.figure(mask).axes[0]
+    assert ringed.get_title() == "ringed: the 3 chosen"
+    x, y = ringed.lines[-1].get_data()
+    places = [(scores.layers.index(layer), element) for layer, element in mask.elements()]
+    if bar:
+        assert list(zip(y, x, strict=True)) == places
+    else:
+        assert list(y) == pytest.approx([float(values[place]) for place in places])
+
+
 def test_masks_and_scores_are_shown_as_tables_figures_and_text() -> None:
     for kind, width in ((Kind.HEAD, 6), (Kind.NEURON, 200)):
         scores = ls.ElementScores(drawn(4, width), kind, LAYERS, error=torch.ones(4, width))
@@ -173,8 +194,11 @@ def test_masks_and_scores_are_shown_as_tables_figures_and_text() -> None:
         chosen = mask.table()
         places = zip(chosen["layer"], chosen[kind.value], strict=True)
         assert list(places) == mask.elements()
-        for figure in (scores.figure(), scores.figure(mask), mask.figure()):
-            assert isinstance(figure, Figure)
+        check_score_figures(scores, mask)
+        [axes] = mask.figure().axes
+        assert [bar.get_height() for bar in axes.patches] == mask.by_layer.tolist()
+        assert axes.get_ylabel() == f"chosen of {width}"
+        assert axes.get_title() == f"3 {kind.value} elements"
         assert repr(scores).startswith(f"ElementScores(score; 4 layers x {width} {kind.value}")
         assert f"3 of {4 * width} {kind.value}" in repr(mask)
     empty = ~mask_of([[True, True]])

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import lens_steer as ls
@@ -274,16 +273,47 @@ def test_other_barriers_lack_what_needs_a_quadratic_form(kind: str) -> None:
 def test_every_part_has_a_table_and_a_figure(bent: FieldReport) -> None:
     figures = bent.figures()
     assert set(figures) == {"rise", "gap", "shape", "calibration", "directions"}
-    assert all(isinstance(each, Figure) for each in figures.values())
     for name in figures:
         table: Any = getattr(bent, name).table()
         assert len(table) > 0
         ends = [c[:-4] for c in table.columns if c.endswith("_low")]
         assert ends or name == "shape"
         for end in ends:
-            known = table[[end, f"{end}_low", f"{end}_high"]].dropna()
-            assert (known[f"{end}_low"] <= known[end] + 1e-12).all()
-            assert (known[end] <= known[f"{end}_high"] + 1e-12).all()
+            intervals = table[[end, f"{end}_low", f"{end}_high"]].dropna()
+            assert (intervals[f"{end}_low"] <= intervals[end] + 1e-12).all()
+            assert (intervals[end] <= intervals[f"{end}_high"] + 1e-12).all()
+
+
+def test_the_figures_of_the_parts_draw_their_values(bent: FieldReport) -> None:
+    rise, shares = bent.figure().axes
+    drawn_lines = {line.get_label(): line.get_ydata() for line in rise.lines}
+    for side, among in bent.sample.by_class.items():
+        expected = np.median(bent.rise.h[:, among].numpy(), axis=1)
+        np.testing.assert_allclose(drawn_lines[f"{side} starts"], expected)
+    assert shares.get_ylabel() == "share of undesired starts\n(95 % intervals)"
+    arrived = (bent.rise.entry[~bent.sample.desired] <= bent.angle).double().mean()
+    assert shares.lines[0].get_ydata()[-1] == pytest.approx(float(arrived))
+
+    panels = bent.figure("gap").axes
+    for axes, values in zip(panels, (bent.gap.gap, bent.gap.cosine, bent.gap.lost), strict=True):
+        expected = values[:, bent.sample.desired].nanmean(dim=1)
+        line = next(line for line in axes.lines if line.get_label() == "desired starts")
+        np.testing.assert_allclose(line.get_ydata(), expected)
+        assert axes.get_xlabel() == "T / |a| (rad)"
+
+    assert bent.shape is not None
+    histogram, *_, spectrum, _, _ = bent.figure("shape").axes
+    count = int((~bent.shape.alignment.isnan()).sum())
+    assert sum(bar.get_height() for bar in histogram.patches) == count
+    np.testing.assert_array_equal(spectrum.lines[0].get_ydata(), bent.shape.spectrum)
+
+    assert bent.directions is not None
+    panels = bent.figure("directions").axes
+    titles = [axes.get_title().splitlines()[0] for axes in panels]
+    assert titles == list(bent.directions.names)
+    for axes, angles in zip(panels, bent.directions.angles, strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), angles[bent.sample.desired])
+    assert panels[0].get_ylabel() == "angle of the field to it (degrees)"
 
 
 def test_the_summary_is_one_flat_row(bent: FieldReport) -> None:
@@ -302,7 +332,7 @@ def test_without_training_rows_there_are_no_directions() -> None:
     assert found.angle == 0.5
     assert found.directions is None
     assert "to_CAA" not in found.summary()
-    assert isinstance(found.figure(), Figure)
+    assert len(found.figure().axes) == 2
 
 
 @pytest.mark.parametrize("angle", [0.0, -0.1, 7.0, float("nan"), inf])

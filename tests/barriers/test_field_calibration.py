@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
@@ -98,6 +97,12 @@ def test_one_number_mends_what_is_out_by_one_number() -> None:
     assert found.raw.slope.high < 0.5
     assert found.scaled.slope.low < 1.0 < found.scaled.slope.high
     assert found.scaled.log_loss.mean < found.raw.log_loss.mean
+    left, right = found.figure().axes
+    moments = [line.lines[0].get_ydata()[0] for line in right.containers]
+    parts = (found.raw, found.scaled)
+    assert moments == [m.mean for p in parts for m in (p.undesired_moment, p.desired_moment)]
+    labels = [text.get_text().split(":")[0] for text in left.get_legend().get_texts()]
+    assert labels == ["as fitted", "times one number"]
     share = found.scaled.h / found.raw.h
     assert len(set(share.numpy().round(9).tolist())) == 2  # a number for either half
     assert float(share.mean()) == pytest.approx(1 / 3, abs=0.08)
@@ -111,7 +116,14 @@ def test_classes_that_a_threshold_parts_have_no_scale() -> None:
     assert "no scale" in found.why
     assert found.raw.slope.mean == inf
     assert isnan(found.raw.intercept.mean)
-    assert isinstance(found.figure(), Figure)
+    left, right = found.figure().axes
+    [points] = left.containers
+    table: Any = found.raw.table()
+    assert list(points.lines[0].get_xdata()) == table["probability"].tolist()
+    assert list(points.lines[0].get_ydata()) == table["desired"].tolist()
+    assert right.get_yscale() == "log"
+    legend = [text.get_text() for text in right.get_legend().get_texts()]
+    assert legend == ["as fitted: calibration slope infinite: a threshold separates them"]
     swapped = calibration(ratio(), sides(-x[:20], x[20:])).raw
     assert swapped.slope.mean == -inf
 

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import lens_steer as ls
 from lens_steer.barriers import PolynomialBarrier
@@ -76,7 +75,8 @@ def test_tokens_are_loaded_as_they_were_saved(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(loaded.table(words), tokens.table(words))
     assert " | ".join(map(str, tokens.raised[0].tolist())) == tokens.table()["raised"][0]
     figure = loaded.figure(words)
-    assert isinstance(figure, Figure)
     assert len(figure.axes) == len(tokens.names) == 5
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == pytest.approx(tokens.logits[0].tolist())
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [words[i] for i in [*tokens.raised[0].tolist(), *tokens.lowered[0].tolist()]]

@@ -550,7 +550,8 @@ def test_families_are_called_by_name() -> None:
 def test_stored_settings_are_for_the_texts_they_were_found_on() -> None:
     config = ComparisonConfig(temperature=0.7, max_new_tokens=110)
     assert stored("organism", "organism:sentiment", "CAA", config)
-    for other in (replace(config, seed=1), replace(config, temperature=1.0)):
+    others: list[dict[str, Any]] = [{"seed": 1}, {"temperature": 1.0}, {"stop": ["."]}]
+    for other in (replace(config, **changed) for changed in others):
         assert stored("organism", "organism:sentiment", "CAA", other) is None
     assert stored("gpt2", "organism:sentiment", "CAA", config) is None
     assert stored("organism", "organism:sentiment", "none", config) is None

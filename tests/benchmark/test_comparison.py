@@ -21,12 +21,10 @@ from lens_steer.benchmark import (
     comparison,
     learn,
     prompted,
-    random_like,
 )
 from lens_steer.benchmark.comparison_run import methods_by_name
-from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups
+from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups, group_differences
 from lens_steer.benchmark.references import instructed
-from lens_steer.benchmark.result import group_differences
 from lens_steer.benchmark.statistics import distinct_interval
 from lens_steer.benchmark.trials import fixed_costs
 from lens_steer.data import ContrastivePairs
@@ -45,8 +43,8 @@ from lens_steer.evaluation import (
 )
 from lens_steer.models import Message
 from lens_steer.sites import Kind, Site
-from lens_steer.steering import CAA, Additive, Decoding, Random
-from tests.interventions import Scale, drawn, push
+from lens_steer.steering import CAA, Decoding, Random
+from tests.interventions import Scale, push
 
 JUDGE = WordList(("a", "the", "e"))
 FEW: dict[str, Any] = {"max_new_tokens": 5, "seed": 3}
@@ -78,9 +76,9 @@ def trial(
     own = tuple(range(count)) if groups is None else tuple(groups)
     written = tuple(f"text {i}" for i in range(count)) if texts is None else tuple(texts)
     ten = torch.full((count,), 10.0).double()
-    paths = TextCosts(nats * ten, ten, 2 * ten, ten)
+    costs = TextCosts(nats * ten, ten, 2 * ten, ten)
     shown = torch.tensor(list(behaviour), dtype=torch.float32)
-    found = Evaluation(shown, own, math.exp(2), written, paths=paths, text_groups=own)
+    found = Evaluation(shown, own, math.exp(2), written, text_costs=costs, text_groups=own)
     ones = torch.ones(count).double()
     fixed = FixedCosts(2 * nats * ten, ten, nats * ones, 3 * nats * ones, ones, ((0, 1.0),))
     return Trial(method, name, model, fit, seed, multiple, method, found, fixed)
@@ -392,7 +390,7 @@ def test_chats_are_groups_that_can_be_written_down(fresh_model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{}, {"evaluation": {}}, {"evaluation": {"paths": None}, "fixed": None}]
+    "broken", [{}, {"evaluation": {}}, {"evaluation": {"text_costs": None}, "fixed": None}]
 )
 def test_a_row_that_is_no_trial_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a trial that lens_steer wrote"):
@@ -428,6 +426,8 @@ def test_the_method_as_given_is_always_tried() -> None:
         ({"budgets": (-0.1, 0.1)}, "positive"),
         ({"budgets": (math.nan,)}, "positive"),
         ({"scope": "first"}, "scope"),
+        ({"top_p": 0.9}, "the divergence is infinite"),
+        ({"top_k": 5}, "the divergence is infinite"),
     ],
 )
 @pytest.mark.usefixtures("untyped")
@@ -476,8 +476,8 @@ def test_prompting_costs_what_the_instruction_changes(llama: Any, pairs: Contras
         expected.append(
             teacher_forced_kl(llama, [ours], [()], Decoding(), clean_texts=[beside]).kl.item()
         )
-    assert found.paths is not None
-    assert found.paths.kl.tolist() == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
+    assert found.text_costs is not None
+    assert found.text_costs.kl.tolist() == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
     assert list(found.texts) == list(evaluate(llama, asked, judge=JUDGE, **FEW).texts)
     assert found.groups == pairs.prompts
     assert min(expected) > 0.01
@@ -535,23 +535,6 @@ def test_the_best_of_n_is_the_text_that_scores_highest(llama: Any, pairs: Contra
     assert alone.kl_sequence == 0
     with pytest.raises(ValueError, match="the best of 0"):
         best_of_n(llama, pairs, 0, judge=judge, **DECODING)
-
-
-def test_a_random_push_is_as_large_as_the_edits_it_stands_for(
-    llama: Any, pairs: ContrastivePairs
-) -> None:
-    texts = FixedTexts.sample(llama, pairs, **FEW)
-    heads = drawn((llama.cfg.n_heads, llama.cfg.d_head), seed=4)
-    own = push(llama).with_strength(1.5)
-    for method in (own, Scale(factor=1.3), Additive((Site(2, Kind.HEAD),), (heads,))):
-        one, other = random_like(llama, method, texts, seeds=[0, 1])
-        assert [site.layer for site in one.sites] == [site.layer for site in method.sites]
-        assert not torch.equal(one.vectors[0], other.vectors[0])
-        if method is own or isinstance(method, Scale):
-            sizes, its = texts.sizes(llama, [(method,), (one,)])
-            assert its.norm.mean().item() == pytest.approx(sizes.norm.mean().item(), rel=1e-3)
-    with pytest.raises(ValueError, match="edits nothing along these texts"):
-        random_like(llama, Scale(strength=0), texts, seeds=[0])
 
 
 def test_fixed_costs_are_sums_over_texts(llama: Any, pairs: ContrastivePairs) -> None:
@@ -666,9 +649,32 @@ def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any) -> None:
     assert {"distinct_1", "distinct_2", "relative_norm", "seconds"} <= set(one.columns)
 
 
-def test_an_option_that_compare_does_not_have_is_named_with_those_it_has(llama: Any) -> None:
-    with pytest.raises(TypeError, match=r"options \['tempature'\], expected some of seeds, temp"):
-        compare(llama, SMALL, [push(llama)], tempature=0.7)
+def test_a_misspelt_keyword_is_named_by_the_function_that_was_called(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    calls: dict[str, tuple[Any, ...]] = {
+        "temperature": (compare, llama, SMALL, [push(llama)]),
+        "budgets": (compare, llama, SMALL, [push(llama)]),
+        "seed": (prompted, llama, pairs, instructed("Hi.")),
+        "stop": (best_of_n, llama, pairs, 2),
+    }
+    for name, (function, *arguments) in calls.items():
+        wrong = {name[:-1] + "x": 1}
+        message = rf"^{function.__name__}\(\) got an unexpected keyword .*did you mean '{name}'"
+        with pytest.raises(TypeError, match=message):
+            function(*arguments, judge=JUDGE, **wrong)
+
+
+def test_compare_takes_a_decoding_or_the_same_as_keywords(llama: Any) -> None:
+    keywords: dict[str, Any] = {"max_new_tokens": 4, "seed": 2, "repetition_penalty": 1.5}
+    how: dict[str, Any] = {"multiples": (1,), "randoms": 1, "progress": False}
+    one = compare(llama, SMALL, [push(llama)], decoding=Decoding(**keywords), **how)
+    other = compare(llama, SMALL, [push(llama)], **keywords, **how)
+    assert one.drop(columns="seconds").equals(other.drop(columns="seconds"))
+    plain = evaluate(llama, SMALL, **keywords)
+    assert row_of(one, "unsteered")["perplexity"] == pytest.approx(plain.perplexity, rel=CLOSE)
+    with pytest.raises(ValueError, match=r"^compare\(\) got decoding=.* and temperature as well"):
+        compare(llama, SMALL, [push(llama)], decoding=Decoding(), temperature=0.7)
 
 
 def test_strength_zero_is_no_change_in_any_column(llama: Any) -> None:
@@ -784,3 +790,5 @@ def test_one_method_without_a_list_and_training_texts_without_pairs_are_refused(
     texts = ContrastivePairs.unpaired(["The cat was"], ["The dog was"])
     with pytest.raises(ValueError, match="expected paired texts to learn"):
         ComparisonRun.of(llama, pairs, [method], config=ComparisonConfig(), train=texts)
+    with pytest.raises(ValueError, match="no_repeat_ngram 2 with an instruction"):
+        ComparisonRun.of(llama, pairs, [method], config=config(no_repeat_ngram=2), instruction="Hi")

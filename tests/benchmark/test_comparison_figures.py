@@ -59,8 +59,8 @@ def trial(  # what a trial is made of
     taken = torch.zeros(N).double() + torch.tensor(surprise).double()
     ten = torch.full((N,), 10.0).double()
     formed = None if intact is None else shown(intact).bool()
-    paths = TextCosts(cost, ten, taken, ten)
-    found = Evaluation(shown(share), groups, 5.0, ("text",) * N, formed, paths, groups)
+    costs = TextCosts(cost, ten, taken, ten)
+    found = Evaluation(shown(share), groups, 5.0, ("text",) * N, formed, costs, groups)
     fixed = FixedCosts(cost, ten, ten, ten, ten, energy) if energy else None
     return Trial(method, behaviour, "tiny", fit, 0, multiple, method, found, fixed)
 
@@ -92,10 +92,10 @@ def many() -> Comparison:
         layers = tuple((layer, 0.2) for layer in range(5)) if i % 2 else ((3, 1.0),)
         shares = (0.4 + 0.02 * i, 0.4 + 0.05 * i, 0.95 - 0.03 * i)
         for one in curve(name, shares, intact=(1.0, 0.9, 0.1 * i), energy=layers):
-            paths = one.evaluation.paths
-            assert paths is not None
-            kl = paths.kl * torch.exp(torch.randn(N, generator=source).double())
-            evaluation = replace(one.evaluation, paths=replace(paths, kl=kl))
+            costs = one.evaluation.text_costs
+            assert costs is not None
+            kl = costs.kl * torch.exp(torch.randn(N, generator=source).double())
+            evaluation = replace(one.evaluation, text_costs=replace(costs, kl=kl))
             trials.append(replace(one, evaluation=evaluation))
     return comparison(*trials)
 
@@ -491,6 +491,41 @@ def test_every_figure_says_what_was_counted_and_is_drawn_without_a_warning(
     assert "95 % intervals" in written
     assert "SADI over the 8 best heads" in written
     assert len(report.of(many, "joy").table()) > 0
+
+
+def test_figures_draw_the_numbers_of_their_tables(many: Comparison) -> None:
+    frontier: Any = Frontier.of(many, "joy")
+    table = frontier.table()
+    panels: Any = frontier.figure().axes
+    left, right = panels
+    for axes, quantity in ((left, "behaviour"), (right, "efficiency")):
+        whole = table[np.isfinite(table[quantity])]
+        expected = {tuple(row) for row in whole[["kl_sequence", quantity]].values}
+        dots = {
+            tuple(xy)
+            for line in axes.lines
+            if len(line.get_xdata()) == 1
+            for xy in line.get_xydata()
+        }
+        assert expected <= dots
+    response = DoseResponse.of(many, "joy")
+    curves: Any = response.curves()
+    panels = response.figure().axes
+    for axes, quantity in zip(panels, ("behaviour", "intact"), strict=True):
+        for dose in response.doses:
+            shares = curves[curves["method"] == dose.method][quantity].tolist()
+            assert shares in [
+                line.get_ydata().tolist() for line in axes.lines if len(line.get_xdata()) > 2
+            ]
+    energy: Any = EnergyMap.of(many, "joy")
+    panels = energy.figure().axes
+    [axes] = panels
+    assert [bar.get_height() for bar in axes.patches] == energy.table()["energy"].tolist()
+    tails = CostTails.of(many, "joy")
+    panels = tails.figure().axes
+    [axes] = panels
+    middles = {bars.lines[0].get_xdata()[0] for bars in axes.containers}
+    assert {tail.median.mean for tail in tails.tails} <= middles
 
 
 @pytest.mark.parametrize("report", [Frontier, DoseResponse, EnergyMap, CostTails])

@@ -1,6 +1,7 @@
 """Random search: the best of n on dev, on test; the choice is made again in every resample."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ def trial(
 ) -> Evaluation:
     """Every text has ten draws at so many nats each."""
     draws = torch.full((len(behaviour),), 10.0, dtype=torch.float64)
-    paths = TextCosts(draws * nats, draws, draws, draws)
+    costs = TextCosts(draws * nats, draws, draws, draws)
     texts = ("a text",) * len(behaviour)
     shown = torch.tensor(behaviour, dtype=torch.float32)
-    return Evaluation(shown, groups, 1.0, texts, paths=paths, text_groups=groups)
+    return Evaluation(shown, groups, 1.0, texts, text_costs=costs, text_groups=groups)
 
 
 def drawn(seed: int, n: int) -> list[Evaluation]:
@@ -148,6 +149,9 @@ def test_curves_of_several_methods_are_drawn_together(methods: int) -> None:
     assert "praise" in axes.get_ylabel()
     labels = [line.get_label() for line in axes.lines]
     assert labels == [*(f"method {i}" for i in range(methods)), "unsteered"]
+    lines: Any = axes.lines
+    for curve, line in zip(curves, lines, strict=False):
+        np.testing.assert_array_equal(line.get_xydata(), curve.table()[["n", "behaviour"]])
     assert len(axes.collections) == (methods if methods <= 6 else 0)  # bands
     assert repr(curves[0]).startswith("RandomSearchCurve\n")
 
@@ -162,7 +166,7 @@ def test_what_cannot_be_searched() -> None:
     with pytest.raises(ValueError, match="different examples"):
         searched(dev, [*test[:2], *other])
     by_hand = Evaluation(torch.zeros(8), GROUPS, 1.0, ("a",) * 8)
-    with pytest.raises(ValueError, match="without `paths`"):
+    with pytest.raises(ValueError, match="without `text_costs`"):
         searched([by_hand], test[:1])
     with pytest.raises(ValueError, match="the best of 4 of 3 trials"):
         searched(dev, test).expected(4)

@@ -11,7 +11,7 @@ import torch
 from lens_steer import organism
 from lens_steer.activations import capture
 from lens_steer.artifacts import describe, load
-from lens_steer.benchmark import DEFAULT_FAMILIES, SHARES, ModelDefaults, defaults_of
+from lens_steer.benchmark import DEFAULT_METHODS, SHARES, ModelDefaults, defaults_of
 from lens_steer.cli import DemoSettings
 from lens_steer.cli import demo_run as demo
 from lens_steer.cli.demo_report import DemoReport
@@ -213,7 +213,7 @@ def test_the_table_of_methods_is_said_and_written(first: Run) -> None:
         "random",
         "best of n",
         "learned",
-        *DEFAULT_FAMILIES,
+        *DEFAULT_METHODS,
     ]
     assert table["behaviour"].between(0, 1).all()
     for method in table["method"]:

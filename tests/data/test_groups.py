@@ -11,7 +11,7 @@ from lens_steer.benchmark import FitCache
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.linearity import diagnose, linearize
 from lens_steer.models import Message
-from lens_steer.tracking.runs import TrackedTexts
+from lens_steer.tracking.texts import TrackedTexts
 
 CHATS = [[Message("user", text)] for text in ("The cat", "A dog")]
 PAIRED = {

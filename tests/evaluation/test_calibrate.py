@@ -21,6 +21,7 @@ from lens_steer.evaluation import (
     FixedTexts,
     OutOfReach,
     calibrate,
+    calibrate_along,
     evaluate,
 )
 from lens_steer.evaluation.crossing import find_crossing, shape_of
@@ -224,6 +225,17 @@ def test_a_method_is_calibrated_to_a_size(llama: Any, pairs: ContrastivePairs) -
     assert sizes.relative_norm == pytest.approx(0.2, rel=CLOSE + AGAIN)
     assert found.strength < 0
     assert isinstance(found, CAA)
+
+
+def test_along_texts_at_hand_a_method_is_calibrated_as_along_its_own(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    texts = FixedTexts.sample(llama, pairs, **TEXTS)
+    grid = QUICK["strengths"]
+    along = calibrate_along(llama, push(llama), texts, kl=0.1, strengths=grid, progress=False)
+    assert along.report == calibrate(llama, push(llama), pairs, kl=0.1, **QUICK).report
+    with pytest.raises(ValueError, match="expected exactly one of kl, relative_norm$"):
+        calibrate_along(llama, push(llama), texts)
 
 
 def test_a_method_is_calibrated_to_a_behaviour(llama: Any, pairs: ContrastivePairs) -> None:

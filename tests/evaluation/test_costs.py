@@ -18,6 +18,7 @@ from lens_steer.evaluation import (
     FixedTexts,
     SampledText,
     WordList,
+    as_sampled_texts,
     best_of_n_kl,
     binary_kl,
     distinct,
@@ -30,7 +31,6 @@ from lens_steer.evaluation import (
     positions_of,
     repetition,
     teacher_forced_kl,
-    written,
 )
 from lens_steer.evaluation.edits import edit_sizes
 from lens_steer.evaluation.text_costs import sample_with_kl
@@ -253,11 +253,11 @@ def test_repetition_looks_at_one_text_at_a_time() -> None:
 
 def test_the_end_is_a_draw_and_a_text_that_is_cut_off_has_none(llama: Any) -> None:
     rows = [[1, 20, 30], [1, 20]]
-    whole, cut = written(rows, [[40, 41], [50, 51, 52]], 3)
+    whole, cut = as_sampled_texts(rows, [[40, 41], [50, 51, 52]], 3)
     assert (whole.ended, cut.ended) == (True, False)
     assert (whole.draws, cut.draws) == (3, 3)
     assert whole.ids == (1, 20, 30, 40, 41)
-    none = written(rows[:1], [[]], 3)[0]
+    none = as_sampled_texts(rows[:1], [[]], 3)[0]
     assert (none.ended, none.draws) == (True, 1)
 
 
@@ -394,7 +394,7 @@ def test_the_nats_of_an_evaluation_are_those_of_its_own_texts(
     new = continuations(llama, rows, method, decoding=Decoding(0.8, seed=3, max_new_tokens=6))
     nats = [
         hand_kl(llama, text, method.vectors[0], method.sites[0], temperature=0.8)
-        for text in written(rows, new, 6)
+        for text in as_sampled_texts(rows, new, 6)
     ]
     sums = np.array([x.sum() for x in nats])
     assert found.kl == pytest.approx(np.concatenate(nats).mean(), rel=1e-4)
@@ -512,8 +512,8 @@ def test_fixed_texts_are_the_unsteered_ones_of_the_seed(
     found = evaluate(llama, pairs, judge=JUDGE, temperature=0.9, **FEW)
     shown = [llama.tokenizer.decode(t.ids[t.prompt_length :]) for t in texts.texts]
     assert shown == list(found.texts)
-    assert found.paths is not None
-    assert texts.draws.tolist() == found.paths.draws.tolist()
+    assert found.text_costs is not None
+    assert texts.draws.tolist() == found.text_costs.draws.tolist()
 
 
 def test_nats_along_fixed_texts_are_those_along_the_same_texts(
@@ -743,9 +743,9 @@ def test_the_same_seed_and_methods_alike_write_the_same_texts_side_by_side(
 ) -> None:
     one, other = evaluate_each(llama, pairs, [push(llama), push(llama)], judge=JUDGE, **FEW)
     assert one.texts == other.texts
-    assert one.paths is not None
-    assert other.paths is not None
-    torch.testing.assert_close(one.paths.kl, other.paths.kl, atol=NATS, rtol=1e-5)
+    assert one.text_costs is not None
+    assert other.text_costs is not None
+    torch.testing.assert_close(one.text_costs.kl, other.text_costs.kl, atol=NATS, rtol=1e-5)
 
 
 def test_an_evaluation_by_hand_has_no_nats() -> None:

@@ -596,14 +596,14 @@ def test_evaluation_ends_texts_at_stop_strings_as_generation_does(
     assert expected != whole
     found = evaluate(llama, pairs, push(llama), judge=judge, stop=stop, **how)
     assert list(found.texts) == seen == expected
-    assert found.paths is not None
+    assert found.text_costs is not None
     # What was drawn: whatever the stop string is made of, and no end token after it.
     rows = prompt_rows(llama, pairs.prompts, FEW["max_new_tokens"])
     decoding = Decoding(temperature, max_new_tokens=6, seed=FEW["seed"], stop=stop)
     [new] = continuations_of_each(llama, rows, [(push(llama),)], decoding)
     stopped = [a != b for a, b in zip(expected, whole, strict=True)]
     drawn = [len(ids) + (len(ids) < 6 and not cut) for ids, cut in zip(new, stopped, strict=True)]
-    assert found.paths.draws.tolist() == drawn
+    assert found.text_costs.draws.tolist() == drawn
 
 
 def test_evaluate_refuses_what_does_not_fit_the_context(

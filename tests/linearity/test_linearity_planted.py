@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from scipy.optimize import brentq
 from torch import Tensor
 
@@ -232,7 +231,8 @@ def test_only_what_a_text_lacks_is_missing(llama: Any) -> None:
     assert report.window(0.01) == (0,)
     frame = report.table()
     assert frame["error_0.3"].isna().tolist() == [False, True]
-    assert isinstance(report.figure(), Figure)
+    drawn_axes = [axes for axes in report.figure().axes if axes.get_visible()]
+    assert [axes.get_title() for axes in drawn_axes] == ["layer 1"]  # the other has no feature
     with pytest.raises(ValueError, match="no layer has a contrast"):
         report.curves.figure("contrast")
 
@@ -244,8 +244,9 @@ def test_without_any_feature_there_is_no_window(llama: Any) -> None:
     with pytest.raises(ValueError, match="no layer has a trust radius of 0.1"):
         report.window(0.1)
     assert report.table()["trust_radius"].isna().tolist() == [True, True]
-    assert isinstance(report.persistence.figure(), Figure)
-    assert isinstance(report.logits.figure(), Figure)
+    left, *_ = report.persistence.figure().axes
+    assert all(np.isnan(line.get_ydata()).all() for line in left.lines[:-1])  # but the line at 0
+    assert all(len(axes.lines) <= 3 for axes in report.logits.figure().axes)  # no layer's line
 
 
 # ---- planted networks of the real class ----
@@ -387,7 +388,8 @@ def test_blocks_that_write_nothing_are_the_identity(
         torch.testing.assert_close(kept, torch.ones_like(kept))
         assert found.spread is not None  # nothing over nothing
         assert bool(found.spread.isnan().all())
-        assert isinstance(report.figure(), Figure)
+        [first, *_] = report.figure().axes
+        assert first.get_title() == "layer 0"
         # no block does anything: a push counts as often as there are layers
         expected = float(found.sizes[-1]) / LAYERS**0.5
         assert found.least_push().mean == pytest.approx(expected)

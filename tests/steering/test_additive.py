@@ -407,6 +407,14 @@ def test_random_of_a_method_without_vectors_is_as_large_as_its_edits() -> None:
         Random.like(law, own, seed=0)
 
 
+@pytest.mark.usefixtures("untyped")
+def test_random_like_says_that_the_method_comes_first() -> None:
+    resid = ls.LayerActivations.from_tensors(drawn((9, 4), seed=1) + 1, drawn((9, 4), seed=2), 2)
+    method: Any = ls.LinearAcT.fit(resid)
+    with pytest.raises(TypeError, match=r"got a LayerActivations where the method is expected"):
+        Random.like(cast(Any, resid), method, seed=0)
+
+
 @given(parts, numbers, st.integers(0, 5))
 def test_random_has_the_norm_of_the_method_at_each_site_and_its_strength(
     of_method: Parts, strength: float, seed: int
@@ -524,7 +532,25 @@ def test_a_repr_shows_class_strength_norms_and_hook_names() -> None:
     shown = repr(Random.like(method, seed=7))
     assert shown.startswith("Random(strength=1, seed=7, |v|=2/4) at blocks.1.hook_resid_post")
     same = ls.LayerActivations.from_tensors(torch.ones(3, 4), torch.zeros(2, 4), layer=1)
-    assert repr(CAA.fit(same)) == "CAA(strength=1, |v|=2) at blocks.1.hook_resid_post"
+    caa, mean = CAA.fit(same), ls.MeanAcT.fit(same)
+    assert repr(caa) == "CAA(strength=1, |v|=2) at blocks.1.hook_resid_post"
+    place = "at blocks.1.hook_resid_post"
+    assert repr(-caa) == f"Additive(strength=1, made of -1 * CAA, |v|=2) {place}"
+    assert repr(-mean) == f"Additive(strength=1, made of -1 * MeanAcT, |v|=2) {place}"
+    total = 2 * (caa.with_strength(0.5) - 3 * mean) + method
+    assert repr(total).startswith("Additive(strength=1, made of CAA and -6 * MeanAcT and Additive,")
+
+
+@pytest.mark.parametrize("name", FIELDS_ON_FILE)
+def test_every_repr_names_its_class_and_that_of_what_it_is_made_of(
+    name: str, tmp_path: Path
+) -> None:
+    method = fitted()[name]
+    assert repr(method).startswith(f"{name}(strength=1")
+    negative = -method
+    assert repr(negative).startswith(f"Additive(strength=1, made of -1 * {name}, ")
+    ls.save(negative, tmp_path / "negative")
+    assert repr(ls.load(tmp_path / "negative")) == repr(negative)
 
 
 def test_every_kind_that_can_be_edited_has_a_shape_on_every_model(model: Any) -> None:

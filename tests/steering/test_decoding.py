@@ -240,15 +240,15 @@ def test_nats_are_between_the_distributions_that_are_sampled(
         ).sum()
         for row, text in zip(rows, new, strict=True)
     ]
-    assert trial.paths is not None
-    assert trial.paths.kl.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    assert trial.text_costs is not None
+    assert trial.text_costs.kl.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert trial.kl > 1e-3
     plain = ls.evaluate(llama, pairs, judge=judge, decoding=how)
     assert plain.kl == pytest.approx(0, abs=1e-9)
     # Perplexity is that of the unsteered model as it is, whatever the texts were sampled with.
     surprise = teacher_forced_kl(llama, fixed.texts, [()] * len(fixed.texts), Decoding()).surprise
-    assert plain.paths is not None
-    torch.testing.assert_close(plain.paths.surprise, surprise, rtol=1e-4, atol=1e-4)
+    assert plain.text_costs is not None
+    torch.testing.assert_close(plain.text_costs.surprise, surprise, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("knobs", [{"top_p": 0.9}, {"top_k": 5}], ids=str)

@@ -1,6 +1,6 @@
 """ITI: which heads, along which directions, how far; and the probe of the residual stream."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_the_heads_in_which_the_classes_differ_are_chosen() -> None:
     assert method.accuracies.values[1, 2] > 0.8
     rest = method.accuracies.values[~method.mask.selected]
     assert 0.3 < float(rest.mean()) < 0.65
-    assert ls.ITI.fit_probe(a, k=2, seed=0).mask.elements() == method.mask.elements()
+    assert ls.ITI.fit(a, k=2, direction="probe", seed=0).mask.elements() == method.mask.elements()
 
 
 def test_accuracy_is_held_out_and_is_that_of_an_independent_probe() -> None:
@@ -146,9 +146,9 @@ def test_the_push_is_alpha_sigma_theta_of_the_means() -> None:
         np.testing.assert_allclose(field, np.broadcast_to(want, x.shape), **FLOAT32)
 
 
-def test_of_fit_probe_theta_is_the_normal_of_a_probe_of_everything() -> None:
+def test_of_probes_theta_is_the_normal_of_a_probe_of_everything() -> None:
     a = heads_of(l1h2=1.5)
-    method = ls.ITI.fit_probe(a, k=1, alpha=2.0, seed=0)
+    method = ls.ITI.fit(a, k=1, alpha=2.0, direction="probe", seed=0)
     up, down = sides(a, 1, 2)
     both = np.concatenate([up, down])
     size = np.sqrt(((both - both.mean(0)) ** 2).mean())
@@ -162,8 +162,8 @@ def test_units_of_the_activations_do_not_matter_to_what_is_chosen() -> None:
     """alpha is in standard deviations, and the probes' penalty knows no units."""
     a = heads_of(l1h2=1.5, l2h0=1.0)
     big = Activations(1e3 * a.desired, 1e3 * a.undesired, a.kind, a.layers)
-    for fit in (ls.ITI.fit, ls.ITI.fit_probe):
-        one, other = fit(a, k=2, seed=0), fit(big, k=2, seed=0)
+    for way in ("means", "probe"):
+        one, other = (ls.ITI.fit(heads, k=2, direction=way, seed=0) for heads in (a, big))
         assert one.mask.elements() == other.mask.elements()
         torch.testing.assert_close(one.directions, other.directions, **FLOAT32)
         torch.testing.assert_close(1e3 * one.spreads, other.spreads, **FLOAT32)
@@ -186,13 +186,20 @@ def test_known_scores_of_any_kind_may_choose(llama: Any, pairs: Any) -> None:
     same = ls.ITI.fit(heads, scores, k=3)
     assert torch.equal(method.directions, same.directions)
     by_size = ls.attribution.contrast(heads)
-    assert ls.ITI.fit_probe(heads, by_size, k=2).mask.elements() == by_size.top(2).elements()
+    probes = ls.ITI.fit(heads, by_size, k=2, direction="probe")
+    assert probes.mask.elements() == by_size.top(2).elements()
     resid = ls.attribution.contrast(ls.capture(llama, pairs, progress=False))
     with pytest.raises(ValueError, match="expected the same kind and layers"):
         ls.ITI.fit(heads, resid, k=2)
     for wrong in ({}, {"scores": scores, "seed": 0}):
         with pytest.raises(ValueError, match=r"got (no )?scores and"):
             ls.ITI.fit(heads, k=2, **wrong)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_direction_of_another_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="direction 'mean': expected one of means, probe"):
+        ls.ITI.fit(heads_of(l1h2=1.5), k=2, direction=cast(Any, "mean"), seed=0)
 
 
 def test_groups_of_a_models_pairs_are_taken_and_it_steers(

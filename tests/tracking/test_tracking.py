@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import lens_steer as ls
@@ -123,8 +122,15 @@ def test_further_tokens_are_the_unsteered_models(
         assert bool((pushes[length - 1 :, 1:].norm(dim=-1) > 0).all())  # every token is steered
         assert not bool(pushes[: length - 1].any())
     figure = found.tokens_figure([1, LAYERS])
-    assert isinstance(figure, Figure)
     assert [a.get_title() for a in figure.axes] == ["$z_{1}$", f"$z_{{{LAYERS}}}$"]
+    for axes, layer in zip(figure.axes, (1, LAYERS), strict=True):
+        lines = {line.get_label(): line for line in axes.lines}
+        for label, steered in (("text, steered", True), ("text, unsteered", False)):
+            means = [found.signal(offset, steered=steered)[layer].mean for offset in range(4)]
+            assert np.array(lines[label].get_xdata()).tolist() == [0, 1, 2, 3]
+            np.testing.assert_allclose(np.array(lines[label].get_ydata()), means)
+        assert np.array(lines["set-point"].get_ydata()).tolist() == pytest.approx([2.0, 2.0])
+    assert "6 texts reach the last token" in figure.get_supxlabel()
 
 
 def test_edits_of_heads_are_measured_in_the_stream(gpt2: Any, pairs: ls.ContrastivePairs) -> None:
@@ -199,6 +205,28 @@ def test_figures_show_what_the_tables_hold() -> None:
     assert labels == ["one", "two", "unsteered"]
     np.testing.assert_allclose(np.array(left.lines[0].get_ydata()), [x.mean for x in found.error()])
     np.testing.assert_allclose(np.array(right.lines[0].get_ydata()), [25.0, 25.0])
+
+
+def test_one_value_says_how_further_tokens_are_written(
+    llama: Any, pairs: ls.ContrastivePairs
+) -> None:
+    jacobians, resid, features = fitted(llama, pairs)
+    law = ls.LQR.fit(jacobians, resid)
+    arguments = (llama, law, pairs, features, law.setpoints)
+    how: dict[str, Any] = {"temperature": 0.7, "max_new_tokens": 2, "seed": 3}
+    keywords = record(*arguments, progress=False, **how)
+    value = record(*arguments, progress=False, decoding=ls.Decoding(**how))
+    assert keywords.offsets == 3
+    assert same(keywords, value)
+    assert record(*arguments, progress=False, max_new_tokens=0, seed=3).offsets == 1
+    everywhere = record(*arguments, progress=False, scope="all", seed=3)
+    gap = position_gap(llama, law, pairs, features, scope="all", seed=3)
+    units = torch.where(features.present, features.sizes.double(), torch.nan)
+    changes = (everywhere.steered - everywhere.clean)[:, 0] / units
+    torch.testing.assert_close(changes, gap.everywhere, atol=1e-3, rtol=1e-3, equal_nan=True)
+    unknown: dict[str, Any] = {"tempature": 0.7}
+    with pytest.raises(TypeError, match="unexpected keyword 'tempature': did you mean 'temp"):
+        record(*arguments, **unknown)
 
 
 # ---- loops ----
@@ -287,7 +315,13 @@ def test_norms_are_those_of_the_products() -> None:
         report.norms["A"].numpy(), transition_norms(jacobians.matrices[2:]).numpy()
     )
     assert report.table()["layer"].tolist() == [2, 3, 4, 5]
-    assert isinstance(report.figure(), Figure)
+    [axes] = report.figure().axes
+    [norms, one_line] = axes.lines
+    assert norms.get_label() == "A"
+    assert np.array(norms.get_xdata()).tolist() == [2, 3, 4, 5]
+    np.testing.assert_allclose(np.array(norms.get_ydata()), report.norms["A"].numpy())
+    assert np.array(one_line.get_ydata()).tolist() == [1, 1]
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("log", "$|\\Phi(k, 2)|_2$")
 
 
 def test_feeding_back_one_feature_does_not_contract_the_state() -> None:
@@ -443,7 +477,16 @@ def test_bounds_begin_where_there_is_a_feature() -> None:
     expected = (texts.states * features.directions).sum(dim=-1)
     expected = (expected - features.setpoints(1.0, centred=True))[:, 2:]
     torch.testing.assert_close(check.errors, expected, atol=1e-5, rtol=1e-5)
-    assert isinstance(check.figure(), Figure)
+    [axes] = check.figure().axes
+    assert len(axes.lines) == len(texts.groups) + 2  # a line for each text, and for each bound
+    units = check.sizes.numpy()
+    first = np.array(axes.lines[0].get_ydata())
+    np.testing.assert_allclose(first, check.errors[0].abs().numpy() / units)
+    for line, (kind, bounds) in zip(axes.lines[-2:], check.bounds.items(), strict=True):
+        assert str(line.get_label()).startswith(f"{kind}: all inside in ")
+        largest = bounds.amax(dim=0).numpy() / units
+        np.testing.assert_allclose(np.array(line.get_ydata()), largest)
+        assert np.array(line.get_xdata()).tolist() == list(range(2, T + 1))
     whole = bound(law, jacobians, features, shape=texts, calibration=texts, start=0)
     assert sorted(set(whole.check(texts, seed=0).table()["layer"])) == list(range(1, T + 1))
     measured = bound(law, jacobians, features, shape=texts, calibration=texts, loop=None)
@@ -515,7 +558,15 @@ def test_the_gap_is_what_runs_by_hand_give(
     assert abs(share[LAYERS].mean) > 1e-3
     every, own = (x[:, LAYERS].numpy() for x in (found.everywhere, found.replayed))
     assert share[LAYERS].mean == pytest.approx(1 - (own @ every) / (every @ every))
-    assert isinstance(found.figure(), Figure)
+    left, right = found.figure().axes
+    for line, changes in zip(
+        left.lines, (found.everywhere, found.replayed, found.alone), strict=True
+    ):
+        size = changes.double().square().mean(dim=0).sqrt()
+        np.testing.assert_allclose(np.array(line.get_ydata()), size.numpy())
+    percent = np.array(right.lines[0].get_ydata(), dtype=float)
+    np.testing.assert_allclose(percent, [100 * one.mean for one in share])
+    assert right.get_ylabel() == "share through other positions, %"
 
 
 def test_where_only_the_last_token_is_steered_nothing_comes_from_others(
@@ -601,7 +652,7 @@ def test_bad_input_is_refused(llama: Any, pairs: ls.ContrastivePairs) -> None:
     beta = features.setpoints(1.0, centred=True)
     with pytest.raises(ValueError, match="finite numbers"):
         record(llama, law, pairs, features, beta * torch.nan, **how)
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="max_new_tokens -1: expected at least 1"):
         record(llama, law, pairs, features, beta, max_new_tokens=-1, **how)
     with pytest.raises(ValueError, match="context holds"):
         record(llama, law, pairs, features, beta, max_new_tokens=200, **how)

@@ -10,7 +10,7 @@ directions as tokens. All means are over `HeldOutRows`, with intervals by group.
 
 from lens_steer.arguments import check_room as _check_room
 from lens_steer.barriers.field.calibration import BarrierCalibration as BarrierCalibration
-from lens_steer.barriers.field.calibration import CalibrationPair as CalibrationPair
+from lens_steer.barriers.field.calibration_scale import CalibrationPair as CalibrationPair
 from lens_steer.barriers.field.direction_tokens import DirectionTokens as DirectionTokens
 from lens_steer.barriers.field.directions import DirectionsReport as DirectionsReport
 from lens_steer.barriers.field.gap import GapReport as GapReport

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,14 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
-from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.field.calibration_drawing import (
+    calibration_panels,
     draw_moments,
     draw_reliability,
-    label_moments,
-    label_reliability,
 )
 from lens_steer.barriers.field.calibration_statistics import (
     calibration_errors,
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
 _MOST_BINS, _ROWS_PER_BIN = 10, 10  # at most so many bins of at least so many rows
 _DRAWS = 200  # of labels, for the calibration error by chance
-_COLOURS = ("C1", "C4")  # as fitted, scaled: neither is that of a class
 
 
 @savable
@@ -170,7 +166,16 @@ class BarrierCalibration(Report):
     @override
     def figure(self) -> "Figure":
         """Reliability, and the two moments of a log-ratio with their intervals."""
-        return CalibrationPair(self, None, "").figure()
+        with calibration_panels(str(self.sample), self.divergence) as (figure, panels):
+            self.draw(panels, "as fitted", "C1")
+        return figure
+
+    def draw(self, panels: tuple[Any, Any], name: str, colour: str) -> None:
+        """Draw reliability on the first of two axes and the moments on the second."""
+        error = f"ECE {self.calibration_error.mean:.3f} (chance {self.chance_error:.3f})"
+        draw_reliability(panels[0], self.table(), colour, f"{name}: {error}")
+        moments = self.undesired_moment, self.desired_moment
+        draw_moments(panels[1], moments, self.slope, colour, name)
 
     def _labels(self) -> Float[np.ndarray, " n"]:
         return self.sample.desired.double().numpy()
@@ -187,83 +192,3 @@ class BarrierCalibration(Report):
         weights, up = self.sample.weights(), above.numpy()
         whole = donsker_varadhan(h.numpy(), up, np.ones((1, len(up))))
         return percentiles(float(whole[0]), donsker_varadhan(h.numpy(), up, weights))
-
-
-@savable
-@dataclass(frozen=True, eq=False, repr=False)
-class CalibrationPair(Report):
-    """Whether one number mends the scale of h: calibration as fitted, and of h times that number.
-
-    The number for each half of the sample is fitted on the other half.
-
-    Attributes:
-        raw: The calibration as fitted.
-        scaled: The calibration of h times one number, or None.
-        why: Why there is no `scaled`, else empty.
-    """
-
-    raw: BarrierCalibration
-    scaled: BarrierCalibration | None
-    why: str
-
-    @classmethod
-    def fit(
-        cls, barrier: Barrier, rows: Float[Tensor, "n d"], sample: HeldOutRows
-    ) -> "CalibrationPair":
-        """The calibration of a barrier at rows where they are."""
-        raw, half = BarrierCalibration(barrier.h(rows), sample), _half(sample)
-        try:
-            first, second = (_scale(barrier, rows, part, sample) for part in (half, ~half))
-        except ValueError as error:  # a likelihood without a maximum is a finding
-            return cls(raw, None, str(error))
-        scaled = raw.h * torch.where(half, second, first)
-        return cls(raw, BarrierCalibration(scaled, sample), "")
-
-    @override
-    def table(self) -> "pd.DataFrame":
-        """A row per bin, as fitted and scaled."""
-        import pandas as pd
-
-        parts = [report.table().assign(scale=name) for name, report in self._reports()]
-        return pd.concat(parts, ignore_index=True)
-
-    @override
-    def figure(self) -> "Figure":
-        """Reliability of both; moments and divergence with their intervals."""
-        from lens_steer.figures import canvas
-
-        with canvas(1, 2, width=8.4, height=4.0) as (figure, (left, right)):
-            for i, (name, report) in enumerate(self._reports()):
-                error, chance = report.calibration_error.mean, report.chance_error
-                label = f"{name}: ECE {error:.3f} (chance {chance:.3f})"
-                draw_reliability(left, report.table(), _COLOURS[i], label)
-                moments = report.undesired_moment, report.desired_moment
-                draw_moments(right, moments, report.slope, _COLOURS[i], name)
-            label_reliability(left)
-            label_moments(right)
-            right.set_title(f"divergence as fitted: {self.raw.divergence} nats")
-            for place in (left, right):
-                place.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
-            why = f"\nno scale: {self.why.split(':')[0]}" if self.why else ""
-            figure.suptitle(f"{self.raw.sample}{why}", fontsize=9)
-        return figure
-
-    def _reports(self) -> list[tuple[str, BarrierCalibration]]:
-        both = [("as fitted", self.raw)]
-        return both if self.scaled is None else [*both, ("times one number", self.scaled)]
-
-
-def _half(sample: HeldOutRows) -> Bool[Tensor, " n"]:
-    """The rows of one half of the groups, drawn by the sample's seed."""
-    units = list(dict.fromkeys(sample.groups))
-    order = np.random.default_rng(sample.seed).permutation(len(units))
-    first = {units[i] for i in order[: len(units) // 2]}
-    return torch.tensor([key in first for key in sample.groups])
-
-
-def _scale(
-    barrier: Barrier, rows: Float[Tensor, "n d"], part: Bool[Tensor, " n"], sample: HeldOutRows
-) -> float:
-    up, down = rows[part & sample.desired], rows[part & ~sample.desired]
-    activations = LayerActivations(up, down, barrier.layer, barrier.kind)
-    return 1 / float(barrier.calibrated(activations).settings["temperature"])

@@ -1,5 +1,7 @@
 """The panels of calibration figures: reliability, and the two moments of a log-ratio."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,31 @@ from lens_steer.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _MOMENTS = ("mean of e^h,\nundesired rows", "mean of e^-h,\ndesired rows")
+
+
+@contextmanager
+def calibration_panels(
+    title: str, divergence: Interval
+) -> Iterator[tuple["Figure", tuple[Any, Any]]]:
+    """A figure with an axes for reliability and one for moments, labelled at the end of the block.
+
+    Args:
+        title: What the rows are.
+        divergence: Of the barrier as fitted, nats; it is written above the moments.
+    """
+    from lens_steer.figures import canvas
+
+    with canvas(1, 2, width=8.4, height=4.0) as (figure, (left, right)):
+        yield figure, (left, right)
+        _label_reliability(left)
+        _label_moments(right)
+        right.set_title(f"divergence as fitted: {divergence} nats")
+        for axes in (left, right):
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
+        figure.suptitle(title, fontsize=9)
 
 
 def draw_reliability(axes: Any, bins: "pd.DataFrame", colour: str, label: str) -> None:
@@ -21,7 +46,7 @@ def draw_reliability(axes: Any, bins: "pd.DataFrame", colour: str, label: str) -
     axes.errorbar(table["probability"], table["desired"], yerr=[low, high], **how)
 
 
-def label_reliability(axes: Any) -> None:
+def _label_reliability(axes: Any) -> None:
     """The diagonal of perfect calibration, and the names of the axes."""
     axes.plot([0, 1], [0, 1], color="0.6", lw=0.8)
     axes.set(xlabel="sigmoid(h + log prior odds): means of bins of equally many rows")
@@ -36,15 +61,15 @@ def draw_moments(
     for place, moment in enumerate(moments):
         ends = [[moment.mean - moment.low], [moment.high - moment.mean]]
         axes.errorbar([place + shift], [moment.mean], yerr=ends, fmt="o", color=colour, capsize=2)
-    shown = str(slope) if isfinite(slope.mean) else "infinite: a threshold separates them"
-    axes.plot([], [], "o", color=colour, label=f"{name}: calibration slope {shown}")
+    text = str(slope) if isfinite(slope.mean) else "infinite: a threshold separates them"
+    axes.plot([], [], "o", color=colour, label=f"{name}: calibration slope {text}")
 
 
-def label_moments(axes: Any) -> None:
+def _label_moments(axes: Any) -> None:
     """The line at 1, the names of the axes, and a logarithmic scale."""
     axes.set_xticks([0, 1], _MOMENTS)
     axes.axhline(1.0, color="0.6", lw=0.8)
-    axes.set(ylabel="1 if h is the log-ratio (95 % intervals)")
+    axes.set(ylabel="1 if h is the log-ratio\n(95 % intervals)")
     _decades(axes)
 
 

@@ -115,17 +115,20 @@ class DirectionTokens(Report):
         from lens_steer.figures import canvas
 
         count, most = len(self.names), self.logits.shape[1]
-        size = {"width": 2.2 * count + 0.6, "height": 0.18 * most + 1.2}
+        size = {"width": 2.2 * count + 0.6, "height": 0.18 * most + 1.6}
         with canvas(1, count, squeeze=False, **size) as (figure, [panels]):
             parts = zip(panels, self.names, self.values.tolist(), strict=True)
             for i, (axes, name, value) in enumerate(parts):
                 ids = torch.cat([self.raised[i], self.lowered[i]])
                 logits = self.logits[i].tolist()
-                colours = ["C2" if logit > 0 else "C1" for logit in logits]
+                colours = ["C2"] * (most // 2) + ["C1"] * (most // 2)
                 axes.barh(range(most), logits, color=colours)
                 axes.set_yticks(range(most), _texts(ids, vocabulary), fontsize=7)
                 axes.invert_yaxis()
-                axes.set(xlabel="logits per unit of length", title=f"{name}: {value:.3g} nats")
+                axes.locator_params(axis="x", nbins=3)
+                axes.set(xlabel="logits per unit of length", title=f"{name}\n{value:.3g} nats")
+            bars = [panels[0].patches[i] for i in (0, -1)]
+            figure.legend(bars, ["raised", "lowered"], loc="outside lower center", ncols=2)
         return figure
 
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 from lens_steer.activations import LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
-from lens_steer.barriers.field.calibration import CalibrationPair
+from lens_steer.barriers.field.calibration_scale import CalibrationPair
 from lens_steer.barriers.field.directions import DirectionsReport
 from lens_steer.barriers.field.gap import GapReport
 from lens_steer.barriers.field.held_out import (

@@ -127,7 +127,7 @@ class RiseReport(Report):
         stopped = [self.sample.share(self.arrival <= angle, among) for angle in angles]
         plot_band(axes, angles, stopped, "0.4", "stopped at a maximum")
         axes.set(ylim=(-0.03, 1.03), xlabel="arc length / |a| (rad)")
-        axes.set(ylabel="share of undesired starts (95 % intervals)")
+        axes.set(ylabel="share of undesired starts\n(95 % intervals)")
 
     def _quartiles(self, state: int, side: str) -> tuple[float, float, float]:
         levels = torch.tensor([0.25, 0.5, 0.75], dtype=torch.double)

@@ -155,7 +155,8 @@ class ShapeReport(Report):
         for side, among in self.sample.by_class.items():
             part = values[among & ~values.isnan()].numpy()
             axes.hist(part, bins=edges, color=CLASS_COLOURS[side], alpha=0.5, label=side)
-        axes.locator_params(axis="x", nbins=4)
+        axes.ticklabel_format(axis="x", useOffset=False)
+        axes.locator_params(axis="x", nbins=3)
         axes.locator_params(axis="y", integer=True)
         axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")
 
@@ -166,14 +167,14 @@ class ShapeReport(Report):
         plot_band(axes, places, means, "C2", "cosine with the whole field")
         axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
         axes.set_xticks(places, [str(rank) for rank in self.ranks])
-        axes.set(xlabel="eigenvalues kept", ylabel="cosine; share (95 % intervals)")
+        axes.set(xlabel="eigenvalues kept", ylabel="cosine; share\n(95 % intervals)")
         axes.legend(loc="best", fontsize=7)
 
     def _draw_spectrum(self, axes: Any) -> None:
         axes.plot(range(1, len(self.spectrum) + 1), self.spectrum, ".", color="C2", ms=3)
         for size in (-self.linear, self.linear):
             axes.axhline(size, color="k", ls="--", lw=0.8)
-        axes.set(xlabel="number of the eigenvalue of A", ylabel="eigenvalue (nats), median at 0")
+        axes.set(xlabel="number of the eigenvalue of A", ylabel="eigenvalue (nats),\nmedian at 0")
         axes.set_title(f"dashed: |q| = {self.linear:.3g} nats")
 
 

@@ -6,7 +6,8 @@ caches. `steered` (`steered_block.py`) puts a method to work for the length of a
 
 1. It asks every method for its edits, checked against the model, and opens a `Session`
    (`session.py`), which places one hook for each method and site, and one that sees a forward pass
-   begin. Hooks act only in the thread or task that opened the block, and are gone after it.
+   begin; what it knows is a `SessionState` (`session_state.py`). Hooks act only in the thread or
+   task that opened the block, and are gone after it.
 2. When a pass begins, `watch` (`forward_passes.py`) reports a `ForwardPass`: how many columns are
    computed, which of them are padding, and what a key-value cache holds already.
 3. The first pass of a batch says where its prompts end (`Prompts`); later passes of the same
@@ -18,10 +19,11 @@ caches. `steered` (`steered_block.py`) puts a method to work for the length of a
    tensor with the edited ones in their places. An edit of strength 0 is not called at all.
 
 `generate` (`generation.py`) encodes prompts and hands their rows to `continuations`
-(`continuing.py`), which lays out a batch: every row once for each method, and once more unsteered
-if the caller wants the clean model's view of every step. `Batch` (`decode_loop.py`) is the loop:
-one token per row and step, drawn as `Decoding` (`decoding.py`, on the pure functions of
-`sampling.py`) says, from a generator that belongs to the row. Rows that have ended leave the batch.
+(`continuing.py`), which divides them into batches. In a batch (`method_copies.py`) every row stands
+once for each method, and once more unsteered if the caller wants the clean model's view of every
+step. `Batch` (`decode_loop.py`) is the loop: one token per row and step, drawn as `Decoding`
+(`decoding.py`, on the pure functions of `sampling.py`) says, from a generator that belongs to the
+row. Rows that have ended leave the batch.
 Logits that are not finite are noticed as they come and explained by their layer (`finite.py`).
 `preview` (`edit_preview.py`) shows what steering does to each token of one text.
 """
@@ -34,7 +36,6 @@ from lens_steer.steering.base.activation_map import chosen_site as chosen_site
 from lens_steer.steering.base.activation_map import on_device as on_device
 from lens_steer.steering.base.additive import Additive as Additive
 from lens_steer.steering.base.additive import VectorMethod as VectorMethod
-from lens_steer.steering.base.continuing import Methods as Methods
 from lens_steer.steering.base.continuing import continuations as continuations
 from lens_steer.steering.base.continuing import continuations_of_each as continuations_of_each
 from lens_steer.steering.base.decode_loop import DecodeStep as DecodeStep
@@ -43,6 +44,7 @@ from lens_steer.steering.base.decoding import Decoding as Decoding
 from lens_steer.steering.base.decoding import DecodingOptions as DecodingOptions
 from lens_steer.steering.base.decoding import decoding_of_call as decoding_of_call
 from lens_steer.steering.base.decoding import unexpected_keyword as unexpected_keyword
+from lens_steer.steering.base.directions import check_finite as check_finite
 from lens_steer.steering.base.directions import check_unit as check_unit
 from lens_steer.steering.base.directions import class_difference as class_difference
 from lens_steer.steering.base.directions import editable_site as editable_site
@@ -64,6 +66,7 @@ from lens_steer.steering.base.generation import prompt_rows as prompt_rows
 from lens_steer.steering.base.intervention import AnyIntervention as AnyIntervention
 from lens_steer.steering.base.intervention import Edit as Edit
 from lens_steer.steering.base.intervention import Intervention as Intervention
+from lens_steer.steering.base.method_copies import Methods as Methods
 from lens_steer.steering.base.scope import Scope as Scope
 from lens_steer.steering.base.scope import absolute_positions as absolute_positions
 from lens_steer.steering.base.scope import check_scope as check_scope

@@ -92,7 +92,7 @@ def chosen_site(method: Intervention, site: Site | None) -> Site:
         return sites[0]
     if site is None or site not in sites:
         got = "none given" if site is None else site.hook_name
-        names = ", ".join(known.hook_name for known in sites)
+        names = ", ".join(one.hook_name for one in sites)
         raise ValueError(f"site: {got}, expected one of {names}")
     return site
 

@@ -44,14 +44,23 @@ class VectorMethod(Displacement):
         vector = dict(self.items())[site].to(device, dtype)
         return lambda _: vector
 
+    def _terms(self) -> tuple[tuple[float, str], ...]:
+        """What a sum with it is made of: a factor, and the class of a method."""
+        return ((1.0, type(self).__name__),)
+
     __array_ufunc__ = None  # numpy's numbers on the left leave the product to us
 
     def __mul__(self, factor: float | int) -> "Additive":
         if isinstance(factor, bool) or not isinstance(factor, Real):
             return NotImplemented
         sites, vectors = zip(*self.items(), strict=True)
-        scaled = tuple(float(factor) * vector for vector in vectors)
-        return Additive(sites, scaled, strength=self.strength, provenance=self.provenance)
+        return Additive(
+            sites,
+            tuple(float(factor) * vector for vector in vectors),
+            made_of=_scaled(float(factor), self._terms()),
+            strength=self.strength,
+            provenance=self.provenance,
+        )
 
     __rmul__ = __mul__
 
@@ -68,8 +77,12 @@ class VectorMethod(Displacement):
                 shapes = f"{tuple(total[site].shape)} and {tuple(vector.shape)}"
                 raise ValueError(f"cannot add vectors of shapes {shapes} at {site.hook_name}")
             total[site] = total.get(site, torch.zeros_like(vector)) + other.strength * vector
-        source = self.provenance or other.provenance
-        return Additive(tuple(total), tuple(total.values()), provenance=source)
+        return Additive(
+            tuple(total),
+            tuple(total.values()),
+            made_of=_scaled(self.strength, self._terms()) + _scaled(other.strength, other._terms()),
+            provenance=self.provenance or other.provenance,
+        )
 
     def __sub__(self, other: "VectorMethod") -> "Additive":
         if not isinstance(other, VectorMethod):
@@ -80,6 +93,10 @@ class VectorMethod(Displacement):
         return _refused(other)
 
     __rsub__ = __radd__
+
+
+def _scaled(factor: float, terms: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...]:
+    return tuple((factor * multiple, name) for multiple, name in terms)
 
 
 def _refused(other: Any) -> Any:
@@ -100,6 +117,7 @@ class Additive(VectorMethod):
     Attributes:
         at: The sites, each once.
         vectors: One per site, in the units of the activation.
+        made_of: Of a sum or a multiple of methods: the factor and the class of each of them.
 
     Example:
         >>> ls.steering.Additive((ls.Site(3),), (torch.ones(model.cfg.d_model),))
@@ -107,6 +125,9 @@ class Additive(VectorMethod):
 
     at: tuple[Site, ...] = field(repr=False)
     vectors: tuple[Float[Tensor, "..."], ...] = field(repr=False)
+    made_of: tuple[tuple[float, str], ...] = field(
+        default=(), kw_only=True, repr=False, metadata={"saved_if_set": True}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,5 +152,14 @@ class Additive(VectorMethod):
     def items(self) -> Sequence[tuple[Site, Tensor]]:
         return list(zip(self.at, self.vectors, strict=True))
 
+    @override
+    def _terms(self) -> tuple[tuple[float, str], ...]:
+        return self.made_of or super()._terms()
+
     def _summary(self) -> list[str]:
-        return ["|v|=" + "/".join(f"{vector.norm().item():.3g}" for vector in self.vectors)]
+        terms = [name if factor == 1 else f"{factor:g} * {name}" for factor, name in self.made_of]
+        made_of = [f"made of {' and '.join(dict.fromkeys(terms))}"] if terms else []
+        return [
+            *made_of,
+            "|v|=" + "/".join(f"{vector.norm().item():.3g}" for vector in self.vectors),
+        ]

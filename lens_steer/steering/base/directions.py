@@ -6,8 +6,17 @@ from torch import Tensor
 
 from lens_steer.activations import LayerActivations
 from lens_steer.sites import Site
+from lens_steer.steering.base.intervention import Intervention
 
 _SLACK = 1e-4  # of the length: rounding of float32 is far below
+
+
+def check_finite(method: Intervention, *names: str) -> None:
+    """Raise a ValueError that names a field of tensors, or None, that is not finite."""
+    for name in names:
+        tensor = getattr(method, name)
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"numbers in the {name} are not finite: expected finite ones alone")
 
 
 def check_unit(vector: Tensor, name: str) -> None:

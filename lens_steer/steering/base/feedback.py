@@ -1,14 +1,14 @@
 """Feedback through a block: what is read where it begins is pushed behind it, in the same pass."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from jaxtyping import Int
 from torch import Tensor
 
 from lens_steer.axes import Activation
 from lens_steer.models import SteerableModel
-from lens_steer.sites import Kind, Site
-from lens_steer.steering.base.intervention import Edit
+from lens_steer.sites import Kind, Site, hook_points
+from lens_steer.steering.base.intervention import Edit, Intervention
 
 # u_k, from the activations that enter block k (and from their prompts, if `per_prompt`)
 Feedback = Callable[..., Tensor]
@@ -19,16 +19,30 @@ def feedback_sites(layers: Iterable[int]) -> tuple[Site, ...]:
     return tuple(Site(layer, kind) for layer in layers for kind in (Kind.RESID_PRE, Kind.RESID))
 
 
-def feedback_edits(law: str, feedbacks: Mapping[int, Feedback]) -> dict[Site, Edit]:
+def feedback_edits(
+    method: Intervention,
+    model: SteerableModel,
+    shape: tuple[int, int],
+    layers: Iterable[int],
+    feedback_of: Callable[[SteerableModel, int], Feedback],
+) -> dict[Site, Edit]:
     """The hooks that add u_k behind block k, computed of what enters it.
 
     Args:
-        law: What to call the method in an error.
-        feedbacks: u_k of the activations that enter block k, strength included, for each k.
+        method: Whose hooks they are.
+        model: The model.
+        shape: Layers and dimensions of the model that the method is for.
+        layers: Each k.
+        feedback_of: Makes u_k, strength included, from the model and k.
+
+    Raises:
+        ValueError: If the model is of another shape.
     """
+    hook_points(model, method.sites)
+    check_model_shape(model, *shape)
     edits: dict[Site, Edit] = {}
-    for layer, feedback in feedbacks.items():
-        loop = _Loop(law, feedback)
+    for layer in layers:
+        loop = _Loop(type(method).__name__, feedback_of(model, layer))
         edits[Site(layer, Kind.RESID_PRE)], edits[Site(layer)] = loop.look, loop.push
     return edits
 
@@ -58,8 +72,6 @@ class _Loop:
 
 def check_model_shape(model: SteerableModel, layers: int, d: int) -> None:
     """Raise a ValueError unless the model has so many layers, of so many dimensions."""
-    found = (model.cfg.n_layers, model.cfg.d_model)
-    if found != (layers, d):
-        raise ValueError(
-            f"made for {layers} layers of {d}, but this model has {found[0]} of {found[1]}"
-        )
+    n, width = model.cfg.n_layers, model.cfg.d_model
+    if (n, width) != (layers, d):
+        raise ValueError(f"made for {layers} layers of {d}, but this model has {n} of {width}")

@@ -87,11 +87,11 @@ def prompt_rows(
     """
     if isinstance(prompts, str):
         raise ValueError(f"got one text {prompts!r}, expected a list of prompts: write [prompt]")
-    each = [as_prompt(prompt) for prompt in prompts]
-    if not each:
+    parsed = [as_prompt(prompt) for prompt in prompts]
+    if not parsed:
         raise ValueError("no prompts: expected at least one")
-    rows = [encode_prompt(model, prompt) for prompt in each]
-    for row, prompt in zip(rows, each, strict=True):
+    rows = [encode_prompt(model, prompt) for prompt in parsed]
+    for row, prompt in zip(rows, parsed, strict=True):
         if not row:
             raise ValueError(
                 "an empty prompt, and this model has no beginning-of-sequence token: give it a word"

@@ -33,14 +33,14 @@ class Intervention(ABC):
     report: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        given = self.strength
-        if isinstance(given, bool) or not isinstance(given, Real) or not isfinite(given):
-            raise ValueError(f"strength {given!r}: expected a finite number; 0 is no steering")
-        object.__setattr__(self, "strength", float(given))
-        for each in fields(self):  # whatever knob a method has
-            knob = getattr(self, each.name)
-            if isinstance(knob, float) and not isfinite(knob):
-                raise ValueError(f"{each.name} {knob}: expected a finite number")
+        strength = self.strength
+        if isinstance(strength, bool) or not isinstance(strength, Real) or not isfinite(strength):
+            raise ValueError(f"strength {strength!r}: expected a finite number; 0 is no steering")
+        object.__setattr__(self, "strength", float(strength))
+        for knob in fields(self):  # whatever knobs a method has
+            value = getattr(self, knob.name)
+            if isinstance(value, Real) and not isfinite(value):
+                raise ValueError(f"{knob.name} {value}: expected a finite number")
 
     @property
     @abstractmethod
@@ -146,12 +146,9 @@ class Intervention(ABC):
 
     def __repr__(self) -> str:
         hidden = ("strength", "provenance")
-        shown = [
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in fields(self)
-            if f.name not in hidden and f.repr
-        ]
-        settings = ", ".join([f"strength={self.strength:g}", *shown, *self._summary()])
+        knobs = [f.name for f in fields(self) if f.repr and f.name not in hidden]
+        printed = [f"{name}={getattr(self, name)!r}" for name in knobs]
+        settings = ", ".join([f"strength={self.strength:g}", *printed, *self._summary()])
         places = ", ".join(site.hook_name for site in self.sites)
         return f"{type(self).__name__}({settings}) at {places}"
 

@@ -6,7 +6,7 @@ Source: Lee et al. 2025, "Programming Refusal with Conditional Activation Steeri
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf, isfinite
+from math import inf
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -64,8 +64,6 @@ class Gate(Intervention):
                 raise ValueError(
                     f"{name}: got a {type(value).__name__}, expected a {kind.__name__}"
                 )
-        if not isfinite(self.threshold):
-            raise ValueError(f"threshold {self.threshold}: expected a finite number")
 
     @classmethod
     def fit(

@@ -1,8 +1,8 @@
 """ITI: pushing the heads whose probes are right most often."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -55,8 +55,6 @@ class ITI(VectorMethod):
             raise ValueError("expected directions of length 1 where a head is chosen, 0 elsewhere")
         if not bool((torch.isfinite(self.spreads) & ((self.spreads > 0) == chosen)).all()):
             raise ValueError("expected finite spreads, above 0 where a head is chosen, 0 elsewhere")
-        if not isfinite(self.alpha):
-            raise ValueError(f"alpha {self.alpha}: expected a finite number; 0 does nothing")
 
     @classmethod
     def fit(
@@ -66,11 +64,12 @@ class ITI(VectorMethod):
         *,
         k: int,
         alpha: float | int = 15.0,
+        direction: Literal["means", "probe"] = "means",
         groups: Sequence[Hashable] | None = None,
         folds: int = 5,
         seed: int | None = None,
     ) -> "ITI":
-        """Push along the difference of the class means ("mass mean shift"), the paper's best.
+        """Choose the heads of the highest score, and push each along a direction of its own.
 
         Args:
             activations: Of kind `head`, at the layers to choose from.
@@ -79,53 +78,24 @@ class ITI(VectorMethod):
             k: How many heads, over all layers: those of the highest score; of equal ones, the
                 first. The paper's is 48, of 1024.
             alpha: See the class.
+            direction: `means` is the difference of the class means ("mass mean shift"), the paper's
+                best; `probe` the normal of a probe, fitted anew to all activations.
             groups: See `head_accuracies`.
             folds: See `head_accuracies`.
             seed: Of the folds; needed unless there are scores.
 
         Raises:
             ValueError: As `head_accuracies`, if k is out of range, a chosen head's class means are
-                equal, the scores are of other elements, or there is not one of scores and seed.
+                equal, the scores are of other elements, the direction has another name, or there is
+                not one of scores and seed.
 
         Example:
             >>> heads = ls.capture(model, train, "head")
             >>> method = ls.ITI.fit(heads, k=8, groups=train.groups, seed=0)
         """
-        scores = _judged(activations, scores, groups, folds, seed)
-        return cls._of(activations, scores, k, alpha, _mean_difference)
-
-    @classmethod
-    def fit_probe(
-        cls,
-        activations: Activations,
-        scores: ElementScores | None = None,
-        *,
-        k: int,
-        alpha: float | int = 15.0,
-        groups: Sequence[Hashable] | None = None,
-        folds: int = 5,
-        seed: int | None = None,
-    ) -> "ITI":
-        """Push along the normals of the probes, fitted anew to all activations; otherwise as `fit`.
-
-        Raises:
-            ValueError: As `fit`.
-
-        Example:
-            >>> method = ls.ITI.fit_probe(ls.capture(model, train, "head"), k=8, seed=0)
-        """
-        scores = _judged(activations, scores, groups, folds, seed)
-        return cls._of(activations, scores, k, alpha, probe_normal)
-
-    @classmethod
-    def _of(
-        cls,
-        a: Activations,
-        scores: ElementScores,
-        k: int,
-        alpha: float | int,
-        normal: Callable[..., Tensor],
-    ) -> "ITI":
+        if direction not in _NORMALS:
+            raise ValueError(f"direction {direction!r}: expected one of {', '.join(_NORMALS)}")
+        a, scores = activations, _judged(activations, scores, groups, folds, seed)
         if (a.kind, a.layers) != (scores.kind, scores.layers):
             raise ValueError(f"got {scores!r} for {a!r}: expected the same kind and layers")
         mask = scores.top(k)
@@ -133,7 +103,7 @@ class ITI(VectorMethod):
         spreads = torch.zeros(mask.selected.shape, dtype=torch.float64)
         for i, head in mask.selected.nonzero().tolist():
             up, down = a.desired[:, i, head].double(), a.undesired[:, i, head].double()
-            theta = normal(up, down)
+            theta = _NORMALS[direction](up, down)
             if not bool(theta.any()):
                 where = f"head {head} of layer {a.layers[i]}"
                 raise ValueError(f"{where} does not tell the classes apart: take a smaller k")
@@ -176,6 +146,9 @@ def _mean_difference(
     desired: Float[Tensor, "desired d_head"], undesired: Float[Tensor, "undesired d_head"]
 ) -> Float[Tensor, " d_head"]:
     return desired.mean(dim=0) - undesired.mean(dim=0)
+
+
+_NORMALS = {"means": _mean_difference, "probe": probe_normal}
 
 
 def _judged(

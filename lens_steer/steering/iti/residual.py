@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 
 from jaxtyping import Float
 from torch import Tensor
@@ -37,8 +36,6 @@ class ResidualITI(OneSite, VectorMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_unit(self.direction, "direction")
-        if not isfinite(self.length):
-            raise ValueError(f"length {self.length}: expected a finite number; 0 does nothing")
 
     @classmethod
     def fit(

@@ -76,12 +76,12 @@ class Weights:
         Raises:
             TypeError: If one is misspelt.
         """
-        known = [f.name for f in fields(cls) if f.name in allowed.__annotations__]
-        unknown = [name for name in options if name not in known]
+        names = [f.name for f in fields(cls) if f.name in allowed.__annotations__]
+        unknown = [name for name in options if name not in names]
         if unknown:
             raise TypeError(
                 f"{function}() got an unexpected keyword {unknown[0]!r}: expected one of "
-                f"{', '.join(known)}"
+                f"{', '.join(names)}"
             )
         return cls(**options)
 

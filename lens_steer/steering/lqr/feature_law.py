@@ -1,21 +1,21 @@
 """Feedback of features: what a block's input lacks is pushed behind the block."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.axes import Activation
 from lens_steer.models import SteerableModel, working_place
-from lens_steer.sites import Site, hook_points
+from lens_steer.sites import Site
 from lens_steer.steering.base import (
     Edit,
     Feedback,
     Intervention,
-    check_model_shape,
+    check_finite,
     feedback_edits,
     feedback_sites,
 )
@@ -59,10 +59,7 @@ class FeatureLaw(Intervention):
 
     @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:
-        hook_points(model, self.sites)
-        check_model_shape(model, *self.shape)
-        feedbacks = {layer: self._feedback(model, layer) for layer in self.layers}
-        return feedback_edits("LQR", feedbacks)
+        return feedback_edits(self, model, self.shape, self.layers, self._feedback)
 
     def _feedback(self, model: SteerableModel, layer: int) -> Feedback:
         place = working_place(model, layer)
@@ -84,13 +81,46 @@ class FeatureLaw(Intervention):
         return u * (most / u.norm(dim=-1, keepdim=True)).nan_to_num(nan=1.0).clamp(max=1)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedLaw(FeatureLaw):
+    """A law whose gains are the same for every prompt; one concept has no axis, several have one.
+
+    Attributes:
+        gains: W_k; 0 where there is no feature, or no push was allowed.
+        directions: V_k, of unit length, and V_T behind the last block; 0 where there is no feature.
+        setpoints: beta_k of V_k' z_k, and beta_T.
+    """
+
+    _concept_axes: ClassVar[int] = 0
+
+    gains: Float[Tensor, "layer d *concept"] = field(repr=False)
+    directions: Float[Tensor, "layer_and_last d *concept"] = field(repr=False)
+    setpoints: Float[Tensor, "layer_and_last *concept"] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shapes = [tuple(x.shape) for x in (self.gains, self.directions, self.setpoints)]
+        n, d, *concept = shapes[0]
+        axes = self._concept_axes
+        if len(concept) != axes or shapes[1:] != [(n + 1, d, *concept), (n + 1, *concept)]:
+            c = ", c" * axes
+            expected = f"(T, d{c}), (T + 1, d{c}) and (T + 1{c or ','})"
+            raise ValueError(f"got shapes {shapes}: expected {expected}")
+        check_finite(self, "gains", "directions", "setpoints")
+        if not bool(self.gains.any()):
+            raise ValueError("all gains are 0: no layer has a feature that may be pushed")
+
+    @property
+    @override
+    def layers(self) -> tuple[int, ...]:
+        return tuple(self.gains.flatten(1).any(dim=-1).nonzero().flatten().tolist())
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int]:
+        return self.gains.shape[0], self.gains.shape[1]
+
+
 def absent_layers(directions: Float[Tensor, "layer_and_last d"]) -> tuple[int, ...]:
     """Blocks at whose input the classes do not differ: there is no feature."""
     return tuple((~directions[:-1].any(dim=-1)).nonzero().flatten().tolist())
-
-
-def check_finite(**named: Tensor) -> None:
-    """Raise a ValueError that names a tensor with a number that is not finite."""
-    for name, value in named.items():
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"the {name} are not finite")

@@ -13,9 +13,9 @@ from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.linearity import BlockMaps
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Site
-from lens_steer.steering.base import Edit
+from lens_steer.steering.base import Edit, check_finite
 from lens_steer.steering.lqr.costs import Costs, RegulatorOptions, Weights
-from lens_steer.steering.lqr.feature_law import FeatureLaw, absent_layers, check_finite
+from lens_steer.steering.lqr.feature_law import FeatureLaw, absent_layers
 from lens_steer.steering.lqr.fitting import Setpoints
 from lens_steer.steering.lqr.riccati import factored_steps
 
@@ -42,7 +42,7 @@ class OnlineLQR(FeatureLaw):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_finite(directions=self.directions, setpoints=self.setpoints)
+        check_finite(self, "directions", "setpoints")
 
     @classmethod
     def fit(cls, activations: Activations, **options: Unpack[RegulatorOptions]) -> "OnlineLQR":

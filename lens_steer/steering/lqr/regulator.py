@@ -5,6 +5,7 @@ Source: Skifstad, Yang and Chou 2026, "A-LQR" (arXiv:2604.19018).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +15,7 @@ from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
 from lens_steer.steering.lqr.costs import RegulatorOptions, Weights
-from lens_steer.steering.lqr.feature_law import FeatureLaw, absent_layers, check_finite
+from lens_steer.steering.lqr.feature_law import FittedLaw, absent_layers
 from lens_steer.steering.lqr.fitting import (
     LQRProblem,
     Setpoints,
@@ -26,7 +27,7 @@ from lens_steer.steering.lqr.riccati import isotropic_gains
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class LQR(FeatureLaw):
+class LQR(FittedLaw):
     """u_k = (beta_k - v_k . z_k) w_k, w_k = K_k v_k: read where block k begins, pushed behind it.
 
     The loop this closes is A_k - w_k v_k', which does not contract the state as A_k - K_k would.
@@ -41,16 +42,6 @@ class LQR(FeatureLaw):
     gains: Float[Tensor, "layer d"] = field(repr=False)
     directions: Float[Tensor, "layer_and_last d"] = field(repr=False)
     setpoints: Float[Tensor, " layer_and_last"] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        shapes = [tuple(x.shape) for x in (self.gains, self.directions, self.setpoints)]
-        n, d = shapes[0]
-        if shapes[1:] != [(n + 1, d), (n + 1,)]:
-            raise ValueError(f"got shapes {shapes}: expected (T, d), (T + 1, d) and (T + 1,)")
-        check_finite(gains=self.gains, directions=self.directions, setpoints=self.setpoints)
-        if not bool(self.gains.any()):
-            raise ValueError("all gains are 0: no layer has a feature that may be pushed")
 
     @classmethod
     def fit(
@@ -137,19 +128,9 @@ class LQR(FeatureLaw):
         )
 
     @property
-    @override
-    def layers(self) -> tuple[int, ...]:
-        return tuple(self.gains.any(dim=-1).nonzero().flatten().tolist())
-
-    @property
     def absent(self) -> tuple[int, ...]:
         """Blocks at whose input the classes do not differ: nothing is measured there."""
         return absent_layers(self.directions)
-
-    @property
-    @override
-    def shape(self) -> tuple[int, int]:
-        return self.gains.shape[0], self.gains.shape[1]
 
     @override
     def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,13 +138,13 @@ class LQR(FeatureLaw):
         return v, beta, self.gains[layer, :, None]
 
     def _summary(self) -> list[str]:
-        shown = [f"layers={list(self.layers)}"]
-        return shown + [f"no feature at {list(self.absent)}"] * bool(self.absent)
+        absent = [f"no feature at {list(self.absent)}"] if self.absent else []
+        return [f"layers={list(self.layers)}", *absent]
 
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
-class JointLQR(FeatureLaw):
+class JointLQR(FittedLaw):
     """u_k = W_k (beta_k - V_k' z_k), V_k a column for each concept, W_k = K_k V_k (V_k' V_k)^-1.
 
     K_k weighs all features together, and what each lacks is made up by the shortest vector that
@@ -176,19 +157,11 @@ class JointLQR(FeatureLaw):
         setpoints: beta_k.
     """
 
+    _concept_axes: ClassVar[int] = 1
+
     gains: Float[Tensor, "layer d concept"] = field(repr=False)
     directions: Float[Tensor, "layer_and_last d concept"] = field(repr=False)
     setpoints: Float[Tensor, "layer_and_last concept"] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        shapes = [tuple(x.shape) for x in (self.gains, self.directions, self.setpoints)]
-        n, d, c = shapes[0]
-        if shapes[1:] != [(n + 1, d, c), (n + 1, c)]:
-            raise ValueError(f"got shapes {shapes}: expected (T, d, c), (T+1, d, c) and (T+1, c)")
-        check_finite(gains=self.gains, directions=self.directions, setpoints=self.setpoints)
-        if not bool(self.gains.any()):
-            raise ValueError("all gains are 0: no layer has a feature that may be pushed")
 
     @classmethod
     def fit(
@@ -226,16 +199,6 @@ class JointLQR(FeatureLaw):
             cap=weights.cap,
             provenance=concepts(activations)[0].provenance,
         )
-
-    @property
-    @override
-    def layers(self) -> tuple[int, ...]:
-        return tuple(self.gains.flatten(1).any(dim=-1).nonzero().flatten().tolist())
-
-    @property
-    @override
-    def shape(self) -> tuple[int, int]:
-        return self.gains.shape[0], self.gains.shape[1]
 
     @override
     def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:

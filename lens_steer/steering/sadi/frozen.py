@@ -85,12 +85,12 @@ class FrozenSADI(SADI):
                 "does that; choose kind 'neuron', whose patch holds their product"
             )
         gains = self.gains()
-        found: dict[Site, Edit] = {}
+        edits: dict[Site, Edit] = {}
         for i, site in enumerate(self.sites):
             hook_point(model, site)
             factor = on_model(model, site, gains[site])
-            found[site] = _unready if self.clean is None else _patch(self.clean[i] * factor)
-        return found
+            edits[site] = _unready if self.clean is None else _patch(self.clean[i] * factor)
+        return edits
 
 
 def _patch(wanted: Tensor) -> Callable[[Tensor], Tensor]:

@@ -165,8 +165,8 @@ class GridReport(Report):
                 ),
             ):
                 scale = {"vmin": span[0], "vmax": span[1], "cmap": colours}
-                shown = axes.imshow(values.numpy(), aspect="auto", origin="lower", **scale)
-                figure.colorbar(shown, ax=axes, label=label)
+                image = axes.imshow(values.numpy(), aspect="auto", origin="lower", **scale)
+                figure.colorbar(image, ax=axes, label=label)
                 axes.set_xticks(
                     range(len(self.deltas)), [f"{d:g}" for d in self.deltas], rotation=90
                 )

@@ -136,8 +136,8 @@ class SADI(Intervention):
 
     def _summary(self) -> list[str]:
         delta = torch.as_tensor(self.delta).float()
-        shown = f"{delta:g}" if delta.ndim == 0 else f"{delta.min():.3g} to {delta.max():.3g}"
-        return [f"delta={shown}"]
+        span = f"{delta:g}" if delta.ndim == 0 else f"{delta.min():.3g} to {delta.max():.3g}"
+        return [f"delta={span}"]
 
 
 def checked_delta(delta: object) -> Tensor:

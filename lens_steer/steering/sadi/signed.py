@@ -14,7 +14,7 @@ from lens_steer.attribution import ElementMask
 from lens_steer.axes import Activation
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Kind, Site
-from lens_steer.steering.base import ActivationMap, Edit
+from lens_steer.steering.base import ActivationMap, Edit, check_finite
 from lens_steer.steering.sadi.scaling import check_fits, checked_delta, spread
 
 
@@ -45,8 +45,7 @@ class SignedSADI(ActivationMap):
         if self.signs.shape[:2] != self.mask.selected.shape:
             shapes = f"{tuple(self.signs.shape)} for a mask of {tuple(self.mask.selected.shape)}"
             raise ValueError(f"got signs of shape {shapes}: expected (layer, element, ...)")
-        if not bool(self.signs.isfinite().all()):
-            raise ValueError("the signs are not finite: expected -1, 0 or 1")
+        check_finite(self, "signs")
         if checked_delta(self.delta).ndim:
             raise ValueError(f"delta {self.delta!r}: expected one number")
 

@@ -14,7 +14,8 @@ from typing_extensions import override
 from lens_steer.activations import Activations, LayerActivations
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
-from lens_steer.steering.transport.maps import TransportMap, check_finite, spread_site
+from lens_steer.steering.base import check_finite
+from lens_steer.steering.transport.maps import TransportMap, spread_site
 
 
 @savable
@@ -93,11 +94,11 @@ class MiMiC(TransportMap):
         return (self.target - self.source).to(x) + (away @ self.matrix.to(x) - away)
 
     def _summary(self) -> list[str]:
-        shown = [f"|shift|={(self.target - self.source).norm().item():.3g}"]
-        if any(self.shrinkage):
-            s, t = self.shrinkage
-            shown.append(f"covariances regularised: shrinkage {s:.2g} undesired, {t:.2g} desired")
-        return shown
+        shift = f"|shift|={(self.target - self.source).norm().item():.3g}"
+        if not any(self.shrinkage):
+            return [shift]
+        s, t = self.shrinkage
+        return [shift, f"covariances regularised: shrinkage {s:.2g} undesired, {t:.2g} desired"]
 
 
 def transport_matrix(

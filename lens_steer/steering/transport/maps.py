@@ -4,7 +4,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -104,14 +104,6 @@ def spread_site(activations: LayerActivations) -> Site:
             "activations: expected at least 2 of each, which show a spread"
         )
     return site
-
-
-def check_finite(method: Any, *names: str) -> None:
-    """Raise a ValueError if one of these fields holds a number that is not finite."""
-    for name in names:
-        held = getattr(method, name)
-        if held is not None and not bool(torch.isfinite(held).all()):
-            raise ValueError(f"{name} for {method.at.hook_name} is not finite")
 
 
 def quantile(x: Float[Tensor, "n *site"], levels: Float[Tensor, " m"]) -> Float[Tensor, "m *site"]:

@@ -1,22 +1,14 @@
-"""Means with 95 % bootstrap intervals, in which prompts, fits and seeds are drawn again as wholes.
-
-The bootstrap draws the units of every way of clustering independently (the pigeonhole bootstrap,
-Owen 2007). With few units percentile intervals are too narrow, and with crossed ways of clustering
-the noise is counted twice: percentiles are therefore taken at levels that correct both (Hesterberg
-2015, "expanded percentiles"; the variance by inclusion and exclusion of Cameron, Gelbach and Miller
-2011).
-"""
+"""Means, ratios and proportions with their 95 % bootstrap intervals over groups."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-Array = np.ndarray
+from lens_steer.intervals.resampling import Array, Resampling
 
 
 @dataclass(frozen=True)
@@ -158,103 +150,3 @@ def ratio_interval(
     means = drawn.sums(numerators) / drawn.sums(denominators)
     low, high = drawn.levels((numerators - mean * denominators) / denominators.sum(), means)
     return Interval(mean, low, high)
-
-
-@dataclass(frozen=True, eq=False)
-class Resampling:
-    """How often each unit of each way of clustering is drawn, resample by resample.
-
-    Attributes:
-        counts: One array `[resample unit]` for each way of clustering.
-    """
-
-    counts: tuple[Array, ...]
-
-    @classmethod
-    def of(cls, shape: Sequence[int], *, seed: int, resamples: int = 2000) -> "Resampling":
-        """Draw as many units of every axis as it has, with replacement.
-
-        An axis of one unit stays as it is.
-        """
-        source = np.random.default_rng(seed)
-        even = [np.full(size, 1 / size) for size in shape]
-        drawn = [source.multinomial(len(p), p, size=resamples).astype(float) for p in even]
-        return cls(tuple(drawn))
-
-    def sums(self, x: Float[Array, "*way"]) -> Float[Array, " resample"]:
-        """The sum over all cells in each resample."""
-        total = np.broadcast_to(x, (len(self.counts[0]), *x.shape))
-        for counts in self.counts:
-            total = np.einsum("ru...,ru->r...", total, counts)
-        return total
-
-    def levels(
-        self, influence: Float[Array, "*way"], statistics: Float[Array, " resample"]
-    ) -> tuple[float, float]:
-        """The ends of an interval: percentiles of the resampled statistic, at widened levels.
-
-        Args:
-            influence: What each cell adds to the deviation of the statistic, to first order.
-            statistics: The statistic in each resample.
-        """
-        from scipy import stats
-
-        sizes = [size for size in influence.shape if size > 1]
-        if not sizes:
-            return float("nan"), float("nan")
-        linear = self.sums(influence)
-        if linear.std() <= 1e-12 * np.nanmax(np.abs(statistics)):  # only rounding varies
-            return float(statistics.min()), float(statistics.max())
-        variance, freedom = _variance(influence.reshape(sizes))
-        widening = np.sqrt(variance / linear.var())
-        level = float(stats.norm.cdf(-stats.t.ppf(0.975, freedom) * widening))
-        low, high = np.nanquantile(statistics, [level, 1 - level])
-        return float(low), float(high)
-
-
-def _variance(influence: Array) -> tuple[float, float]:
-    """Variance of the sum of cells in a crossed design, and its degrees of freedom.
-
-    It is made of the mean squares of the analysis of variance, every way being random: those of odd
-    order less those of even order, and never less than if all cells were independent. The degrees
-    of freedom are Satterthwaite's.
-    """
-    squares = _mean_squares(influence)
-    signed = [(square * (-1) ** (order + 1), free) for order, square, free in squares]
-    total = max(sum(square for square, _ in signed), squares[-1][1])
-    spread = sum(square**2 / free for square, free in signed)
-    return total * influence.size, total**2 / spread
-
-
-def _mean_squares(influence: Array) -> list[tuple[int, float, int]]:
-    """(number of ways, mean square, degrees of freedom) of every main effect and interaction."""
-    ways, rows = range(influence.ndim), []
-    for order in range(1, influence.ndim + 1):
-        for kept in combinations(ways, order):
-            effect = influence.mean(axis=tuple(w for w in ways if w not in kept), keepdims=True)
-            for way in kept:
-                effect = effect - effect.mean(axis=way, keepdims=True)
-            free = int(np.prod([influence.shape[w] - 1 for w in kept]))
-            repeats = influence.size / effect.size
-            rows.append((order, float((effect**2).sum()) * repeats / free, free))
-    return rows
-
-
-def plot_band(
-    axes: Any, x: Sequence[float | int], intervals: Sequence[Interval], colour: str, label: str
-) -> None:
-    """Draw a line through means on matplotlib axes, with their 95 % intervals as a band.
-
-    Args:
-        axes: The axes to draw on.
-        x: Where each interval is, from left to right.
-        intervals: One for each place.
-        colour: Of the line and, paler, of the band.
-        label: Of the line, for a legend.
-    """
-    low, mean, high = (
-        np.array([getattr(interval, end) for interval in intervals])
-        for end in ("low", "mean", "high")
-    )
-    axes.plot(x, mean, "o-", color=colour, label=label, lw=1.2, ms=3)
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
