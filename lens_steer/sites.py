@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from torch.nn import Module
 
-from lens_steer.arguments import check_room
+from lens_steer.arguments import Layer, check_room
 
 
 class Kind(StrEnum):
@@ -84,7 +84,7 @@ class Site:
         'blocks.3.attn.hook_z'
     """
 
-    layer: int
+    layer: Layer
     kind: Kind = Kind.RESID
 
     def __post_init__(self) -> None:

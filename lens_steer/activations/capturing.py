@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations.read_positions import ReadPosition, span
 from lens_steer.activations.reading import TOKEN_BUDGET, read_rows
 from lens_steer.activations.types import Activations
+from lens_steer.arguments import Count, Layers
 from lens_steer.data import ContrastivePairs, as_pairs
 from lens_steer.models import Encoded, Provenance, SteerableModel, attach, encode
 from lens_steer.sites import Kind, Site, sites_of
@@ -26,8 +27,8 @@ def capture(
     kind: str = "resid",
     *,
     read: ReadPosition = "last",
-    layers: Sequence[int] | None = None,
-    token_budget: int = TOKEN_BUDGET,
+    layers: Layers | None = None,
+    token_budget: Count = TOKEN_BUDGET,
     progress: bool = True,
 ) -> Activations:
     """Activations of every example at one token, or averaged over its continuation.

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations.types import Activations
+from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
 from lens_steer.reports import Report
 
@@ -49,7 +50,7 @@ class SeparabilityReport(Report):
 
     @classmethod
     def fit(
-        cls, train: Activations, held_out: Activations, *, seed: int, resamples: int = 500
+        cls, train: Activations, held_out: Activations, *, seed: Seed, resamples: Count = 500
     ) -> "SeparabilityReport":
         """The report of activations of one kind and the same layers.
 

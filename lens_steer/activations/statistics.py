@@ -1,6 +1,6 @@
 """Mean and spread of contrastive activations in one pass, memory flat in the number of pairs."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from lens_steer.activations.read_positions import ReadPosition
 from lens_steer.activations.reading import read_rows
 from lens_steer.activations.types import Activations
+from lens_steer.arguments import Layers
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs, Example, as_pairs
 from lens_steer.models import Provenance, SteerableModel, attach, check_one_model, encode
@@ -97,7 +98,7 @@ class ContrastStats:
         kind: str,
         *,
         read: ReadPosition = "last",
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
         window: int = 64,
         progress: bool = True,
     ) -> "ContrastStats":

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.models import Provenance
 from lens_steer.sites import Kind
@@ -27,7 +28,7 @@ class LayerActivations:
 
     desired: Float[Tensor, "desired *site"]
     undesired: Float[Tensor, "undesired *site"]
-    layer: int
+    layer: Layer
     kind: Kind
     provenance: Provenance | None = None
     paired: bool = False
@@ -44,7 +45,7 @@ class LayerActivations:
         cls,
         desired: Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"],
-        layer: int = 0,
+        layer: Layer = 0,
         kind: str = "resid",
     ) -> "LayerActivations":
         """Activations that were made without a model; float32, on the CPU.
@@ -69,7 +70,7 @@ class LayerActivations:
         desired: "Activations | LayerActivations | Float[Tensor, 'desired *site']",
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
-        layer: int | None = None,
+        layer: Layer | None = None,
     ) -> "LayerActivations":
         """One layer of captured activations, or two tensors of any origin.
 
@@ -155,7 +156,7 @@ class Activations:
                 f"got {self.desired.shape[1]} layers of activations for layers {self.layers}"
             )
 
-    def at(self, layer: int) -> LayerActivations:
+    def at(self, layer: Layer) -> LayerActivations:
         """The activations of one layer, by its block index.
 
         Raises:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from lens_steer.arguments import FilePath
 from lens_steer.artifacts.packing import packed, unpacked, with_names_of_today
 from lens_steer.artifacts.registry import IN_ANALYSES, TYPES
 from lens_steer.files import json_value, write_whole
@@ -30,7 +31,7 @@ class _Method(Protocol):
     def edits(self, model: SteerableModel) -> Any: ...
 
 
-def save(thing: Any, path: str | Path) -> None:
+def save(thing: Any, path: FilePath) -> None:
     """Write a method, activations, statistics or a report to one file, whole or not at all.
 
     The header says in plain JSON what it is, its settings and hook names, the model it was made on
@@ -72,7 +73,7 @@ def _write(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> 
         raise OSError(str(error)) from error
 
 
-def load(path: str | Path, model: SteerableModel | None = None) -> Any:
+def load(path: FilePath, model: SteerableModel | None = None) -> Any:
     """Read what `save` wrote.
 
     Args:
@@ -104,7 +105,7 @@ def load(path: str | Path, model: SteerableModel | None = None) -> Any:
     return thing
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(path: FilePath) -> dict[str, Any]:
     """The header of a saved file: what it is, settings, hook names, model, versions, seed.
 
     Raises:

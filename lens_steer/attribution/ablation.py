@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
 from lens_steer.attribution.answers import Factors, answers_at
 from lens_steer.attribution.contrasts import over_pairs
@@ -100,8 +101,8 @@ class AblationReport(Report):
         ks: Sequence[int],
         *,
         by: Ranking = "signed",
-        draws: int = 5,
-        seed: int,
+        draws: Count = 5,
+        seed: Seed,
         progress: bool = True,
     ) -> "AblationReport":
         """Set the first k elements to 0 on pairs that did not choose them.
@@ -131,11 +132,11 @@ class AblationReport(Report):
         chosen, groups = lost[: len(masks)], held_out.groups
         return cls(tuple(ks), chosen, chance, margins[0], groups, scores.kind, by, draws, seed)
 
-    def effect(self, k: int) -> Interval:
+    def effect(self, k: Count) -> Interval:
         """Mean margin lost with the first k, nats per token, with its 95 % interval."""
         return interval(self.lost[self._row(k)], self.groups, seed=self.seed)
 
-    def beyond_random(self, k: int) -> Interval:
+    def beyond_random(self, k: Count) -> Interval:
         """The same beyond what random elements of the same layers lose, pair by pair."""
         row = self._row(k)
         return interval(self.lost[row] - self.random[row], self.groups, seed=self.seed)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Count
 from lens_steer.artifacts import savable
 from lens_steer.attribution.contrasts import contrast_of_pairs
 from lens_steer.attribution.scores import ElementScores, Ranking
@@ -38,7 +39,7 @@ class AgreementReport(Report):
 
     @classmethod
     def of(
-        cls, scores: Mapping[str, ElementScores], k: int, *, by: Ranking = "signed"
+        cls, scores: Mapping[str, ElementScores], k: Count, *, by: Ranking = "signed"
     ) -> "AgreementReport":
         """The agreement of two attributions or more.
 
@@ -69,7 +70,7 @@ class AgreementReport(Report):
 
     @classmethod
     def by_label(
-        cls, activations: Activations, labels: Sequence[str], k: int, *, by: Ranking = "signed"
+        cls, activations: Activations, labels: Sequence[str], k: Count, *, by: Ranking = "signed"
     ) -> "AgreementReport":
         """Whether the difference belongs to the behaviour or to one frequent label.
 

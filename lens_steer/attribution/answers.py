@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 from tqdm.auto import tqdm
 
+from lens_steer.arguments import Count
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import (
     Decoder,
@@ -50,7 +51,7 @@ def answers_at(
     pairs: ContrastivePairs,
     points: Sequence[Factors],
     *,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     progress: bool = False,
 ) -> Answers:
     """Scale the last prompt token's and the answers' activations, once for each point.

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.models import Provenance
 from lens_steer.reports import Report
@@ -50,7 +51,7 @@ class ElementMask(Report):
         """How many are chosen in each layer."""
         return self.selected.sum(dim=1)
 
-    def shuffled(self, *, seed: int) -> "ElementMask":
+    def shuffled(self, *, seed: Seed) -> "ElementMask":
         """A random mask of as many elements in each layer: what choosing layers alone does."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.rand(self.selected.shape, generator=generator).argsort(dim=1).argsort(dim=1)

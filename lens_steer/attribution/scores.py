@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Count
 from lens_steer.artifacts import savable
 from lens_steer.attribution.mask import ElementMask, check_layers
 from lens_steer.models import Provenance
@@ -67,7 +68,7 @@ class ElementScores(Report):
             raise ValueError("a single pair has no standard error: take two or more")
         return torch.where(self.values == 0, 0.0, self.values / error)
 
-    def top(self, k: int, by: Ranking = "signed", *, per_layer: bool = False) -> ElementMask:
+    def top(self, k: Count, by: Ranking = "signed", *, per_layer: bool = False) -> ElementMask:
         """The k elements that rank highest; of equal elements, the first.
 
         Args:

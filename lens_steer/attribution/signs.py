@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.attribution.mask import ElementMask
 from lens_steer.intervals import Interval, interval
@@ -45,7 +46,7 @@ class SignReport(Report):
         held_out: Float[Tensor, "example layer *site"],
         *,
         groups: tuple[Hashable, ...] | None = None,
-        seed: int,
+        seed: Seed,
     ) -> "SignReport":
         """Signs of held-out activations against those of the mean difference.
 

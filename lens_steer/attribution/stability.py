@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
 from lens_steer.attribution.contrasts import contrast, contrast_of_pairs
 from lens_steer.attribution.scores import Ranking
@@ -51,12 +52,12 @@ class StabilityReport(Report):
     def fit(
         cls,
         activations: Activations,
-        k: int,
+        k: Count,
         sizes: Sequence[int],
         *,
         by: Ranking = "signed",
-        draws: int = 50,
-        seed: int,
+        draws: Count = 50,
+        seed: Seed,
     ) -> "StabilityReport":
         """Choose k elements from parts of the pairs, again and again.
 

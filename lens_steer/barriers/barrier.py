@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Number
 from lens_steer.barriers.fitting import likeliest_scale
 from lens_steer.models import Provenance
 from lens_steer.sites import Kind
@@ -67,7 +68,7 @@ class Barrier(ABC):
         """Number of entries of an activation."""
 
     @abstractmethod
-    def scaled(self: _Kind, factor: float | int) -> _Kind:
+    def scaled(self: _Kind, factor: Number) -> _Kind:
         """The barrier factor * h; 1 is the same."""
 
     @abstractmethod

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Count, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
 from lens_steer.barriers.fitting import LabelledRows
@@ -35,7 +36,7 @@ class FourierBarrier(Barrier):
     frequencies: Float[Tensor, "component d"]
     phases: Float[Tensor, " component"]
     amplitudes: Float[Tensor, " component"]
-    bias: float | int
+    bias: Number
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,9 +52,9 @@ class FourierBarrier(Barrier):
         cls,
         activations: LayerActivations,
         *,
-        n_components: int = 8000,
-        C: float | int = 1.0,
-        seed: int = 0,
+        n_components: Count = 8000,
+        C: Number = 1.0,
+        seed: Seed = 0,
     ) -> "FourierBarrier":
         """A logistic head on sqrt(2 / n) cos(W a + p) with W ~ N(0, 1 / s^2) and p ~ U(0, 2 pi).
 
@@ -97,7 +98,7 @@ class FourierBarrier(Barrier):
         return self.frequencies.shape[1]
 
     @override
-    def scaled(self, factor: float | int) -> "FourierBarrier":
+    def scaled(self, factor: Number) -> "FourierBarrier":
         return replace(self, amplitudes=factor * self.amplitudes, bias=factor * self.bias)
 
     @override

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from lens_steer.arguments import NonNegative, Number
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
 from lens_steer.models import check_one_model
@@ -32,7 +33,7 @@ class JointBarrier(Barrier):
     """
 
     barriers: tuple[Barrier, ...]
-    temperature: float | int = field(default=1.0)
+    temperature: NonNegative = field(default=1.0)
 
     def __post_init__(self) -> None:
         if not self.barriers:
@@ -52,7 +53,7 @@ class JointBarrier(Barrier):
         super().__post_init__()
 
     @classmethod
-    def of(cls, *barriers: Barrier, temperature: float | int = 1.0) -> "JointBarrier":
+    def of(cls, *barriers: Barrier, temperature: NonNegative = 1.0) -> "JointBarrier":
         """The joint barrier of some barriers, with the provenance of the first that has one.
 
         Raises:
@@ -67,7 +68,7 @@ class JointBarrier(Barrier):
     def width(self) -> int:
         return self.barriers[0].width
 
-    def scaled(self, factor: float | int) -> "JointBarrier":
+    def scaled(self, factor: Number) -> "JointBarrier":
         """The barrier factor * h for a factor above 0; 1 is the same."""
         parts = tuple(b.scaled(factor) for b in self.barriers)
         return replace(self, barriers=parts, temperature=factor * self.temperature)

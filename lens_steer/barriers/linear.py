@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Count, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
 from lens_steer.barriers.cross_validation import Folds, choose_cost
@@ -31,7 +32,7 @@ class LinearBarrier(Barrier):
     """
 
     weight: Float[Tensor, " d"]
-    bias: float | int
+    bias: Number
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,9 +46,9 @@ class LinearBarrier(Barrier):
         cls,
         activations: LayerActivations,
         *,
-        C: float | int | None = None,
-        folds: int = 5,
-        seed: int = 0,
+        C: Number | None = None,
+        folds: Count = 5,
+        seed: Seed = 0,
     ) -> "LinearBarrier":
         """A logistic probe of centred activations, all entries divided by one number.
 
@@ -105,7 +106,7 @@ class LinearBarrier(Barrier):
         return len(self.weight)
 
     @override
-    def scaled(self, factor: float | int) -> "LinearBarrier":
+    def scaled(self, factor: Number) -> "LinearBarrier":
         changed: Any = {"weight": factor * self.weight, "bias": factor * self.bias}
         return replace(self, **changed)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Count, Layer, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
 from lens_steer.barriers.cross_validation import Folds
@@ -34,7 +35,7 @@ class PolynomialBarrier(Barrier):
     basis: Float[Tensor, "d r"]
     eigenvalues: Float[Tensor, " r"]
     linear: Float[Tensor, " d"]
-    constant: float | int
+    constant: Number
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,9 +46,9 @@ class PolynomialBarrier(Barrier):
         cls,
         matrix: Float[Tensor, "d d"],
         linear: Float[Tensor, " d"],
-        constant: float | int = 0.0,
+        constant: Number = 0.0,
         *,
-        layer: int = 0,
+        layer: Layer = 0,
         kind: str = "resid",
     ) -> "PolynomialBarrier":
         """The barrier of a symmetric A, of q and of c, in coordinates of a / |a|.
@@ -67,11 +68,11 @@ class PolynomialBarrier(Barrier):
         cls,
         activations: LayerActivations,
         *,
-        gamma: float | int | None = None,
-        coef0: float | int = 1.0,
-        C: float | int | None = None,
-        folds: int = 5,
-        seed: int = 0,
+        gamma: Number | None = None,
+        coef0: Number = 1.0,
+        C: Number | None = None,
+        folds: Count = 5,
+        seed: Seed = 0,
     ) -> "PolynomialBarrier":
         """Logistic regression with the kernel (gamma x . y + coef0)^2 of directions, exactly.
 
@@ -111,12 +112,12 @@ class PolynomialBarrier(Barrier):
         cls,
         activations: LayerActivations,
         *,
-        n_components: int = 8000,
-        degree: int = 2,
-        gamma: float | int = 0.1,
-        coef0: float | int = 1.0,
-        C: float | int = 1.0,
-        seed: int = 0,
+        n_components: Count = 8000,
+        degree: Count = 2,
+        gamma: Number = 0.1,
+        coef0: Number = 1.0,
+        C: Number = 1.0,
+        seed: Seed = 0,
     ) -> "PolynomialBarrier":
         """The paper's own fit: a seeded count sketch of the kernel and a logistic head.
 
@@ -180,7 +181,7 @@ class PolynomialBarrier(Barrier):
         form = self._form().gauged()
         return (form.basis * form.eigenvalues) @ form.basis.T, form.linear, form.constant
 
-    def truncated(self, rank: int) -> "PolynomialBarrier":
+    def truncated(self, rank: Count) -> "PolynomialBarrier":
         """The barrier of the `rank` eigenvalues of largest size, where the median of all is 0.
 
         Rank 0 is the linear part, the width the same barrier.
@@ -205,7 +206,7 @@ class PolynomialBarrier(Barrier):
         return self._extremum(-1.0)
 
     @override
-    def scaled(self, factor: float | int) -> "PolynomialBarrier":
+    def scaled(self, factor: Number) -> "PolynomialBarrier":
         return replace(
             self,
             eigenvalues=factor * self.eigenvalues,

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer.arguments import Count, Number, Seed
+
 
 @dataclass(frozen=True, eq=False)
 class CountSketch:
@@ -26,9 +28,9 @@ class CountSketch:
 
     buckets: Int[Tensor, "2 d_and_bias"]
     signs: Float[Tensor, "2 d_and_bias"]
-    n_components: int
-    gamma: float | int
-    coef0: float | int
+    n_components: Count
+    gamma: Number
+    coef0: Number
 
     def __post_init__(self) -> None:
         infinite = float("inf")
@@ -39,7 +41,7 @@ class CountSketch:
 
     @classmethod
     def draw(
-        cls, d: int, n_components: int, *, gamma: float | int, coef0: float | int, seed: int
+        cls, d: int, n_components: Count, *, gamma: Number, coef0: Number, seed: Seed
     ) -> "CountSketch":
         """A sketch of activations of width d with random buckets and signs.
 

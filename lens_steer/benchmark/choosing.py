@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from tqdm.auto import tqdm
 
+from lens_steer.arguments import Positive
 from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache, Hyperparameters
 from lens_steer.benchmark.kept_methods import Fits, kept_fits
@@ -45,7 +46,7 @@ def calibrated_best(
     dev: ContrastivePairs,
     judge: Judge | None,
     *,
-    kl: float,
+    kl: Positive,
     config: ComparisonConfig,
 ) -> Hyperparameters:
     """The setting of a family's grid that does most on dev, each calibrated to the same cost.
@@ -109,7 +110,7 @@ def choose_all(
     dev: ContrastivePairs,
     judge: Judge | None,
     *,
-    kl: float,
+    kl: Positive,
     config: ComparisonConfig,
     settings: Mapping[str, Hyperparameters] | None = None,
     echo: Echo | None = None,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any
 
+from lens_steer.arguments import Seed
 from lens_steer.evaluation import check_comparable
 from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call, unexpected_keyword
 
@@ -48,7 +49,7 @@ class ComparisonConfig(Decoding):
         >>> ls.comparison(model, test, methods, config=config)
     """
 
-    seed: int = 0
+    seed: Seed = 0
     seeds: int = 1
     multiples: Sequence[float | int] = (0.25, 0.5, 0.75, 1, 1.4, 2)
     randoms: int = 3

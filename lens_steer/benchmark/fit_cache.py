@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lens_steer.activations import Activations, LayerActivations, ReadPosition, capture
+from lens_steer.arguments import Layer
 from lens_steer.attribution import ElementScores, contrast
 from lens_steer.barriers import PolynomialBarrier
 from lens_steer.data import ContrastivePairs
@@ -102,7 +103,7 @@ class FitCache:
         self._jacobians[dense] = linearize(self.model, texts, dense=dense, progress=False)
         return self._jacobians[dense]
 
-    def metric(self, layer: int) -> PullbackFisher:
+    def metric(self, layer: Layer) -> PullbackFisher:
         """The Fisher metric of pushes behind a block, at the first 48 desired training texts.
 
         Raises:
@@ -115,7 +116,7 @@ class FitCache:
             )
         return self._metrics[layer]
 
-    def barrier(self, read: ReadPosition, layer: int) -> PolynomialBarrier:
+    def barrier(self, read: ReadPosition, layer: Layer) -> PolynomialBarrier:
         """The barrier of the residual stream at one layer, gamma and C cross-validated.
 
         With fewer than ten activations of a class no cross-validation is possible: the barrier

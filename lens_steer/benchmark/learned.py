@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lens_steer.arguments import Count, Seed
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import log_probabilities
 from lens_steer.models import (
@@ -39,11 +40,11 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
     pairs: ContrastivePairs,
     site: Site,
     *,
-    steps: int = 40,
-    batch: int = 16,
+    steps: Count = 40,
+    batch: Count = 16,
     rate: float = 0.05,
     scope: Scope = "last",
-    seed: int,
+    seed: Seed,
     progress: bool = True,
 ) -> Additive:
     """The vector at one site under which desired continuations gain most over undesired ones.

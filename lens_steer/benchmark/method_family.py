@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lens_steer.activations import LayerActivations, ReadPosition
+from lens_steer.arguments import Count
 from lens_steer.benchmark.fit_cache import FitCache, Hyperparameters
 from lens_steer.steering import Intervention
 
@@ -107,7 +108,7 @@ def one_layer(
     return MethodFamily(name, lambda cache, setting: fit(cache.layer(setting)), layer_grid, prior)
 
 
-def thinned(family: MethodFamily, n: int) -> MethodFamily:
+def thinned(family: MethodFamily, n: Count) -> MethodFamily:
     """The same family with at most `n` settings: the middle ones of as many parts of its grid.
 
     Example:

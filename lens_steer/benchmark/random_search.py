@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from lens_steer.arguments import Count, Positive, Seed
 from lens_steer.artifacts import savable
 from lens_steer.benchmark.grouped_sums import Sums, sums_by_trial
 from lens_steer.evaluation import Evaluation
@@ -63,7 +64,7 @@ class RandomSearchCurve(Report):
     test: Sums
     groups: tuple[tuple[Any, ...], tuple[Any, ...]]
     kl_limit: float
-    seed: int
+    seed: Seed
 
     @classmethod
     def of(
@@ -73,8 +74,8 @@ class RandomSearchCurve(Report):
         test: Sequence[Evaluation],
         unsteered: Evaluation,
         *,
-        kl_limit: float | int,
-        seed: int,
+        kl_limit: Positive,
+        seed: Seed,
     ) -> "RandomSearchCurve":
         """The curve of evaluations of the same trials on dev and on test.
 
@@ -98,7 +99,7 @@ class RandomSearchCurve(Report):
         """The number of trials."""
         return len(self.dev.examples)
 
-    def expected(self, n: int) -> Interval:
+    def expected(self, n: Count) -> Interval:
         """Behaviour on test of the best on dev of n trials drawn from all, on average.
 
         Raises:
@@ -107,7 +108,7 @@ class RandomSearchCurve(Report):
         self._check(n)
         return self._interval(lambda dev, test: self._taken(n, dev, test), self._influence(n))
 
-    def minus(self, other: "RandomSearchCurve", n: int) -> Interval:
+    def minus(self, other: "RandomSearchCurve", n: Count) -> Interval:
         """`expected` less another method's, paired: both are chosen and shown on the same draws.
 
         Raises:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack
 
+from lens_steer.arguments import Count
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
     Evaluation,
@@ -113,7 +114,7 @@ def _rewritten(pairs: ContrastivePairs, rewrite: Rewrite) -> ContrastivePairs:
 def best_of_n(
     model: SteerableModel,
     pairs: ContrastivePairs,
-    n: int,
+    n: Count,
     *,
     judge: Judge,
     decoding: Decoding | None = None,

@@ -12,6 +12,7 @@ import torch
 
 from lens_steer import organism
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import CountFromZero
 from lens_steer.benchmark.config import KL, SHARES, ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache
 from lens_steer.data import ContrastivePairs, as_records
@@ -42,7 +43,7 @@ class ModelDefaults:
 
     pairs: str
     read: ReadPosition
-    max_new_tokens: int
+    max_new_tokens: CountFromZero
 
 
 def defaults_of(model: str) -> ModelDefaults:

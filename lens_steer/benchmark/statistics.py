@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lens_steer.arguments import Count, Seed
 from lens_steer.benchmark.grouped_sums import Sums
 from lens_steer.benchmark.trials import Trial
 from lens_steer.evaluation import distinct, distinct_without
@@ -155,7 +156,7 @@ def distinct_interval(trials: Sequence[Trial], n: int) -> Interval:
     return Interval(value, value - reach, value + reach)
 
 
-def sign_flip(differences: Array, *, seed: int, resamples: int = 9999) -> float:
+def sign_flip(differences: Array, *, seed: Seed, resamples: Count = 9999) -> float:
     """Two-sided p of a mean difference of 0: the signs of whole groups are drawn anew.
 
     Exact where the groups' differences are symmetric about 0; 1 where nothing differs. All sign

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Seed
 from lens_steer.evaluation import EditSizes, Evaluation, FixedTexts, TextCosts
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention
@@ -58,7 +59,7 @@ class Trial:
     behaviour_name: str
     model: str
     fit: int
-    seed: int
+    seed: Seed
     multiple: float
     shown: str
     evaluation: Evaluation

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lens_steer.arguments import Count, FilePath, Seed
 from lens_steer.data.documents import document_rows
 from lens_steer.data.example import Example, Sides, as_records, check_sides, read_rows
 from lens_steer.data.file_formats import WRITERS
@@ -183,7 +184,7 @@ class ContrastivePairs:
         read = read_rows(rows, name, paired=paired)
         return cls(read.desired, read.undesired, read.paired, name, read.left_out)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: FilePath) -> None:
         """Write a `.jsonl` file, or `.csv` where no prompt is a chat, whole or not at all.
 
         `load` reads the same set from it, under the name of the file.
@@ -204,7 +205,7 @@ class ContrastivePairs:
         rows = as_records(self.desired, self.undesired, paired=self.paired)
         write_whole(target, lambda place: write(place, rows))
 
-    def split(self, *fractions: float, seed: int) -> tuple["ContrastivePairs", ...]:
+    def split(self, *fractions: float, seed: Seed) -> tuple["ContrastivePairs", ...]:
         """Split the set at random; what has a prompt or a group in common stays together.
 
         Args:
@@ -222,11 +223,11 @@ class ContrastivePairs:
         parts = split_examples(*sides, fractions, seed, paired=self.paired)
         return tuple(self._part(part) for part in parts)
 
-    def first(self, n: int) -> "ContrastivePairs":
+    def first(self, n: Count) -> "ContrastivePairs":
         """The first `n` examples of each side, or all where there are fewer."""
         return self._part((self.desired[:n], self.undesired[:n]))
 
-    def resample(self, *, seed: int) -> "ContrastivePairs":
+    def resample(self, *, seed: Seed) -> "ContrastivePairs":
         """Draw the set again with replacement, to refit a method on: a bootstrap sample.
 
         Clusters of what has a prompt or a group in common are drawn whole, as many as there are.

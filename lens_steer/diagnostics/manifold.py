@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack
 
+from lens_steer.arguments import Layers
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.clouds import Cloud, halved, quartiles_of, residuals
@@ -82,7 +83,7 @@ class ManifoldReport(Report):
         pairs: ContrastivePairs,
         methods: Mapping[str, Intervention],
         *,
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
         decoding: Decoding | None = None,
         **options: Unpack[DecodingOptions],
     ) -> "ManifoldReport":

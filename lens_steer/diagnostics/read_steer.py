@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
 from lens_steer.activations import ReadPosition, capture
+from lens_steer.arguments import Layers, Positive
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.read_cells import Cell, label_differences, with_effects
@@ -97,9 +98,9 @@ class ReadSteerReport(Report):
         dev: ContrastivePairs,
         test: ContrastivePairs,
         *,
-        kl: float | int,
+        kl: Positive,
         reads: Sequence[ReadPosition] = READS,
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
         strengths: Sequence[float | int] = STRENGTHS,
         judge: Judge | None = None,
         progress: bool = True,

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.named_methods import check_named, row_of
@@ -70,9 +71,9 @@ class SteerabilityReport(Report):
         pairs: ContrastivePairs,
         methods: Mapping[str, Intervention],
         *,
-        epsilon: float | int = 0.05,
+        epsilon: Number = 0.05,
         scope: Scope = "last",
-        seed: int,
+        seed: Seed,
     ) -> "SteerabilityReport":
         """Differentiate the preference of each pair: four passes over the pairs for each method.
 

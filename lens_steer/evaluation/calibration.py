@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import Unpack
 
+from lens_steer.arguments import Number, Positive
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.crossing import find_crossing
 from lens_steer.evaluation.evaluating import check_pairs, check_scorable, evaluate_each
@@ -32,9 +33,9 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     method: AnyIntervention,
     pairs: ContrastivePairs,
     *,
-    kl: float | int | None = None,
-    relative_norm: float | int | None = None,
-    behaviour: float | int | None = None,
+    kl: Positive | None = None,
+    relative_norm: Number | None = None,
+    behaviour: Number | None = None,
     judge: Judge | None = None,
     strengths: Sequence[float | int] | None = None,
     progress: bool = True,
@@ -102,8 +103,8 @@ def calibrate_along(
     method: AnyIntervention,
     texts: FixedTexts,
     *,
-    kl: float | int | None = None,
-    relative_norm: float | int | None = None,
+    kl: Positive | None = None,
+    relative_norm: Number | None = None,
     strengths: Sequence[float | int] | None = None,
     progress: bool = True,
 ) -> AnyIntervention:

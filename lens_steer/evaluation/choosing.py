@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
+from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
@@ -42,7 +43,7 @@ class Choice(Report):
     perplexity_limit: float
     min_well_formed: float
     best_index: int
-    seed: int = 0
+    seed: Seed = 0
 
     @property
     def best(self) -> Intervention:
@@ -108,7 +109,7 @@ def choose(  # noqa: PLR0913 - as evaluate
     perplexity_limit: float = 2.0,
     min_well_formed: float = 0.9,
     judge: Judge | None = None,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     progress: bool = True,
     decoding: Decoding | None = None,
     **options: Unpack[DecodingOptions],

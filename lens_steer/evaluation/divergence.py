@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Count, NonNegative, Number
+
 Array = np.ndarray
 
 _AT_ONCE = 2**22  # probabilities held in float64
@@ -16,7 +18,7 @@ def kl_divergence(
     steered: Float[Tensor, "draw vocab"],
     unsteered: Float[Tensor, "draw vocab"],
     *,
-    temperature: float | int = 1.0,
+    temperature: NonNegative = 1.0,
 ) -> Float[Tensor, " draw"]:
     """KL(steered || unsteered) of next-token distributions, nats, float64; 0 for equal logits.
 
@@ -61,7 +63,7 @@ def least_nats(
     return np.asarray(np.maximum(rel_entr(p, q) + rel_entr(1 - p, 1 - q), 0.0))
 
 
-def binary_kl(share: float | int, reference: float | int) -> float:
+def binary_kl(share: Number, reference: Number) -> float:
     """kl(share || reference) of two yes-or-no variables, nats.
 
     It is infinite where the reference rules out what the share does.
@@ -80,7 +82,7 @@ def efficiencies(
     return np.where(defined, least / np.where(defined, nats, 1.0), np.nan)
 
 
-def efficiency(share: float | int, reference: float | int, kl_sequence: float | int) -> float:
+def efficiency(share: Number, reference: Number, kl_sequence: Number) -> float:
     """The least that a change in behaviour costs, over what was paid: 1 is the floor, 0 a waste.
 
     No way of writing texts that turns the share `reference` into `share` has a smaller divergence
@@ -91,7 +93,7 @@ def efficiency(share: float | int, reference: float | int, kl_sequence: float | 
     return float(efficiencies(share, reference, kl_sequence))
 
 
-def best_of_n_kl(n: int) -> float:
+def best_of_n_kl(n: Count) -> float:
     """The most that taking the best of n texts can cost, nats per sequence: ln n - (n - 1) / n.
 
     It is reached where no two texts score alike; a judge that says yes or no makes it cheaper

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Unpack
 
+from lens_steer.arguments import Count
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.judges import FormJudge, Judge, scores_of
 from lens_steer.evaluation.likelihood import preference
@@ -31,7 +32,7 @@ def evaluate(
     pairs: ContrastivePairs,
     *methods: Intervention,
     judge: Judge | None = None,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     decoding: Decoding | None = None,
     **options: Unpack[DecodingOptions],
 ) -> Evaluation:
@@ -73,7 +74,7 @@ def evaluate_each(
     methods: Sequence[Intervention | None],
     *,
     judge: Judge | None = None,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     progress: bool = False,
     decoding: Decoding | None = None,
     **options: Unpack[DecodingOptions],

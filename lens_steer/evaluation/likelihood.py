@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.arguments import Count
 from lens_steer.axes import Mask, Tokens
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import Encoded, SteerableModel, batches, encode, forward, looked_at, pad
@@ -19,7 +20,7 @@ def log_probabilities(
     rows: Sequence[Encoded],
     *methods: Intervention,
     scope: Scope = "last",
-    token_budget: int = 4096,
+    token_budget: Count = 4096,
 ) -> list[Float[Tensor, " token"]]:
     """Log-probability (nats) of each token of each continuation, given what precedes it.
 

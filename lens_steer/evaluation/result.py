@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import efficiency
 from lens_steer.evaluation.text_costs import TextCosts
@@ -41,12 +42,12 @@ class Evaluation:
     text_groups: tuple[Any, ...] = ()
     failure: str = ""
 
-    def interval(self, *, seed: int) -> Interval:
+    def interval(self, *, seed: Seed) -> Interval:
         """Mean behaviour with its interval."""
         resampled = interval(self.behaviour, self.groups, seed=seed)
         return proportion_interval(resampled, len(set(self.groups)))
 
-    def minus(self, other: "Evaluation", *, seed: int) -> Interval:
+    def minus(self, other: "Evaluation", *, seed: Seed) -> Interval:
         """Mean difference in behaviour to another evaluation of the same examples, paired.
 
         Raises:
@@ -108,7 +109,7 @@ class Evaluation:
         """The least that the change from the unsteered share costs, over what was paid."""
         return efficiency(self.share, unsteered.share, self.kl_sequence)
 
-    def distinct(self, n: int) -> float:
+    def distinct(self, n: Count) -> float:
         """The share of different n-grams among all n-grams of the texts."""
         return distinct(self.texts, n)
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer.arguments import CountFromZero
 from lens_steer.artifacts import savable
 from lens_steer.models import Encoded, SteerableModel, batches, forward, looked_at, pad
 from lens_steer.steering import (
@@ -46,7 +47,7 @@ class SampledText(Encoded):
 def as_sampled_texts(
     rows: Sequence[Sequence[int]],
     new_tokens: Sequence[Sequence[int]],
-    max_new_tokens: int,
+    max_new_tokens: CountFromZero,
     ending: Ending | None = None,
 ) -> list[SampledText]:
     """Prompts with what was generated after them.

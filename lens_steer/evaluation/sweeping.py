@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
 
+from lens_steer.arguments import Count
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation.evaluating import evaluate_each
@@ -111,7 +112,7 @@ def sweep(  # noqa: PLR0913 - as evaluate
     relative: Sequence[float],
     judge: Judge | None = None,
     behaviour_name: str = "share preferring desired",
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     progress: bool = True,
     decoding: Decoding | None = None,
     **options: Unpack[DecodingOptions],

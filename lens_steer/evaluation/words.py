@@ -7,6 +7,8 @@ from typing import Any
 
 import regex
 
+from lens_steer.arguments import Count
+
 # Scripts that write no spaces between words. Script extensions (scx) take in the marks that several
 # of them share, such as the Japanese prolonged sound mark.
 _WITHOUT_SPACES = """
@@ -82,7 +84,7 @@ def tokens_of(text: str) -> tuple[str, ...]:
 NGram = tuple[str, ...]
 
 
-def distinct(texts: Sequence[str], n: int) -> float:
+def distinct(texts: Sequence[str], n: Count) -> float:
     """Different n-grams over all n-grams of the texts together; NaN if there are none.
 
     It falls with the amount of text: compare equally many texts of about the same length (Li et al.
@@ -92,7 +94,7 @@ def distinct(texts: Sequence[str], n: int) -> float:
     return len(set(grams)) / len(grams) if grams else float("nan")
 
 
-def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: int) -> dict[Any, float]:
+def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: Count) -> dict[Any, float]:
     """For each group of texts, `distinct` of all the others together."""
     by_group: dict[Any, list[NGram]] = {group: [] for group in groups}
     for text, group in zip(texts, groups, strict=True):
@@ -106,7 +108,7 @@ def distinct_without(texts: Sequence[str], groups: Sequence[Any], n: int) -> dic
     return shares
 
 
-def repetition(texts: Sequence[str], n: int = 3) -> float:
+def repetition(texts: Sequence[str], n: Count = 3) -> float:
     """The share of n-grams that occurred in the same text before; NaN if there are none.
 
     Unlike `distinct` it looks at one text at a time: it is 0 for texts that never repeat

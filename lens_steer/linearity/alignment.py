@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Layers, Seed
 from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, interval, plot_band
 from lens_steer.linearity.block_maps import BlockMaps
@@ -121,10 +122,10 @@ def align(
     model: SteerableModel,
     sets: Mapping[str, Texts],
     *,
-    layers: Sequence[int] | None = None,
+    layers: Layers | None = None,
     sizes: Sequence[int] | None = None,
     read: ReadPosition = "last",
-    seed: int = 0,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> AlignmentReport:
     """Compare the Jacobians of texts that are similar, mixed or distant.

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Count, Layer
 from lens_steer.linearity.text_batches import Texts, batched, default_budget, row_bytes, token_rows
 from lens_steer.models import (
     Attachment,
@@ -40,7 +41,7 @@ class BlockMaps:
 
     model: SteerableModel
     states: Float[Tensor, "text layer d"]
-    memory_budget: int
+    memory_budget: Count
     _parts: tuple[
         tuple[tuple[int, ...], FrozenContextBlocks, int], ...
     ]  # texts, their blocks, bytes of a copy
@@ -52,7 +53,7 @@ class BlockMaps:
         texts: Texts,
         *,
         read: ReadPosition = "last",
-        memory_budget: int | None = None,
+        memory_budget: Count | None = None,
     ) -> "BlockMaps":
         """Run the texts once; their keys and values are kept as long as the maps are.
 
@@ -78,7 +79,7 @@ class BlockMaps:
         cls,
         model: SteerableModel,
         rows: Sequence[tuple[int, ...]],
-        memory_budget: int | None = None,
+        memory_budget: Count | None = None,
     ) -> "BlockMaps":
         """The maps at rows of tokens, the last of each row being the one that varies."""
         attach(model)
@@ -96,27 +97,27 @@ class BlockMaps:
         """How many blocks there are."""
         return self.states.shape[1] - 1
 
-    def apply(self, layer: int, z: Batch) -> Batch:
+    def apply(self, layer: Layer, z: Batch) -> Batch:
         """phi_l(z) at other vectors z than `states[:, l]`, `n` for each text."""
         with torch.no_grad():
             return self._each(layer, z, lambda r, x: torch.vmap(lambda one: r.block(layer, one))(x))
 
-    def logits(self, layer: int, z: Batch) -> Float[Tensor, "n text vocab"]:
+    def logits(self, layer: Layer, z: Batch) -> Float[Tensor, "n text vocab"]:
         """The next token's logits if z entered block `layer`; `n_layers` is behind the last."""
         run: _Run = lambda r, x: torch.vmap(lambda one: r.logits(layer, one))(x)  # noqa: E731
         with torch.no_grad():
             return self._each(layer, z, run, behind=1)
 
-    def jvp(self, layer: int, tangents: Batch) -> Batch:
+    def jvp(self, layer: Layer, tangents: Batch) -> Batch:
         """A_l t for each text's own Jacobian A_l at its own state."""
         return self._forward_mode(tangents, layer, lambda r: lambda x: r.block(layer, x))
 
-    def logits_jvp(self, layer: int, tangents: Batch) -> Float[Tensor, "n text vocab"]:
+    def logits_jvp(self, layer: Layer, tangents: Batch) -> Float[Tensor, "n text vocab"]:
         """First-order change of the next token's logits: through all blocks from `layer` on."""
         return self._forward_mode(tangents, layer, lambda r: lambda x: r.logits(layer, x), behind=1)
 
     def logits_vjp(
-        self, layer: int, cotangents: Float[Tensor, "n text vocab"]
+        self, layer: Layer, cotangents: Float[Tensor, "n text vocab"]
     ) -> Float[Tensor, "n text d"]:
         """J' c: c pulled back from the next token's logits to the stream entering block `layer`.
 
@@ -133,7 +134,7 @@ class BlockMaps:
         return self._each(layer, cotangents, products, behind=1)
 
     def vjp(
-        self, layer: int, cotangents: Batch, *, hook: str = "resid_pre"
+        self, layer: Layer, cotangents: Batch, *, hook: str = "resid_pre"
     ) -> Float[Tensor, "n text *site"]:
         """A_l' c for each text, at the block's input or at a hook point inside it.
 
@@ -160,7 +161,7 @@ class BlockMaps:
 
         return self._each(layer, cotangents, products)
 
-    def matrices(self, layer: int) -> Float[Tensor, "text d d"]:
+    def matrices(self, layer: Layer) -> Float[Tensor, "text d d"]:
         """The Jacobians A_l of every text, row = output, column = input."""
         d = self.states.shape[-1]
         rows = torch.eye(d)[:, None].expand(d, len(self.states), d)

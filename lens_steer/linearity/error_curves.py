@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lens_steer.arguments import Layer, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.intervals import (
     NAN_INTERVAL,
@@ -49,7 +50,7 @@ class ErrorCurves(Report):
     radii: tuple[float, ...]
     errors: Float[Tensor, "predictor direction radius layer text"]
     groups: tuple[Hashable, ...]
-    seed: int
+    seed: Seed
 
     @classmethod
     def fit(cls, probe: Probe, radii: Sequence[float], *, progress: bool = True) -> "ErrorCurves":
@@ -63,7 +64,7 @@ class ErrorCurves(Report):
         return self._of(predictor, direction).nanmean(dim=-1)
 
     def error_at(
-        self, radius: float | int, predictor: str = "own", direction: str = "feature"
+        self, radius: Number, predictor: str = "own", direction: str = "feature"
     ) -> Float[Tensor, " layer"]:
         """Mean error at a radius, linear between those that were measured.
 
@@ -80,7 +81,7 @@ class ErrorCurves(Report):
         errors = [np.interp(radius, self.radii, column) for column in values.T]
         return torch.tensor(np.array(errors))
 
-    def radius(self, error: float | int = 0.1) -> Float[Tensor, " layer"]:
+    def radius(self, error: Number = 0.1) -> Float[Tensor, " layer"]:
         """Largest radius before the text's own prediction along the feature first errs by more.
 
         Where it never does, the largest radius measured; NaN where there is no feature. Below the
@@ -89,7 +90,7 @@ class ErrorCurves(Report):
         values = self.mean().double().numpy()
         return torch.tensor([crossing(self.radii, v, error, start=0.0) for v in values.T])
 
-    def skill(self, layer: int, radius: int, predictor: str, direction: str) -> Interval:
+    def skill(self, layer: Layer, radius: int, predictor: str, direction: str) -> Interval:
         """1 - sum error^2 / sum (error of the identity)^2 over texts: what A knows of the update.
 
         Args:
@@ -194,7 +195,7 @@ def skill(
     errors: Float[Tensor, " text"],
     base: Float[Tensor, " text"],
     groups: Sequence[Hashable],
-    seed: int,
+    seed: Seed,
 ) -> Interval:
     """1 - sum |error|^2 / sum |base error|^2: 1 if the prediction is perfect, 0 if it adds nothing.
 

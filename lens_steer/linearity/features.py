@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.activations import Activations, mean_difference
+from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
 from lens_steer.sites import Kind
 
@@ -78,9 +79,7 @@ class FeatureDirections:
         sizes = " ".join(f"{size:.3g}" for size in self.sizes.tolist())
         return f"FeatureDirections({layers - 1} layers of {d}; sizes {sizes})"
 
-    def setpoints(
-        self, multiple: float | int, *, centred: bool
-    ) -> Float[Tensor, " layer_and_last"]:
+    def setpoints(self, multiple: Number, *, centred: bool) -> Float[Tensor, " layer_and_last"]:
         """beta_k, the value wanted of v_k . z_k: `multiple` of mu_k from where it is counted.
 
         Args:

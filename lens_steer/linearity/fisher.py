@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Count, Layer, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.text_batches import Texts, batched, default_budget, name_of, token_rows
@@ -40,7 +41,7 @@ class PullbackFisher:
     """
 
     rows: Rows
-    layer: int
+    layer: Layer
     texts: int
     provenance: Provenance | None = None
 
@@ -53,7 +54,7 @@ class PullbackFisher:
         """The KL of a push d, d' G d / 2: nats at one token, mean over texts, to second order."""
         return (push.to(self.rows) @ self.rows.T).square().sum(dim=-1) / 2
 
-    def solve(self, w: Float[Tensor, " d"], damping: float | int) -> Float[Tensor, " d"]:
+    def solve(self, w: Float[Tensor, " d"], damping: Number) -> Float[Tensor, " d"]:
         """(G + lambda I)^{-1} w, with lambda = damping * trace(G) / d.
 
         By the factor's singular vectors (Woodbury's identity): G is never formed.
@@ -81,12 +82,12 @@ class PullbackFisher:
 def pullback_fisher(
     model: SteerableModel,
     texts: Texts,
-    layer: int,
+    layer: Layer,
     *,
-    samples: int | None,
-    seed: int,
+    samples: Count | None,
+    seed: Seed,
     read: ReadPosition = "last",
-    memory_budget: int | None = None,
+    memory_budget: Count | None = None,
     progress: bool = True,
 ) -> PullbackFisher:
     """The metric of pushes behind a block, averaged over texts, which are run one batch at a time.

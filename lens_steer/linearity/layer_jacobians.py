@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Count, Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity.block_maps import BlockMaps, one_batch_each
 from lens_steer.linearity.text_batches import Texts, default_budget, name_of, token_rows
@@ -68,7 +69,7 @@ class LayerJacobians:
         return len(self.nominal) - 1
 
     def vjp(
-        self, layer: int, cotangents: Float[Tensor, "n d"], *, hook: str = "resid_pre"
+        self, layer: Layer, cotangents: Float[Tensor, "n d"], *, hook: str = "resid_pre"
     ) -> Float[Tensor, "n *site"]:
         """A_l' c: what a change at the block's input, or inside it, does along each cotangent.
 
@@ -90,7 +91,7 @@ class LayerJacobians:
         assert self.matrices is not None
         return cotangents.to(self.matrices) @ self.matrices[layer]
 
-    def jvp(self, layer: int, tangents: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    def jvp(self, layer: Layer, tangents: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """A_l t: what a change t at the block's input becomes at its output.
 
         Raises:
@@ -128,7 +129,7 @@ def linearize(
     *,
     dense: bool = True,
     read: ReadPosition = "last",
-    memory_budget: int | None = None,
+    memory_budget: Count | None = None,
     progress: bool = True,
 ) -> LayerJacobians:
     """The Jacobian of every block at one token of each text, averaged over the texts.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.error_curves import crossing
@@ -56,7 +57,7 @@ class LogitReport(Report):
         slope, explained = torch.stack([_of_layer(probe, layer, radii) for layer in layers], dim=4)
         return cls(tuple(radii), slope, explained, probe.groups, probe.seed)
 
-    def radius(self, slope: float | int = 0.5) -> Float[Tensor, " layer"]:
+    def radius(self, slope: Number = 0.5) -> Float[Tensor, " layer"]:
         """Radius at which the mean slope along the feature first falls below this.
 
         Linear between the radii measured, from a slope of 1 at radius 0; the largest radius where

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.linearity.block_maps import BlockMaps
@@ -43,7 +44,7 @@ class LinearityReport(Report):
     persistence: PersistenceReport
     logits: LogitReport
 
-    def error_at(self, radius: float | int) -> Float[Tensor, " layer"]:
+    def error_at(self, radius: Number) -> Float[Tensor, " layer"]:
         """Mean over texts of |phi(z+d)-phi(z)-Ad| / |phi(z+d)-phi(z)|, |d| = radius |z|.
 
         d is along the feature, A each text's own Jacobian; NaN where there is no feature. Linear
@@ -54,7 +55,7 @@ class LinearityReport(Report):
         """
         return self.curves.error_at(radius)
 
-    def identity_error_at(self, radius: float | int) -> Float[Tensor, " layer"]:
+    def identity_error_at(self, radius: Number) -> Float[Tensor, " layer"]:
         """The same for A = I: what is known without any Jacobian.
 
         Raises:
@@ -71,7 +72,7 @@ class LinearityReport(Report):
         """
         return self.curves.radius(0.1)
 
-    def window(self, radius: float | int) -> tuple[int, ...]:
+    def window(self, radius: Number) -> tuple[int, ...]:
         """Longest run of consecutive layers whose trust radius is at least this, the first such.
 
         Raises:
@@ -125,7 +126,7 @@ def diagnose(
     features: FeatureDirections | None = None,
     radii: Sequence[float | int] = RADII,
     read: ReadPosition = "last",
-    seed: int = 0,
+    seed: Seed = 0,
     progress: bool = True,
 ) -> LinearityReport:
     """Measure how linear the blocks are at examples the Jacobians were not taken from.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Layer
 from lens_steer.axes import Mask, Tokens
 from lens_steer.models.attachment import attach
 from lens_steer.models.decoders import Decoder
@@ -68,7 +69,7 @@ class FrozenContextBlocks:
             self._decoder.advance(self._last)
         return calls, final[0][:, -1]
 
-    def block(self, layer: int, x: Vectors) -> Vectors:
+    def block(self, layer: Layer, x: Vectors) -> Vectors:
         """Run block `layer` on other vectors, one for each text; differentiable."""
         args, options = self._calls[layer]
         stream, block = x[:, None].to(self.states.dtype), self._model.blocks[layer]
@@ -79,7 +80,7 @@ class FrozenContextBlocks:
                 out = block(*args, **{**options, "hidden_states": stream})
         return (out[0] if isinstance(out, tuple) else out)[:, -1]
 
-    def through(self, layer: int, kind: Kind, x: Vectors) -> tuple[Tensor, Vectors]:
+    def through(self, layer: Layer, kind: Kind, x: Vectors) -> tuple[Tensor, Vectors]:
         """Run block `layer` as `block` does, and also return what it holds at a hook point.
 
         Returns:
@@ -90,7 +91,7 @@ class FrozenContextBlocks:
             y = self.block(layer, x)
         return kept[0], y
 
-    def logits(self, layer: int, x: Vectors) -> Float[Tensor, "text vocab"]:
+    def logits(self, layer: Layer, x: Vectors) -> Float[Tensor, "text vocab"]:
         """Next-token logits if `x` entered block `layer`; differentiable.
 
         Args:

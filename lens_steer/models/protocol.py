@@ -5,6 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from lens_steer.arguments import Layer
+
 
 @runtime_checkable
 class SteerableModel(Protocol):
@@ -45,7 +47,7 @@ def wrapped_model(bridge: Any) -> Any:
     return bridge.original_model
 
 
-def working_place(model: Any, layer: int) -> dict[str, Any]:
+def working_place(model: Any, layer: Layer) -> dict[str, Any]:
     """Device and dtype to compute an edit of a layer in: the block's, but at least float32.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from lens_steer.arguments import Seed
 from lens_steer.models.attachment import attach, last_seen
 from lens_steer.models.fingerprint import Fingerprint
 from lens_steer.models.package_versions import version_of
@@ -35,7 +36,7 @@ class Provenance:
     fingerprint: Fingerprint
     data: str
     read: str
-    seed: int | None = None
+    seed: Seed | None = None
     versions: dict[str, str] = field(default_factory=versions)
 
     def check(self, model: SteerableModel) -> None:

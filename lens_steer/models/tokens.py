@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lens_steer.arguments import Count
 from lens_steer.axes import Mask, Tokens
 from lens_steer.models.forward_pass import context_length, input_device
 from lens_steer.models.prompts import Prompt, render
@@ -105,7 +106,7 @@ def pad(
     return tokens.to(device), mask.to(device)
 
 
-def batches(lengths: Sequence[int], token_budget: int) -> Iterable[list[int]]:
+def batches(lengths: Sequence[int], token_budget: Count) -> Iterable[list[int]]:
     """Divide rows into padded batches of at most `token_budget` tokens, similar lengths together.
 
     A row longer than the budget is a batch by itself.

@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
+from lens_steer.arguments import Layer, Layers, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.sites import Site
@@ -43,7 +44,7 @@ class Ablation(Displacement):
 
     at: tuple[Site, ...] = field(repr=False)
     direction: Float[Tensor, "*site"] = field(repr=False)
-    setpoint: float | int = 0.0
+    setpoint: Number = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +59,7 @@ class Ablation(Displacement):
         direction: Float[Tensor, "*site"],
         sites: Sequence[Site],
         *,
-        setpoint: float | int = 0.0,
+        setpoint: Number = 0.0,
     ) -> "Ablation":
         """Take out the component along a direction of any length.
 
@@ -76,9 +77,9 @@ class Ablation(Displacement):
         desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
-        layer: int | None = None,
-        layers: Sequence[int] | None = None,
-        setpoint: float | int = 0.0,
+        layer: Layer | None = None,
+        layers: Layers | None = None,
+        setpoint: Number = 0.0,
     ) -> "Ablation":
         """Take out the component along the difference of the class means at one layer.
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations, LayerActivations, capture
+from lens_steer.arguments import Layer, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import SteerableModel
@@ -40,7 +41,7 @@ class CAA(Additive):
         desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
-        layer: int | None = None,
+        layer: Layer | None = None,
     ) -> "CAA":
         """Take the difference of the class means at one layer; add several for several layers.
 
@@ -83,7 +84,7 @@ class ActAdd(Additive):
     """
 
     prompts: tuple[str, str] = field(kw_only=True)
-    coefficient: float | int = field(default=1.0, kw_only=True)
+    coefficient: Number = field(default=1.0, kw_only=True)
 
     @classmethod
     def fit(
@@ -92,8 +93,8 @@ class ActAdd(Additive):
         desired: str,
         undesired: str,
         *,
-        layer: int,
-        coefficient: float | int = 1.0,
+        layer: Layer,
+        coefficient: Number = 1.0,
     ) -> "ActAdd":
         """Read the residual stream behind block `layer` at the last token of either prompt.
 
@@ -134,7 +135,7 @@ class Random(Additive):
         seed: Of the draw.
     """
 
-    seed: int = field(kw_only=True)
+    seed: Seed = field(kw_only=True)
 
     @classmethod
     def like(
@@ -142,7 +143,7 @@ class Random(Additive):
         method: Intervention,
         edits: Activations | LayerActivations | Callable[[], VectorMethod] | None = None,
         *,
-        seed: int,
+        seed: Seed,
     ) -> "Random":
         """Draw directions evenly from the sphere, at the sites of a method.
 
@@ -191,7 +192,7 @@ class Random(Additive):
         )
 
     @classmethod
-    def fit(cls, activations: LayerActivations, *, seed: int) -> "Random":
+    def fit(cls, activations: LayerActivations, *, seed: Seed) -> "Random":
         """Draw the random counterpart of `CAA.fit(activations)`.
 
         Example:

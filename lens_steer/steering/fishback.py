@@ -15,6 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations, ReadPosition
+from lens_steer.arguments import Count, Layer, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.linearity import PullbackFisher, Texts, pullback_fisher
 from lens_steer.models import SteerableModel, check_one_model
@@ -42,7 +43,7 @@ class FishBack(OneSite, VectorMethod):
 
     vector: Float[Tensor, " d"] = field(repr=False)
     readout: Float[Tensor, " d"] = field(repr=False)
-    damping: float | int
+    damping: Number
     kl: float = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -57,11 +58,11 @@ class FishBack(OneSite, VectorMethod):
         desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
-        layer: int | None = None,
+        layer: Layer | None = None,
         readout: Float[Tensor, " d"] | None = None,
-        damping: float | int = 0.1,
-        samples: int | None = 16,
-        seed: int,
+        damping: Number = 0.1,
+        samples: Count | None = 16,
+        seed: Seed,
         read: ReadPosition = "last",
         progress: bool = True,
     ) -> "FishBack":
@@ -111,7 +112,7 @@ class FishBack(OneSite, VectorMethod):
         activations: LayerActivations,
         *,
         readout: Float[Tensor, " d"] | None = None,
-        damping: float | int = 0.1,
+        damping: Number = 0.1,
     ) -> "FishBack":
         """Take a metric that is at hand already; other arguments as `fit`.
 

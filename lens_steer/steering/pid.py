@@ -3,7 +3,6 @@
 Source: the baseline S-PID of arXiv:2604.19018 (after PID Steering, arXiv:2510.04309).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import sqrt
@@ -14,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Layers, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import FeatureDirections
@@ -50,9 +50,9 @@ class PID(Intervention):
     directions: Float[Tensor, "layer d"] = field(repr=False)
     setpoints: Float[Tensor, " layer"] = field(repr=False)
     layers: tuple[int, ...]
-    kp: float | int
-    ki: float | int = 0.0
-    kd: float | int = 0.0
+    kp: Number
+    ki: Number = 0.0
+    kd: Number = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,12 +70,12 @@ class PID(Intervention):
         cls,
         activations: Activations,
         *,
-        kp: float | int,
-        ki: float | int = 0.0,
-        kd: float | int = 0.0,
-        setpoint: float | int = 1.0,
+        kp: Number,
+        ki: Number = 0.0,
+        kd: Number = 0.0,
+        setpoint: Number = 1.0,
         centred: bool = True,
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
     ) -> "PID":
         """Take features and set-points as for `LQR`; layers without a feature are left out.
 
@@ -99,11 +99,11 @@ class PID(Intervention):
         cls,
         activations: Activations,
         *,
-        state_cost: float | int = 0.1,
-        control_cost: float | int = 1.0,
-        setpoint: float | int = 1.0,
+        state_cost: Number = 0.1,
+        control_cost: Number = 1.0,
+        setpoint: Number = 1.0,
         centred: bool = True,
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
     ) -> "PID":
         """P control with the regulator's gain for A = I: what `LQR` is without any Jacobian.
 

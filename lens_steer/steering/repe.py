@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
+from lens_steer.arguments import Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.sites import Site
 from lens_steer.steering.base import (
@@ -47,9 +48,9 @@ class RepE(OneSite, VectorMethod):
     """
 
     direction: Float[Tensor, "*site"] = field(repr=False)
-    gap: float | int
-    centre: float | int
-    coefficient: float | int = 1.0
+    gap: Number
+    centre: Number
+    coefficient: Number = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,8 +64,8 @@ class RepE(OneSite, VectorMethod):
         desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
-        layer: int | None = None,
-        coefficient: float | int = 1.0,
+        layer: Layer | None = None,
+        coefficient: Number = 1.0,
     ) -> "RepE":
         """Take the component of the differences within pairs, or of all differences without pairs.
 
@@ -102,8 +103,8 @@ class RepE(OneSite, VectorMethod):
         desired: Float[Tensor, "pair *site"],
         undesired: Float[Tensor, "pair *site"],
         *,
-        layer: int | None = None,
-        coefficient: float | int = 1.0,
+        layer: Layer | None = None,
+        coefficient: Number = 1.0,
     ) -> "RepE":
         """Fit tensors whose rows are pairs: row i of one with row i of the other.
 

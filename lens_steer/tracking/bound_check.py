@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, interval, proportion_interval
 from lens_steer.reports import Report
@@ -43,7 +44,7 @@ class BoundCheck(Report):
     groups: tuple[Hashable, ...]
     alpha: float
     loop: str
-    seed: int
+    seed: Seed
 
     def coverage(self) -> dict[str, Interval]:
         """The share of groups all of whose texts are inside at all layers, by kind.

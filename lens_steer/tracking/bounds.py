@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.linearity import FeatureDirections, LayerJacobians
 from lens_steer.tracking.bound_check import BoundCheck
@@ -150,7 +151,7 @@ class FeatureBound:
         length = distances[:, 0].norm(dim=-1)[:, None].expand(centre.shape)
         return PredictionBand(centre, self.path.radius(length))
 
-    def check(self, trajectories: Trajectories, *, seed: int) -> BoundCheck:
+    def check(self, trajectories: Trajectories, *, seed: Seed) -> BoundCheck:
         """How often each bound holds on other texts, and how wide it is.
 
         Args:

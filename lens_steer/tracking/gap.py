@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, plot_band, ratio_interval
 from lens_steer.linearity import FeatureDirections, Texts
@@ -58,7 +59,7 @@ class PositionGap(Report):
     alone: Float[Tensor, "text layer_and_last"]
     groups: tuple[Hashable, ...]
     scope: str
-    seed: int
+    seed: Seed
 
     @classmethod
     def fit(
@@ -70,7 +71,7 @@ class PositionGap(Report):
         *,
         scope: Scope = "prompt",
         read: ReadPosition = "last",
-        seed: int,
+        seed: Seed,
     ) -> "PositionGap":
         """Measure how much of what steering all positions does to the last one comes from others.
 

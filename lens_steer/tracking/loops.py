@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
 from lens_steer.reports import Report
@@ -102,7 +103,7 @@ class LinearLoop:
             raise ValueError(f"costs of {len(costs.state)} layers for {len(a)}")
         return cls("A - K", a - isotropic_feedback(a, costs), torch.zeros_like(a[:, 0]))
 
-    def since(self, layer: int) -> "LinearLoop":
+    def since(self, layer: Layer) -> "LinearLoop":
         """The loop from block `layer` on."""
         return LinearLoop(self.name, self.matrices[layer:], self.shifts[layer:])
 

@@ -1,6 +1,6 @@
 """Whether a method leads features to their set-points, layer by layer and token by token."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Layers
 from lens_steer.artifacts import savable
 from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
 from lens_steer.linearity import FeatureDirections, Texts
@@ -211,7 +212,7 @@ class TrackingReport(Report):
         table: Any = self.table()
         return draw_layers(table[table["offset"] == self._checked(offset)], self._counts)
 
-    def tokens_figure(self, layers: Sequence[int]) -> "Figure":
+    def tokens_figure(self, layers: Layers) -> "Figure":
         """Signals over tokens at some z_k.
 
         Raises:

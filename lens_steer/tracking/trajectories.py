@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import ReadPosition
+from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity import FeatureDirections, LayerJacobians, Texts
 from lens_steer.models import SteerableModel, attach
@@ -86,7 +87,7 @@ class Trajectories:
         groups = tuple(self.groups[i] for i in chosen)
         return Trajectories(self.states[chosen], self.pushes[chosen], groups)
 
-    def since(self, layer: int) -> "Trajectories":
+    def since(self, layer: Layer) -> "Trajectories":
         """The trajectories from z_layer on.
 
         Raises:

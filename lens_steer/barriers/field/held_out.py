@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.intervals import Interval, Resampling, nanmean_interval, proportion_interval
@@ -31,11 +32,11 @@ class HeldOutRows:
 
     desired: Bool[Tensor, " n"]
     groups: tuple[Hashable, ...]
-    seed: int
+    seed: Seed
 
     @classmethod
     def of(
-        cls, activations: LayerActivations, groups: Sequence[Hashable] | None, seed: int
+        cls, activations: LayerActivations, groups: Sequence[Hashable] | None, seed: Seed
     ) -> "HeldOutRows":
         """The rows of some activations; without groups every row is drawn by itself.
 

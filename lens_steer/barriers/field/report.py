@@ -8,6 +8,7 @@ import torch
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.field.calibration_scale import CalibrationPair
@@ -131,11 +132,11 @@ class FieldReport(Report):
 def trace(
     barrier: Barrier,
     activations: LayerActivations,
-    angle: float | int = 0.5,
+    angle: Number = 0.5,
     *,
     training: LayerActivations | None = None,
     groups: Sequence[Hashable] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> FieldReport:
     """Follow the field of a barrier from held-out activations, and measure it on the way.
 

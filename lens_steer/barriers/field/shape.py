@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
 from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.flows import dot, size_of
@@ -103,7 +104,7 @@ class ShapeReport(Report):
         sizes = self.spectrum.abs().sort(descending=True).values
         return sizes.cumsum(dim=0) / sizes.sum()
 
-    def rank_for(self, fidelity: float | int = 0.99) -> float:
+    def rank_for(self, fidelity: Number = 0.99) -> float:
         """The least rank measured with that mean fidelity; infinite if no rank has it."""
         means = [self.sample.interval(row).mean for row in self.fidelity]
         enough = [rank for rank, mean in zip(self.ranks, means, strict=True) if mean >= fidelity]

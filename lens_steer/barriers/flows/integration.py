@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.arguments import Count
 from lens_steer.barriers.flows.integrators import Integrator
 from lens_steer.barriers.flows.state import (
     UNLIMITED,
@@ -64,7 +65,7 @@ def flow(
     x: Float[Tensor, "*rows d"],
     length: Float[Tensor, "*rows"],
     *,
-    steps: int,
+    steps: Count,
     integrator: Integrator,
 ) -> FlowEnd:
     """Follow the unit field of a slope for an arc length.
@@ -105,7 +106,7 @@ def trajectory(
     x: Float[Tensor, "*rows d"],
     length: Float[Tensor, "*rows"],
     *,
-    steps: int,
+    steps: Count,
     integrator: Integrator,
 ) -> Trajectory:
     """`flow` with all states on the way; the last is the end that `flow` gives, up to rounding.
@@ -117,7 +118,7 @@ def trajectory(
     return Trajectory(torch.stack([state.x for state in states]), _at_maximum(states[-1]))
 
 
-def check_steps(steps: int) -> int:
+def check_steps(steps: Count) -> int:
     """Raise a ValueError unless `steps` is a whole number from 1 on."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps {steps!r}: expected a whole number from 1 on")

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.arguments import Count, Number
 from lens_steer.barriers.flows.integration import check_steps
 from lens_steer.barriers.flows.integrators import Integrator
 from lens_steer.barriers.flows.state import Lengths, Points, Slope, State
@@ -34,10 +35,10 @@ def seek(
     slope: Slope,
     value: Callable[[Tensor], Tensor],
     x: Float[Tensor, "*rows d"],
-    target: float | int,
+    target: Number,
     most: Float[Tensor, "*rows"],
     *,
-    steps: int,
+    steps: Count,
     integrator: Integrator,
 ) -> TargetReached:
     """Follow the unit field until h has a value; the last step is shortened to end there.

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lens_steer.arguments import Count
 from lens_steer.models import SteerableModel, batches, decode_budget
 from lens_steer.steering.base.decode_loop import StepCallback
 from lens_steer.steering.base.decoding import Decoding
@@ -21,7 +22,7 @@ def continuations(
     rows: Sequence[Sequence[int]],
     *methods: Intervention,
     decoding: Decoding,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     first_row: int = 0,
     use_cache: bool = True,
     progress: bool = False,
@@ -53,7 +54,7 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
     methods: Sequence[Methods],
     decoding: Decoding,
     *,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     first_row: int = 0,
     use_cache: bool = True,
     progress: bool = False,

@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from lens_steer.arguments import Count, CountFromZero, NonNegative, Positive, Seed, Share
 from lens_steer.artifacts import savable
 from lens_steer.axes import Logits
 from lens_steer.steering.base.sampling import (
@@ -71,15 +72,15 @@ class Decoding:
         >>> trial = ls.evaluate(model, pairs, method, judge=judge, decoding=how)
     """
 
-    temperature: float | int = 1.0
-    top_p: float | int = 1.0
-    top_k: int | None = None
-    max_new_tokens: int = 40
+    temperature: NonNegative = 1.0
+    top_p: Share = 1.0
+    top_k: Count | None = None
+    max_new_tokens: CountFromZero = 40
     scope: Scope = "last"
-    seed: int | None = None
+    seed: Seed | None = None
     stop: Sequence[str] = ()
-    repetition_penalty: float | int = 1.0
-    no_repeat_ngram: int = 0
+    repetition_penalty: Positive = 1.0
+    no_repeat_ngram: CountFromZero = 0
 
     def __post_init__(self) -> None:
         if not (_is_number(self.temperature) and 0 <= self.temperature < float("inf")):
@@ -173,7 +174,7 @@ def decoding_of_call(
     decoding: Decoding | None,
     options: Mapping[str, Any],
     *,
-    seed: int | None = None,
+    seed: Seed | None = None,
 ) -> Decoding:
     """The `Decoding` that a public function was called with, as one value or as keywords.
 

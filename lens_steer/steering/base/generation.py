@@ -5,6 +5,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from lens_steer.arguments import Count, CountFromZero
 from lens_steer.models import (
     Prompt,
     SteerableModel,
@@ -24,7 +25,7 @@ def generate(
     prompts: Sequence[Prompt | Sequence[Any]],
     *methods: Intervention,
     decoding: Decoding | None = None,
-    token_budget: int | None = None,
+    token_budget: Count | None = None,
     first_row: int = 0,
     use_cache: bool = True,
     progress: bool = False,
@@ -78,7 +79,7 @@ def generate(
 
 
 def prompt_rows(
-    model: SteerableModel, prompts: Sequence[Prompt | Sequence[Any]], max_new_tokens: int
+    model: SteerableModel, prompts: Sequence[Prompt | Sequence[Any]], max_new_tokens: CountFromZero
 ) -> list[list[int]]:
     """The tokens of each prompt, checked against the context.
 

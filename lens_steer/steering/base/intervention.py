@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer.arguments import Number
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import Provenance, SteerableModel
 from lens_steer.sites import Site
@@ -113,7 +114,7 @@ class Intervention(ABC):
             "`with steered(model, method)` or `generate`"
         )
 
-    def with_strength(self: AnyIntervention, strength: float | int) -> AnyIntervention:
+    def with_strength(self: AnyIntervention, strength: Number) -> AnyIntervention:
         """The same method at another strength (not a multiple of the present one)."""
         return replace(self, strength=strength, report=None)
 

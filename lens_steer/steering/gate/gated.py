@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
+from lens_steer.arguments import Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import SteerableModel, working_place
@@ -50,8 +51,8 @@ class Gate(Intervention):
 
     method: Intervention
     condition: Condition
-    layer: int
-    threshold: float | int
+    layer: Layer
+    threshold: Number
     above: bool = True
     fitted: Mapping[str, float] = field(default_factory=dict, repr=False)
     opened: Bool[Tensor, " prompt"] | None = field(default=None, repr=False)
@@ -72,7 +73,7 @@ class Gate(Intervention):
         desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
-        layer: int | None = None,
+        layer: Layer | None = None,
         condition: Condition | None = None,
     ) -> "Gate":
         """Choose a threshold on prompts, by F1, and the side of it on which the method acts.

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Count, Layer
 from lens_steer.axes import Mask, Tokens
 from lens_steer.models import (
     Prompt,
@@ -26,9 +27,9 @@ TOKEN_BUDGET = 2048
 def prompt_means(
     model: SteerableModel,
     prompts: Sequence[Prompt],
-    layer: int,
+    layer: Layer,
     *,
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: Count = TOKEN_BUDGET,
 ) -> Float[Tensor, "prompt d"]:
     """Mean of the residual stream leaving a block over all tokens of each prompt, float32, CPU.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Count, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementMask, ElementScores
 from lens_steer.sites import Kind, Site
@@ -38,7 +39,7 @@ class ITI(VectorMethod):
     mask: ElementMask
     directions: Float[Tensor, "layer head d_head"] = field(repr=False)
     spreads: Float[Tensor, "layer head"] = field(repr=False)
-    alpha: float | int
+    alpha: Number
     accuracies: ElementScores | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -62,12 +63,12 @@ class ITI(VectorMethod):
         activations: Activations,
         scores: ElementScores | None = None,
         *,
-        k: int,
-        alpha: float | int = 15.0,
+        k: Count,
+        alpha: Number = 15.0,
         direction: Literal["means", "probe"] = "means",
         groups: Sequence[Hashable] | None = None,
-        folds: int = 5,
-        seed: int | None = None,
+        folds: Count = 5,
+        seed: Seed | None = None,
     ) -> "ITI":
         """Choose the heads of the highest score, and push each along a direction of its own.
 

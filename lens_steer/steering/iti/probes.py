@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Count, Seed
 from lens_steer.attribution import ElementScores
 from lens_steer.sites import Kind
 
@@ -19,8 +20,8 @@ def head_accuracies(
     activations: Activations,
     *,
     groups: Sequence[Hashable] | None = None,
-    folds: int = 5,
-    seed: int,
+    folds: Count = 5,
+    seed: Seed,
 ) -> ElementScores:
     """Held-out accuracy of a logistic probe of every head: 0.5 is chance, 1 is always right.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
+from lens_steer.arguments import Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.barriers import LinearBarrier
 from lens_steer.sites import Site
@@ -31,7 +32,7 @@ class ResidualITI(OneSite, VectorMethod):
     """
 
     direction: Float[Tensor, " d"] = field(repr=False)
-    length: float | int = 1.0
+    length: Number = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,9 +44,9 @@ class ResidualITI(OneSite, VectorMethod):
         desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
-        layer: int | None = None,
-        length: float | int = 1.0,
-        C: float | int = 1.0,
+        layer: Layer | None = None,
+        length: Number = 1.0,
+        C: Number = 1.0,
     ) -> "ResidualITI":
         """Take the normal of a logistic probe with L2 penalty.
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Layers, Number
 from lens_steer.artifacts import savable
 
 Cost = float | int | Sequence[float]
@@ -117,8 +118,8 @@ class Costs:
         n_layers: int,
         state: Cost,
         control: Cost,
-        terminal: float | int,
-        layers: Sequence[int] | None,
+        terminal: Number,
+        layers: Layers | None,
     ) -> "Costs":
         """Costs of numbers, or one for each layer; pushes behind `layers` alone, None being all.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.linearity import BlockMaps
@@ -108,7 +109,7 @@ class OnlineLQR(FeatureLaw):
         return self if self.gains is None else replace(self, gains=self.gains[rows.cpu()])
 
     @override
-    def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+    def terms(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
         assert self.gains is not None  # `edits` sees to it
         v, beta = self.directions[layer, :, None], self.setpoints[layer, None]
         return v, beta, self.gains[:, layer, :, None]

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
 from lens_steer.steering.lqr.costs import RegulatorOptions, Weights
@@ -133,7 +134,7 @@ class LQR(FittedLaw):
         return absent_layers(self.directions)
 
     @override
-    def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+    def terms(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
         v, beta = self.directions[layer, :, None], self.setpoints[layer, None]
         return v, beta, self.gains[layer, :, None]
 
@@ -201,7 +202,7 @@ class JointLQR(FittedLaw):
         )
 
     @override
-    def terms(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+    def terms(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
         return self.directions[layer], self.setpoints[layer], self.gains[layer]
 
     def _summary(self) -> list[str]:

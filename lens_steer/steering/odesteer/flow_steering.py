@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Count, Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.barriers import Barrier
 from lens_steer.barriers.flows import (
@@ -47,10 +48,10 @@ class ODESteer(BarrierFlow):
     def from_length(
         cls,
         barrier: Barrier,
-        layer: int | None = None,
+        layer: Layer | None = None,
         *,
-        T: float | int = 5.0,
-        steps: int = 10,
+        T: Number = 5.0,
+        steps: Count = 10,
         integrator: Integrator | None = None,
         only_outside: bool = False,
     ) -> "ODESteer":
@@ -81,9 +82,9 @@ class ODESteer(BarrierFlow):
     def to_target(
         self,
         *,
-        h: float | int | None = None,
-        probability: float | int | None = None,
-        quantile: float | int | None = None,
+        h: Number | None = None,
+        probability: Number | None = None,
+        quantile: Number | None = None,
         activations: LayerActivations | None = None,
     ) -> "TargetODESteer":
         """The same flow, but each activation stops where h reaches a target.
@@ -147,7 +148,7 @@ class TargetODESteer(ODESteer):
         angle: The most that one may walk; or `length`.
     """
 
-    target: float | int = field(kw_only=True)
+    target: Number = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

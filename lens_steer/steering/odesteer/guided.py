@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
+from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.barriers import Barrier, PolynomialBarrier
@@ -145,7 +146,7 @@ class BarrierPush(Guided):
         >>> method = ls.steering.BarrierPush(barrier, layer=3, margin=0.5)
     """
 
-    margin: float | int = field(default=0.0, kw_only=True)
+    margin: Number = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

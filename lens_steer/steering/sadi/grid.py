@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import Count, Number, Positive, Seed
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementScores, Ranking, answers_at
 from lens_steer.data import ContrastivePairs
@@ -70,8 +71,8 @@ class GridReport(Report):
         deltas: Sequence[float | int] | None = None,
         *,
         by: Ranking = "signed",
-        seed: int,
-        token_budget: int | None = None,
+        seed: Seed,
+        token_budget: Count | None = None,
         progress: bool = True,
     ) -> "GridReport":
         """Try every k with every delta.
@@ -108,7 +109,7 @@ class GridReport(Report):
         """Share of pairs whose desired answer is the likelier."""
         return (self.margin > 0).double().mean(dim=-1)
 
-    def best(self, kl: float | int | None = None) -> SADI:
+    def best(self, kl: Positive | None = None) -> SADI:
         """The point of the most accuracy, of equal ones that of the largest margin.
 
         Args:
@@ -126,7 +127,7 @@ class GridReport(Report):
         k, delta = self.ks[i // len(self.deltas)], self.deltas[i % len(self.deltas)]
         return SADI(self.scores.top(k, self.ranking), delta, provenance=self.scores.provenance)
 
-    def interval(self, k: int, delta: float | int) -> Interval:
+    def interval(self, k: Count, delta: Number) -> Interval:
         """Accuracy at one point, with its 95 % interval over groups of pairs."""
         right = self.margin[self.ks.index(k), self.deltas.index(float(delta))] > 0
         return interval(right.double(), self.groups, seed=self.seed)

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Count, Number
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementMask, ElementScores, by_element
 from lens_steer.axes import Activation
@@ -57,7 +58,7 @@ class SADI(Intervention):
 
     @classmethod
     def fit_published(
-        cls: type[AnySADI], activations: Activations, k: int, strength: float | int
+        cls: type[AnySADI], activations: Activations, k: Count, strength: Number
     ) -> AnySADI:
         """Choose and scale as published: the k largest signed mean differences, times `strength`.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
 from lens_steer.attribution import ElementMask
 from lens_steer.axes import Activation
@@ -34,7 +35,7 @@ class SignedSADI(ActivationMap):
 
     mask: ElementMask
     signs: Float[Tensor, "layer *site"] = field(repr=False)
-    delta: float | int
+    delta: Number
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,9 +51,7 @@ class SignedSADI(ActivationMap):
             raise ValueError(f"delta {self.delta!r}: expected one number")
 
     @classmethod
-    def fit(
-        cls, activations: Activations, mask: ElementMask, *, delta: float | int
-    ) -> "SignedSADI":
+    def fit(cls, activations: Activations, mask: ElementMask, *, delta: Number) -> "SignedSADI":
         """Take the signs of the activations' mean difference.
 
         Raises:

@@ -4,7 +4,6 @@ Source: Rodriguez et al. 2025, "Controlling Language and Diffusion Models by Tra
 Activations" (arXiv:2410.23054).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations, ReadPosition
+from lens_steer.arguments import Layer, Layers, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.data import ContrastivePairs
@@ -64,8 +64,8 @@ class LinearAcT(TransportMap):
         desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
-        layer: int | None = None,
-        support: float | int | None = None,
+        layer: Layer | None = None,
+        support: Number | None = None,
     ) -> "LinearAcT":
         """Fit the sorted desired to the sorted undesired by least squares, in each coordinate.
 
@@ -116,9 +116,9 @@ class LinearAcT(TransportMap):
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
         *,
-        support: float | int | None = None,
+        support: Number | None = None,
         kind: str = "resid",
         read: ReadPosition = "last",
         scope: Scope = "all",

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
+from lens_steer.arguments import Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.steering.base import check_finite
@@ -45,8 +46,8 @@ class MiMiC(TransportMap):
         desired: Activations | LayerActivations | Float[Tensor, "desired d"],
         undesired: Float[Tensor, "undesired d"] | None = None,
         *,
-        layer: int | None = None,
-        shrinkage: float | int | None = None,
+        layer: Layer | None = None,
+        shrinkage: Number | None = None,
     ) -> "MiMiC":
         """Fit in float64; covariances are divided by the number of activations.
 

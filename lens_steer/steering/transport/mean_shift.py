@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations, ReadPosition
+from lens_steer.arguments import Layer, Layers
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import SteerableModel
@@ -53,7 +54,7 @@ class MeanAcT(OneSite, VectorMethod):
         desired: Activations | LayerActivations | Float[Tensor, "desired *site"],
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
-        layer: int | None = None,
+        layer: Layer | None = None,
     ) -> "MeanAcT":
         """Take the difference of one layer's class means; the classes may differ in number.
 
@@ -77,7 +78,7 @@ class MeanAcT(OneSite, VectorMethod):
         cls,
         model: SteerableModel,
         pairs: ContrastivePairs,
-        layers: Sequence[int] | None = None,
+        layers: Layers | None = None,
         *,
         kind: str = "resid",
         read: ReadPosition = "last",
