@@ -9,7 +9,6 @@ from lens_steer.arguments.checking import ArgumentError as ArgumentError
 from lens_steer.arguments.checking import check_room as check_room
 from lens_steer.arguments.checking import checked as checked
 from lens_steer.arguments.checking import unchecked as unchecked
-from lens_steer.arguments.checking import unexpected_keyword as unexpected_keyword
 from lens_steer.arguments.hints import Expected as Expected
 from lens_steer.arguments.value_types import Count as Count
 from lens_steer.arguments.value_types import CountFromZero as CountFromZero

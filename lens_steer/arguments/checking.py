@@ -6,11 +6,13 @@ Ranges are part of an annotation too: `seed: Seed`, `layer: Layer`, `prompts: Te
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, wraps
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from typing_extensions import Unpack
 
 from lens_steer.arguments.advice import advice
 from lens_steer.arguments.hints import Check, admits, check_of, resolved
@@ -88,7 +90,7 @@ def checked(function: AnyCallable, name: str | None = None) -> AnyCallable:
     def call(*args: Any, **kwargs: Any) -> Any:
         signature = _signature(function)
         if not signature.admits(args, kwargs):
-            _refuse(function, signature, name or function.__qualname__, args, kwargs)
+            _refuse(signature, name or function.__qualname__, args, kwargs)
         return function(*args, **kwargs)
 
     setattr(call, _UNCHECKED, True)
@@ -112,7 +114,7 @@ def _takes_arguments(function: Any) -> bool:
 
 
 def _refuse(
-    function: Any, call: "_Signature", name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    call: "_Signature", name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> NoReturn:
     """Say what is wrong with a call."""
     values = dict(zip(call.positional, args, strict=False))
@@ -125,7 +127,7 @@ def _refuse(
         if argument in call.hints:
             values[argument] = value
         elif not call.more_keywords:
-            raise unexpected_keyword(function, argument, (), name)
+            raise _unexpected(call, name, argument)
     _check_values(name, values, call.hints)
     numbered = {f"argument {i}": value for i, value in enumerate(more, 1)}
     _check_values(name, numbered, dict.fromkeys(numbered, call.more_positional))
@@ -150,22 +152,12 @@ def wrong_argument(name: str, argument: str, value: Any, hint: Any) -> ArgumentE
     )
 
 
-def unexpected_keyword(
-    function: Callable[..., Any], keyword: str, options: Iterable[str], name: str | None = None
-) -> ArgumentError:
-    """The error for a keyword that a function does not know; it names the nearest that it does.
-
-    Args:
-        function: The function that the user has called.
-        keyword: The wrong keyword.
-        options: The keywords it takes besides the parameters of its signature.
-        name: How the function is called; None takes it from the function.
-    """
-    accepted = [*_signature(function).hints, *options]
+def _unexpected(call: "_Signature", name: str, keyword: str) -> ArgumentError:
+    accepted = [argument for argument in call.hints if argument not in ("self", "cls")]
     nearest = get_close_matches(keyword, accepted, n=1)
     guess = f": did you mean {nearest[0]!r}?" if nearest else "."
     return ArgumentError(
-        f"{name or function.__qualname__}() got an unexpected keyword {keyword!r}{guess} "
+        f"{name}() got an unexpected keyword {keyword!r}{guess} "
         f"It takes {', '.join(accepted) or 'no keywords'}"
     )
 
@@ -180,7 +172,7 @@ class _Signature:
         hints: The annotation of each.
         checks: Whether a value fits, for each; what takes anything has none.
         more_positional: The annotation of `*arguments`; None where there are none.
-        more_keywords: Whether there are `**keywords`.
+        more_keywords: Whether there are `**keywords` without a list of their names.
         bound: 1 for `self` or `cls`, which the user does not write.
     """
 
@@ -225,13 +217,17 @@ def _signature(function: Any) -> _Signature:
     named = [p for p in parameters if p.kind not in variadic]
     more = [hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_POSITIONAL]
     of_named = {p.name: hints.get(p.name, Any) for p in named}
+    keywords = [hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_KEYWORD]
+    unpacked = [get_args(hint)[0] for hint in keywords if get_origin(hint) is Unpack]
+    for options in unpacked:  # `**options: Unpack[DecodingOptions]` are keywords like the others
+        of_named |= get_type_hints(options, include_extras=True)
     return _Signature(
         positional=tuple(p.name for p in named if p.kind in places),
         required=tuple(p.name for p in named[len(bound) :] if p.default is p.empty),
         hints=of_named,
         checks={k: check_of(hint) for k, hint in of_named.items() if hint is not Any},
         more_positional=more[0] if more else None,
-        more_keywords=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        more_keywords=bool(keywords) and not unpacked,
         bound=len(bound),
     )
 

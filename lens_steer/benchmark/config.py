@@ -7,7 +7,7 @@ from typing import Any
 
 from lens_steer.arguments import Seed
 from lens_steer.evaluation import check_comparable
-from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call, unexpected_keyword
+from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call
 
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
@@ -93,13 +93,8 @@ def config_of_call(
         options: All keywords that are no parameters of its own.
 
     Raises:
-        TypeError: If a keyword is unknown; the message has the nearest one.
         ValueError: As `decoding_of_call` and `ComparisonConfig`.
     """
-    names = ComparisonOptions.__annotations__
-    for name in options:
-        if name not in names:
-            raise unexpected_keyword(function, name, names)
     of_texts = {n: value for n, value in options.items() if n in DecodingOptions.__annotations__}
     variation = {name: value for name, value in options.items() if name not in of_texts}
     how = decoding_of_call(function, decoding, of_texts, seed=0)

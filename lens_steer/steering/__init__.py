@@ -49,7 +49,6 @@ from lens_steer.steering.base import preview as preview
 from lens_steer.steering.base import prompt_rows as prompt_rows
 from lens_steer.steering.base import steered as steered
 from lens_steer.steering.base import steered_positions as steered_positions
-from lens_steer.steering.base import unexpected_keyword as unexpected_keyword
 from lens_steer.steering.base import unit_of as unit_of
 from lens_steer.steering.fishback import FishBack as FishBack
 from lens_steer.steering.gate import BarrierCondition as BarrierCondition

@@ -43,7 +43,6 @@ from lens_steer.steering.base.decode_loop import Ending as Ending
 from lens_steer.steering.base.decoding import Decoding as Decoding
 from lens_steer.steering.base.decoding import DecodingOptions as DecodingOptions
 from lens_steer.steering.base.decoding import decoding_of_call as decoding_of_call
-from lens_steer.steering.base.decoding import unexpected_keyword as unexpected_keyword
 from lens_steer.steering.base.directions import check_finite as check_finite
 from lens_steer.steering.base.directions import check_unit as check_unit
 from lens_steer.steering.base.directions import class_difference as class_difference

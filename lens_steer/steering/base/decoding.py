@@ -1,11 +1,8 @@
 """How texts are written: one value that every function which samples takes."""
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from numbers import Integral, Real
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -13,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from lens_steer.arguments import Count, CountFromZero, NonNegative, Positive, Seed, Share
+from lens_steer.arguments import Count, CountFromZero, Expected, NonNegative, Positive, Seed, Share
 from lens_steer.artifacts import savable
 from lens_steer.axes import Logits
 from lens_steer.steering.base.sampling import (
@@ -25,19 +22,23 @@ from lens_steer.steering.base.sampling import (
 )
 from lens_steer.steering.base.scope import Scope, check_scope
 
+Stops = Annotated[
+    Sequence[str], Expected("a list of texts, none empty, as ['\\n']", lambda stop: all(stop))
+]
+
 
 class DecodingOptions(TypedDict, total=False):
     """The fields of `Decoding` as keywords: `def f(..., **options: Unpack[DecodingOptions])`."""
 
-    temperature: float | int
-    top_p: float | int
-    top_k: int | None
-    max_new_tokens: int
+    temperature: NonNegative
+    top_p: Share
+    top_k: Count | None
+    max_new_tokens: Count
     scope: Scope
-    seed: int | None
-    stop: Sequence[str]
-    repetition_penalty: float | int
-    no_repeat_ngram: int
+    seed: Seed | None
+    stop: Stops
+    repetition_penalty: Positive
+    no_repeat_ngram: CountFromZero
 
 
 @savable
@@ -75,33 +76,16 @@ class Decoding:
     temperature: NonNegative = 1.0
     top_p: Share = 1.0
     top_k: Count | None = None
-    max_new_tokens: CountFromZero = 40
+    max_new_tokens: Count = 40
     scope: Scope = "last"
     seed: Seed | None = None
-    stop: Sequence[str] = ()
+    stop: Stops = ()
     repetition_penalty: Positive = 1.0
     no_repeat_ngram: CountFromZero = 0
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.temperature) and 0 <= self.temperature < float("inf")):
-            raise ValueError(
-                f"temperature {self.temperature}: expected 0 (greedy) or a positive number"
-            )
-        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise ValueError(f"top_p {self.top_p}: expected a share above 0, at most 1")
-        penalty = self.repetition_penalty
-        if not (_is_number(penalty) and 0 < penalty < float("inf")):
-            raise ValueError(
-                f"repetition_penalty {penalty}: expected a positive number; 1 is no penalty"
-            )
-        if self.top_k is not None:
-            _check_whole("top_k", self.top_k, 1, "None is all tokens")
-        if self.seed is not None:
-            _check_whole("seed", self.seed, 0, "None for greedy texts only")
-        _check_whole("max_new_tokens", self.max_new_tokens, 1)
-        _check_whole("no_repeat_ngram", self.no_repeat_ngram, 0, "0 is off")
         object.__setattr__(self, "scope", check_scope(self.scope))
-        object.__setattr__(self, "stop", _strings(self.stop))
+        object.__setattr__(self, "stop", tuple(self.stop))
 
     def check_seed(self) -> None:
         """Raise a ValueError if tokens are to be drawn without a seed."""
@@ -185,14 +169,9 @@ def decoding_of_call(
         seed: Taken where neither has one.
 
     Raises:
-        TypeError: If a keyword is unknown; the message has the nearest one.
-        ValueError: If both are given (but for the seed of a `decoding` without one), a value makes
-            no sense, or there is no seed and texts are not greedy.
+        ValueError: If both are given (but for the seed of a `decoding` without one), or there is no
+            seed and texts are not greedy.
     """
-    names = DecodingOptions.__annotations__
-    for name in options:
-        if name not in names:
-            raise unexpected_keyword(function, name, names)
     if decoding is None:
         chosen = Decoding(**options)
     elif set(options) - {"seed"} or (options and decoding.seed is not None):
@@ -205,42 +184,3 @@ def decoding_of_call(
     chosen = replace(chosen, seed=seed) if chosen.seed is None else chosen
     chosen.check_seed()
     return chosen
-
-
-def unexpected_keyword(
-    function: Callable[..., Any], name: str, options: Iterable[str]
-) -> TypeError:
-    """The error for a keyword that a public function does not know; it names the nearest it does.
-
-    Args:
-        function: The function that the user has called.
-        name: The wrong keyword.
-        options: The keywords it takes besides the parameters of its signature.
-    """
-    parameters = inspect.signature(function).parameters.values()
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    accepted = [p.name for p in parameters if p.kind not in variadic] + list(options)
-    [nearest] = get_close_matches(name, accepted, n=1, cutoff=0.0)
-    return TypeError(
-        f"{function.__qualname__}() got an unexpected keyword {name!r}: did you mean {nearest!r}? "
-        f"It takes {', '.join(accepted)}"
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_whole(name: str, value: Any, least: int, identity: str = "") -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        hint = f"; {identity}" if identity else ""
-        raise ValueError(f"{name} {value}: expected at least {least}, a whole number{hint}")
-
-
-def _strings(stop: Any) -> tuple[str, ...]:
-    iterable = isinstance(stop, Iterable) and not isinstance(stop, str)
-    if not iterable or not all(isinstance(text, str) and text for text in stop):
-        raise ValueError(
-            f"got stop={stop!r}, expected a list of strings, none empty: write stop=['\\n']"
-        )
-    return tuple(stop)
