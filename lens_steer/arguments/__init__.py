@@ -10,6 +10,7 @@ from lens_steer.arguments.checking import check_room as check_room
 from lens_steer.arguments.checking import checked as checked
 from lens_steer.arguments.checking import unchecked as unchecked
 from lens_steer.arguments.hints import Expected as Expected
+from lens_steer.arguments.value_types import Angle as Angle
 from lens_steer.arguments.value_types import Count as Count
 from lens_steer.arguments.value_types import CountFromZero as CountFromZero
 from lens_steer.arguments.value_types import FilePath as FilePath
@@ -21,5 +22,7 @@ from lens_steer.arguments.value_types import Positive as Positive
 from lens_steer.arguments.value_types import Probability as Probability
 from lens_steer.arguments.value_types import Seed as Seed
 from lens_steer.arguments.value_types import Share as Share
+from lens_steer.arguments.value_types import Temperature as Temperature
 from lens_steer.arguments.value_types import Text as Text
 from lens_steer.arguments.value_types import Texts as Texts
+from lens_steer.arguments.words import shortened as shortened

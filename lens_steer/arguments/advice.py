@@ -1,6 +1,7 @@
 """What to write instead of an argument that does not fit."""
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from types import UnionType
@@ -11,7 +12,7 @@ from jaxtyping import AbstractArray
 from torch import Tensor
 
 from lens_steer.arguments.hints import admits
-from lens_steer.arguments.words import shortened
+from lens_steer.arguments.words import in_words, shortened
 
 _MADE_BY = {
     "Activations": "ls.capture(model, pairs, 'resid') makes one",
@@ -33,7 +34,7 @@ _MADE_BY = {
 
 def advice(hint: Any, value: Any) -> str:
     """What to write for a value that an annotation does not admit; empty where nothing is known."""
-    for way in (_instance, _model, _converted, _unpacked, _packed):
+    for way in (_instance, _model, _degrees, _converted, _attribute, _unpacked, _packed):
         words = way(hint, value)
         if words:
             return words
@@ -75,6 +76,20 @@ def _model(hint: Any, value: Any) -> str:
             "hf_model=model)"
         )
     return ""
+
+
+def _degrees(hint: Any, value: Any) -> str:
+    """For degrees where radians are meant."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if number and "in rad" in in_words(hint) and abs(value) <= 360:
+        return f"{value} degrees are {math.radians(value):.4f}"
+    return ""
+
+
+def _attribute(hint: Any, value: Any) -> str:
+    """For pairs where their prompts are meant."""
+    prompts = getattr(value, "prompts", None)
+    return "write pairs.prompts" if prompts is not None and admits(hint, prompts) else ""
 
 
 def _converted(hint: Any, value: Any) -> str:

@@ -39,7 +39,7 @@ def check_room(namespace: dict[str, Any]) -> None:
         for cls in filter(_is_ours, public.__mro__):
             _check_class(cls)
     for name, public in exported.items():
-        if inspect.isfunction(public):
+        if inspect.isfunction(inspect.unwrap(public)) and not inspect.ismethod(public):
             namespace[name] = checked(public)
         elif inspect.ismethod(public):  # `trace = FieldReport.fit`, as it was before its class
             namespace[name] = getattr(public.__self__, public.__name__)

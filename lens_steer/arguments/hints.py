@@ -103,7 +103,7 @@ def _check_class(hint: Any) -> Check:
     if is_typeddict(hint):
         return partial(_is_a, Mapping)
     if getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False):
-        return callable
+        return _is_called
     if inspect.isclass(hint) and issubclass(hint, AbstractArray):
         return partial(_is_array, hint)
     if getattr(hint, "_is_protocol", False):
@@ -134,10 +134,14 @@ def _is_a(kind: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
+def _is_called(value: Any) -> bool:
+    return callable(value) and not inspect.isclass(value)
+
+
 def _has_members(protocol: Any, admitted: set[type], value: Any) -> bool:
     if type(value) in admitted:  # looking for every member takes long
         return True
-    fits = isinstance(value, protocol)
+    fits = isinstance(value, protocol) and not inspect.isclass(value)
     if fits:
         admitted.add(type(value))
     return fits

@@ -16,6 +16,14 @@ Positive = Annotated[float | int, Expected("a finite number above 0", lambda x: 
 NonNegative = Annotated[
     float | int, Expected("a finite number of at least 0", lambda x: 0 <= x < math.inf)
 ]
+Temperature = Annotated[
+    float | int,
+    Expected("0 (greedy) or a temperature from 1e-6", lambda x: x == 0 or 1e-6 <= x < math.inf),
+]
+Angle = Annotated[
+    float | int,
+    Expected("an angle in rad, from -2 pi to 2 pi", lambda x: abs(x) <= math.tau + 1e-6),
+]
 Probability = Annotated[float | int, Expected("a number from 0 to 1", lambda x: 0 <= x <= 1)]
 Share = Annotated[float | int, Expected("a share above 0 and at most 1", lambda x: 0 < x <= 1)]
 Text = Annotated[str, Expected("a text that is not empty")]

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lens_steer.arguments import FilePath
+from lens_steer.arguments import FilePath, shortened
 from lens_steer.artifacts.packing import packed, unpacked, with_names_of_today
 from lens_steer.artifacts.registry import IN_ANALYSES, TYPES
 from lens_steer.files import json_value, write_whole
@@ -50,7 +50,9 @@ def save(thing: Any, path: FilePath) -> None:
     """
     if TYPES.get(type(thing).__name__) is not type(thing):
         raise ValueError(
-            f"cannot save a {type(thing).__name__}: expected one of {', '.join(TYPES)}"
+            f"got thing={shortened(thing)}, expected a value of lens_steer to save: a method, "
+            "activations, scores, a mask, a barrier, Jacobians or a report. "
+            "ContrastivePairs have a method of their own, pairs.save(path)"
         )
     if hasattr(thing, "check_savable"):
         thing.check_savable()

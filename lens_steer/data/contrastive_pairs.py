@@ -1,6 +1,6 @@
 """The set of contrastive pairs: a value that is made from rows, divided, and saved."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,7 @@ class ContrastivePairs:
         return tuple(group_of[prompt] for prompt in self.prompts)
 
     @classmethod
-    def of(
-        cls, rows: Iterable[Sequence[Any] | Mapping[str, Any]], *, name: str = "pairs"
-    ) -> "ContrastivePairs":
+    def of(cls, rows: Iterable[Any], *, name: str = "pairs") -> "ContrastivePairs":
         """Make pairs from rows.
 
         Args:

@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
-from lens_steer.arguments import Layer, Number
+from lens_steer.arguments import Angle, Layer
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.sites import Site
@@ -58,8 +58,8 @@ class Angular(OneSite, ActivationMap):
 
     b1: Float[Tensor, "*site"] = field(repr=False)
     b2: Float[Tensor, "*site"] = field(repr=False)
-    angle: Number | None = field(default=None, kw_only=True)
-    to_angle: Number | None = field(default=None, kw_only=True)
+    angle: Angle | None = field(default=None, kw_only=True)
+    to_angle: Angle | None = field(default=None, kw_only=True)
     only_aligned: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -89,8 +89,8 @@ class Angular(OneSite, ActivationMap):
         undesired: Float[Tensor, "undesired *site"] | None = None,
         *,
         layer: Layer | None = None,
-        angle: Number | None = None,
-        to_angle: Number | None = None,
+        angle: Angle | None = None,
+        to_angle: Angle | None = None,
         only_aligned: bool = False,
     ) -> "Angular":
         """Turn in the plane of one layer's activations.

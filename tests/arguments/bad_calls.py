@@ -1,8 +1,8 @@
 """Every public function is called wrongly, in a process without the shape checks of the tests.
 
-`python -m tests.arguments.bad_calls` prints one JSON object: how many calls, and those that were not
-refused clearly. A refusal is clear if it is a TypeError or ValueError that names the argument and
-says what was expected; a call that returns was accepted; one that takes seconds hangs.
+`python -m tests.arguments.bad_calls` prints one JSON object: how many calls, and those that were
+not refused clearly. A refusal is clear if it is a TypeError or ValueError that names the argument
+and says what was expected; a call that returns was accepted; one that takes seconds hangs.
 """
 
 import inspect
@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lens_steer.arguments.hints import resolved
@@ -38,10 +38,18 @@ def by_rule() -> Iterator[tuple[str, str, Callable[[], Any]]]:
             if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                 continue
             for value in bad_values(name, hints.get(name, parameter.annotation)):
-                yield f"{dotted}({name}={value!r})", name, _Call(function, {name: value})
+                others = {n: "anything" for n in _free(accepts, hints) if n != name}
+                call = _Call(function, {**others, name: value})
+                yield f"{dotted}({name}={value!r})", name, call
         if accepts and not any(p.kind is p.VAR_KEYWORD for p in accepts.values()):
             call = _Call(function, {"no_such_keyword": 1})
             yield f"{dotted}(no_such_keyword=1)", "no_such_keyword", call
+
+
+def _free(parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> list[str]:
+    """Required parameters that take anything."""
+    required = [p for p in parameters.values() if p.default is p.empty and p.name != "self"]
+    return [p.name for p in required if hints.get(p.name, p.annotation) is Any]
 
 
 class _Call:
@@ -71,7 +79,7 @@ def outcome(argument: str, call: Callable[[], Any]) -> tuple[str, str]:
     except (TypeError, ValueError) as error:
         text = str(error)
         named = argument.split("[")[0] in text
-        says = any(word in text for word in ("expected", "It takes", "did you mean"))
+        says = any(word in text for word in ("expected", "It takes", "no seed: sampling needs one"))
         return ("clear" if named and says else "unclear"), f"{type(error).__name__}: {text}"
     except Exception as error:
         return "unclear", f"{type(error).__name__}: {error}"

@@ -30,6 +30,13 @@ NEVER_NEGATIVE = {
 }
 FINITE = {"angle", "angles", "delta", "kl", "radius", "setpoint", "strength", "temperature"}
 
+WRONG_SCALARS: dict[Any, list[Any]] = {
+    int: [1.5, "3", math.nan],
+    float: ["0.5", [1.0]],
+    bool: ["yes", 2],
+    str: [3, ["a"]],
+}
+
 
 def bad_values(name: str, hint: Any) -> list[Any]:
     """Values that the parameter cannot mean; empty where it takes anything."""
@@ -54,14 +61,10 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 def _wrong_for(name: str, part: Any) -> list[Any]:
     origin = get_origin(part)
-    if part is int:
-        return [1.5, "3", math.nan, *([-1] if name in NEVER_NEGATIVE else [])]
-    if part is float:
-        return ["0.5", [1.0], *([math.nan, math.inf] if name in FINITE else [])]
-    if part is bool:
-        return ["yes", 2]
-    if part is str:
-        return [3, ["a"]]
+    if part in (int, float, bool, str):
+        more: list[Any] = [-1] if part is int and name in NEVER_NEGATIVE else []
+        more += [math.nan, math.inf] if part is float and name in FINITE else []
+        return [*WRONG_SCALARS[part], *more]
     if origin is Literal:
         return ["nonsense", 3.5]
     if inspect.isclass(part) and issubclass(part, AbstractArray):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from typing_extensions import override
 
-from lens_steer.arguments import Number
+from lens_steer.arguments import Angle
 from lens_steer.artifacts import savable
 from lens_steer.barriers.field.held_out import CLASS_COLOURS, HeldOutRows
 from lens_steer.barriers.field.paths import FlowPaths
@@ -60,7 +60,7 @@ class GapReport(Report):
         gap, cosine, lost = (torch.stack(part) for part in zip(*parts, strict=True))
         return cls(angles, gap, cosine, lost, sample)
 
-    def at(self, angle: Number, among: Bool[Tensor, " n"] | None = None) -> dict[str, Interval]:
+    def at(self, angle: Angle, among: Bool[Tensor, " n"] | None = None) -> dict[str, Interval]:
         """The mean `gap`, `cosine` and `lost` at an angle, linear between the angles measured.
 
         Args:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.arguments import Number
+from lens_steer.arguments import Angle
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.flows import Frame, GeodesicMidpoint, frame_of, size_of, trajectory
 
@@ -36,7 +36,7 @@ class FlowPaths:
     at_maximum: Bool[Tensor, " n"]
 
     @classmethod
-    def of(cls, barrier: Barrier, start: Float[Tensor, "n d"], angle: Number) -> "FlowPaths":
+    def of(cls, barrier: Barrier, start: Float[Tensor, "n d"], angle: Angle) -> "FlowPaths":
         """The paths of float64 rows up to an angle."""
         frame = frame_of(barrier, start, tangent=True)
         y = frame.enter(start)

@@ -8,7 +8,7 @@ import torch
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
-from lens_steer.arguments import Number, Seed
+from lens_steer.arguments import Angle, Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.field.calibration_scale import CalibrationPair
@@ -132,7 +132,7 @@ class FieldReport(Report):
 def trace(
     barrier: Barrier,
     activations: LayerActivations,
-    angle: Number = 0.5,
+    angle: Angle = 0.5,
     *,
     training: LayerActivations | None = None,
     groups: Sequence[Hashable] | None = None,

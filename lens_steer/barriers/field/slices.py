@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
-from lens_steer.arguments import Number
+from lens_steer.arguments import Angle
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.field.held_out import (
@@ -71,7 +71,7 @@ class SliceMap(Report):
         barrier: Barrier,
         held_out: Float[Tensor, "n d"],
         second: Float[Tensor, " d"] | None,
-        angle: Number,
+        angle: Angle,
         sample: HeldOutRows,
     ) -> "SliceMap":
         """The plane of the class means' difference and of `second`, or else of the first PC."""
@@ -189,7 +189,7 @@ def _near(grid: Float[Tensor, "t s 2"], rows: Float[Tensor, "n 2"]) -> Bool[Tens
 def slice_map(
     barrier: Barrier,
     activations: LayerActivations,
-    angle: Number = 0.5,
+    angle: Angle = 0.5,
     *,
     second: Float[Tensor, " d"] | None = None,
 ) -> SliceMap:

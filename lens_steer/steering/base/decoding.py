@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from lens_steer.arguments import Count, CountFromZero, Expected, NonNegative, Positive, Seed, Share
+from lens_steer.arguments import Count, CountFromZero, Expected, Positive, Seed, Share, Temperature
 from lens_steer.artifacts import savable
 from lens_steer.axes import Logits
 from lens_steer.steering.base.sampling import (
@@ -30,7 +30,7 @@ Stops = Annotated[
 class DecodingOptions(TypedDict, total=False):
     """The fields of `Decoding` as keywords: `def f(..., **options: Unpack[DecodingOptions])`."""
 
-    temperature: NonNegative
+    temperature: Temperature
     top_p: Share
     top_k: Count | None
     max_new_tokens: Count
@@ -73,7 +73,7 @@ class Decoding:
         >>> trial = ls.evaluate(model, pairs, method, judge=judge, decoding=how)
     """
 
-    temperature: NonNegative = 1.0
+    temperature: Temperature = 1.0
     top_p: Share = 1.0
     top_k: Count | None = None
     max_new_tokens: Count = 40

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from typing_extensions import override
 
+from lens_steer.arguments import Angle, Count, Number
 from lens_steer.barriers.flows import (
     FlowEnd,
     Frame,
@@ -39,12 +40,12 @@ class BarrierFlow(Guided):
         margin: In nats.
     """
 
-    angle: float | int | None = field(default=None, kw_only=True)
-    length: float | int | None = field(default=None, kw_only=True)
-    steps: int = field(default=10, kw_only=True)
+    angle: Angle | None = field(default=None, kw_only=True)
+    length: Number | None = field(default=None, kw_only=True)
+    steps: Count = field(default=10, kw_only=True)
     integrator: Integrator = field(default_factory=GeodesicMidpoint, kw_only=True)
     only_outside: bool = field(default=False, kw_only=True)
-    margin: float | int = field(default=0.0, kw_only=True)
+    margin: Number = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
