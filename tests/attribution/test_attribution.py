@@ -161,7 +161,7 @@ def test_strong_elements_are_found_again_in_other_pairs_and_noise_is_not() -> No
     np.testing.assert_array_equal(halves.get_ydata(), table["halves"])  # NaN at 80 of 80 pairs
     np.testing.assert_array_equal(whole.get_ydata(), table["whole"])
     assert list(whole.get_xdata()) == [20, 40, 80]
-    assert axes.get_title() == "first 3 head elements by signed; mean, 95 % of draws"
+    assert axes.get_title() == "first 3 neuron elements by signed; mean, 95 % of draws"
 
 
 def test_stability_refuses_what_it_cannot_split() -> None:

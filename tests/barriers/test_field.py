@@ -312,7 +312,8 @@ def test_the_figures_of_the_parts_draw_their_values(bent: FieldReport) -> None:
     titles = [axes.get_title().splitlines()[0] for axes in panels]
     assert titles == list(bent.directions.names)
     for axes, angles in zip(panels, bent.directions.angles, strict=True):
-        np.testing.assert_array_equal(axes.lines[0].get_ydata(), angles[bent.sample.desired])
+        line = next(line for line in axes.lines if line.get_label() == "desired")
+        np.testing.assert_array_equal(line.get_ydata(), angles[bent.sample.desired])
     assert panels[0].get_ylabel() == "angle of the field to it (degrees)"
 
 
