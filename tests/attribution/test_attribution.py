@@ -123,7 +123,8 @@ def test_ablation_compares_the_first_elements_with_random_ones_of_their_layers(
         )
     table: Any = found.table()
     assert list(table["k"]) == [1, 3, 6]
-    [axes] = found.figure().axes
+    figure: Any = found.figure()
+    [axes] = figure.axes
     drawn_lines = {line.get_label(): line.get_ydata() for line in axes.lines}
     assert list(drawn_lines["chosen"]) == table["lost"].tolist()
     assert list(drawn_lines["random, 2 draws"]) == table["random"].tolist()
@@ -156,12 +157,13 @@ def test_strong_elements_are_found_again_in_other_pairs_and_noise_is_not() -> No
     assert noise.halves[2].isnan().all()
     assert noise.whole[2].mean() > 0.2  # shares pairs with the whole
     table: Any = noise.table()
-    [axes] = noise.figure().axes
+    figure: Any = noise.figure()
+    [axes] = figure.axes
     halves, whole = axes.lines[:2]
     np.testing.assert_array_equal(halves.get_ydata(), table["halves"])  # NaN at 80 of 80 pairs
     np.testing.assert_array_equal(whole.get_ydata(), table["whole"])
     assert list(whole.get_xdata()) == [20, 40, 80]
-    assert axes.get_title() == "first 3 head elements by signed; mean, 95 % of draws"
+    assert axes.get_title() == "first 3 neuron elements by signed; mean, 95 % of draws"
 
 
 def test_stability_refuses_what_it_cannot_split() -> None:
@@ -189,7 +191,8 @@ def test_a_frequent_label_does_not_decide_balanced_scores() -> None:
     for scores, expected in zip(report.scores.values(), [*means, sum(means) / 2], strict=True):
         np.testing.assert_allclose(scores.values.numpy(), expected, atol=1e-5)
     assert report.scores["balanced"].top(1).elements() == [(1, 9)]
-    [axes, *_] = report.figure().axes
+    figure: Any = report.figure()
+    [axes, *_] = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("A (36 pairs)", "B (4 pairs)")
     np.testing.assert_allclose(axes.lines[-1].get_xdata(), means[0].flatten(), atol=1e-5)
     np.testing.assert_allclose(axes.lines[-1].get_ydata(), means[1].flatten(), atol=1e-5)
@@ -209,7 +212,8 @@ def test_attributions_agree_with_themselves_and_not_with_their_opposite() -> Non
     with pytest.raises(ValueError, match="two attributions or more"):
         AgreementReport.of({"a": scores}, 3)
     many = AgreementReport.of({"a": scores, "b": scores, "c": other, "d": other, "e": scores}, 3)
-    axes, bar = many.figure().axes
+    figure: Any = many.figure()
+    axes, bar = figure.axes
     signs = np.array([1, 1, -1, -1, 1])
     np.testing.assert_allclose(axes.images[0].get_array(), np.outer(signs, signs), atol=1e-6)
     assert [label.get_text() for label in axes.get_yticklabels()] == list("abcde")
@@ -229,7 +233,8 @@ def test_signs_are_counted_on_the_chosen_elements_alone() -> None:
     assert found.agreement.tolist() == pytest.approx([2 / 3] * 50)
     assert found.share.mean == pytest.approx(2 / 3)
     assert found.table().to_dict("records") == [found.share.columns("share") | {"examples": 50}]
-    [axes] = found.figure().axes
+    figure: Any = found.figure()
+    [axes] = figure.axes
     assert sum(bar.get_height() for bar in axes.patches) == 50
     assert [line.get_xdata()[0] for line in axes.lines] == [0.5, found.share.mean]
     with pytest.raises(ValueError, match="capture both in the same way"):

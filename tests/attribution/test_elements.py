@@ -163,7 +163,8 @@ def test_overlap_is_zero_by_chance() -> None:
 def check_score_figures(scores: ls.ElementScores, mask: ls.ElementMask) -> None:
     """Few elements are a map, many a strip; the chosen are ringed where they are."""
     values = scores.values.numpy()
-    [axes, *bar] = scores.figure().axes
+    figure: Any = scores.figure()
+    [axes, *bar] = figure.axes
     if bar:
         np.testing.assert_array_equal(axes.images[0].get_array(), values)
         assert bar[0].get_ylabel() == "score"
@@ -172,7 +173,8 @@ def check_score_figures(scores: ls.ElementScores, mask: ls.ElementMask) -> None:
         drawn_values = [line.get_ydata() for line in axes.lines[: len(values)]]
         np.testing.assert_array_equal(drawn_values, values)
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("layer", "score")
-    ringed = scores.figure(mask).axes[0]
+    figure = scores.figure(mask)
+    ringed = figure.axes[0]
     assert ringed.get_title() == "ringed: the 3 chosen"
     x, y = ringed.lines[-1].get_data()
     places = [(scores.layers.index(layer), element) for layer, element in mask.elements()]
@@ -195,7 +197,8 @@ def test_masks_and_scores_are_shown_as_tables_figures_and_text() -> None:
         places = zip(chosen["layer"], chosen[kind.value], strict=True)
         assert list(places) == mask.elements()
         check_score_figures(scores, mask)
-        [axes] = mask.figure().axes
+        figure: Any = mask.figure()
+        [axes] = figure.axes
         assert [bar.get_height() for bar in axes.patches] == mask.by_layer.tolist()
         assert axes.get_ylabel() == f"chosen of {width}"
         assert axes.get_title() == f"3 {kind.value} elements"

@@ -285,7 +285,8 @@ def test_every_part_has_a_table_and_a_figure(bent: FieldReport) -> None:
 
 
 def test_the_figures_of_the_parts_draw_their_values(bent: FieldReport) -> None:
-    rise, shares = bent.figure().axes
+    figure: Any = bent.figure()
+    rise, shares = figure.axes
     drawn_lines = {line.get_label(): line.get_ydata() for line in rise.lines}
     for side, among in bent.sample.by_class.items():
         expected = np.median(bent.rise.h[:, among].numpy(), axis=1)
@@ -294,7 +295,8 @@ def test_the_figures_of_the_parts_draw_their_values(bent: FieldReport) -> None:
     arrived = (bent.rise.entry[~bent.sample.desired] <= bent.angle).double().mean()
     assert shares.lines[0].get_ydata()[-1] == pytest.approx(float(arrived))
 
-    panels = bent.figure("gap").axes
+    figure = bent.figure("gap")
+    panels = figure.axes
     for axes, values in zip(panels, (bent.gap.gap, bent.gap.cosine, bent.gap.lost), strict=True):
         expected = values[:, bent.sample.desired].nanmean(dim=1)
         line = next(line for line in axes.lines if line.get_label() == "desired starts")
@@ -302,17 +304,20 @@ def test_the_figures_of_the_parts_draw_their_values(bent: FieldReport) -> None:
         assert axes.get_xlabel() == "T / |a| (rad)"
 
     assert bent.shape is not None
-    histogram, *_, spectrum, _, _ = bent.figure("shape").axes
+    figure = bent.figure("shape")
+    histogram, *_, spectrum, _, _ = figure.axes
     count = int((~bent.shape.alignment.isnan()).sum())
     assert sum(bar.get_height() for bar in histogram.patches) == count
     np.testing.assert_array_equal(spectrum.lines[0].get_ydata(), bent.shape.spectrum)
 
     assert bent.directions is not None
-    panels = bent.figure("directions").axes
+    figure = bent.figure("directions")
+    panels = figure.axes
     titles = [axes.get_title().splitlines()[0] for axes in panels]
     assert titles == list(bent.directions.names)
     for axes, angles in zip(panels, bent.directions.angles, strict=True):
-        np.testing.assert_array_equal(axes.lines[0].get_ydata(), angles[bent.sample.desired])
+        line = next(line for line in axes.lines if line.get_label() == "desired")
+        np.testing.assert_array_equal(line.get_ydata(), angles[bent.sample.desired])
     assert panels[0].get_ylabel() == "angle of the field to it (degrees)"
 
 

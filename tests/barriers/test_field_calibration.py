@@ -97,7 +97,8 @@ def test_one_number_mends_what_is_out_by_one_number() -> None:
     assert found.raw.slope.high < 0.5
     assert found.scaled.slope.low < 1.0 < found.scaled.slope.high
     assert found.scaled.log_loss.mean < found.raw.log_loss.mean
-    left, right = found.figure().axes
+    figure: Any = found.figure()
+    left, right = figure.axes
     moments = [line.lines[0].get_ydata()[0] for line in right.containers]
     parts = (found.raw, found.scaled)
     assert moments == [m.mean for p in parts for m in (p.undesired_moment, p.desired_moment)]
@@ -116,7 +117,8 @@ def test_classes_that_a_threshold_parts_have_no_scale() -> None:
     assert "no scale" in found.why
     assert found.raw.slope.mean == inf
     assert isnan(found.raw.intercept.mean)
-    left, right = found.figure().axes
+    figure: Any = found.figure()
+    left, right = figure.axes
     [points] = left.containers
     table: Any = found.raw.table()
     assert list(points.lines[0].get_xdata()) == table["probability"].tolist()

@@ -232,7 +232,7 @@ def test_only_what_a_text_lacks_is_missing(llama: Any) -> None:
     frame = report.table()
     assert frame["error_0.3"].isna().tolist() == [False, True]
     drawn_axes = [axes for axes in report.figure().axes if axes.get_visible()]
-    assert [axes.get_title() for axes in drawn_axes] == ["layer 1"]  # the other has no feature
+    assert [axes.get_title() for axes in drawn_axes] == ["layer 0"]  # the other has no feature
     with pytest.raises(ValueError, match="no layer has a contrast"):
         report.curves.figure("contrast")
 
