@@ -3,7 +3,6 @@
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -80,8 +79,7 @@ def _model(hint: Any, value: Any) -> str:
 
 def _degrees(hint: Any, value: Any) -> str:
     """For degrees where radians are meant."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if number and "in rad" in in_words(hint) and abs(value) <= 360:
+    if "in rad" in in_words(hint) and admits(float, value) and abs(value) <= 360:
         return f"{value} degrees are {math.radians(value):.4f}"
     return ""
 
@@ -104,7 +102,7 @@ def _converted(hint: Any, value: Any) -> str:
         tries += [("x.tolist()", value.tolist())]
     elif isinstance(value, str):
         tries = _numbers(value)
-    elif isinstance(value, Real) and not isinstance(value, bool) and value == value:
+    elif admits(float, value) and math.isfinite(value):
         whole = int(value) if abs(value) < 2**63 and int(value) == value else None
         tries = [(str(whole), whole), (repr(str(value)), str(value))]
     for words, made in tries:

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import AbstractArray, jaxtyped
 from torch import Tensor
 
-Check = Callable[[Any], bool]
+Check = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
