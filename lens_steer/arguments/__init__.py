@@ -9,6 +9,7 @@ from lens_steer.arguments.checking import ArgumentError as ArgumentError
 from lens_steer.arguments.checking import check_room as check_room
 from lens_steer.arguments.checking import checked as checked
 from lens_steer.arguments.checking import unchecked as unchecked
+from lens_steer.arguments.hints import Accepts as Accepts
 from lens_steer.arguments.hints import Expected as Expected
 from lens_steer.arguments.value_types import Angle as Angle
 from lens_steer.arguments.value_types import Count as Count
@@ -17,6 +18,7 @@ from lens_steer.arguments.value_types import FilePath as FilePath
 from lens_steer.arguments.value_types import Layer as Layer
 from lens_steer.arguments.value_types import Layers as Layers
 from lens_steer.arguments.value_types import NonNegative as NonNegative
+from lens_steer.arguments.value_types import NotBlank as NotBlank
 from lens_steer.arguments.value_types import Number as Number
 from lens_steer.arguments.value_types import Positive as Positive
 from lens_steer.arguments.value_types import Probability as Probability

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import AbstractArray
 from torch import Tensor
 
-from lens_steer.arguments.hints import admits
+from lens_steer.arguments.hints import Accepts, admits
 from lens_steer.arguments.words import in_words, shortened
 
 _MADE_BY = {
@@ -43,6 +43,8 @@ def advice(hint: Any, value: Any) -> str:
 
 def alternatives(hint: Any) -> tuple[Any, ...]:
     """The annotations of which one has to fit."""
+    if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Accepts):
+        return alternatives(get_args(hint)[1].hint)
     if get_origin(hint) is Annotated:
         return alternatives(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
