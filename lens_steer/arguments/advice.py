@@ -134,7 +134,10 @@ def _unpacked(hint: Any, value: Any) -> str:
 def _packed(hint: Any, value: Any) -> str:
     """For one thing where a list of it is meant."""
     if not isinstance(value, Sequence | Mapping) or isinstance(value, str):
-        for made, words in (([value], "[{}] for one"), ((value,), "({},) for one")):
+        name = type(value).__name__
+        ways = (([value], "[{}] for one"), ((value,), "({},) for one"), ({name: value}, "{{{}}}"))
+        for made, words in ways:
             if admits(hint, made):
-                return "write " + words.format(shortened(value))
+                named = f"'{name}': method" if isinstance(made, dict) else shortened(value)
+                return "write " + words.format(named)
     return ""

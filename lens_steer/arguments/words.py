@@ -52,6 +52,8 @@ def _class_in_words(hint: Any) -> str:
         name = kind.get(hint.__name__.split("[")[0], "a")
         return f"{name} {'array' if hint.array_type is np.ndarray else 'tensor'} [{axes}]"
     name = getattr(hint, "__name__", str(hint))
+    if name in _NAMES:
+        return _NAMES[name]
     return f"an {name}" if name[0] in "AEIOU" and not name.startswith("Un") else f"a {name}"
 
 
@@ -73,10 +75,14 @@ def _plural(hint: Any) -> str:
     if hint in _WORDS:
         return _PLURALS.get(hint, words)
     article, _, rest = words.partition(" ")
-    simple = article in ("a", "an") and " " not in rest and not rest.endswith("s")
-    return f"{rest}s" if simple else f"values, each {words}"
+    simple = article in ("a", "an") and " or " not in rest and " of " not in rest
+    return f"{rest}s" if simple and not rest.endswith("s") else f"values, each {words}"
 
 
+_NAMES = {
+    "Intervention": "a steering method",
+    "SteerableModel": "a HookedTransformer or TransformerBridge",
+}
 _WORDS: dict[Any, str] = {
     Any: "anything",
     object: "anything",
