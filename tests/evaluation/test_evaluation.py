@@ -138,9 +138,7 @@ def test_any_word_is_found_between_spaces_and_never_inside_another(
 
 @pytest.mark.parametrize("words", [(), ("",), ("sad", " "), ("sad", "\n")])
 def test_a_word_list_refuses_no_words_and_blank_ones(words: tuple[str, ...]) -> None:
-    with pytest.raises(
-        ValueError, match="expected (at least one, none blank|a list of texts, at least one)"
-    ):
+    with pytest.raises(ValueError, match="(at least one, none blank|texts, at least one)"):
         WordList(words)
 
 

@@ -652,9 +652,7 @@ def test_bad_input_is_refused(llama: Any, pairs: ls.ContrastivePairs) -> None:
     beta = features.setpoints(1.0, centred=True)
     with pytest.raises(ValueError, match="finite numbers"):
         record(llama, law, pairs, features, beta * torch.nan, **how)
-    with pytest.raises(
-        ValueError, match="max_new_tokens=-1, expected a whole number of at least 1"
-    ):
+    with pytest.raises(ValueError, match="max_new_tokens=-1, expected"):
         record(llama, law, pairs, features, beta, max_new_tokens=-1, **how)
     with pytest.raises(ValueError, match="context holds"):
         record(llama, law, pairs, features, beta, max_new_tokens=200, **how)
