@@ -180,7 +180,7 @@ def test_any_method_comes_back_as_it_was(
 ) -> None:
     seen = Fingerprint(name, *sizes, processed=True, dtype=name, norms=norms, projections=norms)
     source = Provenance(seen, name, name, seed, versions) if sizes[0] % 2 else None
-    options = {"seed": seed} if cls is Random else {}
+    options: dict[str, Any] = {"seed": seed} if cls is Random else {}
     places = tuple(Site(layer, kind) for layer, kind in at)
     method = cls(places, tuple(at.values()), strength=strength, provenance=source, **options)
     path = tmp_path_factory.mktemp("any") / "method"
