@@ -43,7 +43,7 @@ number says which; *raised* that another package's error comes through; **wrong*
 Where dtypes differ each is named.
 """
 _VERSIONS = re.compile(r",? with transformers \S+ and TransformerLens \d[\w.]*")
-_NUMBER = re.compile(r"\d(\.\d+)?e[+-]\d+")
+_NUMBER = re.compile(r"\d(\.\d+)?e[+-]\d+|c10::\w+")
 _CLASS = re.compile(
     r"\b(?!Auto)[A-Z]\w*(ForCausalLM|LMHeadModel|ForConditionalGeneration|ForMaskedLM)\b"
 )
@@ -103,7 +103,7 @@ class _Notes:
 def in_short(message: str) -> str:
     """The first sentence of a message, without what differs from model to model."""
     text = message.partition(": ")[2]
-    for end in (" (expected a local directory", ": use backend", ". "):
+    for end in (" (expected a local directory", ": use ", ". "):
         text = text.partition(end)[0]
     for differs in (_CLASS, _NUMBER):
         text = differs.sub("...", text)
