@@ -80,17 +80,23 @@ def relative_difference(logits: Tensor, expected: Tensor) -> float:
 def has_hooks(model: Any) -> bool:
     """Whether hooks of the user's own are on the model, on its hook points or on its modules.
 
-    Hooks of TransformerLens and transformers (which capture outputs, and stay once a model was run)
-    and of lens_steer are not the user's.
+    Hooks of TransformerLens (whose 4.3 has some on the hook points of OPT and BERT for good) and of
+    transformers (which capture outputs, and stay once a model was run) are not the user's, nor are
+    those of lens_steer on modules.
     """
-    if any(point.fwd_hooks for point in model.hook_dict.values()):
+    placed = [handle.user_hook for point in model.hook_dict.values() for handle in point.fwd_hooks]
+    if any(_package_of(hook) != "transformer_lens" for hook in placed):
         return True
     modules: list[Any] = list(model_modules(model))
     return any(
-        str(getattr(hook, "__module__", "")).partition(".")[0] not in _HOOKING_PACKAGES
+        _package_of(hook) not in _HOOKING_PACKAGES
         for module in modules
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     )
+
+
+def _package_of(hook: Any) -> str:
+    return str(getattr(hook, "__module__", "")).partition(".")[0]
 
 
 def out_of_range(dtype: torch.dtype) -> str:

@@ -119,6 +119,27 @@ def test_attach_compares_real_weights_with_hugging_face(made_elsewhere: Any) -> 
         attach(model)
 
 
+def test_hooks_that_transformer_lens_itself_places_on_hook_points_do_not_hinder_the_comparison(
+    made_elsewhere: Any,
+) -> None:
+    model = made_elsewhere()
+
+    def passed_on(x: torch.Tensor, hook: Any) -> None:
+        """What TransformerLens 4.3 places on OPT's hook points when it boots one."""
+
+    passed_on.__module__ = "transformer_lens.model_bridge.component_setup"
+    model.hook_dict["blocks.0.hook_mlp_out"].add_hook(passed_on, is_permanent=True)
+    attach(deepcopy(model))
+
+    def scaled(_module: Any, _args: Any, out: torch.Tensor) -> torch.Tensor:
+        return out * 1.001
+
+    scaled.__module__ = "transformer_lens.model_bridge"
+    model.unembed.register_forward_hook(scaled)
+    with pytest.raises(ValueError, match=r"with the same weights, by 1\.0e-03"):
+        attach(model)
+
+
 def test_attach_says_which_model_does_not_run_and_where_it_is_not_finite(
     made_elsewhere: Any,
 ) -> None:
