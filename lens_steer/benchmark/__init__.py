@@ -59,6 +59,7 @@ from lens_steer.benchmark.settings import CompareSettings as CompareSettings
 from lens_steer.benchmark.settings import ModelDefaults as ModelDefaults
 from lens_steer.benchmark.settings import defaults_of as defaults_of
 from lens_steer.benchmark.settings import run_provenance as run_provenance
+from lens_steer.benchmark.settings import split_for as split_for
 from lens_steer.benchmark.specificity import Specificity as Specificity
 from lens_steer.benchmark.statistics import holm as holm
 from lens_steer.benchmark.statistics import sign_flip as sign_flip

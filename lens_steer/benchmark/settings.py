@@ -12,7 +12,7 @@ import torch
 
 from lens_steer import organism
 from lens_steer.activations import ReadPosition
-from lens_steer.arguments import CountFromZero
+from lens_steer.arguments import CountFromZero, Seed
 from lens_steer.benchmark.config import KL, SHARES, ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache
 from lens_steer.data import ContrastivePairs, as_records
@@ -130,12 +130,26 @@ class Behaviour:
         Raises:
             ValueError: If the pairs are too few, or unpaired without a judge.
         """
-        train, dev, test = pairs.split(*SHARES, seed=settings.config.seed)
         judge = settings.judge(pairs.name)
-        if judge is None and not pairs.paired:
-            raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
+        train, dev, test = split_for(judge, pairs, settings.config.seed)
         few = dev.first(settings.dev_prompts)
         return cls(pairs.name, few, test, judge, FitCache(model, train), provenance)
+
+
+def split_for(
+    judge: Judge | None, pairs: ContrastivePairs, seed: Seed
+) -> tuple[ContrastivePairs, ...]:
+    """Train, dev and test.
+
+    Raises:
+        ValueError: If the pairs are too few, or unpaired without a judge.
+    """
+    if judge is None and not pairs.paired:
+        raise ValueError(
+            f"{pairs!r}: expected --words, which say what shows the behaviour, where texts are not "
+            "paired"
+        )
+    return pairs.split(*SHARES, seed=seed)
 
 
 def run_provenance(
