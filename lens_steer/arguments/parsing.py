@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
 from lens_steer.arguments.checking import ArgumentError
-from lens_steer.arguments.hints import admits
+from lens_steer.arguments.hints import Check, admits
 from lens_steer.arguments.words import in_words, shortened
 
 
@@ -95,9 +95,13 @@ class OneLineParser(argparse.ArgumentParser):
         form = argparse.ArgumentDefaultsHelpFormatter
         super().__init__(**{"formatter_class": form, **settings, "allow_abbrev": False})
 
-    def add(self, name: str, hint: Any, **settings: Any) -> None:
-        """Add an option whose value an annotation describes."""
-        self.add_argument(name, type=_Reader(hint), action=_Once, **settings)
+    def add(self, name: str, hint: Any, check: Check = bool, **settings: Any) -> None:
+        """Add an option whose value an annotation describes.
+
+        Args:
+            check: Raises a ValueError where a value that fits cannot be used.
+        """
+        self.add_argument(name, type=_Reader(hint, check), action=_Once, **settings)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The options; what is none of them is refused, with the nearest that is."""
@@ -117,6 +121,7 @@ class _Once(argparse.Action):
     """Keeps a value; an option that comes twice is refused."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        del parser, option
         seen = vars(namespace).setdefault("_seen", set())
         if self.dest in seen:
             raise argparse.ArgumentError(self, "got it twice, expected it once")
@@ -127,11 +132,14 @@ class _Once(argparse.Action):
 class _Reader:
     """Reads one value; `argparse` shows the message of this type of error alone."""
 
-    def __init__(self, hint: Any) -> None:
+    def __init__(self, hint: Any, check: Check) -> None:
         self.hint = hint
+        self.check = check
 
     def __call__(self, text: str) -> Any:
         try:
-            return parsed(self.hint, text)
-        except ArgumentError as error:
+            value = parsed(self.hint, text)
+            self.check(value)
+        except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
+        return value

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lens_steer.arguments import Count, CountFromZero, Expected, Nats, Rising, Text
+from lens_steer.arguments import Count, CountFromZero, Expected, Rising, Text
 from lens_steer.cli.options import (
     Backend,
+    Cost,
     Device,
     DevPrompts,
     Length,
@@ -19,6 +20,7 @@ from lens_steer.cli.options import (
     Seed,
     SeveralPairs,
     Temperature,
+    TemperatureAbove0,
     Where,
     Words,
 )
@@ -64,7 +66,7 @@ def demo(  # noqa: PLR0913 - options of a command
     out: Out = Path("out/demo"),
     seed: Seed = 0,
     methods: Methods = None,
-    words: Words = (),
+    words: Words = None,
     read: Read = None,
     scope: Where = "last",
     backend: Backend = "bridge",
@@ -100,7 +102,7 @@ def demo(  # noqa: PLR0913 - options of a command
         out=out,
         seed=seed,
         methods=methods,
-        words=words,
+        words=words or (),
         read=read or defaults.read,
         scope=scope,
         backend=backend,
@@ -119,15 +121,7 @@ def compare(  # noqa: PLR0913 - options of a command
     out: Out = Path("out/compare"),
     seed: Seed = 0,
     methods: Methods = None,
-    kl: Annotated[
-        float,
-        option(
-            Nats,
-            "The cost on dev to which methods are calibrated: KL(steered || unsteered), in nats "
-            "per token.",
-            metavar="NUMBER",
-        ),
-    ] = 0.1,
+    kl: Cost = 0.1,
     multiples: Annotated[
         Any,
         option(
@@ -183,25 +177,12 @@ def compare(  # noqa: PLR0913 - options of a command
             show_default=False,
         ),
     ] = None,
-    words: Words = (),
+    words: Words = None,
     scope: Where = "last",
     backend: Backend = "bridge",
     device: Device = None,
     max_new_tokens: Length = None,
-    temperature: Annotated[
-        float,
-        option(
-            Annotated[
-                float | int,
-                Expected(
-                    "a temperature from 1e-6 to 1e6 (texts at 0 have no finite divergence)",
-                    lambda x: 1e-6 <= x <= 1e6,
-                ),
-            ],
-            "The sampling temperature of the texts.",
-            metavar="NUMBER",
-        ),
-    ] = 1.0,
+    temperature: TemperatureAbove0 = 1.0,
     dev_prompts: DevPrompts = 48,
 ) -> None:
     """Compare methods with each other and with what they have to beat, at matched cost.
@@ -243,7 +224,7 @@ def compare(  # noqa: PLR0913 - options of a command
         kl=kl,
         fits=fits,
         budget=budget,
-        words=words,
+        words=words or (),
         instruction=instruction or "",
         backend=backend,
         device=device,

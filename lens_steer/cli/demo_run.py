@@ -60,11 +60,11 @@ def run(settings: DemoSettings, echo: Callable[[str], None]) -> DemoReport:
     families(settings.methods)  # an unknown name ends the demo here
     pairs = ContrastivePairs.load(settings.pairs)
     parts = split_for(settings.judge, pairs, settings.seed)
+    if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
+        raise ValueError(
+            f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
+        )
     with writing_in(settings.out):
-        if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
-            raise ValueError(
-                f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
-            )
         return _run(settings, pairs, parts, echo)
 
 

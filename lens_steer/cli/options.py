@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lens_steer.arguments import Count, Expected, FolderPath, Text, Texts
+from lens_steer.arguments import Count, Expected, FolderPath, Nats, Text, Texts
 from lens_steer.arguments import Seed as SeedValue
 from lens_steer.arguments import Temperature as TemperatureValue
 from lens_steer.benchmark import DEFAULT_METHODS, families
@@ -140,4 +140,27 @@ Temperature = Annotated[
 DevPrompts = Annotated[
     int,
     option(Count, "The largest number of prompts that methods are chosen on.", metavar="INTEGER"),
+]
+TemperatureAbove0 = Annotated[
+    float,
+    option(
+        Annotated[
+            float | int,
+            Expected(
+                "a temperature from 1e-6 to 1e6 (texts at 0 have no finite divergence)",
+                lambda x: 1e-6 <= x <= 1e6,
+            ),
+        ],
+        "The sampling temperature of the texts.",
+        metavar="NUMBER",
+    ),
+]
+Cost = Annotated[
+    float,
+    option(
+        Nats,
+        "The cost on dev to which methods are calibrated: KL(steered || unsteered), in nats per "
+        "token.",
+        metavar="NUMBER",
+    ),
 ]

@@ -1,4 +1,4 @@
-"""How commands read their options: each is held to an annotation before any work; misuse is one line."""
+"""How commands read their options: by annotations, before any work; misuse is one line."""
 
 import re
 import sys
@@ -44,7 +44,7 @@ def option(
             else:
                 made = parsed(hint, text) if convert is None else convert(text)
             if not admits(hint, made):
-                raise refused(hint, text)
+                raise refused(hint, str(text))
             if check is not None:
                 check(made)
         except ValueError as error:

@@ -62,7 +62,22 @@ BY_TYPE: dict[Any, list[str]] = {
 }
 FROM_ONE = {"max_new_tokens", "dev_prompts", "seeds", "fits", "best_of", "tokens", "settings"}
 FROM_ONE |= {"most", "limit", "steps", "texts", "every"}
-FREE = {"wanted"}  # a flag
+BEFORE = {"analyses.organism_seeds": ("{}/run",)}
+REQUIRED = {
+    "analyses.sad_stories": ("--model", "organism"),
+    "analyses.claims": ("--results", "{}/run"),
+}
+SAYS = (
+    "expected",
+    "requires",
+    "required",
+    "No such",
+    "Missing",
+    "not JSON",
+    "give more",
+    "use cpu",
+)
+SAYS += ("choose another", "--help lists")
 
 
 @dataclass(frozen=True)
@@ -86,9 +101,7 @@ def all_commands() -> list[Command]:
         name = module.removesuffix(".__main__")
         code = importlib.import_module(module)
         options = _options(code.STUDY.command() if hasattr(code, "STUDY") else code.main)
-        needed = {"analyses.sad_stories": ("--model", "organism")}.get(name, ())
-        before = {"analyses.organism_seeds": ("{}/run",)}.get(name, ())
-        made.append(Command(name, options, before, needed))
+        made.append(Command(name, options, BEFORE.get(name, ()), REQUIRED.get(name, ())))
     train = {"seed": int, "out": Path, "steps": int, "texts": int, "every": int}
     made.append(Command("lens_steer.organism.train", train, (), ("--seed", "0")))
     made.append(Command("docs/architecture.py", {"out": "a file"}))
@@ -106,7 +119,7 @@ def modules_run() -> list[str]:
 def _options(function: Any) -> dict[str, Any]:
     hints = inspect.get_annotations(function)
     names = inspect.signature(function).parameters
-    return {name: _base(hints[name]) for name in names if name not in FREE}
+    return {name: _base(hints[name]) for name in names}
 
 
 def _base(hint: Any) -> Any:
@@ -127,53 +140,49 @@ def bad_values(name: str, kind: Any) -> list[str]:
     return [*wrong, "0"] if name in FROM_ONE else wrong
 
 
-def by_rule() -> Iterator[tuple[Command, str, list[str]]]:
-    """Command lines with one fault each: (command, the word that the message names, arguments)."""
-    for command in all_commands():
-        for name, kind in command.options.items():
-            option = "--" + name.replace("_", "-")
-            kept = [word for word in command.required if command.required[0] != option]
-            for value in bad_values(name, kind):
-                if name == "runs":
-                    yield command, name.upper(), ["", value]
-                    continue
-                given = [] if option in command.required else list(command.required)
-                yield command, option, [*command.before, *given, option, value]
-            if name != "runs":
-                yield command, option, [*command.before, *kept, option]
-                good = {"seed": "1", "out": "{}/new"}.get(name)
-                if good:
-                    twice = [option, good, option, good + "2"]
-                    yield command, option, [*command.before, *kept, *twice]
-        for wrong in ("--sed", "--minutes", "--ou", "-x"):
-            given = [*command.before, *command.required, wrong, "1"]
-            yield command, wrong, given
-        if "runs" not in command.options:
-            yield command, "surplus", [*command.before, *command.required, "surplus"]
+def by_rule(command: Command) -> Iterator[tuple[str, list[str]]]:
+    """Command lines with one fault each: (the word that the message names, the arguments)."""
+    start = [*command.before, *command.required]
+    for name, kind in command.options.items():
+        option = "--" + name.replace("_", "-")
+        if name == "runs":
+            yield from (("RUNS", [value]) for value in BY_NAME[name])
+            continue
+        first = [*command.before, *(() if option in command.required else command.required)]
+        for value in bad_values(name, kind):
+            yield option, [*first, option, value]
+        yield option, [*first, option]
+        if name in ("seed", "out"):
+            yield option, [*first, option, "1", option, "2"]
+    for wrong in ("--sed", "--minutes", "--ou", "-x"):
+        yield wrong, [*start, wrong, "1"]
+    if "runs" not in command.options:
+        yield "surplus", [*start, "surplus"]
 
 
-LENS_STEER = Command("lens_steer", {})
-CONTRADICTIONS: list[tuple[Command, str, list[str]]] = [
-    (LENS_STEER, "demp", ["demp"]),
-    (LENS_STEER, "comparison", ["comparison"]),
-    (LENS_STEER, "--models", ["--models", "organism"]),
-    (LENS_STEER, "--pairs", ["demo", "--pairs", "{}/good.jsonl,stories:sad"]),
-    (LENS_STEER, "--words", ["demo", "--pairs", "{}/unpaired.jsonl"]),
-    (LENS_STEER, "--words", ["compare", "--pairs", "{}/unpaired.jsonl"]),
-    (LENS_STEER, "--temperature", ["compare", "--temperature", "0"]),
-    (LENS_STEER, "--best-of", ["compare", "--best-of", "1"]),
-    (LENS_STEER, "split", ["demo", "--pairs", "{}/few.jsonl"]),
-    (LENS_STEER, "split", ["compare", "--pairs", "{}/few.jsonl"]),
-    (LENS_STEER, "lens-steer compare", ["demo", "--out", "{}/compared"]),
+# Options that contradict each other or what they name: (module, word, arguments).
+CONTRADICTIONS: list[tuple[str, str, list[str]]] = [
+    ("lens_steer", "demp", ["demp"]),
+    ("lens_steer", "comparison", ["comparison"]),
+    ("lens_steer", "--models", ["--models", "organism"]),
+    ("lens_steer", "--pairs", ["demo", "--pairs", "{}/good.jsonl,stories:sad"]),
+    ("lens_steer", "--words", ["demo", "--pairs", "{}/unpaired.jsonl"]),
+    ("lens_steer", "--words", ["compare", "--pairs", "{}/unpaired.jsonl"]),
+    ("lens_steer", "--temperature", ["compare", "--temperature", "0"]),
+    ("lens_steer", "--best-of", ["compare", "--best-of", "1"]),
+    ("lens_steer", "split", ["demo", "--pairs", "{}/few.jsonl"]),
+    ("lens_steer", "split", ["compare", "--pairs", "{}/few.jsonl"]),
+    ("lens_steer", "lens-steer compare", ["demo", "--out", "{}/compared"]),
+    ("analyses.method_comparison", "--specific", ["--methods", "LQR", "--specific", "CAA"]),
     (
-        Command("analyses.method_comparison", {}),
-        "--specific",
-        ["--methods", "LQR", "--specific", "CAA"],
+        "analyses.method_comparison",
+        "--models",
+        ["--models", "organism,organism=stories:sad", "--pairs", "stories:sad"],
     ),
-    (Command("analyses.organism_seeds", {}), "RUNS", []),
-    (Command("analyses.organism_seeds", {}), "RUNS", ["{}/run", "{}/run"]),
-    (Command("analyses.sad_stories", {}), "--model", []),
-    (Command("lens_steer.organism.train", {}), "--seed", []),
+    ("analyses.organism_seeds", "RUNS", []),
+    ("analyses.organism_seeds", "RUNS", ["{}/run", "{}/run"]),
+    ("analyses.sad_stories", "--model", []),
+    ("lens_steer.organism.train", "--seed", []),
 ]
 
 
@@ -185,45 +194,44 @@ def _work(*args: Any, **kwargs: Any) -> Any:
     raise WorkBegan
 
 
-def run(command: Command, arguments: list[str], place: Path) -> tuple[Any, str, str]:
-    """Run a command in this process: exit code (None: work began), standard output and error."""
+def run(name: str, arguments: list[str], place: Path) -> tuple[Any, str, str]:
+    """Run a module or script in this process: exit code (None: work began), stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
-    argv = [command.name, *(word.replace("{}", str(place)) for word in arguments)]
+    argv = [name, *(word.replace("{}", str(place)) for word in arguments)]
     guarded = [(os, "mkdir"), (torch.nn.Module, "__init__"), (subprocess, "Popen")]
     code: Any = 0
     with ExitStack() as stack:
-        for holder, name in (*guarded, (Path, "write_text")):
-            stack.enter_context(patch.object(holder, name, _work))
+        for holder, function in (*guarded, (Path, "write_text")):
+            stack.enter_context(patch.object(holder, function, _work))
         stack.enter_context(patch.object(sys, "argv", argv))
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # that a module was imported before it is run
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         try:
-            if command.name.endswith(".py"):
-                runpy.run_path(str(ROOT / command.name), run_name="__main__")
+            if name.endswith(".py"):
+                runpy.run_path(str(ROOT / name), run_name="__main__")
             else:
-                runpy.run_module(command.name, run_name="__main__", alter_sys=True)
+                runpy.run_module(name, run_name="__main__", alter_sys=True)
         except WorkBegan:
             code = None
         except SystemExit as ended:
             code = ended.code or 0
         except Exception as error:  # what a user would see as a traceback
-            code, text = 1, f"Traceback\n{type(error).__name__}: {error}"
-            err.write(text)
+            code = 1
+            err.write(f"Traceback\n{type(error).__name__}: {error}")
     return code, out.getvalue(), err.getvalue()
 
 
-def outcome(command: Command, named: str, arguments: list[str], place: Path) -> tuple[str, str]:
-    """clear, unclear or accepted, with the message."""
-    code, out, err = run(command, arguments, place)
+def outcome(name: str, word: str, arguments: list[str], place: Path) -> tuple[str, str]:
+    """clear, unclear or accepted, with the message.
+
+    A refusal is clear if it is one line with exit code 2 that names the option and says what was
+    expected, or what to do.
+    """
+    code, out, err = run(name, arguments, place)
     if code in (0, None):
         return "accepted", err
-    one_line = len(err.splitlines()) == 1 and not out
-    says = any(word in err for word in ("expected", "requires", "o such", "issing", "twice", "found"))
-    says = says or "unexpected" in err
-    clear = code == 2 and one_line and named in err and (says or STRICT is False)
+    says = any(part in err for part in SAYS)
+    clear = code == 2 and len(err.splitlines()) == 1 and not out and word in err and says
     return ("clear" if clear else "unclear"), err
-
-
-STRICT = True
