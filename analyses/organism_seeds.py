@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from analyses.organism.card import fill
-from analyses.studies import Card, Out, start
+from analyses.organism.card import Card, fill
+from analyses.studies import Out, start
 from lens_steer.arguments import Expected
 from lens_steer.cli import option
 from lens_steer.figures import save_table

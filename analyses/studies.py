@@ -6,7 +6,6 @@ saves the tables of all behaviours so far after each, so that a run that is stop
 """
 
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from tqdm.auto import tqdm
 
 import lens_steer as ls
 from lens_steer import arguments, organism
-from lens_steer.arguments import Count, Expected, Texts
+from lens_steer.arguments import Count, Texts
 from lens_steer.benchmark import SHARES, Behaviour, ComparisonConfig, FitCache
 from lens_steer.cli import OnceCommand, check_each_pairs, option, options, run_command
 from lens_steer.evaluation import judge_of
@@ -58,20 +57,6 @@ Layers = Annotated[
 ]
 Tokens = Annotated[
     int, option(Count, "The largest number of tokens of each text.", metavar="INTEGER")
-]
-
-
-def _is_card(path: Path) -> bool:
-    return os.path.isfile(path) and "<!-- begin " in path.read_text(encoding="utf-8")
-
-
-Card = Annotated[
-    Path | None,
-    option(
-        Annotated[Path, Expected("a model card with places for tables (begin ...)", _is_card)],
-        "A model card whose tables are brought up to date; left out: none.",
-        metavar="FILE",
-    ),
 ]
 
 

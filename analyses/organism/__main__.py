@@ -9,10 +9,10 @@ import pandas as pd
 import analyses.organism as study
 import lens_steer as ls
 from analyses.organism import figures, probes
-from analyses.organism.card import filled, training_of
+from analyses.organism.card import Card, filled, training_of
 from analyses.organism.steering import FORM, steer, unsteered
 from analyses.organism.tasks import tasks
-from analyses.studies import Card, Out, Seed, fingerprint, show, start
+from analyses.studies import Out, Seed, fingerprint, show, start
 from lens_steer import organism
 from lens_steer.arguments import Text
 from lens_steer.cli import option

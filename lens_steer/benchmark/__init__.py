@@ -23,6 +23,7 @@ from lens_steer.benchmark.comparison_run import ComparisonRun as ComparisonRun
 from lens_steer.benchmark.config import KL as KL
 from lens_steer.benchmark.config import SHARES as SHARES
 from lens_steer.benchmark.config import ComparisonConfig as ComparisonConfig
+from lens_steer.benchmark.config import SeveralTexts as SeveralTexts
 from lens_steer.benchmark.dose_response import DoseResponse as DoseResponse
 from lens_steer.benchmark.doses import collapse_dose as collapse_dose
 from lens_steer.benchmark.energy import EnergyMap as EnergyMap

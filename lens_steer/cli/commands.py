@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lens_steer.arguments import Count, CountFromZero, Expected, Rising, Text
+from lens_steer.arguments import Count, CountFromZero, Rising, Text
+from lens_steer.benchmark import SeveralTexts
 from lens_steer.cli.options import (
     Backend,
     Cost,
@@ -153,7 +154,7 @@ def compare(  # noqa: PLR0913 - options of a command
     best_of: Annotated[
         int,
         option(
-            Annotated[int, Expected("a whole number of at least 2", lambda n: n >= 2)],
+            SeveralTexts,
             "The number of texts of which the best is taken.",
             metavar="INTEGER",
         ),
