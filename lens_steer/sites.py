@@ -90,8 +90,6 @@ class Site:
     def __post_init__(self) -> None:
         if not isinstance(self.kind, Kind):
             object.__setattr__(self, "kind", Kind.parse(self.kind))
-        if self.layer < 0:
-            raise ValueError(f"layer {self.layer}: expected a block index counted from 0")
 
     def __lt__(self, other: "Site") -> bool:
         ours, theirs = ((site.layer, _ORDER.index(site.kind)) for site in (self, other))

@@ -57,7 +57,7 @@ def test_site_is_a_value_however_its_kind_is_spelled() -> None:
 
 
 def test_site_refuses_a_negative_layer() -> None:
-    with pytest.raises(ValueError, match="layer -1: expected a block index counted from 0"):
+    with pytest.raises(ValueError, match="got layer=-1, expected a layer"):
         Site(-1)
 
 

@@ -9,6 +9,7 @@ from lens_steer.arguments.checking import ArgumentError as ArgumentError
 from lens_steer.arguments.checking import check_room as check_room
 from lens_steer.arguments.checking import checked as checked
 from lens_steer.arguments.checking import unchecked as unchecked
+from lens_steer.arguments.hints import Accepts as Accepts
 from lens_steer.arguments.hints import Expected as Expected
 from lens_steer.arguments.hints import admits as admits
 from lens_steer.arguments.parsing import OneLineParser as OneLineParser
@@ -24,6 +25,7 @@ from lens_steer.arguments.value_types import Layer as Layer
 from lens_steer.arguments.value_types import Layers as Layers
 from lens_steer.arguments.value_types import Nats as Nats
 from lens_steer.arguments.value_types import NonNegative as NonNegative
+from lens_steer.arguments.value_types import NotBlank as NotBlank
 from lens_steer.arguments.value_types import Number as Number
 from lens_steer.arguments.value_types import Positive as Positive
 from lens_steer.arguments.value_types import Probability as Probability

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import AbstractArray
 from torch import Tensor
 
-from lens_steer.arguments.hints import admits
+from lens_steer.arguments.hints import Accepts, admits
 from lens_steer.arguments.words import in_words, shortened
 
 _MADE_BY = {
@@ -43,6 +43,8 @@ def advice(hint: Any, value: Any) -> str:
 
 def alternatives(hint: Any) -> tuple[Any, ...]:
     """The annotations of which one has to fit."""
+    if get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Accepts):
+        return alternatives(get_args(hint)[1].hint)
     if get_origin(hint) is Annotated:
         return alternatives(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
@@ -132,7 +134,10 @@ def _unpacked(hint: Any, value: Any) -> str:
 def _packed(hint: Any, value: Any) -> str:
     """For one thing where a list of it is meant."""
     if not isinstance(value, Sequence | Mapping) or isinstance(value, str):
-        for made, words in (([value], "[{}] for one"), ((value,), "({},) for one")):
+        name = type(value).__name__
+        ways = (([value], "[{}] for one"), ((value,), "({},) for one"), ({name: value}, "{{{}}}"))
+        for made, words in ways:
             if admits(hint, made):
-                return "write " + words.format(shortened(value))
+                named = f"'{name}': method" if isinstance(made, dict) else shortened(value)
+                return "write " + words.format(named)
     return ""

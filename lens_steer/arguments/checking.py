@@ -24,6 +24,11 @@ AnyCallable = TypeVar("AnyCallable", bound=Callable[..., Any])
 class ArgumentError(TypeError, ValueError):
     """A call with an argument that the function does not accept; the message says what it does."""
 
+    @property
+    def of_argument(self) -> str:
+        """The message without the name of the function."""
+        return str(self).partition("() ")[2]
+
 
 def check_room(namespace: dict[str, Any]) -> None:
     """Hold all that a room exports to its annotations: the last line of the room's `__init__`.

@@ -5,6 +5,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, lru_cache, partial
 from numbers import Integral, Real
 from typing import (
@@ -39,6 +40,17 @@ class Expected:
 
     words: str
     fits: Check = bool
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """What a dataclass also takes for a field and converts: `Annotated[tuple[int, ...], ...]`.
+
+    Attributes:
+        hint: The annotation that arguments are held to; the field itself has the other one.
+    """
+
+    hint: Any
 
 
 def resolved(function: Any) -> dict[str, Any]:
@@ -83,7 +95,7 @@ def check_of(hint: Any) -> Check:
         return check_of(hint.__bound__ or Any)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return partial(_fits_all, check_of(arguments[0]), arguments[1:])
+        return _check_annotated(arguments)
     if origin in (Union, types.UnionType):
         return partial(_fits_one, [check_of(part) for part in arguments])
     if origin is Literal:
@@ -95,9 +107,17 @@ def check_of(hint: Any) -> Check:
     return _check_generic(origin, arguments)
 
 
+def _check_annotated(arguments: tuple[Any, ...]) -> Check:
+    if isinstance(arguments[1], Accepts):
+        return check_of(arguments[1].hint)
+    return partial(_fits_all, check_of(arguments[0]), arguments[1:])
+
+
 def _check_class(hint: Any) -> Check:
     if hint is None:
         return partial(_is_a, types.NoneType)
+    if inspect.isclass(hint) and issubclass(hint, StrEnum):
+        return partial(_is_a, str)  # its parser names what there is
     if hint in _SCALARS:
         return partial(_is_a, _SCALARS[hint]) if hint in (bool, str) else partial(_is_number, hint)
     if is_typeddict(hint):

@@ -27,6 +27,7 @@ Angle = Annotated[
 Probability = Annotated[float | int, Expected("a number from 0 to 1", lambda x: 0 <= x <= 1)]
 Share = Annotated[float | int, Expected("a share above 0 and at most 1", lambda x: 0 < x <= 1)]
 Text = Annotated[str, Expected("a text that is not empty")]
+NotBlank = Annotated[str, Expected("a text that is not blank", str.strip)]
 Texts = Annotated[Sequence[str], Expected("a list of texts, at least one", len)]
 FilePath = Annotated[
     str | Path, Expected("the path of a file", lambda path: str(path) not in ("", "."))

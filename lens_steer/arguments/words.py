@@ -4,6 +4,7 @@ import inspect
 import reprlib
 import types
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -11,12 +12,14 @@ import numpy as np
 from jaxtyping import AbstractArray
 from torch import Tensor
 
-from lens_steer.arguments.hints import Expected
+from lens_steer.arguments.hints import Accepts, Expected
 
 
 def in_words(hint: Any) -> str:
     """An annotation as it reads in an error: "a list of whole numbers", "a number or None"."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated and isinstance(arguments[1], Accepts):
+        return in_words(arguments[1].hint)
     if origin is Annotated:
         words = [extra.words for extra in arguments[1:] if isinstance(extra, Expected)]
         return words[-1] if words else in_words(arguments[0])
@@ -41,12 +44,16 @@ def _alternatives(parts: Sequence[Any]) -> str:
 def _class_in_words(hint: Any) -> str:
     if hint in _WORDS:
         return _WORDS[hint]
+    if inspect.isclass(hint) and issubclass(hint, StrEnum):
+        return "one of " + ", ".join(repr(str(option)) for option in hint)
     if inspect.isclass(hint) and issubclass(hint, AbstractArray):
         axes = getattr(hint, "dim_str", "")
         kind = {"Float": "a floating-point", "Int": "an integer", "Bool": "a boolean"}
         name = kind.get(hint.__name__.split("[")[0], "a")
         return f"{name} {'array' if hint.array_type is np.ndarray else 'tensor'} [{axes}]"
     name = getattr(hint, "__name__", str(hint))
+    if name in _NAMES:
+        return _NAMES[name]
     return f"an {name}" if name[0] in "AEIOU" and not name.startswith("Un") else f"a {name}"
 
 
@@ -68,10 +75,14 @@ def _plural(hint: Any) -> str:
     if hint in _WORDS:
         return _PLURALS.get(hint, words)
     article, _, rest = words.partition(" ")
-    simple = article in ("a", "an") and " " not in rest and not rest.endswith("s")
-    return f"{rest}s" if simple else f"values, each {words}"
+    simple = article in ("a", "an") and " or " not in rest and " of " not in rest
+    return f"{rest}s" if simple and not rest.endswith("s") else f"values, each {words}"
 
 
+_NAMES = {
+    "Intervention": "a steering method",
+    "SteerableModel": "a HookedTransformer or TransformerBridge",
+}
 _WORDS: dict[Any, str] = {
     Any: "anything",
     object: "anything",

@@ -1,14 +1,15 @@
 """Masks that choose elements of one kind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer.activations import Activations
-from lens_steer.arguments import Seed
+from lens_steer.arguments import Accepts, Seed
 from lens_steer.artifacts import savable
 from lens_steer.models import Provenance
 from lens_steer.reports import Report
@@ -33,7 +34,7 @@ class ElementMask(Report):
 
     selected: Bool[Tensor, "layer element"]
     kind: Kind
-    layers: tuple[int, ...]
+    layers: Annotated[tuple[int, ...], Accepts(Sequence[int])]
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:

@@ -1,15 +1,16 @@
 """A number for every element, and the choice of the highest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.arguments import Count
+from lens_steer.arguments import Accepts, Count
 from lens_steer.artifacts import savable
 from lens_steer.attribution.mask import ElementMask, check_layers
 from lens_steer.models import Provenance
@@ -43,7 +44,7 @@ class ElementScores(Report):
 
     values: Float[Tensor, "layer element"]
     kind: Kind
-    layers: tuple[int, ...]
+    layers: Annotated[tuple[int, ...], Accepts(Sequence[int])]
     name: str = "score"
     error: Float[Tensor, "layer element"] | None = None
     consistency: Float[Tensor, "layer element"] | None = None

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import LayerActivations
-from lens_steer.arguments import Count, Layer, Number, Seed
+from lens_steer.arguments import Count, CountFromZero, Layer, Number, Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier, Values, Vectors
 from lens_steer.barriers.cross_validation import Folds
@@ -181,7 +181,7 @@ class PolynomialBarrier(Barrier):
         form = self._form().gauged()
         return (form.basis * form.eigenvalues) @ form.basis.T, form.linear, form.constant
 
-    def truncated(self, rank: Count) -> "PolynomialBarrier":
+    def truncated(self, rank: CountFromZero) -> "PolynomialBarrier":
         """The barrier of the `rank` eigenvalues of largest size, where the median of all is 0.
 
         Rank 0 is the linear part, the width the same barrier.

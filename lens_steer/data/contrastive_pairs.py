@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from lens_steer.arguments import Count, FilePath, Seed
+from lens_steer.arguments import Accepts, Count, FilePath, Seed
 from lens_steer.data.documents import document_rows
 from lens_steer.data.example import Example, Sides, as_records, check_sides, read_rows
 from lens_steer.data.file_formats import WRITERS
@@ -32,8 +32,8 @@ class ContrastivePairs:
         >>> train, dev, test = pairs.split(0.6, 0.2, 0.2, seed=0)
     """
 
-    desired: tuple[Example, ...]
-    undesired: tuple[Example, ...]
+    desired: Annotated[tuple[Example, ...], Accepts(Sequence[Example])]
+    undesired: Annotated[tuple[Example, ...], Accepts(Sequence[Example])]
     paired: bool = True
     name: str = "pairs"
     left_out: int = field(default=0, compare=False)

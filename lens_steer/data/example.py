@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from lens_steer.arguments import Accepts, ArgumentError, NotBlank
 from lens_steer.data.records import SIDES, as_row
 from lens_steer.models import Prompt, as_prompt
 
@@ -21,18 +22,12 @@ class Example:
         >>> Example("The film was", " great", group="films")
     """
 
-    prompt: Prompt
-    continuation: str
+    prompt: Annotated[Prompt, Accepts(Any)]
+    continuation: NotBlank
     group: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", as_prompt(self.prompt))
-        if not isinstance(self.continuation, str) or not self.continuation.strip():
-            raise ValueError(
-                f"got the continuation {self.continuation!r}, expected text that is not blank"
-            )
-        if not isinstance(self.group, str):
-            raise ValueError(f"got the group {self.group!r}, expected text")
 
     def cluster(self, otherwise: str) -> str:
         """What it belongs to: its group, else its prompt, else `otherwise` without either.
@@ -100,6 +95,8 @@ def read_rows(rows: Iterable[tuple[str, Any]], name: str, *, paired: bool) -> Ex
             row = as_row(columns, paired=paired)
             for side, texts in row.texts.items():
                 sides[side] += [Example(row.prompt, text, row.group) for text in texts]
+        except ArgumentError as error:
+            raise ValueError(f"{place}: {error.of_argument}") from error
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
         labelled.add(row.labelled)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer import organism
+from lens_steer.arguments import Accepts, Texts
 from lens_steer.data import behaviour_words
 from lens_steer.evaluation.words import comparable, whole_words
 
@@ -57,7 +58,7 @@ class WordList:
         tensor([1.])
     """
 
-    words: tuple[str, ...]
+    words: Annotated[tuple[str, ...], Accepts(Texts)]
 
     def __post_init__(self) -> None:
         if isinstance(self.words, str):

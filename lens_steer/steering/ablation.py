@@ -6,6 +6,7 @@ Source: Arditi et al. 2024, "Refusal in Language Models Is Mediated by a Single 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations, LayerActivations
-from lens_steer.arguments import Layer, Layers, Number
+from lens_steer.arguments import Accepts, Layer, Layers, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.sites import Site
@@ -42,7 +43,7 @@ class Ablation(Displacement):
         setpoint: Where the projection on r is moved to, in units of the activation; 0 is published.
     """
 
-    at: tuple[Site, ...] = field(repr=False)
+    at: Annotated[tuple[Site, ...], Accepts(Sequence[Site])] = field(repr=False)
     direction: Float[Tensor, "*site"] = field(repr=False)
     setpoint: Number = 0.0
 

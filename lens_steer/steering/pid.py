@@ -3,9 +3,11 @@
 Source: the baseline S-PID of arXiv:2604.19018 (after PID Steering, arXiv:2510.04309).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import sqrt
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -13,7 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations
-from lens_steer.arguments import Layers, Number
+from lens_steer.arguments import Accepts, Layers, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import FeatureDirections
@@ -49,7 +51,7 @@ class PID(Intervention):
 
     directions: Float[Tensor, "layer d"] = field(repr=False)
     setpoints: Float[Tensor, " layer"] = field(repr=False)
-    layers: tuple[int, ...]
+    layers: Annotated[tuple[int, ...], Accepts(Sequence[int])]
     kp: Number
     ki: Number = 0.0
     kd: Number = 0.0

@@ -461,7 +461,7 @@ def test_capture_is_float32_whatever_the_default_dtype(llama: Any, pairs: Contra
     ("options", "reason"),
     [
         ({"kind": "resid_mid"}, "unknown kind 'resid_mid'"),
-        ({"layers": []}, "no layers to read"),
+        ({"layers": []}, "expected a list of layers"),
         ({"layers": [4]}, "layer 4: this model has 4, 0 to 3"),
         ({"layers": [-1]}, "layer -1: expected a block index"),
         ({"read": 500}, "read position 500: an example has only"),
@@ -480,7 +480,7 @@ def test_capture_says_what_does_not_exist(
 def test_capture_refuses_an_unknown_position(
     llama: Any, pairs: ContrastivePairs, read: Any
 ) -> None:
-    with pytest.raises(ValueError, match="expected 'last', 'mean', 'prompt_last' or a number"):
+    with pytest.raises(ValueError, match="'last', 'mean', 'prompt_last' or a whole number"):
         capture(llama, pairs, "resid", read=read, progress=False)
 
 

@@ -228,7 +228,7 @@ def test_fit_remembers_the_model_and_the_data(llama: Any, pairs: ContrastivePair
     ("options", "reason"),
     [
         ({"window": 0}, "window 0: expected at least 1"),
-        ({"layers": []}, "no layers"),
+        ({"layers": []}, "expected a list of layers"),
         ({"layers": [4]}, "layer 4: this model has 4"),
         ({"kind": "resid_mid"}, "unknown kind"),
         ({"read": 500}, "read position 500"),

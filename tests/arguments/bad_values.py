@@ -4,6 +4,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
@@ -61,6 +62,8 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 def _wrong_for(name: str, part: Any) -> list[Any]:
     origin = get_origin(part)
+    if inspect.isclass(part) and issubclass(part, StrEnum):
+        return [3.5, 0]  # any text goes to its parser
     if part in (int, float, bool, str):
         more: list[Any] = [-1] if part is int and name in NEVER_NEGATIVE else []
         more += [math.nan, math.inf] if part is float and name in FINITE else []

@@ -337,7 +337,7 @@ def test_what_a_difference_writes_is_its_product_with_the_weights(
 def test_a_k_out_of_range_is_refused(untyped: None) -> None:
     scores = random_scores(0)
     for k in (0, -1, 25, True, 2.0):
-        with pytest.raises(ValueError, match="expected 1 to 24"):
+        with pytest.raises(ValueError, match="expected (1 to 24|a whole number of at least 1)"):
             scores.top(k)  # type: ignore[arg-type]
     for k in (0, 7):
         with pytest.raises(ValueError, match="expected 1 to 6"):
@@ -345,7 +345,7 @@ def test_a_k_out_of_range_is_refused(untyped: None) -> None:
 
 
 def test_an_unknown_ranking_is_refused_by_name(untyped: None) -> None:
-    with pytest.raises(ValueError, match=r"'loud': expected one of signed, .*layer_z"):
+    with pytest.raises(ValueError, match=r"by='loud', expected one of 'signed', .*'layer_z'"):
         random_scores(0).top(1, "loud")  # type: ignore[arg-type]
 
 

@@ -179,7 +179,7 @@ def test_activations_that_cannot_be_fitted_are_refused(fit: str, data: Any, matc
         (PolynomialBarrier, {"gamma": float("nan"), "C": 1.0}, "gamma = nan"),
         (PolynomialBarrier, {"coef0": -0.1}, "coef0 = -0.1"),
         (PolynomialBarrier, {"C": 0.0}, "C = 0.0"),
-        (PolynomialBarrier, {"C": float("inf")}, "C = inf"),
+        (PolynomialBarrier, {"C": float("inf")}, "C=inf"),
         (PolynomialBarrier, {"folds": 1}, "1 folds"),
         (LinearBarrier, {"C": -1.0}, "C = -1.0"),
         (LinearBarrier, {"folds": 61}, "61 folds and 60"),

@@ -109,7 +109,7 @@ def test_the_seed_decides_and_the_global_state_does_not() -> None:
         ({"gamma": float("inf")}, "gamma inf and coef0"),
         ({"coef0": -1.0}, "coef0 -1.0"),
         ({"C": 0.0}, "C = 0.0: expected a finite number above 0"),
-        ({"C": float("inf")}, "C = inf"),
+        ({"C": float("inf")}, "C=inf"),
     ],
 )
 def test_settings_out_of_range_are_refused(options: Any, match: str) -> None:

@@ -181,18 +181,18 @@ def test_a_critical_point_has_no_field() -> None:
     ("made", "match"),
     [
         (lambda: LinearBarrier(torch.zeros(3), 1.0), "the weight is 0"),
-        (lambda: LinearBarrier(torch.ones(3), float("nan")), "bias nan"),
+        (lambda: LinearBarrier(torch.ones(3), float("nan")), "bias=nan"),
         (lambda: LinearBarrier(torch.tensor([1.0, torch.nan]), 0.0), "weight is not finite"),
         (lambda: LinearBarrier(torch.ones(3).half(), 0.0), "weight is torch.float16"),
         (lambda: LinearBarrier(torch.ones(3), 0.0, kind="rseid"), "unknown kind 'rseid'"),  # type: ignore[arg-type]
         (lambda: waves(4, 3, 5), "got shapes"),
         (lambda: waves(0, 3, 0), "got shapes"),
-        (lambda: waves(4, 3, 4, float("inf")), "bias inf"),
+        (lambda: waves(4, 3, 4, float("inf")), "bias=inf"),
         (lambda: quadratic(torch.eye(3), q=torch.ones(2)), "got shapes"),
         (lambda: quadratic(torch.eye(1)), "with d > 1"),
         (lambda: quadratic(2 * torch.eye(3)), "no orthonormal columns"),
         (lambda: quadratic(torch.eye(3, 4)), "no orthonormal columns"),
-        (lambda: quadratic(torch.eye(3), float("inf")), "constant inf"),
+        (lambda: quadratic(torch.eye(3), float("inf")), "constant=inf"),
     ],
 )
 def test_broken_parts_are_refused(made: Callable[[], Barrier], match: str, untyped: None) -> None:

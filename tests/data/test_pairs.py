@@ -62,10 +62,10 @@ def test_of_takes_lists_and_any_iterable() -> None:
         (("only one",), "row 1: got"),
         ((*ROW, "group", "more"), "row 1: got"),
         (None, "row 1: got None"),
-        (("The cat", "", " was"), "row 1: got the continuation ''"),
-        (("The cat", " ", " was"), "row 1: got the continuation ' '"),
-        (("The cat", None, " was"), "row 1: got the continuation None"),
-        (("The cat", " was", " is", 3), "row 1: got the group 3, expected text"),
+        (("The cat", "", " was"), "row 1: got continuation=''"),
+        (("The cat", " ", " was"), "row 1: got continuation=' '"),
+        (("The cat", None, " was"), "row 1: got continuation=None"),
+        (("The cat", " was", " is", 3), "row 1: got group=3, expected a text"),
         ((3, " was", " is"), "row 1: got the prompt 3"),
         (("The cat", " was", " was"), "row 1: got ' was' on both sides"),
     ],
@@ -78,7 +78,7 @@ def test_of_names_the_row_that_is_broken(row: Any, reason: str) -> None:
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("row", "reason"),
-    [((0, " was", " is"), "row 0: got the prompt 0"), ((*ROW, 0), "row 0: got the group 0")],
+    [((0, " was", " is"), "row 0: got the prompt 0"), ((*ROW, 0), "row 0: got group=0")],
 )
 def test_of_does_not_take_zero_for_nothing(row: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -145,12 +145,12 @@ def test_load_passes_over_blank_lines_and_counts_them(tmp_path: Path) -> None:
     [
         ({"desired": " a"}, r"no undesired in \['desired'\]"),
         ({"prompt": "x"}, "no desired and no undesired in"),
-        ({"desired": " a", "undesired": ""}, "got the continuation ''"),
-        ({"desired": " a", "undesired": 3}, "got the continuation 3"),
+        ({"desired": " a", "undesired": ""}, "got continuation=''"),
+        ({"desired": " a", "undesired": 3}, "got continuation=3"),
         ([1, 2], "expected an object"),
         ("text", "expected an object"),
         ({"text": "a", "label": "good"}, "got the label 'good', expected 'desired' or 'undesired'"),
-        ({"label": "desired"}, "got the continuation None"),
+        ({"label": "desired"}, "got continuation=None"),
         ({"messages": [{"role": "user"}], "desired": " a", "undesired": " b"}, "got the prompt"),
     ],
 )
@@ -243,7 +243,7 @@ def test_load_takes_only_line_ends_for_line_ends(tmp_path: Path, separator: str)
     [
         ("The cat, was sad.", "line 4: expected the 4 columns of line 1"),
         ("The cat, was sad., was glad.,g,more", "line 4: expected the 4 columns of line 1"),
-        ("The cat,, was glad.,", "line 4: got the continuation ''"),
+        ("The cat,, was glad.,", "line 4: got continuation=''"),
         ('The cat, "was" sad, was glad.,"', r"line \d+: "),
     ],
 )
@@ -270,7 +270,7 @@ def test_load_lists_the_named_sets_when_it_knows_no_such_set() -> None:
 def test_examples_are_checked_when_they_are_made() -> None:
     broken: Any = 3
     for make in (lambda: Example("x", ""), lambda: Example("x", "\n")):
-        with pytest.raises(ValueError, match="expected text that is not blank"):
+        with pytest.raises(ValueError, match="expected a text that is not blank"):
             make()
     with pytest.raises(ValueError, match="got the prompt 3"):
         ContrastivePairs.of([(broken, " a", " b")])
@@ -562,17 +562,17 @@ def test_load_reads_the_multiple_choices_of_truthfulqa(tmp_path: Path, name: str
     [
         ({**ASKED, "question": " "}, "got the question ' ', expected text that is not blank"),
         ({**ASKED, "question": 3}, "got the question 3"),
-        ({**ASKED, "false": ""}, "got the continuation ''"),
-        ({**ASKED, "false": True}, "got the continuation True"),
+        ({**ASKED, "false": ""}, "got continuation=''"),
+        ({**ASKED, "false": True}, "got continuation=True"),
         ({**ASKED, "false": ["Yes", None]}, None),
-        ({**ASKED, "false": [None]}, "got the continuation None"),
+        ({**ASKED, "false": [None]}, "got continuation=None"),
         ({**ASKED, "false": "No"}, "got ' No' on both sides: nothing differs"),
         ({**LISTS, "correct_answers": []}, "got no text under 'correct_answers'"),
         ({**LISTS, "correct_answers": " ; "}, "got no text under 'correct_answers'"),
         ({**LISTS, "correct_answers": "['a' 'b']"}, "part the answers by semicolons"),
         ({"question": "Is it?", "true": "No"}, r"no false in \['question', 'true'\]"),
         ({"question": "Is it?"}, "no desired and no undesired in"),
-        ({"prompt": "p", "desired": ["a"], "undesired": "b"}, r"got the continuation \['a'\]"),
+        ({"prompt": "p", "desired": ["a"], "undesired": "b"}, r"got continuation=\['a'\]"),
         ({**ASKED, "fals": "x"}, None),
         ({"question": "Is it?", "true": "No", "falsee": "x"}, "did you mean 'false'"),
         ({"questoin": "Is it?", "true": "a", "false": "b"}, "did you mean 'question'"),
@@ -619,7 +619,7 @@ def test_from_subsets_takes_the_subsets_that_are_named(tmp_path: Path) -> None:
     several = ContrastivePairs.from_subsets(
         SUBSETS, desired=["giraffes", "zebras"], undesired=("other",), name="animals"
     )
-    assert several == ContrastivePairs.unpaired("abc", "def", name="animals")
+    assert several == ContrastivePairs.unpaired(list("abc"), list("def"), name="animals")
     assert ContrastivePairs.from_subsets(SUBSETS, desired="zebras", undesired="other").name
     assert ContrastivePairs.from_subsets(str(path), desired="other", undesired="zebras").name
 
@@ -643,8 +643,8 @@ def test_load_takes_subsets_that_say_themselves_what_they_are(tmp_path: Path) ->
         (SUBSETS, ([], "other"), "got 0 desired and 3 undesired"),
         ([SUBSETS], ("giraffes", "other"), r"expected \{subset: \[text, \.\.\.\]\}"),
         ({"x": "text", "y": []}, ("x", "y"), "'x' is 'text', expected a list"),
-        ({"x": ["a", " "], "y": ["b"]}, ("x", "y"), r"pairs\.json x 1: got the continuation ' '"),
-        ({"x": ["a", 3], "y": ["b"]}, ("y", "x"), r"pairs\.json x 1: got the continuation 3"),
+        ({"x": ["a", " "], "y": ["b"]}, ("x", "y"), r"pairs\.json x 1: got continuation=' '"),
+        ({"x": ["a", 3], "y": ["b"]}, ("y", "x"), r"pairs\.json x 1: got continuation=3"),
     ],
 )
 def test_from_subsets_says_what_is_wrong(
@@ -682,7 +682,7 @@ def test_from_subsets_names_the_file_that_is_not_there() -> None:
         ({**TABLE, "prompts": ["p"]}, "got 1 prompts, 2 positives, 2 negatives, expected as many"),
         ({**TABLE, "promts": ["p", "q"]}, "unknown column 'promts': did you mean 'prompts'"),
         ({**TABLE, "prompts": "p"}, "expected lists under 'prompts' and 'positives'"),
-        ({"positives": ["a", ""], "negatives": ["b", "c"]}, "row 1: got the continuation ''"),
+        ({"positives": ["a", ""], "negatives": ["b", "c"]}, "row 1: got continuation=''"),
     ],
 )
 def test_load_says_what_is_wrong_with_a_document(tmp_path: Path, found: Any, reason: str) -> None:

@@ -384,9 +384,9 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("wrong", [[], [("a", "b", "c")], None])
 def test_what_are_not_pairs_is_refused_before_any_work(llama: Any, wrong: Any) -> None:
     for target in ({"kl": 0.1}, {"behaviour": 0.5}):
-        with pytest.raises(ValueError, match=r"expected ContrastivePairs: write ContrastivePairs"):
+        with pytest.raises(ValueError, match=r"expected a ContrastivePairs: ls.ContrastivePairs"):
             calibrate(llama, push(llama), wrong, **target, **HOW)
-    with pytest.raises(ValueError, match=r"expected ContrastivePairs: write ContrastivePairs"):
+    with pytest.raises(ValueError, match=r"expected a ContrastivePairs: ls.ContrastivePairs"):
         evaluate(llama, wrong, **TEXTS)
 
 

@@ -202,7 +202,7 @@ def test_a_judge_that_says_yes_or_no_makes_the_best_of_n_cheaper(p: float, n: in
 
 
 def test_the_best_of_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="the best of 0: expected at least 1"):
+    with pytest.raises(ValueError, match="got n=0, expected a whole number of at least 1"):
         best_of_n_kl(0)
 
 

@@ -262,7 +262,7 @@ def test_matrices_are_saved_and_products_refused(llama: Any, gpt2: Any, tmp_path
 def test_what_cannot_be_linearised_is_refused(llama: Any, pairs: ls.ContrastivePairs) -> None:
     with pytest.raises(ValueError, match="no texts"):
         ls.linearize(llama, [])
-    with pytest.raises(ValueError, match="one string"):
+    with pytest.raises(ValueError, match=r"write \['The cat sat'\] for one"):
         ls.linearize(llama, "The cat sat")
     with pytest.raises(ValueError, match="one token"):
         ls.linearize(llama, pairs, read="mean")

@@ -110,7 +110,7 @@ def test_whole_layers_of_heads_are_one_vector(llama: Any, pairs: Any) -> None:
         ({"at": (Site(0), Site(0))}, "each once"),
         ({"direction": 2 * torch.eye(4)[0]}, "length 2: expected 1"),
         ({"direction": torch.full((4,), float("inf"))}, "expected 1"),
-        ({"setpoint": float("nan")}, "setpoint nan"),
+        ({"setpoint": float("nan")}, "setpoint=nan"),
     ],
 )
 def test_bad_settings_are_refused(given: dict[str, Any], message: str) -> None:

@@ -286,7 +286,7 @@ def test_actadd_is_a_vector_like_any_other(llama: Any) -> None:
 def test_actadd_refuses_what_does_not_differ(llama: Any) -> None:
     wrong: dict[str, tuple[Any, dict[str, Any]]] = {
         "nothing differs": (("Love", "Love"), {"layer": 1}),
-        "coefficient nan": (("Love", "Hate"), {"layer": 1, "coefficient": float("nan")}),
+        "coefficient=nan": (("Love", "Hate"), {"layer": 1, "coefficient": float("nan")}),
         "not blank": ((" ", "Hate"), {"layer": 1}),
         "layer 7": (("Love", "Hate"), {"layer": 7}),
     }
@@ -411,7 +411,7 @@ def test_random_of_a_method_without_vectors_is_as_large_as_its_edits() -> None:
 def test_random_like_says_that_the_method_comes_first() -> None:
     resid = ls.LayerActivations.from_tensors(drawn((9, 4), seed=1) + 1, drawn((9, 4), seed=2), 2)
     method: Any = ls.LinearAcT.fit(resid)
-    with pytest.raises(TypeError, match=r"got a LayerActivations where the method is expected"):
+    with pytest.raises(TypeError, match=r"got method=a LayerActivations, expected"):
         Random.like(cast(Any, resid), method, seed=0)
 
 

@@ -208,8 +208,8 @@ def test_activations_that_vary_along_the_difference_alone_have_no_plane() -> Non
     [
         ({}, "either a turn or a target"),
         ({"angle": 1.0, "to_angle": 1.0}, "either a turn or a target"),
-        ({"angle": float("nan")}, "finite"),
-        ({"to_angle": float("inf")}, "finite"),
+        ({"angle": float("nan")}, "angle in rad"),
+        ({"to_angle": float("inf")}, "angle in rad"),
         ({"angle": 1.0, "b1": torch.ones(4)}, "b1 has length 2: expected 1"),
         ({"angle": 1.0, "b2": 3 * torch.eye(4)[2]}, "b2 has length 3: expected 1"),
         ({"angle": 1.0, "b2": torch.eye(4)[0]}, "not orthogonal"),

@@ -271,7 +271,7 @@ def test_saved_and_loaded_it_is_the_same(
 
 def test_what_cannot_be_measured_is_refused(llama: Any) -> None:
     for options, message in (
-        ({"samples": 0}, "samples 0"),
+        ({"samples": 0}, "samples=0"),
         ({"read": "mean"}, "mean"),
         ({"texts": []}, "no texts"),
         ({"layer": 99}, "layer"),

@@ -412,7 +412,7 @@ def test_without_its_prompts_it_refuses_to_work(llama: Any) -> None:
 def test_what_makes_no_gate_is_refused(llama: Any, untyped: None) -> None:
     method, good = push(llama), CosineCondition(torch.ones(WIDTH))
     bad: list[tuple[Any, Any, Any, str]] = [
-        ("no method", good, 0.0, "expected a Intervention"),
+        ("no method", good, 0.0, "expected a steering method"),
         (method, "no condition", 0.0, "expected a Condition"),
         (method, good, float("nan"), "finite"),
     ]

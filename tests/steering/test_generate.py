@@ -492,7 +492,7 @@ def test_a_special_token_among_the_stop_strings_ends_a_text(either: Any) -> None
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("stop", ["\n", [""], ["a", 3], [None]])
 def test_stop_strings_that_are_none_are_refused(llama: Any, stop: Any) -> None:
-    with pytest.raises(ValueError, match="stop=.*expected a list of strings, none empty"):
+    with pytest.raises(ValueError, match="stop=.*expected a list of texts, none empty"):
         ls.generate(llama, ["The cat"], stop=stop, **GREEDY)
 
 

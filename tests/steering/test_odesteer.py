@@ -416,7 +416,7 @@ def test_bad_settings_are_refused(given: dict[str, Any], untyped: None) -> None:
 def test_other_widths_and_things_are_refused(untyped: None) -> None:
     with pytest.raises(ValueError, match=r"expected \[\.\.\., 12\]"):
         ODESteer(drawn_barrier(D, 2), angle=0.1).flow(torch.ones(3, D + 1))
-    with pytest.raises(ValueError, match="expected a barrier"):
+    with pytest.raises(ValueError, match="expected a Barrier"):
         ODESteer(torch.ones(D), angle=0.1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="finite"):
         BarrierPush(drawn_barrier(D, 2), margin=float("inf"))

@@ -137,7 +137,7 @@ def test_heads_are_one_vector(llama: Any, pairs: ls.ContrastivePairs) -> None:
 def test_too_few_rows_are_refused(n: int) -> None:
     d, u = classes()
     with pytest.raises(ValueError, match="two or more|at least one|no desired"):
-        ls.RepE.fit(d[:n], u)
+        ls.RepE.fit(d[:n], u, layer=0)
 
 
 def test_pairs_come_in_equal_counts(untyped: None) -> None:
@@ -151,10 +151,10 @@ def test_pairs_come_in_equal_counts(untyped: None) -> None:
     [
         ({"direction": torch.ones(4)}, "length 2: expected 1"),
         ({"direction": torch.full((4,), float("nan"))}, "length nan"),
-        ({"gap": 0.0}, "the gap > 0"),
+        ({"gap": 0.0}, "a distance above 0"),
         ({"gap": float("inf")}, "finite"),
         ({"centre": float("nan")}, "finite"),
-        ({"coefficient": float("nan")}, "coefficient nan"),
+        ({"coefficient": float("nan")}, "coefficient=nan"),
         ({"strength": float("inf")}, "strength"),
     ],
 )

@@ -218,7 +218,7 @@ def test_one_value_says_how_further_tokens_are_written(
     value = record(*arguments, progress=False, decoding=ls.Decoding(**how))
     assert keywords.offsets == 3
     assert same(keywords, value)
-    assert record(*arguments, progress=False, max_new_tokens=0, seed=3).offsets == 1
+    assert record(*arguments, progress=False, seed=3).offsets == 1
     everywhere = record(*arguments, progress=False, scope="all", seed=3)
     gap = position_gap(llama, law, pairs, features, scope="all", seed=3)
     units = torch.where(features.present, features.sizes.double(), torch.nan)
@@ -652,7 +652,7 @@ def test_bad_input_is_refused(llama: Any, pairs: ls.ContrastivePairs) -> None:
     beta = features.setpoints(1.0, centred=True)
     with pytest.raises(ValueError, match="finite numbers"):
         record(llama, law, pairs, features, beta * torch.nan, **how)
-    with pytest.raises(ValueError, match="max_new_tokens -1: expected at least 1"):
+    with pytest.raises(ValueError, match="max_new_tokens=-1, expected"):
         record(llama, law, pairs, features, beta, max_new_tokens=-1, **how)
     with pytest.raises(ValueError, match="context holds"):
         record(llama, law, pairs, features, beta, max_new_tokens=200, **how)

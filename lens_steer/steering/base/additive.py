@@ -4,13 +4,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from lens_steer.arguments import Accepts
 from lens_steer.artifacts import savable
 from lens_steer.models import check_one_model
 from lens_steer.sites import Site
@@ -123,7 +124,7 @@ class Additive(VectorMethod):
         >>> ls.steering.Additive((ls.Site(3),), (torch.ones(model.cfg.d_model),))
     """
 
-    at: tuple[Site, ...] = field(repr=False)
+    at: Annotated[tuple[Site, ...], Accepts(Sequence[Site])] = field(repr=False)
     vectors: tuple[Float[Tensor, "..."], ...] = field(repr=False)
     made_of: tuple[tuple[float, str], ...] = field(
         default=(), kw_only=True, repr=False, metadata={"saved_if_set": True}
