@@ -12,16 +12,15 @@ seconds (vectors) to minutes (flows).
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 import lens_steer as ls
 from analyses.equal_cost import DEV
-from analyses.studies import Pairs, Seed, names_of, start
+from analyses.studies import Out, Pairs, Seed, names_of, start
 from lens_steer import organism
 from lens_steer.benchmark import (
-    DEFAULT_METHODS,
     KL,
     SHARES,
     ComparisonConfig,
@@ -29,6 +28,7 @@ from lens_steer.benchmark import (
     calibrated_best,
     families,
 )
+from lens_steer.cli import options
 from lens_steer.files import json_file, write_whole, writing_in
 
 
@@ -63,18 +63,9 @@ def saved_settings(path: Path, config: ComparisonConfig) -> dict[str, Any]:
 
 
 def main(
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            help="The methods to calibrate: names separated by commas, or all; the settings of "
-            f"other methods in the file are kept. Left out: {', '.join(DEFAULT_METHODS)}.",
-            show_default=False,
-        ),
-    ] = None,
-    pairs: Pairs = "",
-    out: Annotated[Path, typer.Option(help="The folder for calibrated.json.")] = Path(
-        "out/calibrated"
-    ),
+    methods: options.Methods = None,
+    pairs: Pairs = None,
+    out: Out = Path("out/calibrated"),
     seed: Seed = 0,
 ) -> None:
     """Find settings and strengths of every method at the same nats per token, for the demo."""

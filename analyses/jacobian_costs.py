@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
@@ -27,9 +28,11 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from analyses.studies import Out, start
+from analyses.studies import Out, Seed, start
+from lens_steer.arguments import Count, Expected
+from lens_steer.cli import option, options
 from lens_steer.figures import canvas, save_figure
-from lens_steer.files import writing_in
+from lens_steer.files import json_value, writing_in
 from lens_steer.linearity import BlockMaps
 
 PRODUCTS = 8  # vectors
@@ -40,13 +43,13 @@ UNITS = {
 }
 AXES = {"layers": "layers", "width": "width of the stream", "tokens": "tokens of the text"}
 
-LayerCounts = Annotated[str, typer.Option(help="The numbers of layers, separated by commas.")]
-Widths = Annotated[
-    str, typer.Option(help="The widths of the residual stream, separated by commas.")
+Counts = Annotated[
+    Sequence[int],
+    Expected("whole numbers of at least 1", lambda x: len(x) > 0 and min(x) > 0),
 ]
-Lengths = Annotated[
-    str, typer.Option(help="The numbers of tokens of the text, separated by commas.")
-]
+LayerCounts = Annotated[Any, option(Counts, "The numbers of layers, separated by commas.")]
+Widths = Annotated[Any, option(Counts, "The widths of the residual stream, separated by commas.")]
+Lengths = Annotated[Any, option(Counts, "The numbers of tokens of the text, separated by commas.")]
 
 
 def random_model(layers: int, width: int, tokens: int, device: str, dtype: str) -> Any:
@@ -107,7 +110,22 @@ def _memory(gpu: bool, *, peak: bool) -> float:
     return int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 1024
 
 
-def tasks_of(options: dict[str, list[int]], shared: dict[str, Any]) -> list[dict[str, Any]]:
+def task_of(text: str) -> dict[str, Any]:
+    """A cell from its JSON.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        task = json_value(text)
+    except ValueError:
+        task = None
+    if not isinstance(task, dict) or not {*CENTRE, "device", "dtype", "seed", "what"} <= set(task):
+        raise ValueError(f"got {text!r}, expected a cell that this command has written")
+    return task
+
+
+def tasks_of(options: dict[str, Sequence[int]], shared: dict[str, Any]) -> list[dict[str, Any]]:
     """All cells: one axis at a time, around the centre."""
     tasks = []
     for axis, values in options.items():
@@ -139,26 +157,34 @@ def figure_of(table: Any) -> Figure:
 
 
 def main(  # noqa: PLR0913 - a command's options
-    layers: LayerCounts = "2,4,8,16",
-    widths: Widths = "128,256,512,1024",
-    tokens: Lengths = "16,64,256,1024",
-    device: Annotated[str, typer.Option(help="The device: cpu or cuda.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="The number type: float32 or bfloat16.")] = "float32",
-    limit: Annotated[int, typer.Option(min=1, help="The most seconds that a cell may take.")] = 300,
+    layers: LayerCounts = (2, 4, 8, 16),
+    widths: Widths = (128, 256, 512, 1024),
+    tokens: Lengths = (16, 64, 256, 1024),
+    device: options.Device = "cpu",
+    dtype: Annotated[
+        str,
+        option(
+            Literal["float32", "bfloat16"],
+            "The number type: float32 or bfloat16.",
+            metavar="[float32|bfloat16]",
+        ),
+    ] = "float32",
+    limit: Annotated[
+        int, option(Count, "The most seconds that a cell may take.", metavar="INTEGER")
+    ] = 300,
     out: Out = Path("out/jacobian_costs"),
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the weights and the tokens.")] = 0,
-    one: Annotated[str, typer.Option(hidden=True)] = "",
+    seed: Seed = 0,
+    one: Annotated[Any, option(dict, "A cell.", convert=task_of, hidden=True)] = None,
 ) -> None:
     """Measure seconds and memory of Jacobians against layers, width and tokens."""
-    if one:
-        typer.echo(json.dumps(cell(json.loads(one))))
+    if one is not None:
+        typer.echo(json.dumps(cell(one)))
         return
     with writing_in(out):
-        values = {"layers": layers, "width": widths, "tokens": tokens}
-        options = {axis: [int(x) for x in text.split(",")] for axis, text in values.items()}
+        axes = {"layers": layers, "width": widths, "tokens": tokens}
         shared = {"device": device, "dtype": dtype, "seed": seed}
         rows: list[dict[str, Any]] = []
-        for task in tqdm(tasks_of(options, shared), desc="cells"):
+        for task in tqdm(tasks_of(axes, shared), desc="cells"):
             command = [sys.executable, "-m", "analyses.jacobian_costs", "--one", json.dumps(task)]
             try:
                 cell_run = subprocess.run(command, check=True, capture_output=True, timeout=limit)

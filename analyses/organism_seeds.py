@@ -7,14 +7,17 @@ runs. With --card, the table of seeds in a model card is brought up to date. It 
     python -m analyses.organism_seeds out/seed0/card out/seed1/card --out analyses/results/organism
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from analyses.organism.card import fill
+from analyses.organism.card import Card, fill
 from analyses.studies import Out, start
+from lens_steer.arguments import Expected
+from lens_steer.cli import option
 from lens_steer.figures import save_table
 from lens_steer.files import write_whole, writing_in
 
@@ -50,17 +53,26 @@ def ranges(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return cells.reset_index()
 
 
+def _has_tables(folder: Path) -> bool:
+    return all(os.path.isfile(folder / f"{name}.csv") for name in TABLES)
+
+
 def main(
-    runs: Annotated[list[Path], typer.Argument(help="The folders that analyses.organism wrote.")],
-    out: Out = Path("analyses/results/organism"),
-    card: Annotated[
-        Path | None,
-        typer.Option(
-            help="A model card whose table of seeds is brought up to date; left out: none."
+    runs: Annotated[
+        list[Path],
+        option(
+            Annotated[Path, Expected("a folder that analyses.organism wrote", _has_tables)],
+            "The folders that analyses.organism wrote.",
+            kind=typer.Argument,
+            metavar="RUNS...",
         ),
-    ] = None,
+    ],
+    out: Out = Path("analyses/results/organism"),
+    card: Card = None,
 ) -> None:
     """Gather the tables of several runs."""
+    if len(set(runs)) < len(runs):
+        raise ValueError(f"RUNS {[*map(str, runs)]}: expected every folder once")
     with writing_in(out):
         tables = {name: gathered(runs, name) for name in TABLES}
         for name, table in tables.items():

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import typer
 from matplotlib.figure import Figure
 
 from analyses.plots import DOTTED, Series
-from analyses.studies import Out, Seed, fingerprint, show, start
+from analyses.studies import Model, Out, Seed, fingerprint, show, start
+from lens_steer.arguments import Count
 from lens_steer.benchmark import SHARES
-from lens_steer.cli import DemoSettings, examine
+from lens_steer.cli import DemoSettings, examine, option
 from lens_steer.data import ContrastivePairs
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import writing_in
@@ -67,12 +67,12 @@ def figure_of(table: pd.DataFrame) -> Figure:
 
 
 def main(
-    model: Annotated[
-        str, typer.Option(help="The model: a hub name, or a directory in the Hugging Face format.")
-    ],
+    model: Model,
     out: Out = Path("out/sad_stories"),
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="The number of seeds, from --seed on.")] = 5,
+    seeds: Annotated[
+        int, option(Count, "The number of seeds, from --seed on.", metavar="INTEGER")
+    ] = 5,
 ) -> None:
     """Measure the change in the share of sad stories under CAA and a random direction."""
     settings = DemoSettings(model, "stories:sad", out, seed)

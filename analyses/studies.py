@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 import lens_steer as ls
-from lens_steer import organism
+from lens_steer import arguments, organism
+from lens_steer.arguments import Count, Texts
 from lens_steer.benchmark import SHARES, Behaviour, ComparisonConfig, FitCache
-from lens_steer.cli import run_command
+from lens_steer.cli import OnceCommand, check_each_pairs, option, options, run_command
 from lens_steer.evaluation import judge_of
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
@@ -28,39 +29,34 @@ from lens_steer.models import attach
 
 Tables = dict[str, Any]
 
-Model = Annotated[
-    str,
-    typer.Option(
-        help="The model: organism (the small model in the package), a hub name, or a directory in "
-        "the Hugging Face format."
-    ),
-]
+Model, Out, Seed = options.Model, options.Out, options.Seed
 Pairs = Annotated[
-    str,
-    typer.Option(
-        help="Named sets of contrastive pairs, or files, separated by commas. Left out: all six "
+    Any,
+    option(
+        Texts,
+        "Named sets of contrastive pairs, or files, separated by commas. Left out: all six "
         "organism:* sets.",
+        check=check_each_pairs,
         show_default=False,
     ),
 ]
 Reads = Annotated[
-    str,
-    typer.Option(
-        help="Where activations are read: at the continuation's last token (last), as the mean "
-        "over the continuation (mean), or mean,last: the better one on dev."
+    Any,
+    option(
+        Sequence[Literal["last", "mean"]],
+        "Where activations are read: at the continuation's last token (last), as the mean over the "
+        "continuation (mean), or mean,last: the better one on dev.",
     ),
 ]
 Layers = Annotated[
-    str,
-    typer.Option(
-        help="The blocks, counted from 0 and separated by commas, of which the best on dev is "
-        "taken."
+    Any,
+    option(
+        arguments.Layers,
+        "The blocks, counted from 0 and separated by commas, of which the best on dev is taken.",
     ),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="The largest number of tokens of each text.")]
-Out = Annotated[Path, typer.Option(help="The folder for figures and tables.")]
-Seed = Annotated[
-    int, typer.Option(min=0, help="The seed of the split, of all random draws and of the texts.")
+Tokens = Annotated[
+    int, option(Count, "The largest number of tokens of each text.", metavar="INTEGER")
 ]
 
 
@@ -80,12 +76,14 @@ class Run:
     seed: int
     origin: Mapping[str, Any] = field(default_factory=dict)
 
-    def behaviour(self, pairs: str, reads: str = "mean,last", most: int | None = None) -> Behaviour:
+    def behaviour(
+        self, pairs: str, reads: Sequence[str] = ("mean", "last"), most: int | None = None
+    ) -> Behaviour:
         """Split a set of pairs by groups into train, dev and test.
 
         Args:
             pairs: A named set or a file.
-            reads: Read positions to choose from, separated by commas.
+            reads: Read positions to choose from.
             most: At most so many pairs of each part, drawn at random; None keeps all.
 
         Raises:
@@ -95,7 +93,7 @@ class Run:
         if most is not None:
             parts = tuple(drawn(part, most, self.seed) for part in parts)
         train, dev, test = parts
-        positions: Any = tuple(reads.split(","))
+        positions: Any = tuple(reads)
         cache = FitCache(self.model, train, positions)
         return Behaviour(pairs, dev, test, judge_of(pairs), cache, self.origin)
 
@@ -140,16 +138,16 @@ class Study:
         keyword = inspect.Parameter.KEYWORD_ONLY
         parameters = inspect.signature(self.measure).parameters.values()
 
-        def option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+        def parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
             return inspect.Parameter(name, keyword, default=default, annotation=annotation)
 
         return inspect.Signature(
             [
-                option("model", "organism", Model),
-                option("pairs", "", Pairs),
-                *(parameter for parameter in parameters if parameter.kind is keyword),
-                option("out", Path("out") / self.name, Out),
-                option("seed", 0, Seed),
+                parameter("model", "organism", Model),
+                parameter("pairs", None, Pairs),
+                *(each for each in parameters if each.kind is keyword),
+                parameter("out", Path("out") / self.name, Out),
+                parameter("seed", 0, Seed),
             ]
         )
 
@@ -169,7 +167,9 @@ class Study:
         setattr(main, "__signature__", signature)  # noqa: B010 - functions declare no such attribute
         return main
 
-    def run(self, model: str, pairs: str, out: Path, seed: int, **options: Any) -> None:
+    def run(
+        self, model: str, pairs: Sequence[str] | None, out: Path, seed: int, **options: Any
+    ) -> None:
         """Measure every behaviour, save what there is after each, and print the columns."""
         with writing_in(out):
             loaded = ls.load_model(model)
@@ -199,9 +199,9 @@ class Study:
                 save_table(table, run.out / f"{key}.csv")
 
 
-def names_of(pairs: str) -> list[str]:
-    """Sets of pairs from a comma-separated list; all sets of the embedded model if it is empty."""
-    return pairs.split(",") if pairs else [f"organism:{name}" for name in organism.behaviours()]
+def names_of(pairs: Sequence[str] | None) -> list[str]:
+    """These sets of pairs; all sets of the embedded model if there are none."""
+    return [*pairs] if pairs else [f"organism:{name}" for name in organism.behaviours()]
 
 
 def fingerprint(model: ls.SteerableModel) -> dict[str, Any]:
@@ -237,5 +237,5 @@ def start(main: Callable[..., None], manual: str | None = None) -> None:
     paragraphs = inspect.cleandoc(manual or main.__doc__ or "").split("\n\n")
     text = "\n\n".join(f"\b\n{each}" if each.startswith(" ") else each for each in paragraphs)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(help=text)(main)
+    app.command(cls=OnceCommand, help=text)(main)
     run_command(lambda: app(standalone_mode=False))

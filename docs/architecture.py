@@ -4,14 +4,15 @@ The page draws the rooms of the package with the imports between them, and follo
 through the files. Nothing on it is written by hand but the sentences of this file.
 """
 
-import argparse
 import ast
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
+
+from lens_steer.arguments import Expected, OneLineParser
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lens_steer"
@@ -158,9 +159,14 @@ def page() -> str:
 
 def main() -> None:
     """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=PAGE, help="where the page is written")
+    parser = OneLineParser(description=__doc__)
+    place = Annotated[Path, Expected("the path of a file in a folder that exists", _can_be_page)]
+    parser.add("--out", place, default=PAGE, help="where the page is written")
     parser.parse_args().out.write_text(page(), encoding="utf-8")
+
+
+def _can_be_page(path: Path) -> bool:
+    return path.parent.is_dir() and not path.is_dir()
 
 
 if __name__ == "__main__":

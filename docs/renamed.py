@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lens_steer import renamed
+from lens_steer.arguments import OneLineParser
 
 PAGE = Path(__file__).parent / "renamed.md"
 HEADER = """# Renamed
@@ -90,4 +91,5 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    OneLineParser(description=__doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")

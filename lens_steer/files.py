@@ -122,7 +122,10 @@ def check_folder(out: Path) -> None:
     blocked = [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]
     if blocked:
         what = "a file" if os.path.isfile(blocked[0]) else "no folder"
-        raise ValueError(f"cannot make the folder {str(out)!r}: {blocked[0]} is {what}")
+        raise ValueError(
+            f"cannot make the folder {str(out)!r}: {blocked[0]} is {what}, expected a folder "
+            "there, or nothing"
+        )
 
 
 def make_folder(out: Path) -> None:

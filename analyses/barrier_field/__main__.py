@@ -1,9 +1,9 @@
 """The command of the study: `python -m analyses.barrier_field`."""
 
+import math
 from typing import Annotated, Any
 
 import pandas as pd
-import typer
 
 import analyses.barrier_field as study
 from analyses.barrier_field import measures
@@ -17,11 +17,20 @@ from analyses.barrier_field.measures import (
 )
 from analyses.barrier_field_instruments import FlowReport
 from analyses.studies import Run, Study, Tables, start
+from lens_steer.arguments import Expected
 from lens_steer.barriers import field
+from lens_steer.cli import option
 
 Angle = Annotated[
     float,
-    typer.Option(help="The largest angle T / |a| by which activations are turned, in radians."),
+    option(
+        Annotated[
+            float | int,
+            Expected("an angle in rad, above 0 and at most 2 pi", lambda x: 0 < x <= math.tau),
+        ],
+        "The largest angle T / |a| by which activations are turned, in radians.",
+        metavar="NUMBER",
+    ),
 ]
 
 

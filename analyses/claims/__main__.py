@@ -1,5 +1,6 @@
 """The command: `python -m analyses.claims`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,9 @@ import typer
 import analyses.claims as study
 from analyses.claims.evidence import NOT_RUN, Evidence, Results
 from analyses.claims.paper_claims import CLAIMS, Claim
-from analyses.studies import start
+from analyses.studies import Out, start
+from lens_steer.arguments import Expected
+from lens_steer.cli import option
 from lens_steer.files import write_whole, writing_in
 
 _INTRO = """# Claims of the three papers, and what was measured here
@@ -85,9 +88,14 @@ def page(rows: pd.DataFrame) -> str:
 
 def main(
     results: Annotated[
-        Path, typer.Option(help="The folder with the tables of the analyses, which are read.")
+        Path,
+        option(
+            Annotated[Path, Expected("a folder that analyses wrote", os.path.isdir)],
+            "The folder with the tables of the analyses, which are read.",
+            metavar="FOLDER",
+        ),
     ] = Path("analyses/results"),
-    out: Annotated[Path, typer.Option(help="The folder for claims.md.")] = Path("docs"),
+    out: Out = Path("docs"),
 ) -> None:
     """Write claims.md."""
     if not results.is_dir():

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
-
 import analyses.linearity as study
 import lens_steer as ls
 from analyses.linearity.collapse import collapse_figure, collapses, rank_correlations
@@ -12,11 +10,18 @@ from analyses.linearity.measures import by_layer, diagnosed
 from analyses.linearity.text_sets import text_sets
 from analyses.studies import Run, Study, Tables, Tokens, start
 from lens_steer import organism
+from lens_steer.arguments import Expected
+from lens_steer.cli import option
 from lens_steer.figures import save_table
 from lens_steer.linearity import LinearityReport
 
 Most = Annotated[
-    int, typer.Option(min=8, help="The largest number of pairs of each part: train, dev and test.")
+    int,
+    option(
+        Annotated[int, Expected("a whole number of at least 8", lambda n: n >= 8)],
+        "The largest number of pairs of each part: train, dev and test.",
+        metavar="INTEGER",
+    ),
 ]
 
 

@@ -19,7 +19,7 @@ KNOBS = ("read", "layer", "setpoint", "strength")
 
 
 def measure(
-    run: Run, pairs: str, *, reads: Reads = "mean,last", tokens: Tokens = organism.LONGEST
+    run: Run, pairs: str, *, reads: Reads = ("mean", "last"), tokens: Tokens = organism.LONGEST
 ) -> Tables:
     """The tables of one behaviour; figures of its features are saved at once."""
     behaviour = run.behaviour(pairs, reads)

@@ -1,5 +1,6 @@
 """The command: `python -m analyses.method_comparison`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,78 +15,110 @@ from analyses.method_comparison.specificity import specificity
 from analyses.method_comparison.units import Plan, Unit
 from analyses.studies import Out, Pairs, Seed, Tokens, names_of, show, start
 from lens_steer import organism
+from lens_steer.arguments import Count, CountFromZero, Expected, Text, Texts
 from lens_steer.benchmark import ComparisonConfig, families
+from lens_steer.cli import check_each_pairs, option
 from lens_steer.files import writing_in
+from lens_steer.models import model_directory
 
 
-def units_of(models: str, pairs: str) -> list[Unit]:
+def check_models(models: Sequence[str]) -> None:
+    """Raise a ValueError unless each is the name of a model, or MODEL=SET."""
+    for model, _, pairs in (each.partition("=") for each in models):
+        model_directory(model)
+        if pairs:
+            check_each_pairs((pairs,))
+
+
+def units_of(models: Sequence[str], pairs: Sequence[str] | None) -> list[Unit]:
     """Every behaviour of every model, in the order of the options.
 
     Raises:
-        ValueError: If there is no model, or one is named twice.
+        ValueError: If there is one twice.
     """
     units = []
-    for each in filter(None, (part.strip() for part in models.split(","))):
+    for each in models:
         model, _, pairs_of_model = each.partition("=")
-        units += [Unit(model, name) for name in names_of(pairs_of_model or pairs)]
-    if not units or len(set(units)) < len(units):
-        raise ValueError(f"models {models!r}: expected one or more, none twice")
+        units += [
+            Unit(model, name) for name in names_of([pairs_of_model] if pairs_of_model else pairs)
+        ]
+    if len(set(units)) < len(units):
+        raise ValueError(f"--models {','.join(models)!r}: expected none twice")
     return units
 
 
 def main(  # noqa: PLR0913 - a command's options
     models: Annotated[
-        str,
-        typer.Option(
-            help="The models, separated by commas; MODEL=SET runs a model on a set of its own."
+        Any,
+        option(
+            Texts,
+            "The models, separated by commas; MODEL=SET runs a model on a set of its own.",
+            check=check_models,
         ),
-    ] = "organism",
-    pairs: Pairs = "",
+    ] = ("organism",),
+    pairs: Pairs = None,
     methods: Annotated[
-        str, typer.Option(help="The methods: names separated by commas, or all.")
+        str,
+        option(
+            Text, "The methods: names separated by commas, or all.", check=families, metavar="LIST"
+        ),
     ] = "all",
     settings: Annotated[
         int,
-        typer.Option(
-            min=1, help="The largest number of settings of each method that are tried on dev."
+        option(
+            Count,
+            "The largest number of settings of each method that are tried on dev.",
+            metavar="INTEGER",
         ),
     ] = 4,
     fits: Annotated[
         int,
-        typer.Option(
-            min=1,
-            help="How often each method is made: from train, then from resampled groups of it.",
+        option(
+            Count,
+            "How often each method is made: from train, then from resampled groups of it.",
+            metavar="INTEGER",
         ),
     ] = 1,
     budget: Annotated[
         int,
-        typer.Option(
-            min=0,
-            help="The number of random-search trials of each method; 0 leaves the search out.",
+        option(
+            CountFromZero,
+            "The number of random-search trials of each method; 0 leaves the search out.",
+            metavar="INTEGER",
         ),
     ] = 0,
     dev_prompts: Annotated[
-        int, typer.Option(min=2, help="The largest number of prompts that methods are chosen on.")
+        int,
+        option(
+            Annotated[int, Expected("a whole number of at least 2", lambda n: n >= 2)],
+            "The largest number of prompts that methods are chosen on.",
+            metavar="INTEGER",
+        ),
     ] = 24,
     tokens: Tokens = organism.LONGEST,
     specific: Annotated[
-        str,
-        typer.Option(
-            help="The methods whose specificity is measured, separated by commas. Left out: none."
+        str | None,
+        option(
+            Text,
+            "The methods whose specificity is measured, separated by commas. Left out: none.",
+            check=families,
+            metavar="LIST",
         ),
-    ] = "",
+    ] = None,
     out: Out = Path("out/methods"),
     seed: Seed = 0,
 ) -> None:
     """Compare methods over models and behaviours, at equal search and equal cost."""
     names = tuple(each.name for each in families(methods))
+    crossed = [each.name for each in families(specific)] if specific else []
+    if not set(crossed) <= set(names):
+        raise ValueError(f"--specific {specific!r}: expected some of --methods {','.join(names)!r}")
     units = units_of(models, pairs)
     variation: dict[str, Any] = {"multiples": (0.5, 1.0, 1.4, 2.0), "randoms": 1, "best_of": 2}
     config = ComparisonConfig(seed=seed, temperature=0.7, max_new_tokens=tokens, **variation)
     plan = Plan(out, names, settings, fits, budget, dev_prompts, config)
     with writing_in(out):
         comparisons = UnitComparisons()
-        crossed = [each.name for each in families(specific)] if specific else []
         for name in dict.fromkeys(unit.model for unit in units):
             model, here = ls.load_model(name), [unit for unit in units if unit.model == name]
             for unit in tqdm(here, desc=f"units of {name}"):

@@ -13,7 +13,7 @@ from analyses.odesteer.figures import (
     field_figure,
 )
 from analyses.odesteer.measures import by_angle, of_fields
-from analyses.odesteer.methods import COMPARED, families_of, numbers_of
+from analyses.odesteer.methods import COMPARED, families_of
 from analyses.plots import matched_figure
 from analyses.studies import Layers, Reads, Run, Study, Tables, Tokens, start
 from lens_steer import organism
@@ -25,14 +25,14 @@ def measure(
     run: Run,
     pairs: str,
     *,
-    reads: Reads = "mean,last",
-    layers: Layers = "1,3",
+    reads: Reads = ("mean", "last"),
+    layers: Layers = (1, 3),
     tokens: Tokens = organism.LONGEST,
 ) -> Tables:
     """The tables of one behaviour."""
     behaviour = run.behaviour(pairs, reads)
     config = run.config(tokens, multiples=MULTIPLES, randoms=1)
-    matched = Matched.fit(behaviour, families_of(pairs, numbers_of(layers)), config)
+    matched = Matched.fit(behaviour, families_of(pairs, layers), config)
     tables: dict[str, Any] = {
         "matched": matched.table(("read", "layer", "strength")),
         "differences": matched.differences([("ODESteer", other) for other in COMPARED]),

@@ -85,12 +85,3 @@ def layer_families(methods: Mapping[str, Make], layers: tuple[int, ...]) -> list
 def families_of(pairs: str, layers: tuple[int, ...]) -> list[MethodFamily]:
     """All kinds of methods for one behaviour."""
     return layer_families(methods_of(pairs), layers)
-
-
-def numbers_of(layers: str) -> tuple[int, ...]:
-    """Layers from a comma-separated list.
-
-    Raises:
-        ValueError: If one is no whole number.
-    """
-    return tuple(map(int, layers.split(",")))

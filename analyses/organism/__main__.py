@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import typer
 
 import analyses.organism as study
 import lens_steer as ls
 from analyses.organism import figures, probes
-from analyses.organism.card import filled, training_of
+from analyses.organism.card import Card, filled, training_of
 from analyses.organism.steering import FORM, steer, unsteered
 from analyses.organism.tasks import tasks
 from analyses.studies import Out, Seed, fingerprint, show, start
 from lens_steer import organism
+from lens_steer.arguments import Text
+from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import write_whole, writing_in
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, model_directory
 
 POLARITY_READS = ("last", "mean")
 
@@ -60,14 +61,16 @@ def write(tables: dict[str, pd.DataFrame], out: Path, origin: dict[str, Any]) ->
 def main(
     model: Annotated[
         str,
-        typer.Option(help="The model: organism, or the folder of the weights of one trained anew."),
+        option(
+            Text,
+            "The model: organism, or the folder of the weights of one trained anew.",
+            check=model_directory,
+            metavar="MODEL",
+        ),
     ] = "organism",
     out: Out = Path("out/organism"),
     seed: Seed = 0,
-    card: Annotated[
-        Path | None,
-        typer.Option(help="A model card whose tables are brought up to date; left out: none."),
-    ] = None,
+    card: Card = None,
 ) -> None:
     """Make the tables and figures of the embedded model's card."""
     with writing_in(out):

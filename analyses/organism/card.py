@@ -1,11 +1,15 @@
 """The tables of the embedded model's card, as text between its markers."""
 
 import json
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+
+from lens_steer.arguments import Expected
+from lens_steer.cli import option
 
 _SCORES = ("behaviour_mean", "low", "high", "well_formed")
 _COLUMNS = {
@@ -25,6 +29,20 @@ _COLUMNS = {
         "random_high",
     ],
 }
+
+
+def _is_card(path: Path) -> bool:
+    return os.path.isfile(path) and "<!-- begin " in path.read_text(encoding="utf-8")
+
+
+Card = Annotated[
+    Path | None,
+    option(
+        Annotated[Path, Expected("a model card with places for tables (begin ...)", _is_card)],
+        "A model card whose tables are brought up to date; left out: none.",
+        metavar="FILE",
+    ),
+]
 
 
 def fill(card: str, name: str, text: str) -> str:

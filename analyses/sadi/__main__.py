@@ -1,9 +1,9 @@
 """The command of the study: `python -m analyses.sadi`."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-import typer
 from tqdm.auto import tqdm
 
 import analyses.sadi as study
@@ -11,15 +11,22 @@ from analyses.sadi.figures import ways_figure
 from analyses.sadi.measures import STEERED, ElementFindings
 from analyses.studies import Run, Study, Tables, Tokens, start
 from lens_steer import organism
+from lens_steer.cli import option
 
 Kinds = Annotated[
-    str, typer.Option(help="The kinds of elements: head, neuron and mlp_out, separated by commas.")
+    Any,
+    option(
+        Sequence[Literal["head", "neuron", "mlp_out"]],
+        "The kinds of elements: head, neuron and mlp_out, separated by commas.",
+    ),
 ]
 Read = Annotated[
     str,
-    typer.Option(
-        help="Where activations are read: at the continuation's last token (last), or as the mean "
-        "over the continuation (mean)."
+    option(
+        Literal["last", "mean"],
+        "Where activations are read: at the continuation's last token (last), or as the mean over "
+        "the continuation (mean).",
+        metavar="[last|mean]",
     ),
 ]
 
@@ -57,14 +64,14 @@ def measure(
     run: Run,
     pairs: str,
     *,
-    kinds: Kinds = "head,neuron,mlp_out",
+    kinds: Kinds = ("head", "neuron", "mlp_out"),
     read: Read = "mean",
     tokens: Tokens = organism.LONGEST,
 ) -> Tables:
     """The tables of one behaviour; figures of each kind of element are saved at once."""
-    behaviour = run.behaviour(pairs, read)
+    behaviour = run.behaviour(pairs, [read])
     rows, ways = [], []
-    for kind in tqdm(kinds.split(","), desc=pairs, leave=False):
+    for kind in tqdm(kinds, desc=pairs, leave=False):
         findings = ElementFindings.fit(behaviour, kind, run.config(tokens))
         save_findings(run, findings, f"{pairs}-{kind}")
         rows.append(summary(pairs, kind, findings))

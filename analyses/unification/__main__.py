@@ -7,7 +7,7 @@ from torch.nn.functional import cosine_similarity
 
 import analyses.unification as study
 from analyses.equal_cost import Matched, corrected
-from analyses.odesteer.methods import grid_of, layer_families, numbers_of
+from analyses.odesteer.methods import grid_of, layer_families
 from analyses.studies import Layers, Reads, Run, Study, Tables, Tokens, start
 from analyses.unification.figures import differences_figure
 from analyses.unification.methods import BASELINE, COMPARED, MEMBERS, PUSHES
@@ -47,13 +47,13 @@ def measure(
     run: Run,
     pairs: str,
     *,
-    reads: Reads = "mean,last",
-    layers: Layers = "1,3",
+    reads: Reads = ("mean", "last"),
+    layers: Layers = (1, 3),
     tokens: Tokens = organism.LONGEST,
 ) -> Tables:
     """The tables of one set of pairs."""
     config = run.config(tokens, multiples=MULTIPLES, randoms=1)
-    return tables_of(run.behaviour(pairs, reads), config, numbers_of(layers))
+    return tables_of(run.behaviour(pairs, reads), config, layers)
 
 
 STUDY = Study(

@@ -18,7 +18,7 @@ NonNegative = Annotated[
 ]
 Temperature = Annotated[
     float | int,
-    Expected("0 (greedy) or a temperature from 1e-6", lambda x: x == 0 or 1e-6 <= x < math.inf),
+    Expected("0 (greedy) or a temperature from 1e-6 to 1e6", lambda x: x == 0 or 1e-6 <= x <= 1e6),
 ]
 Angle = Annotated[
     float | int,
@@ -31,6 +31,17 @@ NotBlank = Annotated[str, Expected("a text that is not blank", str.strip)]
 Texts = Annotated[Sequence[str], Expected("a list of texts, at least one", len)]
 FilePath = Annotated[
     str | Path, Expected("the path of a file", lambda path: str(path) not in ("", "."))
+]
+FolderPath = Annotated[str | Path, Expected("the path of a folder", lambda path: str(path) != "")]
+Nats = Annotated[
+    float | int, Expected("nats per token, above 0 and at most 100", lambda x: 0 < x <= 100)
+]
+Rising = Annotated[
+    Sequence[float | int],
+    Expected(
+        "positive numbers in rising order, at most 1e6",
+        lambda x: len(x) > 0 and all(0 < a <= 1e6 for a in x) and list(x) == sorted(set(x)),
+    ),
 ]
 Layers = Annotated[
     Sequence[int],

@@ -23,6 +23,7 @@ from lens_steer.benchmark.comparison_run import ComparisonRun as ComparisonRun
 from lens_steer.benchmark.config import KL as KL
 from lens_steer.benchmark.config import SHARES as SHARES
 from lens_steer.benchmark.config import ComparisonConfig as ComparisonConfig
+from lens_steer.benchmark.config import SeveralTexts as SeveralTexts
 from lens_steer.benchmark.dose_response import DoseResponse as DoseResponse
 from lens_steer.benchmark.doses import collapse_dose as collapse_dose
 from lens_steer.benchmark.energy import EnergyMap as EnergyMap
@@ -59,6 +60,7 @@ from lens_steer.benchmark.settings import CompareSettings as CompareSettings
 from lens_steer.benchmark.settings import ModelDefaults as ModelDefaults
 from lens_steer.benchmark.settings import defaults_of as defaults_of
 from lens_steer.benchmark.settings import run_provenance as run_provenance
+from lens_steer.benchmark.settings import split_for as split_for
 from lens_steer.benchmark.specificity import Specificity as Specificity
 from lens_steer.benchmark.statistics import holm as holm
 from lens_steer.benchmark.statistics import sign_flip as sign_flip

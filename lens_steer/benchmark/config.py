@@ -1,26 +1,26 @@
 """How methods are compared: which texts are sampled, and at which strengths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
-from lens_steer.arguments import Seed
+from lens_steer.arguments import Count, Expected, Rising, Seed
 from lens_steer.evaluation import check_comparable
 from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call
 
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
+SeveralTexts = Annotated[int, Expected("a whole number of at least 2", lambda n: n >= 2)]
 
 
 class ComparisonOptions(DecodingOptions, total=False):
     """The fields of `ComparisonConfig` as keywords, as those of `Decoding` are."""
 
-    seeds: int
-    multiples: Sequence[float | int]
-    randoms: int
-    best_of: int
-    budgets: Sequence[float | int]
+    seeds: Count
+    multiples: Rising
+    randoms: Count
+    best_of: SeveralTexts
+    budgets: Rising
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,19 @@ class ComparisonConfig(Decoding):
     """
 
     seed: Seed = 0
-    seeds: int = 1
-    multiples: Sequence[float | int] = (0.25, 0.5, 0.75, 1, 1.4, 2)
-    randoms: int = 3
-    best_of: int = 4
-    budgets: Sequence[float | int] = (0.03, 0.1, 0.3)
+    seeds: Count = 1
+    multiples: Rising = (0.25, 0.5, 0.75, 1, 1.4, 2)
+    randoms: Count = 3
+    best_of: SeveralTexts = 4
+    budgets: Rising = (0.03, 0.1, 0.3)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_comparable(self)
         if self.temperature == 0:
             raise ValueError("temperature 0: greedy texts have no finite divergence to compare at")
-        for name, least in (("seeds", 1), ("randoms", 1), ("best_of", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least {least}")
         for name in ("multiples", "budgets"):
-            values = tuple(map(float, getattr(self, name)))
-            if (
-                not values
-                or list(values) != sorted(set(values))
-                or not values[0] > 0
-                or not isfinite(values[-1])
-            ):
-                raise ValueError(f"{name} {values}: expected positive numbers in rising order")
-            object.__setattr__(self, name, values)
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         object.__setattr__(self, "multiples", tuple(sorted({*self.multiples, 1.0})))
 
     @property

@@ -175,7 +175,7 @@ def families(names: str | None = None) -> list[MethodFamily]:
         names: Names separated by commas; `all` is every family, None those of `DEFAULT_METHODS`.
 
     Raises:
-        ValueError: If there is no family of a name; the message lists them.
+        ValueError: If there is no family of a name (the message lists them), or one comes twice.
 
     Example:
         >>> [family.name for family in ls.benchmark.families("CAA, LQR")]
@@ -189,4 +189,6 @@ def families(names: str | None = None) -> list[MethodFamily]:
     if unknown or not chosen:
         names_of_all = ", ".join(FAMILIES)
         raise ValueError(f"unknown methods {unknown}: expected all, or some of {names_of_all}")
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"methods {names!r}: expected none twice")
     return [FAMILIES[name] for name in chosen]

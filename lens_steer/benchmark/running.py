@@ -27,6 +27,7 @@ from lens_steer.benchmark.settings import (
     distinct_names,
     file_stem,
     run_provenance,
+    split_for,
 )
 from lens_steer.benchmark.tails import CostTails
 from lens_steer.benchmark.trials import Trial
@@ -70,6 +71,8 @@ def run(settings: CompareSettings, echo: Echo) -> Comparison:
     chosen = families(settings.methods)
     sources = [ContrastivePairs.load(name) for name in settings.pairs]
     distinct_names(sources)
+    for pairs in sources:
+        split_for(settings.judge(pairs.name), pairs, settings.config.seed)
     with writing_in(settings.out):
         return _run(settings, sources, chosen, echo)
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import torch
 
 from lens_steer import organism
 from lens_steer.activations import ReadPosition
-from lens_steer.arguments import CountFromZero
+from lens_steer.arguments import Count, CountFromZero, Nats, Seed
 from lens_steer.benchmark.config import KL, SHARES, ComparisonConfig
 from lens_steer.benchmark.fit_cache import FitCache
 from lens_steer.data import ContrastivePairs, as_records
@@ -79,18 +78,14 @@ class CompareSettings:
     out: Path
     config: ComparisonConfig
     methods: str | None = None
-    kl: float = KL
-    fits: int = 1
-    budget: int = 0
+    kl: Nats = KL
+    fits: Count = 1
+    budget: CountFromZero = 0
     words: tuple[str, ...] = ()
     instruction: str = ""
     backend: Literal["bridge", "hooked"] = "bridge"
     device: str | None = None
-    dev_prompts: int = DEV_PROMPTS
-
-    def __post_init__(self) -> None:
-        if not (isfinite(self.kl) and self.kl > 0):
-            raise ValueError(f"kl {self.kl:g}: expected nats per token, above 0")
+    dev_prompts: Count = DEV_PROMPTS
 
     def judge(self, pairs: str) -> Judge | None:
         """What texts of a set of pairs are scored by."""
@@ -130,12 +125,26 @@ class Behaviour:
         Raises:
             ValueError: If the pairs are too few, or unpaired without a judge.
         """
-        train, dev, test = pairs.split(*SHARES, seed=settings.config.seed)
         judge = settings.judge(pairs.name)
-        if judge is None and not pairs.paired:
-            raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
+        train, dev, test = split_for(judge, pairs, settings.config.seed)
         few = dev.first(settings.dev_prompts)
         return cls(pairs.name, few, test, judge, FitCache(model, train), provenance)
+
+
+def split_for(
+    judge: Judge | None, pairs: ContrastivePairs, seed: Seed
+) -> tuple[ContrastivePairs, ...]:
+    """Train, dev and test.
+
+    Raises:
+        ValueError: If the pairs are too few, or unpaired without a judge.
+    """
+    if judge is None and not pairs.paired:
+        raise ValueError(
+            f"{pairs!r}: expected --words, which say what shows the behaviour, where texts are not "
+            "paired"
+        )
+    return pairs.split(*SHARES, seed=seed)
 
 
 def run_provenance(

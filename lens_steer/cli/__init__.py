@@ -1,12 +1,17 @@
 """The command line: `lens-steer demo` and `lens-steer compare`.
 
+`typed_options` reads any option by the annotation of its value and ends misuse with one line,
 `options` are those that several commands share, `commands` the commands themselves; `demo_run` does
 what `demo` says, and `demo_report` puts it into words. `compare` is `benchmark.run`.
 """
 
+from lens_steer.cli import options as options
 from lens_steer.cli.commands import app as app
 from lens_steer.cli.commands import main as main
-from lens_steer.cli.commands import run_command as run_command
 from lens_steer.cli.demo_run import examine as examine
 from lens_steer.cli.demo_run import sized_candidates as sized_candidates
 from lens_steer.cli.demo_settings import DemoSettings as DemoSettings
+from lens_steer.cli.typed_options import OnceCommand as OnceCommand
+from lens_steer.cli.typed_options import check_each_pairs as check_each_pairs
+from lens_steer.cli.typed_options import option as option
+from lens_steer.cli.typed_options import run_command as run_command

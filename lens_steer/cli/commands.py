@@ -1,14 +1,15 @@
 """The `lens-steer` command."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lens_steer.arguments import Count, CountFromZero, Rising, Text
+from lens_steer.benchmark import SeveralTexts
 from lens_steer.cli.options import (
     Backend,
+    Cost,
     Device,
     DevPrompts,
     Length,
@@ -18,17 +19,14 @@ from lens_steer.cli.options import (
     Pairs,
     Read,
     Seed,
+    SeveralPairs,
     Temperature,
+    TemperatureAbove0,
     Where,
     Words,
-    judged_words_of,
-    numbers_of,
-    words_of,
 )
+from lens_steer.cli.typed_options import OnceCommand, option, run_command
 from lens_steer.models import version_of
-
-# Typer 0.29 brings its own click, earlier ones import it: either way this is what misuse raises.
-_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     add_completion=False,
@@ -60,14 +58,16 @@ def options(
         typer.echo(context.get_help())
 
 
-@app.command(short_help="Read a model, steer it with CAA, and report what that does.")
+@app.command(
+    cls=OnceCommand, short_help="Read a model, steer it with CAA, and report what that does."
+)
 def demo(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
     pairs: Pairs = None,
     out: Out = Path("out/demo"),
     seed: Seed = 0,
     methods: Methods = None,
-    words: Words = "",
+    words: Words = None,
     read: Read = None,
     scope: Where = "last",
     backend: Backend = "bridge",
@@ -103,7 +103,7 @@ def demo(  # noqa: PLR0913 - options of a command
         out=out,
         seed=seed,
         methods=methods,
-        words=judged_words_of(words),
+        words=words or (),
         read=read or defaults.read,
         scope=scope,
         backend=backend,
@@ -115,69 +115,75 @@ def demo(  # noqa: PLR0913 - options of a command
     run(settings, typer.echo)
 
 
-@app.command(short_help="Compare several methods at one cost on held-out prompts.")
+@app.command(cls=OnceCommand, short_help="Compare several methods at one cost on held-out prompts.")
 def compare(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
-    pairs: Pairs = None,
+    pairs: SeveralPairs = None,
     out: Out = Path("out/compare"),
     seed: Seed = 0,
     methods: Methods = None,
-    kl: Annotated[
-        float,
-        typer.Option(
-            help="The cost on dev to which methods are calibrated: KL(steered || unsteered), in "
-            "nats per token."
-        ),
-    ] = 0.1,
+    kl: Cost = 0.1,
     multiples: Annotated[
-        str,
-        typer.Option(
-            help="The strengths at which texts are written on test, as multiples of the calibrated "
-            "one, separated by commas."
+        Any,
+        option(
+            Rising,
+            "The strengths at which texts are written on test, as multiples of the calibrated one, "
+            "separated by commas.",
         ),
-    ] = "0.25,0.5,0.75,1,1.4,2",
+    ] = (0.25, 0.5, 0.75, 1, 1.4, 2),
     budgets: Annotated[
-        str,
-        typer.Option(
-            help="The costs, in nats per token and separated by commas, at which behaviour is read "
-            "off."
+        Any,
+        option(
+            Rising,
+            "The costs, in nats per token and separated by commas, at which behaviour is read off.",
         ),
-    ] = "0.03,0.1,0.3",
+    ] = (0.03, 0.1, 0.3),
     seeds: Annotated[
-        int, typer.Option(min=1, help="The number of texts that continue every prompt.")
+        int,
+        option(Count, "The number of texts that continue every prompt.", metavar="INTEGER"),
     ] = 1,
     fits: Annotated[
         int,
-        typer.Option(
-            min=1,
-            help="How often each method is made: from train, and from train with its groups drawn "
+        option(
+            Count,
+            "How often each method is made: from train, and from train with its groups drawn "
             "again. With several, intervals cover the fit as well.",
+            metavar="INTEGER",
         ),
     ] = 1,
     best_of: Annotated[
-        int, typer.Option(min=2, help="The number of texts of which the best is taken.")
+        int,
+        option(
+            SeveralTexts,
+            "The number of texts of which the best is taken.",
+            metavar="INTEGER",
+        ),
     ] = 4,
     budget: Annotated[
         int,
-        typer.Option(
-            min=0,
-            help="The number of random-search trials of each method, with settings drawn from its "
-            "own prior: they say what the best of n on dev is worth on test. 0 leaves them out.",
+        option(
+            CountFromZero,
+            "The number of random-search trials of each method, with settings drawn from its own "
+            "prior: they say what the best of n on dev is worth on test. 0 leaves them out.",
+            metavar="INTEGER",
         ),
     ] = 0,
     instruction: Annotated[
-        str,
-        typer.Option(
-            help="A text that is put before the prompts, for the row 'prompting'. Left out: no "
-            "such row."
+        str | None,
+        option(
+            Text,
+            "A text that is put before the prompts, for the row 'prompting'. Left out: no such "
+            "row.",
+            metavar="TEXT",
+            show_default=False,
         ),
-    ] = "",
-    words: Words = "",
+    ] = None,
+    words: Words = None,
     scope: Where = "last",
     backend: Backend = "bridge",
     device: Device = None,
     max_new_tokens: Length = None,
-    temperature: Temperature = 1.0,
+    temperature: TemperatureAbove0 = 1.0,
     dev_prompts: DevPrompts = 48,
 ) -> None:
     """Compare methods with each other and with what they have to beat, at matched cost.
@@ -206,40 +212,26 @@ def compare(  # noqa: PLR0913 - options of a command
         temperature=temperature,
         max_new_tokens=max_new_tokens or defaults.max_new_tokens,
         scope=scope,
-        multiples=numbers_of("multiples", multiples),
-        budgets=numbers_of("budgets", budgets),
+        multiples=multiples,
+        budgets=budgets,
         best_of=best_of,
     )
     settings = CompareSettings(
         model=model,
-        pairs=words_of(pairs or defaults.pairs),
+        pairs=pairs or (defaults.pairs,),
         out=out,
         config=config,
         methods=methods,
         kl=kl,
         fits=fits,
         budget=budget,
-        words=judged_words_of(words),
-        instruction=instruction,
+        words=words or (),
+        instruction=instruction or "",
         backend=backend,
         device=device,
         dev_prompts=dev_prompts,
     )
     run(settings, typer.echo)
-
-
-def run_command(command: Callable[[], int | None]) -> None:
-    """Run a command; misuse ends with one line and exit code 2."""
-    try:
-        sys.exit(command() or 0)
-    except _UsageError as error:
-        message = error.format_message()
-    except typer.Abort:
-        sys.exit(130)
-    except ValueError as error:
-        message = str(error)
-    typer.echo("lens-steer: " + " ".join(message.split()), err=True)
-    sys.exit(2)
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from lens_steer.activations import (
 from lens_steer.artifacts import save
 from lens_steer.benchmark import (
     KL,
-    SHARES,
     Comparison,
     ComparisonConfig,
     FitCache,
@@ -22,6 +21,7 @@ from lens_steer.benchmark import (
     choose_all,
     comparison,
     families,
+    split_for,
     stored,
     summary_lines,
 )
@@ -59,20 +59,25 @@ def run(settings: DemoSettings, echo: Callable[[str], None]) -> DemoReport:
     """
     families(settings.methods)  # an unknown name ends the demo here
     pairs = ContrastivePairs.load(settings.pairs)
+    parts = split_for(settings.judge, pairs, settings.seed)
+    if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
+        raise ValueError(
+            f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
+        )
     with writing_in(settings.out):
-        if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
-            raise ValueError(
-                f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
-            )
-        return _run(settings, pairs, echo)
+        return _run(settings, pairs, parts, echo)
 
 
 def _run(
-    settings: DemoSettings, pairs: ContrastivePairs, echo: Callable[[str], None]
+    settings: DemoSettings,
+    pairs: ContrastivePairs,
+    parts: tuple[ContrastivePairs, ...],
+    echo: Callable[[str], None],
 ) -> DemoReport:
-    train, dev, test = pairs.split(*SHARES, seed=settings.seed)
+    train, dev, test = parts
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
-    _check(model, pairs, settings)
+    # what would only be found out after minutes of work
+    prompt_rows(model, pairs.prompts, settings.decoding.max_new_tokens)
     previews = show_read_positions(model, (train.desired[0], train.undesired[0]), settings.read)
     for line in introduction(settings.model, model, pairs, previews):
         echo(line)
@@ -85,13 +90,6 @@ def _run(
         echo(line)
     echo(f"written  {', '.join(file_names)} in {settings.out}")
     return report
-
-
-def _check(model: SteerableModel, pairs: ContrastivePairs, settings: DemoSettings) -> None:
-    """Raise for what would only be found out after minutes of work."""
-    if not pairs.paired and settings.judge is None:
-        raise ValueError(f"{pairs!r}: without pairs, --words must say what shows the behaviour")
-    prompt_rows(model, pairs.prompts, settings.decoding.max_new_tokens)
 
 
 def examine(

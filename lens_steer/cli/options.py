@@ -1,123 +1,166 @@
 """Options that several commands share."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import typer
+from lens_steer.arguments import Count, Expected, FolderPath, Nats, Text, Texts
+from lens_steer.arguments import Seed as SeedValue
+from lens_steer.arguments import Temperature as TemperatureValue
+from lens_steer.benchmark import DEFAULT_METHODS, families
+from lens_steer.cli.typed_options import check_each_pairs, check_pairs, judged_words_of, option
+from lens_steer.files import check_folder
+from lens_steer.models import available_device, model_directory
 
-from lens_steer.benchmark import DEFAULT_METHODS
+Positions = Literal["last", "mean", "prompt_last"]
+Scopes = Literal["last", "prompt", "generated", "all"]
+Backends = Literal["bridge", "hooked"]
+
 
 Model = Annotated[
     str,
-    typer.Option(
-        help="The model: organism (the small model in the package), a hub name, or a directory in "
-        "the Hugging Face format."
+    option(
+        Text,
+        "The model: organism (the small model in the package), a hub name, or a directory in the "
+        "Hugging Face format.",
+        check=model_directory,
+        metavar="MODEL",
     ),
 ]
+_PAIRS = (
+    "The contrastive pairs: a named set (organism:sentiment, truthfulness, toxicity, refusal, "
+    "concept or polarity; stories:sad), or a .jsonl, .csv or .json file with desired and undesired "
+    "continuations of a prompt (or messages), CAA's A/B questions, question, true and false, or, "
+    "unpaired, text and label; a column group says which lines belong together. See "
+    "docs/guide.md, 'Pairs from files'. Left out: organism:sentiment for the organism, stories:sad "
+    "for any other model."
+)
 Pairs = Annotated[
-    str | None,
-    typer.Option(
-        help="The contrastive pairs: a named set (organism:sentiment, truthfulness, toxicity, "
-        "refusal, concept or polarity; stories:sad), or a .jsonl, .csv or .json file with desired "
-        "and undesired continuations of a prompt (or messages), CAA's A/B questions, question, "
-        "true and false, or, unpaired, text and label; a column group says which lines belong "
-        "together. See docs/guide.md, 'Pairs from files'. Left out: organism:sentiment for the "
-        "organism, stories:sad for any other model.",
+    str | None, option(Text, _PAIRS, check=check_pairs, metavar="PAIRS", show_default=False)
+]
+SeveralPairs = Annotated[
+    Any,
+    option(
+        Texts,
+        f"{_PAIRS} Several are separated by commas.",
+        check=check_each_pairs,
         show_default=False,
     ),
 ]
 Methods = Annotated[
     str | None,
-    typer.Option(
-        help="The methods to compare: names separated by commas, or all. Left out: "
+    option(
+        Text,
+        "The methods to compare: names separated by commas, or all. Left out: "
         f"{', '.join(DEFAULT_METHODS)}.",
+        check=families,
+        metavar="LIST",
         show_default=False,
     ),
 ]
 Out = Annotated[
-    Path, typer.Option(help="The folder for figures, their numbers, texts and methods.")
+    Path,
+    option(
+        FolderPath,
+        "The folder for figures, their numbers, texts and methods.",
+        check=check_folder,
+        metavar="FOLDER",
+    ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, help="The seed of the split, the texts and the intervals.")
+    int,
+    option(SeedValue, "The seed of the split, the texts and the intervals.", metavar="INTEGER"),
 ]
 Words = Annotated[
-    str,
-    typer.Option(
-        help="Words, separated by commas of any script: a text with one of them shows the "
-        "behaviour. Left out: the named set's own judge (exact for organism:*); for other pairs, "
-        "the share whose desired continuation is the likelier.",
+    Any,
+    option(
+        Annotated[tuple[str, ...], Expected("a list of words, at least one", len)],
+        "Words, separated by commas of any script: a text with one of them shows the behaviour. "
+        "Left out: the named set's own judge (exact for organism:*); for other pairs, the share "
+        "whose desired continuation is the likelier.",
+        convert=judged_words_of,
         show_default=False,
     ),
 ]
 Read = Annotated[
-    Literal["last", "mean", "prompt_last"] | None,
-    typer.Option(
-        help="Where activations are read: at the continuation's last token, as the mean over the "
+    Positions | None,
+    option(
+        Positions,
+        "Where activations are read: at the continuation's last token, as the mean over the "
         "continuation, or at the prompt's last token. Left out: mean for the organism, last for "
         "any other model.",
+        metavar="[last|mean|prompt_last]",
         show_default=False,
     ),
 ]
 Where = Annotated[
-    Literal["last", "prompt", "generated", "all"],
-    typer.Option(
-        help="Which tokens are steered: the last one of the prompt and all generated ones (last), "
-        "those of the prompt but a beginning-of-sequence token (prompt), the generated ones "
-        "(generated), or all of them (all)."
+    Scopes,
+    option(
+        Scopes,
+        "Which tokens are steered: the last one of the prompt and all generated ones (last), those "
+        "of the prompt but a beginning-of-sequence token (prompt), the generated ones (generated), "
+        "or all of them (all).",
+        metavar="[last|prompt|generated|all]",
     ),
 ]
 Backend = Annotated[
-    Literal["bridge", "hooked"],
-    typer.Option(
-        help="The model class: TransformerBridge, or HookedTransformer (TransformerLens 3.9)."
+    Backends,
+    option(
+        Backends,
+        "The model class: TransformerBridge, or HookedTransformer (TransformerLens 3.9).",
+        metavar="[bridge|hooked]",
     ),
 ]
 Length = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        help="The largest number of tokens of each text. Left out: 110 for the organism, whose "
-        "texts are no longer, 40 for any other model.",
+    option(
+        Count,
+        "The largest number of tokens of each text. Left out: 110 for the organism, whose texts "
+        "are no longer, 40 for any other model.",
+        metavar="INTEGER",
         show_default=False,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
-        help="The device: cpu, cuda, cuda:1 or mps. Left out: CUDA if there is one, else the CPU."
+    option(
+        Text,
+        "The device: cpu, cuda, cuda:1 or mps. Left out: CUDA if there is one, else the CPU.",
+        check=available_device,
+        metavar="DEVICE",
     ),
 ]
 Temperature = Annotated[
     float,
-    typer.Option(
-        min=0.0, help="The sampling temperature of the texts; 0 takes the likeliest token."
+    option(
+        TemperatureValue,
+        "The sampling temperature of the texts; 0 takes the likeliest token.",
+        metavar="NUMBER",
     ),
 ]
 DevPrompts = Annotated[
-    int, typer.Option(min=1, help="The largest number of prompts that methods are chosen on.")
+    int,
+    option(Count, "The largest number of prompts that methods are chosen on.", metavar="INTEGER"),
 ]
-
-
-def words_of(words: str) -> tuple[str, ...]:
-    """Words from a comma-separated list."""
-    return tuple(word.strip() for word in words.split(",") if word.strip())
-
-
-def judged_words_of(words: str) -> tuple[str, ...]:
-    """Words to look for in texts, parted by the comma of any script."""
-    return words_of(re.sub("[\uff0c\u3001\u060c]", ",", words))
-
-
-def numbers_of(name: str, text: str) -> tuple[float, ...]:
-    """Numbers from a comma-separated list.
-
-    Raises:
-        ValueError: If it is anything else.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--{name} {text!r}: expected numbers, separated by commas, such as 0.5,1,2"
-        ) from None
+TemperatureAbove0 = Annotated[
+    float,
+    option(
+        Annotated[
+            float | int,
+            Expected(
+                "a temperature from 1e-6 to 1e6 (texts at 0 have no finite divergence)",
+                lambda x: 1e-6 <= x <= 1e6,
+            ),
+        ],
+        "The sampling temperature of the texts.",
+        metavar="NUMBER",
+    ),
+]
+Cost = Annotated[
+    float,
+    option(
+        Nats,
+        "The cost on dev to which methods are calibrated: KL(steered || unsteered), in nats per "
+        "token.",
+        metavar="NUMBER",
+    ),
+]

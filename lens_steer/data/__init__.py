@@ -35,5 +35,6 @@ from lens_steer.data.contrastive_pairs import as_pairs as as_pairs
 from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
 from lens_steer.data.named_sets import behaviour_words as behaviour_words
+from lens_steer.data.named_sets import set_names as set_names
 
 _check_room(globals())

@@ -41,6 +41,7 @@ from lens_steer.models.hooks import PlacedHooks as PlacedHooks
 from lens_steer.models.hooks import placed_hooks as placed_hooks
 from lens_steer.models.loading import available_device as available_device
 from lens_steer.models.loading import load_model as load_model
+from lens_steer.models.loading import model_directory as model_directory
 from lens_steer.models.package_versions import Versions as Versions
 from lens_steer.models.package_versions import version_of as version_of
 from lens_steer.models.package_versions import versions as versions

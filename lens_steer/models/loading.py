@@ -58,7 +58,7 @@ def load_model(
     if backend not in ("bridge", "hooked"):
         raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")
     place = available_device(device)
-    directory = _directory(name)
+    directory = model_directory(name)
     if backend == "hooked":
         load = hooked_from_hub if directory is None else hooked_from_directory
         model = _or_value_error(name, lambda: load(str(directory or name), place, dtype))
@@ -94,8 +94,12 @@ def available_device(device: str | torch.device | None) -> torch.device:
     return place
 
 
-def _directory(name: str | Path) -> Path | None:
-    """The local directory that a name means; None for a hub name."""
+def model_directory(name: str | Path) -> Path | None:
+    """The local directory that the name of a model means; None for a hub name.
+
+    Raises:
+        ValueError: If there is no such directory, or it has no configuration in JSON.
+    """
     if name == "organism":
         return organism.weights()
     path = Path(name).expanduser()
@@ -113,7 +117,7 @@ def _directory(name: str | Path) -> Path | None:
         path.is_absolute()
         or str(name).startswith((".", "~"))
         or str(name).count("/") > 1
-        or not str(name)
+        or not str(name).strip()
     ):
         raise ValueError(
             f"no directory {str(name)!r}: expected a local model directory or a hub name"

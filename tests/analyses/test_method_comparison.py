@@ -190,7 +190,7 @@ def test_specificity_is_one_where_a_method_is_measured_on_its_own_behaviour(ran:
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
-    given = {"models": "organism", "out": Path("/nowhere/at/all")} | options
+    given = {"models": ["organism"], "out": Path("/nowhere/at/all")} | options
     with pytest.raises(SystemExit) as stop:
         run_command(lambda: main(**given))
     return stop.value.code
@@ -203,7 +203,7 @@ def test_misuse_ends_with_one_line_and_code_2(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert all(name in told for name in FAMILIES)
-    assert ended(monkeypatch, models="organism,organism") == 2
+    assert ended(monkeypatch, models=["organism", "organism"]) == 2
     assert "none twice" in capsys.readouterr().err
 
 

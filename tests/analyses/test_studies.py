@@ -65,7 +65,7 @@ def test_a_command_measures_every_set_and_writes_what_there_is(
 ) -> None:
     monkeypatch.setattr("lens_steer.load_model", lambda _: embedded)
     sets = written(tmp_path)
-    STUDY.command()(pairs=",".join(sets), factor=3, out=tmp_path, seed=1)
+    STUDY.command()(pairs=sets, factor=3, out=tmp_path, seed=1)
     table: Any = pd.read_csv(tmp_path / "sizes.csv")
     assert table["pairs"].tolist() == sets
     assert set(table["seed"]) == {1}

@@ -139,7 +139,7 @@ def test_it_runs_from_end_to_end(
     few = {name: MEMBERS[name] for name in (BASELINE, "LDA and covariance", "covariance metric")}
     monkeypatch.setattr(unification, "MEMBERS", few)
     run = Run(embedded, tmp_path, 0, {"seed": 0})
-    whole = run.behaviour("organism:sentiment", "mean")
+    whole = run.behaviour("organism:sentiment", ["mean"])
     cache = FitCache(embedded, whole.cache.train.first(40), ("mean",))
     parts = (whole.name, whole.dev.first(8), whole.test.first(16), whole.judge)
     config = run.config(6, multiples=(1.0,), randoms=1)

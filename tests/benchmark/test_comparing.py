@@ -561,11 +561,14 @@ def test_stored_settings_are_for_the_texts_they_were_found_on() -> None:
 
 MISUSE: dict[str, tuple[list[str], str]] = {
     "unknown method": (["--methods", "magic"], "unknown methods .*magic.*CAA"),
-    "words for numbers": (["--multiples", "one,two"], "--multiples 'one,two': expected numbers"),
+    "words for numbers": (
+        ["--multiples", "one,two"],
+        "--multiples.* got 'one,two', expected positive",
+    ),
     "falling budgets": (["--budgets", "0.3,0.1"], "budgets .*rising order"),
     "no strength": (["--multiples", "0,1"], "multiples .*positive"),
-    "greedy": (["--temperature", "0"], "temperature 0: greedy"),
-    "free": (["--kl", "0"], "kl 0"),
+    "greedy": (["--temperature", "0"], "--temperature.* got '0'.*divergence"),
+    "free": (["--kl", "0"], "--kl.* got '0', expected nats"),
     "best of one": (["--best-of", "1"], "best-of"),
     "missing pairs": (["--pairs", "{}/no.jsonl"], "no file .*no.jsonl"),
     "no pairs": (["--pairs", ","], "pairs"),

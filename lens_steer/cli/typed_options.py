@@ -1,0 +1,101 @@
+"""How commands read their options: by annotations, before any work; misuse is one line."""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from lens_steer.arguments import admits, is_list, parsed, refused
+from lens_steer.data import ContrastivePairs, set_names
+
+# Typer 0.29 brings its own click, earlier ones import it: either way this is what misuse raises.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def option(
+    hint: Any,
+    help: str,
+    *,
+    convert: Callable[[str], Any] | None = None,
+    check: Callable[[Any], Any] | None = None,
+    kind: Callable[..., Any] = typer.Option,
+    **settings: Any,
+) -> Any:
+    """An option whose value is held to an annotation before the command begins.
+
+    Args:
+        hint: The annotation: its range, and how an error says it. Lists are written with commas.
+        help: What `--help` says.
+        convert: Makes the value of the text; None reads it by the annotation.
+        check: Raises a ValueError where a value that fits the annotation cannot be used.
+        kind: `typer.Argument` for what has no name on the command line.
+
+    Example:
+        >>> Layer = Annotated[int, option(arguments.Layer, "The layer, counted from 0.")]
+    """
+
+    def value(text: Any) -> Any:
+        try:
+            if not isinstance(text, str):  # a default
+                made = text
+            else:
+                made = parsed(hint, text) if convert is None else convert(text)
+            if not admits(hint, made):
+                raise refused(hint, str(text))
+            if check is not None:
+                check(made)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return made
+
+    word = "LIST" if is_list(hint) else "VALUE"
+    return kind(parser=value, help=help, **{"metavar": word, **settings})
+
+
+def check_pairs(name: str) -> None:
+    """Raise a ValueError unless pairs can be read: those of a named set, or of a file."""
+    if name not in set_names():
+        ContrastivePairs.load(name)
+
+
+def check_each_pairs(names: tuple[str, ...]) -> None:
+    """As `check_pairs`, for several."""
+    for name in names:
+        check_pairs(name)
+
+
+def judged_words_of(words: str) -> tuple[str, ...]:
+    """Words to look for in texts, parted by the comma of any script."""
+    parts = re.split("[,\uff0c\u3001\u060c]", words)
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option that comes twice, of which one would be ignored."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As for any command."""
+        names = [word.partition("=")[0] for word in args]
+        for parameter in self.params:
+            if sum(names.count(name) for name in parameter.opts) > 1:
+                raise typer.BadParameter("got it twice, expected it once", ctx, parameter)
+        return super().parse_args(ctx, args)
+
+
+def run_command(command: Callable[[], int | None]) -> None:
+    """Run a command; misuse ends with one line and exit code 2."""
+    try:
+        sys.exit(command() or 0)
+    except _UsageError as error:
+        message = error.format_message()
+        if error.ctx is not None and not isinstance(error, typer.BadParameter):
+            message = f"{message} ({error.ctx.command_path} --help lists what there is)"
+    except typer.Abort:
+        sys.exit(130)
+    except ValueError as error:
+        message = str(error)
+    typer.echo("lens-steer: " + " ".join(message.split()), err=True)
+    sys.exit(2)
