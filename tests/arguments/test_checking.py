@@ -68,7 +68,7 @@ FITS: list[tuple[Any, list[Any], list[Any]]] = [
     (Temperature, [0, 1e-6, 2], [1e-39, -1, math.inf, math.nan]),
     (Probability, [0, 1, 0.5], [-0.1, 1.1, math.nan]),
     (Share, [1, 0.5], [0, 1.1, math.nan]),
-    (Angle, [0, -math.pi, math.tau], [30, math.nan, -90]),
+    (Angle, [0, -math.pi, 2 * math.tau], [30, math.nan, -90]),
     (Text, ["a"], ["", None]),
     (Texts, [["a"], ("a", "b")], ["a", [], [1]]),
     (FilePath, ["a.json", Path("a")], ["", Path(), 3]),
@@ -143,7 +143,7 @@ def test_degrees_are_told_from_radians() -> None:
     def turn(angle: Angle) -> float:
         return angle
 
-    with pytest.raises(ArgumentError, match=r"from -2 pi to 2 pi: 30 degrees are 0\.5236"):
+    with pytest.raises(ArgumentError, match=r"from -4 pi to 4 pi: 30 degrees are 0\.5236"):
         checked(turn)(30)
 
 

@@ -550,7 +550,7 @@ class Unknown(Intervention):
 
 @pytest.mark.parametrize("thing", [Unknown(), normal(3), {"a": 1}, "text", None, CAA])
 def test_only_what_lens_steer_knows_is_saved(thing: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"cannot save a {type(thing).__name__}: expected one of"):
+    with pytest.raises(ValueError, match="got thing=.*, expected a value of lens_steer to save"):
         save(thing, tmp_path / "m")
     assert not list(tmp_path.iterdir())
 

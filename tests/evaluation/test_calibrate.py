@@ -336,7 +336,7 @@ def test_the_report_is_saved_with_its_method(
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
-        ({}, "expected exactly one of kl, relative_norm and behaviour"),
+        ({}, "expected exactly one of kl, relative_norm, behaviour"),
         ({"kl": 0.1, "relative_norm": 0.1}, "expected exactly one"),
         ({"kl": 0.0}, "kl 0: expected a positive number"),
         ({"kl": -1}, "kl -1: expected a positive number"),

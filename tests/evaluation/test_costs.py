@@ -35,7 +35,8 @@ from lens_steer.evaluation import (
 from lens_steer.evaluation.edits import edit_sizes
 from lens_steer.evaluation.text_costs import sample_with_kl
 from lens_steer.intervals import interval
-from lens_steer.models import decode_budget, encode_prompt, eos_ids, open_blocks
+from lens_steer.models import encode_prompt, eos_ids, open_blocks
+from lens_steer.models.forward_pass import decode_budget
 from lens_steer.organism.genres import genres
 from lens_steer.organism.patterns import words_in
 from lens_steer.sites import Kind, Site
@@ -751,7 +752,7 @@ def test_the_same_seed_and_methods_alike_write_the_same_texts_side_by_side(
 def test_an_evaluation_by_hand_has_no_nats() -> None:
     from lens_steer.evaluation import Evaluation
 
-    with pytest.raises(ValueError, match="made by hand, without `paths`: use evaluate"):
+    with pytest.raises(ValueError, match="made by hand, without `text_costs`: use evaluate"):
         _ = Evaluation(torch.ones(1), (0,), 1.0, ("a",)).kl
 
 

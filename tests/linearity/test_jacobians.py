@@ -276,7 +276,7 @@ def test_what_cannot_be_linearised_is_refused(llama: Any, pairs: ls.ContrastiveP
         dense.vjp(0, torch.eye(WIDTH), hook="head")
     with pytest.raises(ValueError, match="layer 4"):
         dense.jvp(4, torch.eye(WIDTH))
-    with pytest.raises(ValueError, match="layer -1"):
+    with pytest.raises(ValueError, match="layer=-1"):
         dense.vjp(-1, torch.eye(WIDTH))
 
 

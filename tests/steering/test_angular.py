@@ -178,7 +178,7 @@ def test_a_planted_plane_is_found() -> None:
 
 def test_turning_to_b1_leads_the_undesired_to_the_desired_side() -> None:
     d, u = clouds()
-    method = ls.Angular.fit(d, u, to_angle=0.0)
+    method = ls.Angular.fit(d, u, layer=0, to_angle=0.0)
     moved = method.transform(u)
     torch.testing.assert_close(method.angles(moved), torch.zeros(len(u)), rtol=0, atol=1e-4)
     assert bool(((moved - u) @ method.b1 > -1e-5).all())
@@ -198,7 +198,7 @@ def test_activations_that_vary_along_the_difference_alone_have_no_plane() -> Non
     line = torch.eye(D)[0]
     d, u = (torch.outer(torch.arange(5.0) + k, line) for k in (10, 0))
     with pytest.raises(ValueError, match="no plane to turn in"):
-        ls.Angular.fit(d, u, angle=1.0)
+        ls.Angular.fit(d, u, layer=0, angle=1.0)
     with pytest.raises(ValueError, match="no plane to turn in"):
         ls.Angular.fit(torch.ones(1, D), torch.zeros(1, D), angle=1.0)
 

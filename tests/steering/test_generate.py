@@ -561,7 +561,7 @@ def test_minus_infinity_rules_a_token_out_and_is_no_failure_unless_nothing_is_le
 def test_calls_that_make_no_sense_are_refused_and_say_what_to_do(either: Any) -> None:
     method, room = push(either), context_length(either)
     wrong: list[tuple[str, Any, dict[str, Any]]] = [
-        ("one text 'The cat'.*write \\[prompt\\]", "The cat", GREEDY),
+        ("prompts='The cat'.*write \\['The cat'\\]", "The cat", GREEDY),
         ("no prompts", [], GREEDY),
         ("no seed.*seed=0", ["The cat"], {}),
         ("temperature -1", ["The cat"], {"temperature": -1.0, "seed": 0}),

@@ -227,7 +227,7 @@ def test_what_cannot_be_probed_is_refused(llama: Any, pairs: Any, untyped: None)
         "got 5 groups, expected 6": {"groups": range(5)},
         "k 13: expected 1 to 12": {"k": 13},
         "k=0": {"k": 0},
-        "alpha nan": {"alpha": float("nan")},
+        "alpha=nan": {"alpha": float("nan")},
         "2 groups of the smaller class": {"groups": "aaabbb"},
     }
     for message, given in wrong.items():
@@ -277,14 +277,14 @@ def test_the_residual_variant_is_the_unit_normal_of_a_probe() -> None:
         moved = found.with_strength(0.5).transform(u) - u
         lengths = torch.full((40,), 1.5)
         torch.testing.assert_close(moved.norm(dim=-1), lengths, **FLOAT32)
-    assert torch.equal(ResidualITI.fit(d, u, length=0.0).transform(u), u)
+    assert torch.equal(ResidualITI.fit(d, u, layer=0, length=0.0).transform(u), u)
 
 
 def test_a_probe_of_heads_or_of_one_width_is_refused(untyped: None) -> None:
     for shape in ((5, 2, 3), (5, 1)):
         d = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         with pytest.raises(ValueError, match=r"expected .*(\[n, d\]|\[desired d\])"):
-            ResidualITI.fit(d + 1, d)
+            ResidualITI.fit(d + 1, d, layer=0)
     with pytest.raises(ValueError, match="length nan"):
         ResidualITI(Site(0), torch.eye(3)[0], float("nan"))
     with pytest.raises(ValueError, match="length 2: expected 1"):

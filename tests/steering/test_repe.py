@@ -42,20 +42,20 @@ def assert_fits(found: ls.RepE, d: Tensor, u: Tensor, differences: Array) -> Non
 def test_the_direction_is_the_component_of_every_difference(n: int, m: int) -> None:
     d, u = classes(n, m)
     each = (d.double().numpy()[:, None] - u.double().numpy()[None]).reshape(-1, D)
-    assert_fits(ls.RepE.fit(d, u), d, u, each)
+    assert_fits(ls.RepE.fit(d, u, layer=0), d, u, each)
 
 
 def test_of_pairs_it_is_the_component_of_their_differences() -> None:
     d, u = classes()
     common = 4 * torch.randn(len(d), D, generator=torch.Generator().manual_seed(3))
-    found = ls.RepE.fit_pairs(d + common, u + common)
+    found = ls.RepE.fit_pairs(d + common, u + common, layer=0)
     own = (d + common).double().numpy() - (u + common).double().numpy()
     assert_fits(found, d + common, u + common, own)
     # What pairs have in common is in no difference of theirs, but in those of all.
     shift = (d - u).mean(0)
     cosines = [
         abs(float(x.direction @ shift / shift.norm()))
-        for x in (found, ls.RepE.fit(d + common, u + common))
+        for x in (found, ls.RepE.fit(d + common, u + common, layer=0))
     ]
     assert cosines[0] > cosines[1]
 
@@ -67,7 +67,7 @@ def test_randomly_signed_differences_have_that_component_on_average() -> None:
     d, u = classes(4000, 4000)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(4000, 1))
     components: Any = PCA(n_components=1).fit(signs * (d - u).double().numpy()).components_
-    found = ls.RepE.fit_pairs(d, u).direction.double().numpy()
+    found = ls.RepE.fit_pairs(d, u, layer=0).direction.double().numpy()
     assert abs(components[0] @ found) > 0.999
 
 
@@ -77,7 +77,7 @@ def test_a_planted_direction_is_found_and_the_mean_is_not_centred_away() -> None
     planted = torch.randn(D, generator=draw)
     u = torch.randn(50, D, generator=draw)
     d = u + planted + 1e-3 * torch.randn(50, D, generator=draw)
-    found = ls.RepE.fit_pairs(d, u)
+    found = ls.RepE.fit_pairs(d, u, layer=0)
     torch.testing.assert_close(found.direction, planted / planted.norm(), rtol=1e-3, atol=1e-3)
     assert found.gap == pytest.approx(float(planted.norm()), rel=1e-3)
 
@@ -85,7 +85,7 @@ def test_a_planted_direction_is_found_and_the_mean_is_not_centred_away() -> None
 def test_desired_activations_score_higher_whatever_the_order_and_half_way_is_0() -> None:
     for seed in range(5):
         d, u = classes(seed=seed)
-        found, back = ls.RepE.fit(d, u), ls.RepE.fit(u, d)
+        found, back = ls.RepE.fit(d, u, layer=0), ls.RepE.fit(u, d, layer=0)
         assert found.scores(d).mean() > 0 > found.scores(u).mean()
         assert float(found.scores(d).mean()) == pytest.approx(found.gap / 2, rel=1e-4)
         torch.testing.assert_close(back.direction, -found.direction, **FLOAT32)
@@ -95,20 +95,20 @@ def test_desired_activations_score_higher_whatever_the_order_and_half_way_is_0()
 
 def test_strength_1_closes_the_gap_and_the_coefficient_multiplies_it() -> None:
     d, u = classes()
-    found = ls.RepE.fit(d, u)
+    found = ls.RepE.fit(d, u, layer=0)
     moved = found.transform(u)
     assert float(found.scores(moved).mean()) == pytest.approx(found.gap / 2, rel=1e-4)
     push = found.vector_field(u)
     torch.testing.assert_close(push, (found.gap * found.direction).expand(u.shape), **FLOAT32)
-    twice = ls.RepE.fit(d, u, coefficient=2.0)
+    twice = ls.RepE.fit(d, u, layer=0, coefficient=2.0)
     torch.testing.assert_close(twice.transform(u), found.with_strength(2).transform(u), **FLOAT32)
     torch.testing.assert_close(found.transform(u), u + push, **FLOAT32)
-    assert torch.equal(ls.RepE.fit(d, u, coefficient=0).transform(u), u)
+    assert torch.equal(ls.RepE.fit(d, u, layer=0, coefficient=0).transform(u), u)
 
 
 def test_order_of_rows_and_a_shift_of_everything_change_nothing() -> None:
     d, u = classes(20, 30)
-    found = ls.RepE.fit(d, u)
+    found = ls.RepE.fit(d, u, layer=0)
     other = ls.RepE.fit(d.flip(0) + 2.0, u.flip(0) + 2.0)
     torch.testing.assert_close(found.direction, other.direction, **FLOAT32)
     assert found.gap == pytest.approx(other.gap, rel=1e-4)
@@ -143,7 +143,7 @@ def test_too_few_rows_are_refused(n: int) -> None:
 def test_pairs_come_in_equal_counts(untyped: None) -> None:
     d, u = classes(5, 6)
     with pytest.raises(ValueError, match=r"5 desired and 6 undesired.*expected pairs"):
-        ls.RepE.fit_pairs(d, u)
+        ls.RepE.fit_pairs(d, u, layer=0)
 
 
 @pytest.mark.parametrize(

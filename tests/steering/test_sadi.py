@@ -505,7 +505,7 @@ def test_deltas_that_are_no_finite_numbers_are_refused(untyped: None) -> None:
         with pytest.raises(ValueError, match="expected a number or a floating-point tensor"):
             ls.SADI(mask, odd)
     for shape in ((LAYERS,), (LAYERS, HEADS + 1), (1, HEADS), (LAYERS, HEADS, 1)):
-        with pytest.raises(ValueError, match="expected one each, or one for all"):
+        with pytest.raises(ValueError, match="expected (one each, or one for all|a number or)"):
             ls.SADI(mask, torch.ones(shape))
 
 
