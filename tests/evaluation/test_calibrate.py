@@ -338,8 +338,8 @@ def test_the_report_is_saved_with_its_method(
     [
         ({}, "expected exactly one of kl, relative_norm, behaviour"),
         ({"kl": 0.1, "relative_norm": 0.1}, "expected exactly one"),
-        ({"kl": 0.0}, "kl 0: expected a positive number"),
-        ({"kl": -1}, "kl -1: expected a positive number"),
+        ({"kl": 0.0}, "kl=0.0, expected a finite number above 0"),
+        ({"kl": -1}, "kl=-1, expected a finite number above 0"),
         ({"kl": math.inf}, "kl inf: expected"),
         ({"kl": math.nan}, "kl nan: expected"),
         ({"relative_norm": -0.1}, "relative_norm -0.1: expected"),

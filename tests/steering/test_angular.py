@@ -170,7 +170,7 @@ def test_a_planted_plane_is_found() -> None:
     along = 3 * torch.randn(400, generator=draw)
     noise = 0.05 * torch.randn(400, D, generator=draw)
     x = along[:, None] * b2 + noise + b2
-    found = ls.Angular.fit(x[:200] + b1, x[200:] - b1 + 0 * x[:200], to_angle=0.0)
+    found = ls.Angular.fit(x[:200] + b1, x[200:] - b1 + 0 * x[:200], layer=0, to_angle=0.0)
     plane = torch.stack([b1, b2])
     for axis in (found.b1, found.b2):
         assert float((plane @ axis).norm()) > 0.99

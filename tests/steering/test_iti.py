@@ -228,7 +228,7 @@ def test_what_cannot_be_probed_is_refused(llama: Any, pairs: Any, untyped: None)
         "k 13: expected 1 to 12": {"k": 13},
         "k=0": {"k": 0},
         "alpha=nan": {"alpha": float("nan")},
-        "2 groups of the smaller class": {"groups": "aaabbb"},
+        "2 groups of the smaller class": {"groups": list("aaabbb")},
     }
     for message, given in wrong.items():
         with pytest.raises(ValueError, match=message):
@@ -285,7 +285,7 @@ def test_a_probe_of_heads_or_of_one_width_is_refused(untyped: None) -> None:
         d = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         with pytest.raises(ValueError, match=r"expected .*(\[n, d\]|\[desired d\])"):
             ResidualITI.fit(d + 1, d, layer=0)
-    with pytest.raises(ValueError, match="length nan"):
+    with pytest.raises(ValueError, match="length=nan"):
         ResidualITI(Site(0), torch.eye(3)[0], float("nan"))
     with pytest.raises(ValueError, match="length 2: expected 1"):
         ResidualITI(Site(0), 2 * torch.eye(3)[0])

@@ -120,7 +120,7 @@ def test_captured_pairs_know_that_they_are(llama: Any, pairs: ls.ContrastivePair
     assert torch.equal(own.direction, of_pairs.direction)
     loose = ls.ContrastivePairs(pairs.desired, pairs.undesired, paired=False)
     every = ls.RepE.fit(ls.capture(llama, loose, layers=[2], progress=False).at(layer=2))
-    assert torch.equal(every.direction, ls.RepE.fit(at.desired, at.undesired).direction)
+    assert torch.equal(every.direction, ls.RepE.fit(at.desired, at.undesired, layer=2).direction)
     assert not torch.equal(every.direction, own.direction)
 
 
@@ -129,7 +129,7 @@ def test_heads_are_one_vector(llama: Any, pairs: ls.ContrastivePairs) -> None:
     found = ls.RepE.fit(at)
     assert found.sites == (Site(1, Kind.HEAD),)
     assert found.direction.shape == at.desired.shape[1:]
-    flat = ls.RepE.fit_pairs(at.desired.flatten(1), at.undesired.flatten(1))
+    flat = ls.RepE.fit_pairs(at.desired.flatten(1), at.undesired.flatten(1), layer=0)
     assert torch.equal(found.direction.flatten(), flat.direction)
 
 

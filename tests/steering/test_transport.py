@@ -385,7 +385,7 @@ def test_a_coordinate_that_varies_by_rounding_alone_is_shifted() -> None:
     down, up = torch.full((6, 2), 7.0), torch.randn(6, 2) + 9
     down[3, 0] = 7.000001  # a slope of two million, if it were taken for spread
     down[:, 1] += torch.linspace(-1, 1, 6)
-    found = LinearAcT.fit(up, down)
+    found = LinearAcT.fit(up, down, layer=0)
     assert found.unscaled == 1
     moved = found.transform(torch.tensor([[7.5, 7.5]]))[0, 0]
     assert float(moved) == pytest.approx(7.5 + float(up[:, 0].mean()) - 7.0, abs=1e-4)
