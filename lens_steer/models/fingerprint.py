@@ -51,7 +51,7 @@ class Fingerprint:
         return cls(
             str(architecture),
             *(
-                int(getattr(cfg, name))
+                int(getattr(cfg, name, None) or 0)  # 0: no attention, or no MLP
                 for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "d_vocab")
             ),
             processed=processed,

@@ -204,7 +204,12 @@ def test_an_embedding_on_one_side_only_is_refused() -> None:
 
 def test_what_capture_reads_is_reported_layer_by_layer(llama: Any, pairs: ContrastivePairs) -> None:
     found = capture(llama, pairs, "resid", progress=False)
-    report = SeparabilityReport.fit(found, found, seed=0, resamples=5)
+    both = zip(pairs.desired, pairs.undesired, strict=True)
+    others = ContrastivePairs.of(
+        [(f"{a.prompt} So", a.continuation, b.continuation) for a, b in both]
+    )
+    held_out = capture(llama, others, "resid", progress=False)
+    report = SeparabilityReport.fit(found, held_out, seed=0, resamples=5)
     assert report.labels == ("embedding", "0", "1", "2", "3")
     assert report.auc[0] == 0.5  # both sides end in the same token
     assert report.held_out == (len(pairs), len(pairs))
