@@ -1,6 +1,7 @@
 """A model in a few numbers, so that what was fitted on one model is not used on another."""
 
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any
 
 import torch
@@ -34,6 +35,10 @@ class Fingerprint:
     dtype: str
     norms: tuple[float, ...]
     projections: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(map(isfinite, (*self.norms, *self.projections))):
+            raise ValueError("numbers of a fingerprint are NaN or infinite: it would fit any model")
 
     @classmethod
     def of(cls, model: Any, residuals: Float[Tensor, "layer d"], processed: bool) -> "Fingerprint":

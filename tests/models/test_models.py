@@ -23,7 +23,7 @@ from lens_steer.models import (
     load_model,
     read,
 )
-from lens_steer.sites import Kind, Site
+from lens_steer.sites import Kind, Site, hook_points
 from tests.conftest import ARCHITECTURES, BACKENDS, CONTEXT, HAS_HOOKED, LAYERS, Loader, write_model
 
 # Two implementations of one model in float32, a few layers deep; logits are of order 1 to 10.
@@ -290,12 +290,17 @@ def test_attach_refuses_a_model_that_is_not_finite(backend: str, unseen: Loader)
         attach(found)
 
 
-def test_attach_names_a_missing_hook_point(unseen: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["hook_resid_post", "hook_attn_out"])
+def test_what_a_model_has_no_hook_point_for_is_named(
+    missing: str, unseen: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a residual stream there is nothing to steer; without a part there is the stream."""
     found = unseen("llama")
-    points = {k: v for k, v in found.hook_dict.items() if k != "blocks.3.hook_attn_out"}
+    points = {k: v for k, v in found.hook_dict.items() if k != f"blocks.3.{missing}"}
     monkeypatch.setattr(type(found), "hook_dict", property(lambda _: points))
-    with pytest.raises(ValueError, match=r"no hook point blocks\.3\.hook_attn_out"):
+    with pytest.raises(ValueError, match=rf"no hook point blocks\.3\.{missing}"):
         attach(found)
+        hook_points(found, [Site(3), Site(3, Kind.ATTN_OUT)])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
