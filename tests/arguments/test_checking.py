@@ -35,8 +35,10 @@ from lens_steer.arguments import (
     checked,
     unchecked,
 )
+from lens_steer.arguments.advice import advice
 from lens_steer.arguments.hints import admits
 from lens_steer.arguments.words import in_words, shortened
+from lens_steer.steering import Intervention, Random
 
 FITS: list[tuple[Any, list[Any], list[Any]]] = [
     (int, [0, -3, np.int64(2)], [True, 1.0, "1", None, math.nan]),

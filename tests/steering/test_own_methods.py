@@ -150,6 +150,7 @@ class Careless(ls.Intervention):
         return (ls.Site(1),)
 
     def edits(self, model: Any) -> dict[ls.Site, Any]:
+        del model
         return {ls.Site(1): self.made}
 
 
