@@ -47,26 +47,17 @@ class Kind(StrEnum):
 
 _TRANSFORMER_LENS_NAMES = {"resid_post": "resid", "z": "head", "mlp_post": "neuron"}
 
-_HOOKS = {
-    Kind.RESID: "hook_resid_post",
+_HOOKS = {  # in the order of the forward pass
     Kind.RESID_PRE: "hook_resid_pre",
     Kind.HEAD: "attn.hook_z",
-    Kind.NEURON: "mlp.hook_post",
-    Kind.GATE: "mlp.hook_pre",
-    Kind.MLP_OUT: "hook_mlp_out",
     Kind.ATTN_OUT: "hook_attn_out",
+    Kind.GATE: "mlp.hook_pre",
+    Kind.NEURON: "mlp.hook_post",
+    Kind.MLP_OUT: "hook_mlp_out",
+    Kind.RESID: "hook_resid_post",
 }
-
-
-_ORDER = (
-    Kind.RESID_PRE,
-    Kind.HEAD,
-    Kind.ATTN_OUT,
-    Kind.GATE,
-    Kind.NEURON,
-    Kind.MLP_OUT,
-    Kind.RESID,
-)
+_ORDER = tuple(_HOOKS)
+_STREAM = (Kind.RESID_PRE, Kind.RESID)
 
 
 @dataclass(frozen=True)
@@ -132,6 +123,12 @@ def hook_points(model: Any, sites: Iterable[Site]) -> dict[Site, Any]:
     return {site: _hook_point(points, model.cfg.n_layers, site) for site in sites}
 
 
+def has_sites(model: Any, *sites: Site) -> bool:
+    """Whether the model has all of these sites."""
+    points = _points_by_name(model)
+    return all(site.kind in _kinds(points, site.layer) for site in sites)
+
+
 def _points_by_name(model: Any) -> Mapping[str, Any]:
     """`model.hook_dict`, remembered: a TransformerBridge takes milliseconds to write it out."""
     if not isinstance(model, Module):  # nothing to remember it by
@@ -147,13 +144,20 @@ def _points_by_name(model: Any) -> Mapping[str, Any]:
 def _hook_point(points: Mapping[str, Any], n_layers: int, site: Site) -> Any:
     if site.layer >= n_layers:
         raise ValueError(f"layer {site.layer}: this model has {n_layers}, 0 to {n_layers - 1}")
-    try:
+    kinds = _kinds(points, site.layer)
+    if site.kind in kinds:
         return points[site.hook_name]
-    except KeyError:
-        raise ValueError(
-            f"this model has no hook point {site.hook_name}, which kind {site.kind.value!r} needs: "
-            "choose another kind"
-        ) from None
+    raise ValueError(
+        f"this model has no hook point {site.hook_name} that kind {site.kind.value!r} could use: "
+        f"of block {site.layer}, {' and '.join(kinds) or 'nothing'} can be read and edited"
+    )
+
+
+def _kinds(points: Mapping[str, Any], layer: int) -> list[Kind]:
+    """What can be read of a block: the residual stream alone, where it is no attention and MLP."""
+    kinds = [kind for kind, name in _HOOKS.items() if f"blocks.{layer}.{name}" in points]
+    whole = Kind.ATTN_OUT in kinds and Kind.MLP_OUT in kinds
+    return kinds if whole else [kind for kind in kinds if kind in _STREAM]
 
 
 def site_shape(model: Any, kind: Kind) -> tuple[int, ...]:

@@ -129,12 +129,19 @@ def config_of(architecture: str) -> Any:
 
 
 def write_model(architecture: str, directory: Path, *, seed: int = 0) -> Path:
-    """A model whose norm gains and biases are not their defaults, so that folding them matters."""
+    """A model of an architecture with its tokenizer."""
+    write_weights(config_of(architecture), directory, seed=seed)
+    tokenizer_of(architecture).save_pretrained(directory)
+    return directory
+
+
+def write_weights(configuration: Any, directory: Path, *, seed: int = 0) -> None:
+    """Weights whose norm gains and biases are not their defaults, so that folding them matters."""
     from transformers import AutoModelForCausalLM
 
     # from_config draws weights, overwritten below: the caller's random state stays as it is.
     with torch.random.fork_rng(devices=[]):
-        model: Any = AutoModelForCausalLM.from_config(config_of(architecture), dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_config(configuration, dtype=torch.float32)
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -144,8 +151,6 @@ def write_model(architecture: str, directory: Path, *, seed: int = 0) -> Path:
             else:
                 parameter.add_(0.2 * noise)
     model.save_pretrained(directory)
-    tokenizer_of(architecture).save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="session")

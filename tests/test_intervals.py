@@ -358,3 +358,21 @@ def test_a_few_infinite_resamples_leave_a_lower_end_that_is_a_quantile() -> None
     assert 0 < np.isinf(plain).mean() < 0.05
     assert np.quantile(plain, 0.005) < found.low < np.quantile(plain, 0.06)
     assert found.high == np.inf
+
+
+@pytest.mark.parametrize("power", [160, 300])
+def test_an_interval_of_large_numbers_is_that_of_small_ones(power: int) -> None:
+    """As of e^h at massive activations: squares of these overflow."""
+    values = torch.tensor([0.5, 1.0, 3.0, 7.0], dtype=torch.double)
+    small, large = (interval(values * 2.0**k, seed=0) for k in (0, power * 3))
+    factor = 2.0 ** (power * 3)
+    assert (large.mean, large.low, large.high) == tuple(
+        factor * x for x in (small.mean, small.low, small.high)
+    )
+
+
+def test_a_mean_that_is_infinite_says_so() -> None:
+    found = interval(torch.tensor([1.0, float("inf"), 2.0]), seed=0)
+    assert found.mean == float("inf")
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)

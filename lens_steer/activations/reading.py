@@ -16,13 +16,14 @@ from lens_steer.models import (
     SteerableModel,
     attach,
     batches,
+    continues_tokens_together,
     forward,
     input_device,
     open_blocks,
     pad,
     reading,
 )
-from lens_steer.sites import Kind, Site
+from lens_steer.sites import Kind, Site, has_sites
 
 TOKEN_BUDGET = 2048
 # Running a prompt apart is a second pass: on a CPU, about this share of the tokens pays for it.
@@ -41,7 +42,7 @@ def read_rows(
     """What the sites hold at one position of every row, float32 on the CPU.
 
     A prompt that several rows have in common is run once where only continuations are read, unless
-    a steered block is open: its edits are to see whole rows.
+    a steered block is open (its edits are to see whole rows) or the model keeps states.
 
     Args:
         rows: Tokenised examples, at least one.
@@ -53,7 +54,8 @@ def read_rows(
     spans = [span(row, position) for row in rows]
     attach(model)
     continuations_alone = position in ("last", "mean") and not open_blocks(model)
-    shared = batches_by_prompt(rows, token_budget) if continuations_alone else []
+    behind = continuations_alone and continues_tokens_together(model)
+    shared = batches_by_prompt(rows, token_budget) if behind else []
     rest = sorted(set(range(len(rows))).difference(*shared))
     whole = [
         [rest[i] for i in batch]
@@ -106,6 +108,7 @@ def _after_prompts(
     number = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
     decoder = Decoder(model, *pad(model, list(number), left=True))
     last = Site(max(site.layer for site in sites), Kind.HEAD)  # its keys are in the cache by then
+    last = last if has_sites(model, last) else Site(last.layer)
     with reading(model, {last: lambda x: x[:0]}):
         decoder.start()
     decoder.select_rows(

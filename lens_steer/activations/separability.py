@@ -5,12 +5,14 @@ pairs; the area under the ROC curve is the chance that a held-out desired exampl
 undesired one. Chance is 0.5; the control fits the direction to classes swapped at random.
 """
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.activations.types import Activations
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_Weights = tuple[Float[Tensor, " n"], Float[Tensor, " m"]]  # of the desired and the undesired
+
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,7 +35,7 @@ class SeparabilityReport(Report):
     Attributes:
         labels: `embedding`, then block indices.
         auc: Area under the curve of the held-out examples; 0.5 is chance.
-        low: Lower end of the bootstrap interval over examples (pairs, where paired).
+        low: Lower end of the bootstrap interval over groups, or examples (pairs, where paired).
         high: Upper end of that interval.
         control_low: 2.5 % point of directions fitted to classes swapped at random (within pairs).
         control_high: Their 97.5 % point.
@@ -50,7 +54,13 @@ class SeparabilityReport(Report):
 
     @classmethod
     def fit(
-        cls, train: Activations, held_out: Activations, *, seed: Seed, resamples: Count = 500
+        cls,
+        train: Activations,
+        held_out: Activations,
+        *,
+        seed: Seed,
+        resamples: Count = 500,
+        groups: Sequence[Hashable] | None = None,
     ) -> "SeparabilityReport":
         """The report of activations of one kind and the same layers.
 
@@ -59,9 +69,13 @@ class SeparabilityReport(Report):
             held_out: Activations that are scored along it, of other pairs.
             seed: Of the bootstrap and the shuffles.
             resamples: Bootstrap resamples.
+            groups: A key for each held-out example, the desired first (`pairs.example_groups`):
+                examples of one prompt or name are drawn together. None draws pairs, or examples
+                where there are none.
 
         Raises:
-            ValueError: If the two were captured at different kinds or layers.
+            ValueError: If the two were captured at different kinds or layers, half of the held-out
+                examples are among the training ones, or there is not a group for each.
 
         Example:
             >>> train, test = pairs.split(0.6, 0.4, seed=0)
@@ -75,9 +89,11 @@ class SeparabilityReport(Report):
             )
         draw = np.random.default_rng(seed)
         fit_on, test_on = _stacked(train), _stacked(held_out)
+        _check_held_out(test_on, fit_on)
+        weights = _weights(held_out, groups)
         scores = _scores(test_on, fit_on[0].mean(dim=0) - fit_on[1].mean(dim=0))
         above = _above(*scores)
-        resampled = [_auc(above, *_weights(draw, held_out)) for _ in range(resamples)]
+        resampled = [_auc(above, *weights(draw)) for _ in range(resamples)]
         directions = (_shuffled(draw, fit_on, train.paired) for _ in range(100))
         shuffled = [_auc(_above(*_scores(test_on, along))) for along in directions]
         low, high = torch.stack(resampled).quantile(torch.tensor([0.025, 0.975]), dim=0)
@@ -150,14 +166,47 @@ def _auc(
     return total / (desired.sum() * undesired.sum())
 
 
+def _check_held_out(held_out: tuple[Tensor, Tensor], train: tuple[Tensor, Tensor]) -> None:
+    """Raise a ValueError if half of the examples are among the training ones."""
+    seen = {row.numpy().tobytes() for side in train for row in side}
+    copies = [row.numpy().tobytes() in seen for side in held_out for row in side]
+    if 2 * sum(copies) >= len(copies):
+        raise ValueError(
+            f"{sum(copies)} of {len(copies)} held-out examples are among those that the direction "
+            "is fitted on, which any direction separates: capture other pairs, as pairs.split makes"
+        )
+
+
 def _weights(
-    draw: np.random.Generator, a: Activations
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-    """How often a bootstrap resample has each example; the sides of a pair go together."""
+    a: Activations, groups: Sequence[Hashable] | None
+) -> Callable[[np.random.Generator], _Weights]:
+    """Draws how often a bootstrap resample has each example."""
     n, m = len(a.desired), len(a.undesired)
+    if groups is None:
+        return partial(_of_sides, n, m, a.paired)
+    if len(groups) != n + m:
+        raise ValueError(
+            f"got {len(groups)} groups for {n} desired and {m} undesired examples: expected one "
+            "for each, the desired first, as pairs.example_groups has them"
+        )
+    number = {key: i for i, key in enumerate(dict.fromkeys(groups))}
+    return partial(_of_groups, np.array([number[key] for key in groups]), n)
+
+
+def _of_sides(n: int, m: int, paired: bool, draw: np.random.Generator) -> _Weights:
+    """The sides of a pair go together."""
     first = np.bincount(draw.integers(n, size=n), minlength=n)
-    second = first if a.paired else np.bincount(draw.integers(m, size=m), minlength=m)
+    second = first if paired else np.bincount(draw.integers(m, size=m), minlength=m)
     return torch.from_numpy(first).float(), torch.from_numpy(second).float()
+
+
+def _of_groups(group: Int[np.ndarray, " example"], n: int, draw: np.random.Generator) -> _Weights:
+    """Groups go together; they are drawn again until both classes are there."""
+    count = int(group.max()) + 1
+    while True:
+        drawn = np.bincount(draw.integers(count, size=count), minlength=count)[group]
+        if drawn[:n].any() and drawn[n:].any():
+            return torch.from_numpy(drawn[:n]).float(), torch.from_numpy(drawn[n:]).float()
 
 
 def _shuffled(

@@ -29,11 +29,15 @@ _MADE_BY = {
     "Site": "ls.Site(layer, 'resid') makes one",
     "SteerableModel": "ls.load_model(name) makes one",
 }
+_WRAP = (
+    "from transformer_lens.model_bridge import TransformerBridge; model = TransformerBridge."
+    "boot_transformers('mine', hf_model=model, tokenizer=tokenizer)"
+)
 
 
 def advice(hint: Any, value: Any) -> str:
     """What to write for a value that an annotation does not admit; empty where nothing is known."""
-    for way in (_instance, _model, _degrees, _converted, _attribute, _unpacked, _packed):
+    for way in (_instance, _model, _degrees, _converted, _attribute, _unpacked, _packed, _inner):
         words = way(hint, value)
         if words:
             return words
@@ -70,11 +74,15 @@ def _is_subclass(value: type, parent: type) -> bool:
 
 def _model(hint: Any, value: Any) -> str:
     """For a model of another library."""
+    if not hasattr(value, "named_parameters"):
+        return ""
     names = [getattr(part, "__name__", "") for part in alternatives(hint)]
-    if "SteerableModel" in names and hasattr(value, "named_parameters"):
+    if "SteerableModel" in names:
+        return f"wrap a model of Hugging Face once, {_WRAP}"
+    if admits(hint, "gpt2"):
         return (
-            "wrap a Hugging Face model with TransformerBridge.boot_transformers(name, "
-            "hf_model=model)"
+            "a model of TransformerLens needs no loading, every function takes it; wrap one of "
+            f"Hugging Face once, {_WRAP}"
         )
     return ""
 
@@ -140,4 +148,17 @@ def _packed(hint: Any, value: Any) -> str:
             if admits(hint, made):
                 named = f"'{name}': method" if isinstance(made, dict) else shortened(value)
                 return "write " + words.format(named)
+    return ""
+
+
+def _inner(hint: Any, value: Any) -> str:
+    """For a list of which one part does not fit: what to write for that part."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return ""
+    for part in alternatives(hint):
+        for inner in get_args(part):
+            wrong = [item for item in value if inner is not ... and not admits(inner, item)]
+            words = advice(inner, wrong[0]) if wrong else ""
+            if words:
+                return f"for {shortened(wrong[0])} {words}"
     return ""

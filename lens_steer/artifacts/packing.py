@@ -1,6 +1,7 @@
 """Values as JSON and tensors, and back: what stands in a file of `save`.
 
-Plain values stand for themselves, and tuples and lists are lists. A tensor is `{"tensor": name}`, a
+Plain values stand for themselves; a number that is not finite, which JSON has not, is
+`{"number": "nan"}`, "inf" or "-inf". Tuples and lists are lists. A tensor is `{"tensor": name}`, a
 numpy array `{"array": name}`, an enum `{"enum": class, "value": ...}`, a dataclass
 `{"type": class, "fields": {...}}`, a dictionary of plain values by name `{"map": {...}}`, and any
 other dictionary `{"entries": [[key, value], ...]}`. Only classes of the registry are made again.
@@ -9,6 +10,7 @@ other dictionary `{"entries": [[key, value], ...]}`. Only classes of the registr
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from lens_steer.artifacts.field_types import check_field_types
 from lens_steer.artifacts.registry import OLD_FIELDS, OLD_NAMES, TYPES
 
 _PLAIN = str | int | float | bool | None
+_NOT_FINITE = {repr(number): number for number in (nan, inf, -inf)}
 
 
 def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
@@ -57,11 +60,16 @@ def packed(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
             f"cannot save the {type(value).__name__} at {place!r}: expected tensors, arrays, plain "
             "values, savable objects, or tuples and dictionaries of these"
         )
-    return plain
+    return plain if _in_json(plain) else {"number": repr(plain)}
+
+
+def _in_json(value: Any) -> bool:
+    """Whether JSON has this plain value."""
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _packed_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, Tensor]) -> Any:
-    plain = all(isinstance(item, _PLAIN) for item in value.values())
+    plain = all(isinstance(item, _PLAIN) and _in_json(item) for item in value.values())
     if plain and all(type(key) is str for key in value):
         return {"map": dict(value)}
     inner = [
@@ -81,20 +89,27 @@ def unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tuple(unpacked(item, tensors) for item in value)
     if not isinstance(value, dict):
         return value
-    if "tensor" in value:
-        return tensors[value["tensor"]]
-    if "array" in value:
-        return tensors[value["array"]].numpy()
-    if "map" in value:
-        return dict(value["map"])
-    if "enum" in value:
-        return TYPES[value["enum"]](value["value"])
-    if "entries" in value:
-        return {unpacked(key, tensors): unpacked(item, tensors) for key, item in value["entries"]}
+    if "type" not in value:
+        return _unpacked_value(value, tensors)
     inner = {name: unpacked(item, tensors) for name, item in value["fields"].items()}
     made = TYPES[value["type"]](**inner)
     check_field_types(made)
     return made
+
+
+def _unpacked_value(value: dict[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    """What stands for anything but a plain value, a list or a dataclass."""
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "array" in value:
+        return tensors[value["array"]].numpy()
+    if "number" in value:
+        return _NOT_FINITE[value["number"]]
+    if "map" in value:
+        return dict(value["map"])
+    if "enum" in value:
+        return TYPES[value["enum"]](value["value"])
+    return {unpacked(key, tensors): unpacked(item, tensors) for key, item in value["entries"]}
 
 
 def with_names_of_today(value: Any) -> Any:

@@ -122,7 +122,14 @@ def group_sums(
     index = {key: i for i, key in enumerate(dict.fromkeys(groups))}
     member = np.zeros((len(groups), len(index)))
     member[np.arange(len(groups)), [index[key] for key in groups]] = 1.0
-    return numerators @ member, denominators @ member
+    return _by_group(numerators, member), _by_group(denominators, member)
+
+
+def _by_group(values: Float[Array, "*way example"], member: Array) -> Float[Array, "*way group"]:
+    if np.isfinite(values).all():
+        return values @ member
+    grouped = [values[..., column] for column in member.T.astype(bool)]  # 0 times infinity is NaN
+    return np.stack([of_group.sum(axis=-1) for of_group in grouped], axis=-1)
 
 
 def ratio_interval(

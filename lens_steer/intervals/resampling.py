@@ -52,8 +52,10 @@ class Resampling:
         sizes = [size for size in influence.shape if size > 1]
         if not sizes:
             return float("nan"), float("nan")
+        scale = 2.0 ** int(np.frexp(np.abs(influence).max())[1])  # a power of 2 rounds nothing
+        influence = influence / scale  # whose squares may overflow
         linear = self.sums(influence)
-        if linear.std() <= 1e-12 * np.nanmax(np.abs(statistics)):  # only rounding varies
+        if linear.std() * scale <= 1e-12 * np.nanmax(np.abs(statistics)):  # only rounding varies
             return float(statistics.min()), float(statistics.max())
         variance, freedom = _variance(influence.reshape(sizes))
         widening = np.sqrt(variance / linear.var())

@@ -19,6 +19,8 @@ from lens_steer.models.attachment import last_seen as last_seen
 from lens_steer.models.attachment import looked_at as looked_at
 from lens_steer.models.cache_names import cache_of as cache_of
 from lens_steer.models.cache_names import name_of_cache as name_of_cache
+from lens_steer.models.cached_states import holds_states_alone as holds_states_alone
+from lens_steer.models.cached_states import noted_columns as noted_columns
 from lens_steer.models.checked_weights import embedding_matrices as embedding_matrices
 from lens_steer.models.checked_weights import output_weight as output_weight
 from lens_steer.models.checked_weights import residual_edit as residual_edit
@@ -26,6 +28,7 @@ from lens_steer.models.decoders import Decoder as Decoder
 from lens_steer.models.decoders import SharedPrefixDecoder as SharedPrefixDecoder
 from lens_steer.models.decoders import TokenDecoder as TokenDecoder
 from lens_steer.models.decoders import UncachedDecoder as UncachedDecoder
+from lens_steer.models.decoders import continues_tokens_together as continues_tokens_together
 from lens_steer.models.fingerprint import Fingerprint as Fingerprint
 from lens_steer.models.forward_pass import context_length as context_length
 from lens_steer.models.forward_pass import decode_budget as decode_budget

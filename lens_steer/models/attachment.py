@@ -23,9 +23,10 @@ from lens_steer.models.forward_pass import read
 from lens_steer.models.hooks import ForkSafeLock
 from lens_steer.models.hugging_face import check_against_hugging_face, prepare
 from lens_steer.models.protocol import ModelRefused, SteerableModel, is_bridge
+from lens_steer.models.residual_stream import check_stream
 from lens_steer.models.steered_blocks import unsteered
 from lens_steer.models.weights_state import weights_state
-from lens_steer.sites import Kind, Site, hook_points
+from lens_steer.sites import Kind, Site, has_sites, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
 # Of the largest activation: rounding in the model's own dtype, a few additions deep.
@@ -64,9 +65,10 @@ def attach(model: SteerableModel) -> Attachment:
         The fingerprint, and the state of the weights that it belongs to.
 
     Raises:
-        ValueError: If it is not a steerable model, a hook point is missing,
+        ValueError: If it is not a steerable model, a block has no `resid_pre` or `resid_post`,
             `resid_pre + attn_out + mlp_out` is not `resid_post`, or its logits differ over a cache
-            or from Hugging Face's; what differs is named.
+            or from Hugging Face's; what differs is named. Where a block has no attention or no MLP
+            (Mamba and the like), what leaves each block has to be what enters the next.
 
     Example:
         >>> attach(model).fingerprint.n_layers
@@ -171,12 +173,16 @@ def _centred(model: Any) -> bool:
 
 def _check(model: SteerableModel, processed: bool) -> Fingerprint:
     layers = range(model.cfg.n_layers)
-    needed = (*_SUMMED, Kind.HEAD, Kind.NEURON)
-    hook_points(model, [Site(layer, kind) for layer in layers for kind in needed])
-    select = {Site(layer, kind): _last for layer in layers for kind in _SUMMED}
+    stream = [Site(layer, kind) for layer in layers for kind in (Kind.RESID_PRE, Kind.RESID)]
+    hook_points(model, stream)
+    parts = {layer: [Site(layer, kind) for kind in _SUMMED] for layer in layers}
+    summed = [layer for layer in layers if has_sites(model, *parts[layer])]
+    select = dict.fromkeys([*stream, *(site for i in summed for site in parts[i])], _last)
     with torch.no_grad():
         activations = read(model, probe_tokens(model), None, select)
-    _check_sums(model, activations, len(layers))
+        if len(summed) < len(layers):  # state-space, recurrent and convolutional blocks
+            check_stream(model)
+    _check_sums(model, activations, summed)
     residuals = torch.stack([activations[Site(layer)].float().cpu() for layer in layers])
     return Fingerprint.of(model, residuals, processed)
 
@@ -185,9 +191,9 @@ def _last(x: Tensor) -> Tensor:
     return x[0, -1].detach().clone()
 
 
-def _check_sums(model: Any, activations: dict[Site, Tensor], n_layers: int) -> None:
+def _check_sums(model: Any, activations: dict[Site, Tensor], layers: list[int]) -> None:
     wrong = []
-    for layer in range(n_layers):
+    for layer in layers:
         before, attention, mlp, after = (activations[Site(layer, kind)] for kind in _SUMMED)
         scale = torch.stack([before, attention, mlp, after]).abs().max().float()
         error = ((before + attention + mlp - after).abs().max().float() / scale).item()

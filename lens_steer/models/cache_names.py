@@ -1,4 +1,4 @@
-"""The two names of the key-value cache: transformers 5.24 renamed that argument."""
+"""The names of the key-value cache: transformers 5.24 renamed that argument."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,20 +11,30 @@ from torch import nn
 def name_of_cache(model: Any) -> str:
     """The keyword by which a bridge's Hugging Face model takes its cache.
 
-    It is `cache` from transformers 5.24 on, and `past_key_values` before; the old name still works,
-    with a warning.
+    It is `cache` from transformers 5.24 on; before, it is `past_key_values`, and `cache_params` of
+    Mamba. Old names still work, with a warning.
     """
-    return "cache" if _takes_new_name(type(model.original_model)) else "past_key_values"
+    wrapped = type(model.original_model)
+    if _takes_new_name(wrapped):
+        return "cache"
+    return "cache_params" if _takes(wrapped, "cache_params") else "past_key_values"
 
 
 def cache_of(options: Mapping[str, Any]) -> Any | None:
-    """The cache among the named arguments of a Hugging Face model, under either name."""
-    return options.get("cache", options.get("past_key_values"))
+    """The cache among the named arguments of a Hugging Face model, under any of its names."""
+    return next((options[name] for name in _NAMES if name in options), None)
+
+
+_NAMES = ("cache", "past_key_values", "cache_params")
+
+
+def _takes_new_name(module: type[nn.Module]) -> bool:
+    return _takes(module, "cache")
 
 
 @cache
-def _takes_new_name(module: type[nn.Module]) -> bool:
-    return "cache" in inspect.signature(module.forward).parameters
+def _takes(module: type[nn.Module], name: str) -> bool:
+    return name in inspect.signature(module.forward).parameters
 
 
 def pass_cache_on(model: nn.Module) -> None:

@@ -79,6 +79,29 @@ def check_complete(name: str) -> None:
         )
 
 
+def check_decoder(name: str) -> None:
+    """Check that a checkpoint is no encoder-decoder: its decoder cannot be run on a text alone.
+
+    Args:
+        name: A local directory or a hub name.
+
+    Raises:
+        ModelRefused: If it is one (T5, BART and the like).
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError):  # an alias of TransformerLens, or no model at all
+        return
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelRefused(
+            f"cannot load {name!r}: {type(config).__name__.removesuffix('Config')} is an "
+            "encoder-decoder, whose decoder reads what an encoder made of another text: load a "
+            "model that has a decoder alone, such as GPT-2 or Llama"
+        )
+
+
 def check_requirements(name: str) -> None:
     """Check that the packages which a checkpoint of text and images needs are installed.
 

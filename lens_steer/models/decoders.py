@@ -11,6 +11,12 @@ from typing_extensions import override
 
 from lens_steer.axes import Logits, Mask, Tokens
 from lens_steer.models.cache_names import name_of_cache
+from lens_steer.models.cached_states import (
+    holds_states,
+    holds_states_alone,
+    keeps_states,
+    note_columns,
+)
 from lens_steer.models.forward_pass import forward, wrapped_logits
 from lens_steer.models.modules import evaluating, last_modules
 from lens_steer.models.protocol import SteerableModel, is_bridge
@@ -51,6 +57,7 @@ class Decoder(TokenDecoder):
         self._modules = last_modules(model)
         self._padded = not bool(mask.all())
         self._cache = _bridge_cache(model) if is_bridge(model) else _hooked_cache(model, tokens)
+        self._one_by_one = holds_states(self._cache)  # several tokens would forget the state
 
     @override
     def start(self) -> Logits:
@@ -64,8 +71,8 @@ class Decoder(TokenDecoder):
             tokens: The columns to append.
             mask: False where they are padding; None where none of them is.
         """
-        self._extend(torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask)
-        return self._run(tokens)
+        new = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+        return self._continued(tokens, new, 1)[:, -1]
 
     def score(self, tokens: Tokens, mask: Mask) -> Float[Tensor, "batch pos vocab"]:
         """Append several columns and return the logits after every one of them.
@@ -74,8 +81,7 @@ class Decoder(TokenDecoder):
             tokens: The columns to append.
             mask: False where they are padding.
         """
-        self._extend(mask)
-        return self._logits(tokens, tokens.shape[1])
+        return self._continued(tokens, mask, tokens.shape[1])
 
     @override
     def select_rows(self, rows: Int[Tensor, " selected"]) -> None:
@@ -84,7 +90,9 @@ class Decoder(TokenDecoder):
         select = partial(_repeated, rows) if alike else partial(_indexed, rows)
         if is_bridge(self._model):
             for layer in self._cache.layers:
-                if layer.is_initialized:
+                if keeps_states(layer):
+                    layer.reorder_cache(rows)
+                elif layer.is_initialized:
                     layer.keys, layer.values = select(layer.keys), select(layer.values)
             return
         cache = self._cache
@@ -93,9 +101,18 @@ class Decoder(TokenDecoder):
             entry.past_keys, entry.past_values = select(entry.past_keys), select(entry.past_values)
 
     def freeze_cache(self) -> None:
-        """Stop adding to the cache: whatever is run from now on continues from this point."""
+        """Stop adding to the cache: whatever is run from now on continues from this point.
+
+        Raises:
+            ValueError: If a block keeps a state, which each pass writes over.
+        """
         if is_bridge(self._model):
-            for layer in self._cache.layers:
+            for i, layer in enumerate(self._cache.layers):
+                if keeps_states(layer):
+                    raise ValueError(
+                        f"block {i} keeps a state instead of keys and values (Mamba and the like), "
+                        "which cannot be frozen: there are no Jacobians of this model's blocks"
+                    )
                 layer.update = partial(_added_to_a_copy, copy(layer))
         else:
             self._cache.freeze()
@@ -103,6 +120,17 @@ class Decoder(TokenDecoder):
     def repeat(self, tokens: Tokens) -> Logits:
         """Run the last columns once more over the frozen cache; returns the logits after them."""
         return self._run(tokens)
+
+    def _continued(self, tokens: Tokens, new: Mask, last: int) -> Float[Tensor, "batch _ vocab"]:
+        """Append columns; returns the logits of the `last` of them."""
+        if not self._one_by_one:
+            self._extend(new)
+            return self._logits(tokens, last)
+        steps = []
+        for i in range(tokens.shape[1]):
+            self._extend(new[:, [i]])
+            steps.append(self._logits(tokens[:, [i]], 1))
+        return torch.cat(steps[-last:], dim=1)
 
     def _extend(self, new: Mask) -> None:
         self._padded = self._padded or not bool(new.all())
@@ -119,6 +147,9 @@ class Decoder(TokenDecoder):
             with evaluating(self._modules):
                 return self._model(tokens, attention_mask=mask, past_kv_cache=self._cache)
         padding = self._mask if self._padded else None
+        if holds_states_alone(self._cache):
+            note_columns(self._cache, self._mask)
+            padding = None if padding is None else padding[:, -chunk:]
         options = {
             name_of_cache(self._model): self._cache,
             "use_cache": True,
@@ -188,6 +219,11 @@ def _repeated(rows: Int[Tensor, " selected"], x: Tensor) -> Tensor:
 def _added_to_a_copy(layer: Any, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
     """Keys and values of one layer with the new ones, which the layer itself does not keep."""
     return copy(layer).update(*args, **options)
+
+
+def continues_tokens_together(model: SteerableModel) -> bool:
+    """Whether several tokens can be run at once behind a cache: not where blocks keep a state."""
+    return not (is_bridge(model) and holds_states(_bridge_cache(model)))
 
 
 def _bridge_cache(model: Any) -> Any:

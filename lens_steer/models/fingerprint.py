@@ -1,6 +1,7 @@
 """A model in a few numbers, so that what was fitted on one model is not used on another."""
 
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Any
 
 import torch
@@ -35,6 +36,10 @@ class Fingerprint:
     norms: tuple[float, ...]
     projections: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if not all(map(isfinite, (*self.norms, *self.projections))):
+            raise ValueError("numbers of a fingerprint are NaN or infinite: it would fit any model")
+
     @classmethod
     def of(cls, model: Any, residuals: Float[Tensor, "layer d"], processed: bool) -> "Fingerprint":
         """The fingerprint of a model whose residual stream was so at the probe's last token."""
@@ -51,7 +56,7 @@ class Fingerprint:
         return cls(
             str(architecture),
             *(
-                int(getattr(cfg, name))
+                int(getattr(cfg, name, None) or 0)  # 0: no attention, or no MLP
                 for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "d_vocab")
             ),
             processed=processed,

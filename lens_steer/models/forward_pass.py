@@ -1,7 +1,7 @@
 """One forward pass without a cache, the same for both model classes, and reading from it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -37,15 +37,19 @@ def decode_budget(model: SteerableModel) -> int:
 
 @contextmanager
 def gradients_possible() -> Iterator[None]:
-    """Let gradients be computed inside, also where the caller is in `torch.inference_mode`.
+    """Let gradients be computed inside, also in `torch.inference_mode` and in anomaly mode.
 
-    HookedTransformer's own `generate` runs in it, and methods are prepared there. Nothing else
-    changes: where gradients were off, they are off until `torch.enable_grad` asks for them.
+    HookedTransformer's own `generate` runs in inference mode, and methods are prepared there.
+    Anomaly mode looks for NaN in each gradient, which PyTorch cannot do for many gradients at once:
+    it goes on without. Nothing else changes: where gradients were off, they are off until
+    `torch.enable_grad` asks for them.
     """
-    if not torch.is_inference_mode_enabled():
-        yield
-        return
-    with torch.inference_mode(mode=False), torch.no_grad():
+    with ExitStack() as stack:
+        if torch.is_anomaly_enabled() and torch.is_anomaly_check_nan_enabled():
+            stack.enter_context(torch.autograd.set_detect_anomaly(True, check_nan=False))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+            stack.enter_context(torch.no_grad())
         yield
 
 

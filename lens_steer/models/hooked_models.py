@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lens_steer.models.agreement import TOLERANCE, out_of_range, relative_difference, versions
-from lens_steer.models.checkpoints import check_complete
+from lens_steer.models.checkpoints import check_complete, check_decoder
 from lens_steer.models.forward_pass import forward, input_device
 from lens_steer.models.package_versions import version_of
 from lens_steer.models.protocol import ModelRefused
@@ -61,6 +61,7 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
     hooked_transformer = _hooked_transformer()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    check_decoder(path)
     check_complete(path)
     original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
     check_configuration(type(original), original.config, small_hooked, bridge=False)

@@ -13,6 +13,7 @@ from lens_steer.files import json_file
 from lens_steer.models.attachment import attach
 from lens_steer.models.checkpoints import (
     check_complete,
+    check_decoder,
     check_no_install,
     check_requirements,
     no_processes,
@@ -46,7 +47,8 @@ def load_model(
 
     Raises:
         ValueError: If nothing of that name can be loaded, the embedded weights are not as they
-            were shipped, this machine has no such device, the installed version of TransformerLens
+            were shipped, it is an encoder-decoder (T5) or an adapter (LoRA), this machine has no
+            such device, the installed version of TransformerLens
             does not support the backend, loading asks for a process to be started (for text and
             images: `pip install torchvision`), or the model fails the check of `attach`, that its
             logits are those of Hugging Face, with a cache and without.
@@ -104,6 +106,7 @@ def model_directory(name: str | Path) -> Path | None:
         return organism.weights()
     path = Path(name).expanduser()
     if os.path.isdir(path):  # False, where Path.is_dir raises: for a name that is too long
+        _refuse_adapter(path)
         config = path / "config.json"
         if not config.is_file():
             raise ValueError(
@@ -123,6 +126,23 @@ def model_directory(name: str | Path) -> Path | None:
             f"no directory {str(name)!r}: expected a local model directory or a hub name"
         )
     return None
+
+
+def _refuse_adapter(path: Path) -> None:
+    """Refuse a directory of an adapter (LoRA and the like), which holds no model."""
+    file = path / "adapter_config.json"
+    if not file.is_file() or (path / "config.json").is_file():
+        return
+    settings = json_file(file)
+    named = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    base = named or "the base model"
+    raise ModelRefused(
+        f"{path} holds an adapter of {base} (adapter_config.json), no model: "
+        "merge it once with the package peft, then load the merged folder: "
+        f"AutoPeftModelForCausalLM.from_pretrained({str(path)!r}).merge_and_unload()"
+        ".save_pretrained('merged'), then copy the tokenizer's files there: "
+        f"AutoTokenizer.from_pretrained({str(base)!r}).save_pretrained('merged')"
+    )
 
 
 def _or_value_error(name: str | Path, load: Callable[[], Any]) -> Any:
@@ -147,6 +167,7 @@ def _or_value_error(name: str | Path, load: Callable[[], Any]) -> Any:
 def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
+    check_decoder(name)
     check_requirements(name)
     check_complete(name)
     return TransformerBridge.boot_transformers(name, device=str(device), dtype=dtype)

@@ -204,7 +204,41 @@ def test_an_embedding_on_one_side_only_is_refused() -> None:
 
 def test_what_capture_reads_is_reported_layer_by_layer(llama: Any, pairs: ContrastivePairs) -> None:
     found = capture(llama, pairs, "resid", progress=False)
-    report = SeparabilityReport.fit(found, found, seed=0, resamples=5)
+    both = zip(pairs.desired, pairs.undesired, strict=True)
+    others = ContrastivePairs.of(
+        [(f"{a.prompt} So", a.continuation, b.continuation) for a, b in both]
+    )
+    held_out = capture(llama, others, "resid", progress=False)
+    report = SeparabilityReport.fit(found, held_out, seed=0, resamples=5)
     assert report.labels == ("embedding", "0", "1", "2", "3")
     assert report.auc[0] == 0.5  # both sides end in the same token
     assert report.held_out == (len(pairs), len(pairs))
+
+
+def test_a_report_of_the_examples_that_it_was_fitted_on_is_refused() -> None:
+    train = drawn(20, 20, gap=0.0, seed=0)
+    with pytest.raises(ValueError, match="40 of 40 held-out examples are among those"):
+        SeparabilityReport.fit(train, train, seed=0)
+
+
+def test_examples_of_one_group_are_drawn_together() -> None:
+    """Each example twice over, in groups: the interval is that of the examples themselves."""
+    train, once = drawn(30, 30, gap=1.0, seed=0), drawn(12, 12, gap=1.0, seed=7)
+    sides = [x.repeat_interleave(4, dim=0) for x in (once.desired, once.undesired)]
+    embedded = [x.repeat_interleave(4, dim=0) for x in _embedded(once)]
+    fourfold = Activations(*sides, Kind.RESID, once.layers, *embedded)
+    keys = [i // 4 for i in range(2 * len(sides[0]))]
+    found = SeparabilityReport.fit(train, fourfold, seed=0, groups=keys)
+    expected = SeparabilityReport.fit(train, once, seed=0, groups=range(24))
+    alone = SeparabilityReport.fit(train, fourfold, seed=0)
+    assert torch.equal(found.low, expected.low)
+    assert torch.equal(found.high, expected.high)
+    assert bool(((found.high - found.low) > 1.3 * (alone.high - alone.low))[1:].all())
+    with pytest.raises(ValueError, match="got 3 groups for 48 desired and 48 undesired"):
+        SeparabilityReport.fit(train, fourfold, seed=0, groups=["a", "b", "c"])
+
+
+def _embedded(a: Activations) -> tuple[Tensor, Tensor]:
+    assert a.embedded_desired is not None
+    assert a.embedded_undesired is not None
+    return a.embedded_desired, a.embedded_undesired

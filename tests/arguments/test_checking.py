@@ -1,6 +1,7 @@
 """What fits an annotation, what does not, and what the error says."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,10 @@ from lens_steer.arguments import (
     checked,
     unchecked,
 )
+from lens_steer.arguments.advice import advice
 from lens_steer.arguments.hints import admits
 from lens_steer.arguments.words import in_words, shortened
+from lens_steer.steering import Intervention, Random
 
 FITS: list[tuple[Any, list[Any], list[Any]]] = [
     (int, [0, -3, np.int64(2)], [True, 1.0, "1", None, math.nan]),
@@ -229,3 +232,16 @@ def test_values_are_shortened() -> None:
     assert shortened(torch.ones(2, 3)) == "a tensor float32 [2, 3]"
     assert shortened(Thing) == "the class Thing"
     assert shortened(np.ones(3)) == "a numpy array float64 [3]"
+
+
+PARTS: list[tuple[Any, Any, str]] = [
+    (Sequence[Intervention], [Random], r"for the class Random write Random\.fit\(\.\.\.\)"),
+    (tuple[Float[Tensor, "d"], ...], (np.ones(3),), r"for a numpy array.* torch\.as_tensor\(x\)"),
+]
+
+
+@pytest.mark.parametrize(("hint", "value", "words"), PARTS)
+def test_advice_is_given_for_the_part_of_a_list_that_does_not_fit(
+    hint: Any, value: Any, words: str
+) -> None:
+    assert re.search(words, advice(hint, value))

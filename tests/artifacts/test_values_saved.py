@@ -68,6 +68,10 @@ VALUES = {
     "a tuple of all of it": (np.ones(2), {"a": (torch.ones(1), {2: "x"})}, Site(3), (), None),
     "an interval": Interval(0.5, 0.1 + 0.2, 1.0),
     "a kind": Kind.NEURON,
+    "a number that is NaN": float("nan"),
+    "numbers that are infinite": (float("inf"), -float("inf"), float("nan")),
+    "an interval without ends": Interval(float("inf"), float("nan"), float("nan")),
+    "a dictionary with NaN": {"a": float("nan"), "b": 0.5},
 }
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from lens_steer.evaluation import (
 from lens_steer.evaluation.crossing import find_crossing, shape_of
 from lens_steer.sites import Site
 from lens_steer.steering import CAA, Additive, Angular
-from tests.interventions import Scale, push
+from tests.interventions import Scale, push, traces
 
 # Refined until so close to the target, relatively.
 CLOSE = 2e-3
@@ -427,3 +428,33 @@ def test_a_method_switched_off_is_calibrated_from_its_unit_strength(
 ) -> None:
     off = replace(push(llama), strength=0)
     assert calibrate(llama, off, pairs, relative_norm=0.1, **HOW).strength > 0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interrupted(Additive):
+    """Ctrl-C at the third edit of a calibration."""
+
+    calls: list[int] = field(default_factory=list)
+
+    def edits(self, model: Any) -> dict[Site, Any]:
+        return {site: partial(self._stop, edit) for site, edit in super().edits(model).items()}
+
+    def _stop(self, edit: Any, x: Tensor) -> Tensor:
+        self.calls.append(1)
+        if len(self.calls) == 3:
+            raise KeyboardInterrupt
+        return edit(x)
+
+
+def test_an_interrupted_calibration_leaves_no_hook(
+    fresh_model: Any, pairs: ContrastivePairs
+) -> None:
+    model = fresh_model("llama")
+    evaluate(model, pairs, push(model), **HOW)  # what libraries place themselves
+    before, tokens = traces(model), model.to_tokens("The cat")
+    logits = model(tokens)
+    one = push(model)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(model, Interrupted(one.at, one.vectors), pairs, kl=0.1, **TEXTS, progress=False)
+    assert traces(model) == before
+    assert torch.equal(model(tokens), logits)

@@ -1,5 +1,6 @@
 """Last-token Jacobians against whole-block autograd, differences, and themselves."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import lens_steer as ls
-from lens_steer.linearity import BlockMaps
+from lens_steer.attribution import grad_x_activation
+from lens_steer.data import ContrastivePairs
+from lens_steer.linearity import BlockMaps, linearize
 from lens_steer.models import FrozenContextBlocks, encode_prompt, forward, hooked, open_blocks, pad
 from lens_steer.sites import Kind, Site
 from tests.conftest import LAYERS, WIDTH, Loader, each_model
@@ -315,3 +318,26 @@ def test_jacobians_that_are_not_finite_are_refused() -> None:
         ls.LayerJacobians.from_tensors(torch.zeros(3, 4, 4), states)
     made = ls.LayerJacobians.from_tensors(torch.eye(4).expand(2, 4, 4), states)
     assert torch.equal(made.vjp(1, torch.eye(4)), torch.eye(4))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.autograd.detect_anomaly])
+def test_jacobians_and_gradients_are_the_same_in_the_callers_mode(
+    llama: Any, pairs: ContrastivePairs, mode: Any
+) -> None:
+    """PyTorch's search for anomalies cannot look into many gradients at once."""
+    expected = [_matrices(llama, pairs), _gradients(llama, pairs)]
+    with warnings.catch_warnings(), mode():
+        warnings.simplefilter("ignore")  # anomaly mode says that it is slow
+        found = [_matrices(llama, pairs), _gradients(llama, pairs)]
+        assert torch.is_anomaly_check_nan_enabled() or mode is torch.inference_mode
+    assert all(map(torch.equal, found, expected))
+
+
+def _matrices(model: Any, pairs: ContrastivePairs) -> Tensor:
+    matrices = linearize(model, pairs, dense=True, progress=False).matrices
+    assert matrices is not None
+    return matrices
+
+
+def _gradients(model: Any, pairs: ContrastivePairs) -> Tensor:
+    return grad_x_activation(model, pairs, "head", progress=False).values

@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from lens_steer.models import (
     load_model,
     read,
 )
-from lens_steer.sites import Kind, Site
+from lens_steer.sites import Kind, Site, hook_point
 from tests.conftest import ARCHITECTURES, BACKENDS, CONTEXT, HAS_HOOKED, LAYERS, Loader, write_model
 
 # Two implementations of one model in float32, a few layers deep; logits are of order 1 to 10.
@@ -290,12 +291,20 @@ def test_attach_refuses_a_model_that_is_not_finite(backend: str, unseen: Loader)
         attach(found)
 
 
-def test_attach_names_a_missing_hook_point(unseen: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["hook_resid_post", "hook_attn_out"])
+def test_what_a_model_has_no_hook_point_for_is_named(
+    missing: str, unseen: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a residual stream there is nothing to steer; without a part there is the stream."""
     found = unseen("llama")
-    points = {k: v for k, v in found.hook_dict.items() if k != "blocks.3.hook_attn_out"}
+    points = {k: v for k, v in found.hook_dict.items() if k != f"blocks.3.{missing}"}
     monkeypatch.setattr(type(found), "hook_dict", property(lambda _: points))
-    with pytest.raises(ValueError, match=r"no hook point blocks\.3\.hook_attn_out"):
+    look: Any = attach
+    if missing == "hook_attn_out":
         attach(found)
+        look = partial(hook_point, site=Site(3, Kind.ATTN_OUT))
+    with pytest.raises(ValueError, match=rf"no hook point blocks\.3\.{missing}"):
+        look(found)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -567,3 +567,26 @@ def test_captured_activations_and_a_layer_are_that_layer(
     assert ours.sites == expected.sites
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(ours.transform(x), expected.transform(x))
+
+
+def test_vectors_can_be_summed_and_divided() -> None:
+    a, b = (Additive((Site(1),), (torch.tensor([x, 2.0]),), strength=2.0) for x in (1.0, 3.0))
+    assert torch.equal(sum([a, b]).vectors[0], torch.tensor([8.0, 8.0]))  # type: ignore[union-attr]
+    assert torch.equal((a / 2).vectors[0], torch.tensor([0.5, 1.0]))
+    assert (a / 2).strength == 2.0
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("other", [1, 0.5, torch.ones(2)])
+def test_what_to_write_instead_of_adding_a_number_is_said(other: Any) -> None:
+    a: Any = Additive((Site(1),), (torch.ones(2),))
+    for wrong in (lambda: a + other, lambda: a - other):
+        with pytest.raises(TypeError, match=r"to add to a method.*2 \* a scales"):
+            wrong()
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("divisor", [0, True, "2"])
+def test_what_cannot_divide_is_refused(divisor: Any) -> None:
+    with pytest.raises(TypeError, match="expected a number that is not 0"):
+        Additive((Site(1),), (torch.ones(2),)) / divisor

@@ -1,6 +1,7 @@
 """The model's own `forward` and `generate` inside a block: of texts, in parts, left half-way."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -136,3 +137,32 @@ def test_lengths_and_positions_beyond_the_row_are_refused(either: Any) -> None:
     with pytest.raises(ValueError, match="steers nothing"):
         ls.generate(either, [SHORT], method, scope=(500,), temperature=0, max_new_tokens=3)
     ls.generate(either, [SHORT], method, scope=(width,), temperature=0, max_new_tokens=width)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Careless(ls.Intervention):
+    """A user's method whose edit returns whatever `made` makes of the activations."""
+
+    made: Any = None
+
+    @property
+    def sites(self) -> tuple[ls.Site, ...]:
+        return (ls.Site(1),)
+
+    def edits(self, model: Any) -> dict[ls.Site, Any]:
+        del model
+        return {ls.Site(1): self.made}
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("scope", ["last", "all"])
+@pytest.mark.parametrize(
+    "made", [lambda _: torch.ones(1), lambda x: x[:, :1], lambda x: x[:1], lambda _: None]
+)
+def test_an_edit_of_another_shape_is_refused(llama: Any, made: Any, scope: Any) -> None:
+    """Not spread over positions or dimensions, as PyTorch would."""
+    with (
+        pytest.raises(ValueError, match="an edit returned .* expected a tensor of that shape"),
+        ls.steered(llama, Careless(made=made), scope=scope),
+    ):
+        llama(["The cat", "A dog sat"])

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.arguments import Accepts
+from lens_steer.arguments import Accepts, shortened
 from lens_steer.artifacts import savable
 from lens_steer.models import check_one_model
 from lens_steer.sites import Site
@@ -23,9 +23,9 @@ from lens_steer.steering.base.intervention import Intervention
 class VectorMethod(Displacement):
     """x becomes x + strength * vector, at each of its sites.
 
-    Vectors are values: `2 * a - b` is a new method, `a + b` at different layers steers at both.
-    `2 * a` and `-a` keep the strength of `a`; `a + b` adds what the two do at their strengths, and
-    has strength 1.
+    Vectors are values: `2 * a - b`, `a / 2` and `sum([a, b])` are new methods, `a + b` at different
+    layers steers at both. `2 * a` and `-a` keep the strength of `a`; `a + b` adds what the two do
+    at their strengths, and has strength 1.
 
     Example:
         >>> caa, repe = ls.CAA.fit(resid.at(layer=3)), ls.RepE.fit(resid.at(layer=3))
@@ -52,6 +52,8 @@ class VectorMethod(Displacement):
     __array_ufunc__ = None  # numpy's numbers on the left leave the product to us
 
     def __mul__(self, factor: float | int) -> "Additive":
+        if isinstance(factor, Tensor):
+            raise TypeError(f"got {shortened(factor)} as a factor, expected a number: x.item()")
         if isinstance(factor, bool) or not isinstance(factor, Real):
             return NotImplemented
         sites, vectors = zip(*self.items(), strict=True)
@@ -64,6 +66,11 @@ class VectorMethod(Displacement):
         )
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float | int) -> "Additive":
+        if isinstance(divisor, bool) or not isinstance(divisor, Real) or divisor == 0:
+            raise TypeError(f"got {divisor!r} to divide by, expected a number that is not 0")
+        return (1.0 / float(divisor)) * self
 
     def __neg__(self) -> "Additive":
         return -1.0 * self
@@ -91,9 +98,12 @@ class VectorMethod(Displacement):
         return self + -other
 
     def __radd__(self, other: Any) -> Any:
+        if isinstance(other, int) and other == 0:  # where `sum([a, b])` begins
+            return self
         return _refused(other)
 
-    __rsub__ = __radd__
+    def __rsub__(self, other: Any) -> Any:
+        return _refused(other)
 
 
 def _scaled(factor: float, terms: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...]:
@@ -101,11 +111,17 @@ def _scaled(factor: float, terms: tuple[tuple[float, str], ...]) -> tuple[tuple[
 
 
 def _refused(other: Any) -> Any:
-    """NotImplemented for what is no method; a TypeError for a method that is no vector."""
+    """A TypeError that says what to write for a method that is no vector, a number or a tensor."""
     if isinstance(other, Intervention):
         raise TypeError(
             f"a {type(other).__name__} adds no fixed vector, so there is no sum with it: steer by "
             "both, steered(model, one, other)"
+        )
+    if isinstance(other, Real | Tensor):
+        raise TypeError(
+            f"got {shortened(other)} to add to a method, expected another method of vectors: "
+            "2 * a scales its vectors, a.with_strength(2) its strength, and "
+            "ls.steering.Additive((ls.Site(3),), (vector,)) makes a method of a vector"
         )
     return NotImplemented
 

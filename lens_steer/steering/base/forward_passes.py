@@ -9,7 +9,14 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import PlacedHooks, SteerableModel, cache_of, is_bridge
+from lens_steer.models import (
+    PlacedHooks,
+    SteerableModel,
+    cache_of,
+    holds_states_alone,
+    is_bridge,
+    noted_columns,
+)
 from lens_steer.steering.base.scope import Scope, absolute_positions, steered_positions
 
 # Rows and columns of a batch, as indices.
@@ -209,9 +216,13 @@ def _before_bridge(
 ) -> None:
     tokens = args[0] if args else kwargs.get("input_ids")
     entering = tokens if tokens is not None else kwargs["inputs_embeds"]
-    cache = cache_of(kwargs)
-    past = 0 if cache is None else int(cache.get_seq_length())
-    observe(_forward_pass(entering, tokens, past, kwargs.get("attention_mask"), cache))
+    cache, mask = cache_of(kwargs), kwargs.get("attention_mask")
+    if holds_states_alone(cache):
+        mask = noted_columns(cache)
+        past = mask.shape[1] - entering.shape[1]
+    else:
+        past = 0 if cache is None else int(cache.get_seq_length())
+    observe(_forward_pass(entering, tokens, past, mask, cache))
 
 
 def _before_first_block(

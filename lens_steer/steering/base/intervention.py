@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens_steer.arguments import Number
+from lens_steer.arguments import Number, shortened
 from lens_steer.axes import Activation, Mask, Tokens
 from lens_steer.models import Provenance, SteerableModel
 from lens_steer.sites import Site
@@ -160,7 +160,22 @@ class Intervention(ABC):
 
 def apply_everywhere(edit: Edit, x: Tensor) -> Tensor:
     """An edit of every position of `[batch pos *site]`, in the dtype that came."""
-    return edit(x.flatten(0, 1)).to(x.dtype).reshape(x.shape)
+    before = x.flatten(0, 1)
+    return check_edited(edit(before), before).to(x.dtype).reshape(x.shape)
+
+
+def check_edited(after: Any, before: Tensor) -> Tensor:
+    """What an edit returned, of which one activation for each that came is expected.
+
+    Raises:
+        ValueError: If it is no tensor, or has another shape: it would be spread over positions.
+    """
+    if not isinstance(after, Tensor) or after.shape != before.shape:
+        raise ValueError(
+            f"an edit returned {shortened(after)} for activations of shape {list(before.shape)}: "
+            "expected a tensor of that shape, one steered activation for each that came"
+        )
+    return after
 
 
 def _everywhere(edit: Edit) -> Callable[..., Tensor]:

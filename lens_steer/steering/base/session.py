@@ -20,7 +20,7 @@ from lens_steer.steering.base.forward_passes import (
     check_scope_within,
     watch,
 )
-from lens_steer.steering.base.intervention import Intervention, apply_everywhere
+from lens_steer.steering.base.intervention import Intervention, apply_everywhere, check_edited
 from lens_steer.steering.base.scope import Scope
 from lens_steer.steering.base.session_state import SessionState
 
@@ -172,7 +172,7 @@ class Session:
         rows, columns = (index.to(x.device) for index in where)
         before = x[rows, columns]
         after = edit(before, state.steered_numbers(rows)) if per_prompt else edit(before)
-        if after is before:
+        if check_edited(after, before) is before:
             return None
         steered = x.clone()
         steered[rows, columns] = after.to(x.dtype)
