@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lens_steer.arguments import shortened
 from lens_steer.data.records import SIDES, as_row
 from lens_steer.models import Prompt, as_prompt
 
@@ -29,10 +30,10 @@ class Example:
         object.__setattr__(self, "prompt", as_prompt(self.prompt))
         if not isinstance(self.continuation, str) or not self.continuation.strip():
             raise ValueError(
-                f"got the continuation {self.continuation!r}, expected text that is not blank"
+                f"got the continuation {shortened(self.continuation)}, expected text that is not blank"
             )
         if not isinstance(self.group, str):
-            raise ValueError(f"got the group {self.group!r}, expected text")
+            raise ValueError(f"got the group {shortened(self.group)}, expected text")
 
     def cluster(self, otherwise: str) -> str:
         """What it belongs to: its group, else its prompt, else `otherwise` without either.
@@ -62,7 +63,7 @@ def check_sides(desired: Sequence[Example], undesired: Sequence[Example], *, pai
         if (d.prompt, d.group) != (u.prompt, u.group):
             raise ValueError(f"pair {i} has two prompts or groups: expected one, or paired=False")
         if d.continuation == u.continuation:
-            raise ValueError(f"pair {i} has {d.continuation!r} on both sides: nothing differs")
+            raise ValueError(f"pair {i} has {shortened(d.continuation)} on both sides: nothing differs")
 
 
 @dataclass(frozen=True)
