@@ -30,7 +30,8 @@ class Example:
         object.__setattr__(self, "prompt", as_prompt(self.prompt))
         if not isinstance(self.continuation, str) or not self.continuation.strip():
             raise ValueError(
-                f"got the continuation {shortened(self.continuation)}, expected text that is not blank"
+                f"got the continuation {shortened(self.continuation)}, "
+                "expected text that is not blank"
             )
         if not isinstance(self.group, str):
             raise ValueError(f"got the group {shortened(self.group)}, expected text")
@@ -63,7 +64,9 @@ def check_sides(desired: Sequence[Example], undesired: Sequence[Example], *, pai
         if (d.prompt, d.group) != (u.prompt, u.group):
             raise ValueError(f"pair {i} has two prompts or groups: expected one, or paired=False")
         if d.continuation == u.continuation:
-            raise ValueError(f"pair {i} has {shortened(d.continuation)} on both sides: nothing differs")
+            raise ValueError(
+                f"pair {i} has {shortened(d.continuation)} on both sides: nothing differs"
+            )
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,9 @@ def as_row(record: Any, *, paired: bool) -> Row:
             text.
     """
     if not isinstance(record, Mapping):
-        raise ValueError(f"got {shortened(record)}, expected an object with 'desired' and 'undesired'")
+        raise ValueError(
+            f"got {shortened(record)}, expected an object with 'desired' and 'undesired'"
+        )
     columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in record.items()}
     check_names(columns, _COLUMNS)
     prompt, space = _prompt(columns)
@@ -111,7 +113,9 @@ def _after(space: str, text: Any) -> Any:
 
 def _labelled(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     if columns["label"] not in SIDES:
-        raise ValueError(f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired'")
+        raise ValueError(
+            f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired'"
+        )
     return {columns["label"]: [columns.get("text")]}
 
 
@@ -133,7 +137,9 @@ def _by_target(name: str, targets: Any) -> dict[str, list[str]]:
     elif isinstance(targets, Mapping):
         couples = list(targets.items())
     else:
-        raise ValueError(f"{name!r} is {shortened(targets)}, expected {{answer: 1 if correct, else 0}}")
+        raise ValueError(
+            f"{name!r} is {shortened(targets)}, expected {{answer: 1 if correct, else 0}}"
+        )
     wrong = [label for _, label in couples if label not in (0, 1)]
     if wrong:
         raise ValueError(f"{name!r} has the label {shortened(wrong[0])}, expected 1 (correct) or 0")
@@ -156,7 +162,8 @@ def _split(name: str, text: str) -> list[str]:
     """The answers in one text, as TruthfulQA.csv writes a list."""
     if text.startswith("[") and text.endswith("]"):  # what pandas makes of a list in .csv
         raise ValueError(
-            f"{name!r} is the text {shortened(text)}: part the answers by semicolons, or write .jsonl"
+            f"{name!r} is the text {shortened(text)}: part the answers by semicolons, "
+            "or write .jsonl"
         )
     return [part.strip() for part in text.split(";") if part.strip()]
 

@@ -45,13 +45,15 @@ def as_prompt(prompt: Any) -> Prompt:
         )
     except (TypeError, KeyError) as error:
         raise ValueError(
-            f"got the prompt {shortened(prompt)}, expected text or a list of {{'role': ..., 'content': ...}}"
+            f"got the prompt {shortened(prompt)}, expected text or a list of "
+            "{'role': ..., 'content': ...}"
         ) from error
     if not messages or not all(
         isinstance(m.role, str) and isinstance(m.content, str) for m in messages
     ):
         raise ValueError(
-            f"got the chat {shortened(prompt)}, expected one message or more, role and content being text"
+            f"got the chat {shortened(prompt)}, expected one message or more, role and content "
+            "being text"
         )
     return messages
 

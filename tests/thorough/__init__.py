@@ -1,1 +1,1 @@
-"""Properties, fuzz and kills: a sample in every run of the suite, the long version by `make thorough`."""
+"""Properties, fuzz and kills: a sample in every run, the long version by `make thorough`."""

@@ -1,4 +1,4 @@
-"""One call, held to its promise: a value, or an error that says what is wrong, soon and in little memory."""
+"""One call, held to its promise: a value or a clear error, soon and in little memory."""
 
 import resource
 import signal

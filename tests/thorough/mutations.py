@@ -6,7 +6,7 @@ from copy import deepcopy
 from random import Random
 from typing import Any
 
-# What is put in the place of a value: wrong types, numbers beyond any range, texts of other scripts.
+# What is put in the place of a value: wrong types, numbers beyond any range, odd texts.
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 10**400, 0.5, -0.0, 1e308, 1e-320),
     *(float("nan"), float("inf"), "", " ", "x", "NaN", "desired", "\ud800", "\x00", "\u202e\u0301"),
@@ -47,7 +47,9 @@ def _with_a_hole(data: bytes, draw: Random) -> bytes:
 
 def _with_more(data: bytes, draw: Random) -> bytes:
     at = draw.randrange(len(data) + 1)
-    extra = draw.choice((b"\x00", b"\xff\xfe", b'"', b",", b"[", b"}", b"\r", b"\n", b"\xed\xa0\x80"))
+    extra = draw.choice(
+        (b"\x00", b"\xff\xfe", b'"', b",", b"[", b"}", b"\r", b"\n", b"\xed\xa0\x80")
+    )
     return data[:at] + extra * draw.choice((1, 2, 1000)) + data[at:]
 
 

@@ -190,8 +190,13 @@ def journal_reader(folder: Path) -> Reader:
         {"trials.jsonl": data},
         lambda place: Journal(place / "trials.jsonl", TERMS),
         accept,
-        lambda name, data, draw: broken(data, draw),
+        _damaged,
     )
+
+
+def _damaged(name: str, data: bytes, draw: Random) -> bytes:
+    del name
+    return broken(data, draw)
 
 
 def comparison_reader(out: Path) -> Reader:
@@ -200,7 +205,9 @@ def comparison_reader(out: Path) -> Reader:
     def accept(found: Comparison) -> str:
         return "" if len(found.table()) else "a table of no rows"
 
-    return Reader({"trials.jsonl": (out / "trials.jsonl").read_bytes()}, read, accept, _trial_changed)
+    return Reader(
+        {"trials.jsonl": (out / "trials.jsonl").read_bytes()}, read, accept, _trial_changed
+    )
 
 
 def _trial_changed(name: str, data: bytes, draw: Random) -> bytes:

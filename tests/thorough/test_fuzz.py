@@ -92,7 +92,7 @@ def compared(model: Path, folder: Path) -> Path:
         device="cpu",
         dev_prompts=2,
     )
-    run(settings, lambda line: None)
+    run(settings, [].append)
     return settings.out
 
 

@@ -71,7 +71,8 @@ def results(out: Path) -> dict[str, bytes]:
     return {
         name: data
         for name, data in tree(out).items()
-        if not name.endswith(passing) and not any(p.startswith(".writing-") for p in Path(name).parts)
+        if not name.endswith(passing)
+        and not any(p.startswith(".writing-") for p in Path(name).parts)
     }
 
 
@@ -116,9 +117,7 @@ def test_a_command_that_is_killed_leaves_nothing_half_written_and_a_rerun_gives_
         assert results(out) == whole
         assert [path.name for path in out.rglob(".*")] == []
         chain += 1
-    record(
-        f"kills-{name}", kills=kills, folders=chain, before_any_file=before, faults=[]
-    )
+    record(f"kills-{name}", kills=kills, folders=chain, before_any_file=before, faults=[])
 
 
 def test_two_writers_into_one_folder_leave_whole_files(
