@@ -8,7 +8,7 @@ PYTEST := -m pytest -n 2 -q
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks architecture bench
+.PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks architecture bench thorough
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,3 +75,6 @@ architecture: .venv/.installed ## write docs/architecture.md anew from the impor
 
 bench: .venv/.installed ## speed, as ratios within one run; gates nothing
 	$(BIN)/python -m tests.benchmarks
+
+thorough: .venv/.installed ## hours of properties, fuzz and kills; figures into analyses/results/thorough (by hand)
+	LENS_STEER_THOROUGH=1 $(BIN)/python $(PYTEST) tests/thorough

@@ -11,6 +11,7 @@ from jaxtyping import AbstractArray
 from torch import Tensor
 
 from lens_steer.arguments.hints import Accepts, admits
+from lens_steer.arguments.value_types import Number
 from lens_steer.arguments.words import in_words, shortened
 
 _MADE_BY = {
@@ -112,7 +113,7 @@ def _converted(hint: Any, value: Any) -> str:
         tries += [("x.tolist()", value.tolist())]
     elif isinstance(value, str):
         tries = _numbers(value)
-    elif admits(float, value) and math.isfinite(value):
+    elif admits(Number, value):
         whole = int(value) if abs(value) < 2**63 and int(value) == value else None
         tries = [(str(whole), whole), (repr(str(value)), str(value))]
     for words, made in tries:

@@ -1,20 +1,23 @@
 """Annotations for what arguments mean beyond their type: a seed, a layer, a probability."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from lens_steer.arguments.hints import Expected
 
+_LARGEST = sys.float_info.max  # a larger whole number is no float
+
 Count = Annotated[int, Expected("a whole number of at least 1", lambda n: n >= 1)]
 CountFromZero = Annotated[int, Expected("a whole number of at least 0", lambda n: n >= 0)]
 Seed = Annotated[int, Expected("a seed: a whole number from 0", lambda n: 0 <= n < 2**63)]
 Layer = Annotated[int, Expected("a layer: a whole number from 0", lambda n: n >= 0)]
-Number = Annotated[float | int, Expected("a finite number", math.isfinite)]
-Positive = Annotated[float | int, Expected("a finite number above 0", lambda x: 0 < x < math.inf)]
+Number = Annotated[float | int, Expected("a finite number", lambda x: -_LARGEST <= x <= _LARGEST)]
+Positive = Annotated[float | int, Expected("a finite number above 0", lambda x: 0 < x <= _LARGEST)]
 NonNegative = Annotated[
-    float | int, Expected("a finite number of at least 0", lambda x: 0 <= x < math.inf)
+    float | int, Expected("a finite number of at least 0", lambda x: 0 <= x <= _LARGEST)
 ]
 Temperature = Annotated[
     float | int,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from lens_steer.arguments import shortened
 from lens_steer.data.records import SIDES, check_names, is_list
 
 _TABLE = {"prompts": "prompt", "positives": "desired", "negatives": "undesired"}
@@ -26,7 +27,7 @@ def document_rows(place: str, document: Any) -> Iterator[tuple[str, Any]]:
         yield from _object_rows(place, document)
         return
     if isinstance(document, str) or not isinstance(document, Iterable):
-        raise ValueError(f"{place or 'pairs'}: got {document!r}, expected a list of rows")
+        raise ValueError(f"{place or 'pairs'}: got {shortened(document)}, expected a list of rows")
     for i, row in enumerate(document):
         where = f"{place} row {i}".strip()
         yield where, row if isinstance(row, Mapping) else _triple(where, row)
@@ -51,7 +52,9 @@ def subset_rows(
     """
     chosen = [[names] if isinstance(names, str) else list(names) for names in (desired, undesired)]
     if not isinstance(subsets, Mapping):
-        raise ValueError(f"{place or 'subsets'}: got {subsets!r}, expected {{subset: [text, ...]}}")
+        raise ValueError(
+            f"{place or 'subsets'}: got {shortened(subsets)}, expected {{subset: [text, ...]}}"
+        )
     both = sorted(set(chosen[0]) & set(chosen[1]))
     if both:
         raise ValueError(f"got the subset {both[0]!r} as desired and as undesired: choose one")
@@ -66,7 +69,9 @@ def _subset(place: str, subsets: Mapping[Any, Any], name: str) -> Sequence[Any]:
         listed = ", ".join(map(repr, subsets))
         raise ValueError(f"{place or 'subsets'}: no subset {name!r}, expected one of {listed}")
     if not is_list(subsets[name]):
-        raise ValueError(f"{place or 'subsets'}: {name!r} is {subsets[name]!r}, expected a list")
+        raise ValueError(
+            f"{place or 'subsets'}: {name!r} is {shortened(subsets[name])}, expected a list"
+        )
     return subsets[name]
 
 
@@ -113,8 +118,8 @@ def _check_lengths(columns: dict[str, Any]) -> None:
 def _triple(place: str, row: Any) -> dict[str, Any]:
     if isinstance(row, str) or not isinstance(row, Sequence) or len(row) not in (2, 3, 4):
         raise ValueError(
-            f"{place}: got {row!r}, expected (prompt, desired, undesired), (desired, undesired), "
-            "(prompt, desired, undesired, group) or columns by name"
+            f"{place}: got {shortened(row)}, expected (prompt, desired, undesired), "
+            "(desired, undesired), (prompt, desired, undesired, group) or columns by name"
         )
     prompt, desired, undesired, group = ("", *row, "") if len(row) == 2 else (*row, "")[:4]
     return {"prompt": prompt, "desired": desired, "undesired": undesired, "group": group}

@@ -57,7 +57,9 @@ def check_sides(desired: Sequence[Example], undesired: Sequence[Example], *, pai
         if (d.prompt, d.group) != (u.prompt, u.group):
             raise ValueError(f"pair {i} has two prompts or groups: expected one, or paired=False")
         if d.continuation == u.continuation:
-            raise ValueError(f"pair {i} has {d.continuation!r} on both sides: nothing differs")
+            raise ValueError(
+                f"pair {i} has {shortened(d.continuation)} on both sides: nothing differs"
+            )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lens_steer.arguments import shortened
 from lens_steer.models import Prompt, as_prompt
 
 SIDES = ("desired", "undesired")
@@ -64,7 +65,9 @@ def as_row(record: Any, *, paired: bool) -> Row:
             text.
     """
     if not isinstance(record, Mapping):
-        raise ValueError(f"got {record!r}, expected an object with 'desired' and 'undesired'")
+        raise ValueError(
+            f"got {shortened(record)}, expected an object with 'desired' and 'undesired'"
+        )
     columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in record.items()}
     check_names(columns, _COLUMNS)
     prompt, space = _prompt(columns)
@@ -86,7 +89,7 @@ def check_names(names: Iterable[Any], expected: tuple[str, ...]) -> None:
     for name in sorted(columns - set(expected)):
         meant = get_close_matches(name, expected, n=1, cutoff=0.8)
         if meant and meant[0] not in columns and not name.startswith(f"{meant[0]}_"):
-            raise ValueError(f"unknown column {name!r}: did you mean {meant[0]!r}?")
+            raise ValueError(f"unknown column {shortened(name)}: did you mean {meant[0]!r}?")
 
 
 def _prompt(columns: dict[Any, Any]) -> tuple[Any, str]:
@@ -98,7 +101,7 @@ def _prompt(columns: dict[Any, Any]) -> tuple[Any, str]:
         return (prompts[0] if prompts else ""), ""
     question = columns["question"]
     if not isinstance(question, str) or not question.strip():
-        raise ValueError(f"got the question {question!r}, expected text that is not blank")
+        raise ValueError(f"got the question {shortened(question)}, expected text that is not blank")
     return question, "" if question[-1].isspace() else " "
 
 
@@ -110,7 +113,9 @@ def _after(space: str, text: Any) -> Any:
 
 def _labelled(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     if columns["label"] not in SIDES:
-        raise ValueError(f"got the label {columns['label']!r}, expected 'desired' or 'undesired'")
+        raise ValueError(
+            f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired'"
+        )
     return {columns["label"]: [columns.get("text")]}
 
 
@@ -132,10 +137,12 @@ def _by_target(name: str, targets: Any) -> dict[str, list[str]]:
     elif isinstance(targets, Mapping):
         couples = list(targets.items())
     else:
-        raise ValueError(f"{name!r} is {targets!r}, expected {{answer: 1 if correct, else 0}}")
+        raise ValueError(
+            f"{name!r} is {shortened(targets)}, expected {{answer: 1 if correct, else 0}}"
+        )
     wrong = [label for _, label in couples if label not in (0, 1)]
     if wrong:
-        raise ValueError(f"{name!r} has the label {wrong[0]!r}, expected 1 (correct) or 0")
+        raise ValueError(f"{name!r} has the label {shortened(wrong[0])}, expected 1 (correct) or 0")
     sides = {1: _LISTS[0], 0: _LISTS[1]}
     return {sides[k]: [answer for answer, label in couples if label == k] for k in sides}
 
@@ -155,7 +162,8 @@ def _split(name: str, text: str) -> list[str]:
     """The answers in one text, as TruthfulQA.csv writes a list."""
     if text.startswith("[") and text.endswith("]"):  # what pandas makes of a list in .csv
         raise ValueError(
-            f"{name!r} is the text {text!r}: part the answers by semicolons, or write .jsonl"
+            f"{name!r} is the text {shortened(text)}: part the answers by semicolons, "
+            "or write .jsonl"
         )
     return [part.strip() for part in text.split(";") if part.strip()]
 
@@ -170,7 +178,7 @@ def _shared(texts: dict[str, list[Any]], *, listed: bool) -> list[Any]:
         return []
     desired, undesired = texts[SIDES[0]], texts[SIDES[1]]
     if not listed and desired == undesired and len(desired) == 1:
-        raise ValueError(f"got {desired[0]!r} on both sides: nothing differs, remove it")
+        raise ValueError(f"got {shortened(desired[0])} on both sides: nothing differs, remove it")
     shared: list[Any] = []
     shared += (text for text in desired if text in undesired and text not in shared)
     return shared

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lens_steer.arguments import shortened
 from lens_steer.models.protocol import SteerableModel
 from lens_steer.models.special_tokens import tokenizer_of
 
@@ -44,13 +45,15 @@ def as_prompt(prompt: Any) -> Prompt:
         )
     except (TypeError, KeyError) as error:
         raise ValueError(
-            f"got the prompt {prompt!r}, expected text or a list of {{'role': ..., 'content': ...}}"
+            f"got the prompt {shortened(prompt)}, expected text or a list of "
+            "{'role': ..., 'content': ...}"
         ) from error
     if not messages or not all(
         isinstance(m.role, str) and isinstance(m.content, str) for m in messages
     ):
         raise ValueError(
-            f"got the chat {prompt!r}, expected one message or more, role and content being text"
+            f"got the chat {shortened(prompt)}, expected one message or more, role and content "
+            "being text"
         )
     return messages
 

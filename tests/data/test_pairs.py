@@ -830,3 +830,21 @@ def _has_both(pairs: ContrastivePairs, seed: int) -> bool:
     import numpy as np
 
     return len(set(np.random.default_rng(seed).integers(2, size=2).tolist())) == 2
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"prompt": wrong, "desired": " a", "undesired": " b"} for wrong in (10**400, [10**400])),
+        {"prompt": "x", "desired": 10**400, "undesired": " b"},
+        {"prompt": "x", "desired": " a", "undesired": " b", "group": 10**400},
+        {"text": " a", "label": "a" * 100_000},
+        {"desired": "a" * 100_000, "undesired": "a" * 100_000},
+        ["a" * 100_000],
+        {"question": ["a" * 100_000], "true": "a", "false": "b"},
+    ],
+)
+def test_what_is_enormous_is_refused_in_a_short_message(row: Any, untyped: None) -> None:
+    with pytest.raises(ValueError, match="expected|nothing differs") as error:
+        ContrastivePairs.of([row])
+    assert len(str(error.value)) < 400
