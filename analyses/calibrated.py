@@ -28,7 +28,7 @@ from lens_steer.benchmark import (
     calibrated_best,
     families,
 )
-from lens_steer.cli import options
+from lens_steer.cli import Methods
 from lens_steer.files import json_file, write_whole, writing_in
 
 
@@ -63,7 +63,7 @@ def saved_settings(path: Path, config: ComparisonConfig) -> dict[str, Any]:
 
 
 def main(
-    methods: options.Methods = None,
+    methods: Methods = None,
     pairs: Pairs = None,
     out: Out = Path("out/calibrated"),
     seed: Seed = 0,

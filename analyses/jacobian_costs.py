@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 import lens_steer as ls
 from analyses.studies import Out, Seed, start
 from lens_steer.arguments import Count, Expected
-from lens_steer.cli import option, options
+from lens_steer.cli import Device, option
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import json_value, writing_in
 from lens_steer.linearity import BlockMaps
@@ -160,7 +160,7 @@ def main(  # noqa: PLR0913 - a command's options
     layers: LayerCounts = (2, 4, 8, 16),
     widths: Widths = (128, 256, 512, 1024),
     tokens: Lengths = (16, 64, 256, 1024),
-    device: options.Device = "cpu",
+    device: Device = "cpu",
     dtype: Annotated[
         str,
         option(

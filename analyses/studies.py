@@ -21,7 +21,10 @@ import lens_steer as ls
 from lens_steer import arguments, organism
 from lens_steer.arguments import Count, Texts
 from lens_steer.benchmark import SHARES, Behaviour, ComparisonConfig, FitCache
-from lens_steer.cli import OnceCommand, check_each_pairs, option, options, run_command
+from lens_steer.cli import Model as Model
+from lens_steer.cli import OnceCommand, check_each_pairs, option, run_command
+from lens_steer.cli import Out as Out
+from lens_steer.cli import Seed as Seed
 from lens_steer.evaluation import judge_of
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
@@ -29,7 +32,6 @@ from lens_steer.models import attach
 
 Tables = dict[str, Any]
 
-Model, Out, Seed = options.Model, options.Out, options.Seed
 Pairs = Annotated[
     Any,
     option(

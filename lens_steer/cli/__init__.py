@@ -5,12 +5,16 @@
 what `demo` says, and `demo_report` puts it into words. `compare` is `benchmark.run`.
 """
 
-from lens_steer.cli import options as options
 from lens_steer.cli.commands import app as app
 from lens_steer.cli.commands import main as main
 from lens_steer.cli.demo_run import examine as examine
 from lens_steer.cli.demo_run import sized_candidates as sized_candidates
 from lens_steer.cli.demo_settings import DemoSettings as DemoSettings
+from lens_steer.cli.options import Device as Device
+from lens_steer.cli.options import Methods as Methods
+from lens_steer.cli.options import Model as Model
+from lens_steer.cli.options import Out as Out
+from lens_steer.cli.options import Seed as Seed
 from lens_steer.cli.typed_options import OnceCommand as OnceCommand
 from lens_steer.cli.typed_options import check_each_pairs as check_each_pairs
 from lens_steer.cli.typed_options import option as option
