@@ -108,8 +108,7 @@ class TrackingReport(Report):
             >>> report = ls.tracking.record(model, law, test, features, law.setpoints, seed=0)
             >>> report.of_class("undesired").figure()
         """
-        one_token = decoding is None and "max_new_tokens" not in options
-        if one_token:
+        if one_token := decoding is None and "max_new_tokens" not in options:
             options |= {"max_new_tokens": 1}  # the least that there is; none is written
         decoding = decoding_of_call(cls.fit, decoding, options)
         check_setpoints(features, setpoints)
