@@ -103,7 +103,7 @@ class _Notes:
 def in_short(message: str) -> str:
     """The first sentence of a message, without what differs from model to model."""
     text = message.partition(": ")[2]
-    for end in (" (expected a local directory", ": use ", ". "):
+    for end in (" (expected a local directory", ": use ", ": are all ", ". "):
         text = text.partition(end)[0]
     for differs in (_CLASS, _NUMBER):
         text = differs.sub("...", text)
@@ -222,7 +222,7 @@ def _environment(results: Results) -> str:
     dates = sorted({measured.date for measured in results.cells.values()})
     codes = len({measured.code for measured in results.cells.values()})
     span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    changed = "" if codes == 1 else f"; the code changed {codes - 1} times in between"
+    changed = "" if codes == 1 else f", with {codes} states of the code"
     return f"{versions}; seed {results.seed}; measured {span}{changed}"
 
 
