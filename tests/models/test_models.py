@@ -252,7 +252,7 @@ def test_attach_tells_a_hugging_face_user_how_to_wrap_the_model(
     from transformers import AutoModelForCausalLM
 
     original: Any = AutoModelForCausalLM.from_pretrained(model_dirs["llama"])
-    with pytest.raises(ValueError, match=r"LlamaForCausalLM.*boot_transformers\(name, hf_model="):
+    with pytest.raises(ValueError, match=r"LlamaForCausalLM.*boot_transformers\(.*hf_model="):
         attach(original)
 
 

@@ -358,7 +358,7 @@ def test_a_sum_with_a_method_that_is_no_vector_says_what_to_write() -> None:
     for wrong in (lambda: vector + other, lambda: vector - other, lambda: other + vector):
         with pytest.raises(TypeError, match=r"a PID adds no fixed vector.*steered\(model"):
             wrong()
-    with pytest.raises(TypeError, match="got 1 to add to a method, expected another"):
+    with pytest.raises(TypeError, match="to add to a method"):
         vector + 1  # type: ignore[operator]
 
 
