@@ -78,7 +78,7 @@ class LayerActivations:
             desired: Both classes: captured activations and `layer`, or one layer, `.at(layer=...)`;
                 or the tensor of the desired.
             undesired: The tensor of the undesired.
-            layer: Block index, needed for tensors; one layer of activations knows its own.
+            layer: Block index; of tensors 0 if not said. One layer of activations knows its own.
 
         Raises:
             ValueError: If it is none of these, that layer was not captured, or tensors are empty or
@@ -94,11 +94,7 @@ class LayerActivations:
                 f"one of {list(desired.layers)}"
             )
         if isinstance(desired, Tensor) and isinstance(undesired, Tensor):
-            if layer is None:
-                raise ValueError(
-                    "got two tensors and no layer, expected the layer: write layer=..."
-                )
-            return cls.from_tensors(desired, undesired, layer)
+            return cls.from_tensors(desired, undesired, layer or 0)
         types = ", ".join(type(value).__name__ for value in (desired, undesired))
         raise ValueError(
             f"got {types} (layer {layer}): expected one layer of captured activations, "

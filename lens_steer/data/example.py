@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from lens_steer.arguments import Accepts, ArgumentError, NotBlank
+from lens_steer.arguments import Accepts, ArgumentError, NotBlank, shortened
 from lens_steer.data.records import SIDES, as_row
 from lens_steer.models import Prompt, as_prompt
 

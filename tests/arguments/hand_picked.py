@@ -56,7 +56,6 @@ def _places(model: Any, pairs: Any, resid: Any, method: Any) -> Iterator[Case]:
     yield _case("layer", resid.at, layer=99)
     yield _case("layer", ls.CAA.fit, resid, layer="3")
     yield _case("layer", ls.CAA.fit, resid)
-    yield _case("layer", ls.CAA.fit, torch.randn(4, 8), torch.randn(4, 8))
     yield _case("scope", ls.generate, model, ["a"], method, seed=0, scope=3)
     yield _case("scope", ls.generate, model, ["a"], method, seed=0, scope="everywhere")
     yield _case("scope", ls.generate, model, ["a"], method, seed=0, scope=[True])

@@ -176,7 +176,7 @@ def test_activations_that_cannot_be_fitted_are_refused(fit: str, data: Any, matc
     [
         (PolynomialBarrier, {"gamma": 0.0}, r"gamma = 0.0: expected a finite number above 0"),
         (PolynomialBarrier, {"gamma": -1.0, "C": 1.0}, "gamma = -1.0"),
-        (PolynomialBarrier, {"gamma": float("nan"), "C": 1.0}, "gamma = nan"),
+        (PolynomialBarrier, {"gamma": float("nan"), "C": 1.0}, "gamma=nan"),
         (PolynomialBarrier, {"coef0": -0.1}, "coef0 = -0.1"),
         (PolynomialBarrier, {"C": 0.0}, "C = 0.0"),
         (PolynomialBarrier, {"C": float("inf")}, "C=inf"),
@@ -184,7 +184,7 @@ def test_activations_that_cannot_be_fitted_are_refused(fit: str, data: Any, matc
         (LinearBarrier, {"C": -1.0}, "C = -1.0"),
         (LinearBarrier, {"folds": 61}, "61 folds and 60"),
         (FourierBarrier, {"C": 0.0}, "C = 0.0"),
-        (FourierBarrier, {"n_components": 0}, "0 components"),
+        (FourierBarrier, {"n_components": 0}, "n_components=0"),
     ],
 )
 def test_settings_out_of_range_are_refused(kind: Any, options: Any, match: str) -> None:

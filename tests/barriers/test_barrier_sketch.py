@@ -104,9 +104,9 @@ def test_the_seed_decides_and_the_global_state_does_not() -> None:
     ("options", "match"),
     [
         ({"degree": 3}, "degree 3: expected 2"),
-        ({"n_components": 0}, "0 components"),
+        ({"n_components": 0}, "n_components=0"),
         ({"gamma": 0.0}, "gamma 0.0 and coef0"),
-        ({"gamma": float("inf")}, "gamma inf and coef0"),
+        ({"gamma": float("inf")}, "gamma=inf"),
         ({"coef0": -1.0}, "coef0 -1.0"),
         ({"C": 0.0}, "C = 0.0: expected a finite number above 0"),
         ({"C": float("inf")}, "C=inf"),

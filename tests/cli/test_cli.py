@@ -134,7 +134,7 @@ MISUSE: dict[str, tuple[list[str], str]] = {
     "no config": (["--model", "{}/bare"], "bare has no config.json"),
     "broken config": (["--model", "{}/torn"], "config.json is not JSON"),
     "bad hub name": (["--model", "no/such-model-here"], "cannot load 'no/such-model-here'"),
-    "blank model": (["--model", ""], "no config.json|no directory"),
+    "blank model": (["--model", ""], "a text that is not empty"),
     "unknown behaviour": (["--pairs", "organism:joy"], "unknown behaviour 'joy'.*sentiment"),
     "another set": (["--pairs", "organism"], "unknown set 'organism'.*organism:sentiment"),
     "missing pairs": (["--model", "{}/model", "--pairs", "{}/no.jsonl"], "no file .*no.jsonl"),

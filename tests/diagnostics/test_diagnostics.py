@@ -361,12 +361,12 @@ def test_cosines_are_left_out_where_both_classes_end_alike(matrix: ReadSteerRepo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kl": 0}, "expected a positive number of nats"),
-        ({"kl": float("nan")}, "expected a positive number of nats"),
+        ({"kl": 0}, "expected a finite number above 0"),
+        ({"kl": float("nan")}, "expected a finite number above 0"),
         ({"reads": ()}, "expected one or more"),
         ({"strengths": (1,)}, "expected two finite ones from 0 up"),
         ({"strengths": (-1, 1)}, "expected two finite ones from 0 up"),
-        ({"layers": ()}, "no layers"),
+        ({"layers": ()}, "expected a list of layers"),
         ({"layers": (9,)}, "layer 9"),
     ],
 )

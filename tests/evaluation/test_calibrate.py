@@ -341,8 +341,8 @@ def test_the_report_is_saved_with_its_method(
         ({"kl": 0.1, "relative_norm": 0.1}, "expected exactly one"),
         ({"kl": 0.0}, "kl=0.0, expected a finite number above 0"),
         ({"kl": -1}, "kl=-1, expected a finite number above 0"),
-        ({"kl": math.inf}, "kl inf: expected"),
-        ({"kl": math.nan}, "kl nan: expected"),
+        ({"kl": math.inf}, "kl=inf, expected"),
+        ({"kl": math.nan}, "kl=nan, expected"),
         ({"relative_norm": -0.1}, "relative_norm -0.1: expected"),
         ({"behaviour": 1.2}, "behaviour 1.2: expected a positive number, at most 1"),
     ],
@@ -450,7 +450,7 @@ def test_an_interrupted_calibration_leaves_no_hook(
     fresh_model: Any, pairs: ContrastivePairs
 ) -> None:
     model = fresh_model("llama")
-    evaluate(model, pairs, push(model), **HOW)  # what libraries place themselves
+    evaluate(model, pairs, push(model), max_new_tokens=6, seed=3)  # what libraries place themselves
     before, tokens = traces(model), model.to_tokens("The cat")
     logits = model(tokens)
     one = push(model)

@@ -131,10 +131,10 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed", "-1"], "seed -1"),
-        (["--seed", "0", "--steps", "0"], "steps 0"),
-        (["--seed", "0", "--every", "0"], "every 0"),
-        (["--seed", "x"], "invalid int value"),
+        (["--seed", "-1"], "--seed"),
+        (["--seed", "0", "--steps", "0"], "--steps"),
+        (["--seed", "0", "--every", "0"], "--every"),
+        (["--seed", "x"], "--seed"),
         ([], "--seed"),
     ],
 )

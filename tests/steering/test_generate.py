@@ -564,7 +564,7 @@ def test_calls_that_make_no_sense_are_refused_and_say_what_to_do(either: Any) ->
         ("prompts='The cat'.*write \\['The cat'\\]", "The cat", GREEDY),
         ("no prompts", [], GREEDY),
         ("no seed.*seed=0", ["The cat"], {}),
-        ("temperature -1", ["The cat"], {"temperature": -1.0, "seed": 0}),
+        ("temperature=-1", ["The cat"], {"temperature": -1.0, "seed": 0}),
         ("top_p 2", ["The cat"], {"top_p": 2.0, "seed": 0}),
         ("max_new_tokens 0", ["The cat"], {"max_new_tokens": 0, "seed": 0}),
         (f"context holds {room}.*fewer tokens", ["The cat"], {**GREEDY, "max_new_tokens": room}),

@@ -147,12 +147,12 @@ def test_drawing_changes_neither_the_logits_nor_the_global_generator() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"temperature": -0.1, "seed": 0}, "temperature -0.1"),
-        ({"temperature": float("inf"), "seed": 0}, "temperature inf"),
-        ({"temperature": float("nan"), "seed": 0}, "temperature nan"),
-        ({"top_p": 0.0, "seed": 0}, "top_p 0.0"),
-        ({"top_p": 1.1, "seed": 0}, "top_p 1.1"),
-        ({"top_p": float("nan"), "seed": 0}, "top_p nan"),
+        ({"temperature": -0.1, "seed": 0}, "temperature=-0.1"),
+        ({"temperature": float("inf"), "seed": 0}, "temperature=inf"),
+        ({"temperature": float("nan"), "seed": 0}, "temperature=nan"),
+        ({"top_p": 0.0, "seed": 0}, "top_p=0.0"),
+        ({"top_p": 1.1, "seed": 0}, "top_p=1.1"),
+        ({"top_p": float("nan"), "seed": 0}, "top_p=nan"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_and_named(

@@ -146,7 +146,7 @@ def test_every_method_keeps_the_invariants(
     tried: list[str] = []
 
     @settings(
-        max_examples=amount(12, 500),
+        max_examples=amount(3, 500),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(CASES)
