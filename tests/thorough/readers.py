@@ -62,9 +62,6 @@ class Reader:
         return name
 
 
-# ---- pairs ----
-
-
 def pairs_reader(source: ContrastivePairs, suffix: str, folder: Path) -> Reader:
     """Of `.jsonl`, `.json` or `.csv`."""
     path = folder / f"whole{'.csv' if suffix == '.csv' else '.jsonl'}"

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
             return model_reader(dirs["llama"])
 
 
-def fitted(model: object, pairs: ContrastivePairs) -> dict[str, object]:
+def fitted(model: Any, pairs: ContrastivePairs) -> dict[str, object]:
     """One of each form that a saved object can have."""
     resid = capture(model, pairs, "resid", progress=False)
     heads = capture(model, pairs, "head", progress=False)
