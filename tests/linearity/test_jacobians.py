@@ -289,14 +289,14 @@ def test_maps_refuse_layers_that_are_not_there_gates_and_steered_models(llama: A
     for method in (maps.apply, maps.jvp, maps.vjp):
         for layer in (-1, LAYERS):
             with pytest.raises(
-                ValueError, match=f"layer {layer}: expected 0 to {LAYERS - 1}|layer={layer}"
+                ValueError, match=f"layer[= ]{layer}(: expected 0 to|,)"
             ):
                 method(layer, x)
     for method in (maps.logits, maps.logits_jvp):
         method(LAYERS, x)
         for layer in (-1, LAYERS + 1):
             with pytest.raises(
-                ValueError, match=f"layer {layer}: expected 0 to {LAYERS}|layer={layer}"
+                ValueError, match=f"layer[= ]{layer}(: expected 0 to|,)"
             ):
                 method(layer, x)
     with pytest.raises(ValueError, match="'gate' has no hook point of its own"):
