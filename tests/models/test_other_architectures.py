@@ -81,7 +81,7 @@ def test_steering_it_is_the_same_cached_batched_and_padded(
     stateful: Any, pairs: ContrastivePairs
 ) -> None:
     model, _ = stateful
-    caa = 8 * ls.CAA.fit(ls.capture(model, pairs, "resid", progress=False).at(layer=0))
+    caa = 8 * ls.CAA.fit(ls.capture(model, pairs, "resid", progress=False).at(layer=1))
     how: dict[str, Any] = {"max_new_tokens": 6, "temperature": 0.0, "stop": []}
     texts = ls.generate(model, pairs.prompts, caa, **how)
     assert texts == ls.generate(model, pairs.prompts, caa, use_cache=False, **how)
@@ -109,7 +109,7 @@ def test_mambas_own_generate_is_refused_in_a_steered_block(
     folders: dict[str, Path], pairs: ContrastivePairs
 ) -> None:
     model: Any = load_model(folders["mamba"], device="cpu")
-    caa = ls.CAA.fit(ls.capture(model, pairs, "resid", progress=False).at(layer=0))
+    caa = ls.CAA.fit(ls.capture(model, pairs, "resid", progress=False).at(layer=1))
     with ls.steered(model, caa), pytest.raises(ValueError, match=r"use lens_steer\.generate"):
         model.generate("The cat", max_new_tokens=3, verbose=False)
 
