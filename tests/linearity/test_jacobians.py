@@ -288,16 +288,12 @@ def test_maps_refuse_layers_that_are_not_there_gates_and_steered_models(llama: A
     x = torch.ones(1, 2, WIDTH)
     for method in (maps.apply, maps.jvp, maps.vjp):
         for layer in (-1, LAYERS):
-            with pytest.raises(
-                ValueError, match=f"layer[= ]{layer}(: expected 0 to|,)"
-            ):
+            with pytest.raises(ValueError, match=f"layer[= ]{layer}(: expected 0 to|,)"):
                 method(layer, x)
     for method in (maps.logits, maps.logits_jvp):
         method(LAYERS, x)
         for layer in (-1, LAYERS + 1):
-            with pytest.raises(
-                ValueError, match=f"layer[= ]{layer}(: expected 0 to|,)"
-            ):
+            with pytest.raises(ValueError, match=f"layer[= ]{layer}(: expected 0 to|,)"):
                 method(layer, x)
     with pytest.raises(ValueError, match="'gate' has no hook point of its own"):
         maps.vjp(1, x, hook="gate")
