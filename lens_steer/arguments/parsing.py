@@ -103,7 +103,9 @@ class OneLineParser(argparse.ArgumentParser):
         """
         self.add_argument(name, type=_Reader(hint, check), action=_Once, **settings)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride] - of three overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """The options; what is none of them is refused, with the nearest that is."""
         options, rest = self.parse_known_args(args, namespace)
         if rest:

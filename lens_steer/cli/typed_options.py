@@ -79,7 +79,8 @@ class OnceCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As for any command."""
         names = [word.partition("=")[0] for word in args]
-        for parameter in self.params:
+        parameters: list[Any] = self.params
+        for parameter in parameters:
             if sum(names.count(name) for name in parameter.opts) > 1:
                 raise typer.BadParameter("got it twice, expected it once", ctx, parameter)
         return super().parse_args(ctx, args)

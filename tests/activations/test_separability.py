@@ -226,7 +226,7 @@ def test_examples_of_one_group_are_drawn_together() -> None:
     train, once = drawn(30, 30, gap=1.0, seed=0), drawn(12, 12, gap=1.0, seed=7)
     sides = [x.repeat_interleave(4, dim=0) for x in (once.desired, once.undesired)]
     embedded = [x.repeat_interleave(4, dim=0) for x in _embedded(once)]
-    fourfold = Activations(*sides, Kind.RESID, once.layers, *embedded)
+    fourfold = Activations(sides[0], sides[1], Kind.RESID, once.layers, embedded[0], embedded[1])
     keys = [i // 4 for i in range(2 * len(sides[0]))]
     found = SeparabilityReport.fit(train, fourfold, seed=0, groups=keys)
     expected = SeparabilityReport.fit(train, once, seed=0, groups=range(24))

@@ -71,7 +71,7 @@ def test_the_residual_stream_is_what_hugging_face_computes(
     model, original = stateful
     resid = ls.capture(model, pairs, "resid", progress=False)
     for i, example in enumerate(pairs.desired[:3]):
-        tokens = model.to_tokens(example.prompt + example.continuation)
+        tokens = model.to_tokens(f"{example.prompt}{example.continuation}")
         for layer in (0, 1):
             expected = leaving(original, layer, tokens)
             torch.testing.assert_close(resid.desired[i, layer], expected, **ROUNDING)
@@ -151,6 +151,7 @@ def test_the_line_that_wraps_a_model_of_hugging_face_works(model_dirs: dict[str,
     for call in calls:
         with pytest.raises(ValueError, match="from transformer_lens") as error:
             call(names["model"])
-        assert str(error.value).endswith("tokenizer=tokenizer)")
-    exec(str(error.value).partition("once, ")[2], names)
+        names["line"] = str(error.value)
+        assert names["line"].endswith("tokenizer=tokenizer)")
+    exec(names["line"].partition("once, ")[2], names)
     assert len(ls.generate(names["model"], ["The cat"], temperature=0.0, max_new_tokens=2)) == 1
