@@ -122,6 +122,8 @@ class Study:
         figures: Draws a table of that name; the figure is saved with the table.
         columns: The columns that are printed at the end, of each table; an empty list is all.
         complete: Adds to the tables of all behaviours so far, before they are saved.
+        prepare: Called once before the first behaviour, with the run, the sets of pairs and the
+            options of `measure`; it refuses what `finish` could not use.
         finish: Called once after the last behaviour, with the run, the sets of pairs, the tables
             and the options of `measure`; what it adds to the tables can be printed too.
     """
@@ -132,6 +134,7 @@ class Study:
     columns: Mapping[str, Sequence[str]]
     figures: Mapping[str, Callable[[Any], Figure]] = field(default_factory=dict)
     complete: Callable[[Tables], Tables] = dict
+    prepare: Callable[..., Any] | None = None
     finish: Callable[..., None] | None = None
 
     @property
@@ -180,6 +183,8 @@ class Study:
             run = Run(loaded, out, seed, settings | {"fingerprint": fingerprint(loaded)})
             parts: dict[str, list[Any]] = {}
             tables: Tables = {}
+            if self.prepare is not None:
+                self.prepare(run, names, **options)
             for name in tqdm(names, desc=self.name):
                 for key, table in self.measure(run, name, **options).items():
                     parts.setdefault(key, []).append(table)

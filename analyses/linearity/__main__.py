@@ -47,6 +47,14 @@ def measure(run: Run, pairs: str, *, most: Most = 64, tokens: Tokens = organism.
     return {"layers": layers, "collapse": layers.merge(doses, on="layer")}
 
 
+def compared_texts(
+    run: Run, names: Sequence[str], *, most: int, **_options: Any
+) -> dict[str, list[str]]:
+    """The sets of texts that are compared at the end, or the reason why there are none."""
+    parts = [run.behaviour(name, most=most).cache.train for name in names]
+    return text_sets(parts, most, run.seed)
+
+
 def finish(run: Run, names: Sequence[str], tables: Tables, *, most: int, **_options: Any) -> None:
     """Save what is of all behaviours together: rank correlations, spectra and subspaces."""
     if "collapse" in tables:
@@ -54,8 +62,7 @@ def finish(run: Run, names: Sequence[str], tables: Tables, *, most: int, **_opti
         figure = collapse_figure(tables["collapse"], tables["ranks"])
         run.save("collapse", figure, tables["collapse"])
         save_table(tables["ranks"], run.out / "ranks.csv")
-    parts = [run.behaviour(name, most=most).cache.train for name in names]
-    texts = text_sets(parts, most, run.seed)
+    texts = compared_texts(run, names, most=most)
     alignment = ls.linearity.align(run.model, texts, seed=run.seed)
     run.save("alignment", alignment.figure(), alignment.table())
     run.save("spectra", alignment.spectra_figure(), alignment.table())
@@ -80,6 +87,7 @@ STUDY = Study(
             "spread",
         ],
     },
+    prepare=compared_texts,
     finish=finish,
 )
 

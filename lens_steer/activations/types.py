@@ -78,13 +78,19 @@ class LayerActivations:
             desired: Both classes: captured activations and `layer`, or one layer, `.at(layer=...)`;
                 or the tensor of the desired.
             undesired: The tensor of the undesired.
-            layer: Block index; of tensors 0 if not said. One layer of activations knows its own.
+            layer: Block index; of tensors 0 if not said. One layer of activations knows its own,
+                which need not be said again.
 
         Raises:
             ValueError: If it is none of these, that layer was not captured, or tensors are empty or
                 not finite.
         """
-        if isinstance(desired, LayerActivations) and undesired is None and layer is None:
+        if isinstance(desired, LayerActivations) and undesired is None:
+            if layer not in (None, desired.layer):
+                raise ValueError(
+                    f"got layer={layer} and the activations of layer {desired.layer}: leave layer= "
+                    "out, or pass the activations of all layers"
+                )
             return desired
         if isinstance(desired, Activations) and undesired is None and layer is not None:
             return desired.at(layer)

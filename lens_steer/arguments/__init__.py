@@ -8,7 +8,6 @@ what came, what is expected, what to write.
 from lens_steer.arguments.checking import ArgumentError as ArgumentError
 from lens_steer.arguments.checking import check_room as check_room
 from lens_steer.arguments.checking import checked as checked
-from lens_steer.arguments.checking import unchecked as unchecked
 from lens_steer.arguments.hints import Accepts as Accepts
 from lens_steer.arguments.hints import Expected as Expected
 from lens_steer.arguments.hints import admits as admits
@@ -28,7 +27,6 @@ from lens_steer.arguments.value_types import NonNegative as NonNegative
 from lens_steer.arguments.value_types import NotBlank as NotBlank
 from lens_steer.arguments.value_types import Number as Number
 from lens_steer.arguments.value_types import Positive as Positive
-from lens_steer.arguments.value_types import Probability as Probability
 from lens_steer.arguments.value_types import Rising as Rising
 from lens_steer.arguments.value_types import Seed as Seed
 from lens_steer.arguments.value_types import Share as Share

@@ -103,12 +103,6 @@ def checked(function: AnyCallable, name: str | None = None) -> AnyCallable:
     return cast(AnyCallable, call)
 
 
-def unchecked(function: AnyCallable) -> AnyCallable:
-    """Mark what is called at every forward pass, and looks at its tensors itself."""
-    setattr(function, _UNCHECKED, True)
-    return function
-
-
 _UNCHECKED = "_needs_no_check"
 
 
@@ -123,39 +117,45 @@ def _refuse(
     call: "_Signature", name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> NoReturn:
     """Say what is wrong with a call."""
-    values = dict(zip(call.positional, args, strict=False))
+    placed = dict(zip(call.positional, args, strict=False))
+    named: dict[str, Any] = {}
     more = args[len(call.positional) :]
     if more and call.more_positional is None:
         raise ArgumentError(_too_many(call, name, more[0]))
     for argument, value in kwargs.items():
-        if argument in values:
+        if argument in placed:
             raise ArgumentError(f"{name}() got {argument} twice, by place and by name")
         if argument in call.hints:
-            values[argument] = value
+            named[argument] = value
         elif not call.more_keywords:
             raise _unexpected(call, name, argument)
-    _check_values(name, values, call.hints)
+    by_name = {n: hint for n, hint in call.hints.items() if n not in call.positional}
+    _check_values(name, placed, call.hints, by_name)
+    _check_values(name, named, call.hints, {})
     numbered = {f"argument {i}": value for i, value in enumerate(more, 1)}
-    _check_values(name, numbered, dict.fromkeys(numbered, call.more_positional))
-    missing = next(argument for argument in call.required if argument not in values)
+    _check_values(name, numbered, dict.fromkeys(numbered, call.more_positional), by_name)
+    missing = next(n for n in call.required if n not in placed and n not in named)
     raise ArgumentError(
         f"{name}() got no {missing}, expected {in_words(call.hints[missing])}: write {missing}=..."
     )
 
 
-def _check_values(name: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+def _check_values(
+    name: str, values: Mapping[str, Any], hints: Mapping[str, Any], by_name: Mapping[str, Any]
+) -> None:
     for argument, value in values.items():
         if not admits(hints[argument], value):
-            raise wrong_argument(name, argument, value, hints[argument])
+            what = advice(hints[argument], value) or _named(value, by_name)
+            raise ArgumentError(
+                f"{name}() got {argument}={shortened(value)}, expected {in_words(hints[argument])}"
+                + (f": {what}" if what else "")
+            )
 
 
-def wrong_argument(name: str, argument: str, value: Any, hint: Any) -> ArgumentError:
-    """The error for an argument that does not fit its annotation."""
-    what = advice(hint, value)
-    return ArgumentError(
-        f"{name}() got {argument}={shortened(value)}, expected {in_words(hint)}"
-        + (f": {what}" if what else "")
-    )
+def _named(value: Any, by_name: Mapping[str, Any]) -> str:
+    """What to write if a value by place was meant for one of the keywords."""
+    fitting = [f"{n}={shortened(value)}" for n, hint in by_name.items() if admits(hint, value)]
+    return f"write {' or '.join(fitting)}, by name" if 0 < len(fitting) < 4 else ""
 
 
 def _unexpected(call: "_Signature", name: str, keyword: str) -> ArgumentError:

@@ -27,7 +27,6 @@ Angle = Annotated[
     float | int,
     Expected("an angle in rad, from -4 pi to 4 pi", lambda x: abs(x) <= 2 * math.tau + 1e-6),
 ]
-Probability = Annotated[float | int, Expected("a number from 0 to 1", lambda x: 0 <= x <= 1)]
 Share = Annotated[float | int, Expected("a share above 0 and at most 1", lambda x: 0 < x <= 1)]
 Text = Annotated[str, Expected("a text that is not empty")]
 NotBlank = Annotated[str, Expected("a text that is not blank", str.strip)]

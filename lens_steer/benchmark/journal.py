@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,16 @@ class Journal:
         """Keep a finished unit.
 
         Raises:
-            ValueError: If it cannot be written; the file is then as it was.
+            ValueError: If two rows are equal, or it cannot be written; the file is then as it was.
         """
         head = {"terms": self._terms, "unit": list(unit), "rows": len(rows)}
         new = [head | dict(row) for row in rows]
-        data = "".join(map(_line, new)).encode()
+        lines = [_line(row) for row in new]
+        if len(set(lines)) < len(lines):
+            raise ValueError(
+                f"two rows of the unit {list(unit)} are equal: expected different ones"
+            )
+        data = "".join(lines).encode()
         size = self._path.stat().st_size if self._path.is_file() else 0
         try:
             with self._path.open("ab") as file:
@@ -201,19 +206,24 @@ def _begins(last: bytes, terms: Mapping[str, Any]) -> bool:
 
 def _finished(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """All but the last unit, where that is not whole."""
-    counts = Counter(json.dumps(row["unit"]) for row in rows)
-    broken = [i for i, row in enumerate(rows) if counts[json.dumps(row["unit"])] != row["rows"]]
-    if not broken:
-        return rows
-    first = broken[0]
-    same = all(row["unit"] == rows[first]["unit"] for row in rows[first:])
-    if not same or len(rows) - first > rows[first]["rows"]:
-        raise ValueError(
-            f"{str(path)!r} line {first + 1}: of the unit {rows[first]['unit']} are "
-            f"{counts[json.dumps(rows[first]['unit'])]} rows there, expected "
-            f"{rows[first]['rows']}: lines are missing or there twice, restore the file"
-        )
-    return rows[:first]
+    units: set[str] = set()
+    start = 0
+    for unit, members in groupby(rows, key=lambda row: json.dumps(row["unit"])):
+        group = list(members)
+        different = len({row["sha256"] for row in group})
+        expected, stop = group[0]["rows"], start + len(group)
+        begun = stop == len(rows) and isinstance(expected, int) and different < expected
+        if unit in units or different < len(group) or not (begun or different == expected):
+            raise ValueError(
+                f"{str(path)!r} line {start + 1}: of the unit {unit} {different} different rows "
+                f"follow each other{' a second time' if unit in units else ''}, expected "
+                f"{expected}, once: lines are missing, exchanged or there twice, restore the file"
+            )
+        if begun:
+            return rows[:start]
+        units.add(unit)
+        start = stop
+    return rows
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -144,10 +144,11 @@ def align(
         >>> report = ls.linearity.align(model, {"reviews": reviews, "recipes": recipes})
         >>> report.table()
     """
-    maps = {name: BlockMaps.of(model, texts, read=read) for name, texts in sets.items()}
-    fewest = min((len(of_set.states) for of_set in maps.values()), default=0)
+    sizes_of = {name: len(texts) for name, texts in sets.items()}
+    fewest = min(sizes_of.values(), default=0)
     if fewest < 4:
-        raise ValueError(f"the smallest of {len(maps)} sets has {fewest} texts: expected 4 or more")
+        raise ValueError(f"got sets of {sizes_of} texts: expected one or more, of at least 4 each")
+    maps = {name: BlockMaps.of(model, texts, read=read) for name, texts in sets.items()}
     d, source = model.cfg.d_model, np.random.default_rng(seed)
     chosen = tuple(a_few(model.cfg.n_layers, 4) if layers is None else layers)
     usual = {1, max(1, d // 20), max(1, d // 8), d // 2, d}

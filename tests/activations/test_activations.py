@@ -626,14 +626,14 @@ def test_one_layer_of_activations_is_named_by_layer(llama: Any, pairs: Contrasti
     found = capture(llama, pairs, "resid", layers=[1, 3], progress=False)
     one = LayerActivations.of(found, layer=3)
     assert (one.layer, torch.equal(one.desired, found[3].desired)) == (3, True)
-    assert LayerActivations.of(one) is one
+    assert LayerActivations.of(one) is LayerActivations.of(one, layer=3) is one
     with pytest.raises(
         ValueError, match=r"expected one layer; write activations\[layer\], or pass"
     ):
         LayerActivations.of(found)
     with pytest.raises(ValueError, match=r"layer 2 was not captured: expected one of \[1, 3\]"):
         LayerActivations.of(found, layer=2)
-    with pytest.raises(ValueError, match=r"got LayerActivations, NoneType \(layer 1\)"):
+    with pytest.raises(ValueError, match="got layer=1 and the activations of layer 3"):
         LayerActivations.of(one, layer=1)
 
 

@@ -80,6 +80,16 @@ def test_a_command_measures_every_set_and_writes_what_there_is(
     assert "seed" not in printed
 
 
+def test_texts_too_few_to_compare_are_refused_before_a_study_measures_anything(
+    embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lens_steer.load_model", lambda _: embedded)
+    study = importlib.import_module("analyses.linearity.__main__").STUDY
+    with pytest.raises(ValueError, match="has 2 training texts: expected 4 or more"):
+        study.command()(pairs=written(tmp_path)[:1], out=tmp_path / "out", seed=0)
+    assert not (tmp_path / "out").exists()
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, main: Callable[..., None], *options: str) -> Any:
     monkeypatch.setattr("sys.argv", ["study", *options])
     with pytest.raises(SystemExit) as stop:

@@ -25,7 +25,6 @@ from lens_steer.arguments import (
     NonNegative,
     Number,
     Positive,
-    Probability,
     Seed,
     Share,
     Temperature,
@@ -33,7 +32,6 @@ from lens_steer.arguments import (
     Texts,
     check_room,
     checked,
-    unchecked,
 )
 from lens_steer.arguments.advice import advice
 from lens_steer.arguments.hints import admits
@@ -69,7 +67,6 @@ FITS: list[tuple[Any, list[Any], list[Any]]] = [
     (Positive, [1e-9], [10**400, 0, -1, math.inf, math.nan]),
     (NonNegative, [0, 1e-9], [10**400, -1e-9, math.inf, math.nan]),
     (Temperature, [0, 1e-6, 2], [10**400, 1e-39, -1, math.inf, math.nan]),
-    (Probability, [0, 1, 0.5], [-0.1, 1.1, math.nan]),
     (Share, [1, 0.5], [0, 1.1, math.nan]),
     (Angle, [0, -math.pi, 2 * math.tau], [30, math.nan, -90]),
     (Text, ["a"], ["", None]),
@@ -153,6 +150,20 @@ def test_degrees_are_told_from_radians() -> None:
         checked(turn)(30)
 
 
+def test_a_value_by_place_that_fits_a_keyword_only_is_told_its_name() -> None:
+    def fit(desired: str, undesired: Tensor | None = None, *, layer: Layer = 0, k: str = "") -> int:
+        return layer
+
+    with pytest.raises(ArgumentError, match=r"got undesired=3, .*: write layer=3, by name$"):
+        checked(fit)("a", 3)
+    with pytest.raises(ArgumentError, match=r"got undesired='3', .*: write k='3', by name$"):
+        checked(fit)("a", "3")
+    with pytest.raises(ArgumentError, match="got undesired=-1, expected a Tensor or None$"):
+        checked(fit)("a", -1)
+    with pytest.raises(ArgumentError, match="got undesired=3, expected a Tensor or None$"):
+        checked(fit)("a", undesired=3)
+
+
 def test_the_axes_of_the_caller_are_not_those_of_the_callee() -> None:
     """Both have an axis n: a check that shared names with its caller would refuse."""
 
@@ -181,10 +192,6 @@ class Thing:
     def twice(n: int) -> int:
         return 2 * n
 
-    @unchecked
-    def anything(self, x: int) -> Any:
-        return x
-
 
 Thing.__module__ = "lens_steer.test"
 
@@ -200,7 +207,6 @@ def test_a_room_checks_functions_methods_and_the_making_of_dataclasses() -> None
     assert namespace["torch"] is torch
     assert namespace["twice"](2) == Thing.twice(2) == 4
     assert Thing.of(3).named("a") == Thing(3, "a")
-    assert Thing(3).anything("x") == "x"  # pyright: ignore[reportArgumentType]
     for call, name in (
         (lambda: namespace["twice"]("2"), r"twice\(\) got n='2'"),
         (lambda: Thing(-1), r"Thing\(\) got layer=-1"),

@@ -127,16 +127,37 @@ def test_a_changed_byte_is_noticed_and_its_line_named(tmp_path: Path, seed: int)
     assert path.read_bytes() == b"".join(lines)
 
 
-@pytest.mark.parametrize("order", [[0, 1, 3, 4], [0, 1, 1, 2, 3, 4, 5]])
-def test_lines_that_are_missing_or_there_twice_are_noticed(
+@pytest.mark.parametrize(
+    "order",
+    [
+        [0, 1, 3, 4],
+        [0, 1, 1, 2, 3, 4, 5],
+        [0, 1, 1, 3, 4, 5],
+        [0, 1, 3, 2, 4, 5],
+        [0, 1, 2, 3, 4, 5, 0],
+        [0, 1, 2, 3, 4, 5, 6, 6],
+        [0, 1, 2, 3, 3],
+    ],
+    ids=["missing", "twice", "one instead of another", "exchanged", "again", "last", "begun"],
+)
+def test_lines_that_are_missing_exchanged_or_there_twice_are_noticed(
     tmp_path: Path, order: list[int]
 ) -> None:
     path = tmp_path / "a.jsonl"
     run(path, stop=4)  # units of 1, 2, 3 and 1 rows
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[i] for i in order))
-    with pytest.raises(ValueError, match="lines are missing or there twice"):
+    with pytest.raises(ValueError, match="lines are missing, exchanged or there twice"):
         Journal(path, TERMS)
+    assert path.read_bytes() == b"".join(lines[i] for i in order)
+
+
+def test_equal_rows_of_a_unit_are_refused_before_they_are_written(tmp_path: Path) -> None:
+    journal = run(tmp_path / "a.jsonl", stop=2)
+    before = (tmp_path / "a.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="two rows of the unit .* are equal"):
+        journal.add(("mood", 9), [{"value": 1}, {"value": 1}])
+    assert (tmp_path / "a.jsonl").read_bytes() == before
 
 
 def test_a_journal_without_checksums_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What all baselines have in common: hooks, identity, caches and padding, files, bad input."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 import lens_steer as ls
+from lens_steer import steering
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import Displacement, Intervention, ResidualITI
 from tests.interventions import Cached, NoWaiting, baselines, padded, rows_of, run, watched
@@ -192,6 +194,23 @@ def test_a_method_of_several_sites_asks_which(llama: Any) -> None:
 # ---- fits ----
 
 
+def methods_of_two_tensors() -> set[type[Intervention]]:
+    """The methods of the library that are fitted on two classes alone."""
+    exported = [each for each in vars(steering).values() if inspect.isclass(each)]
+    return {
+        cls
+        for cls in exported
+        if issubclass(cls, Intervention)
+        and list(inspect.signature(getattr(cls, "fit", object)).parameters)[:2]
+        == ["desired", "undesired"]
+    }
+
+
+def test_no_method_of_two_tensors_is_missing_below() -> None:
+    """A new one has a row in `fits`."""
+    assert methods_of_two_tensors() == {type(fit()) for fit in fits(*two_classes()).values()}
+
+
 def fits(d: Tensor, u: Tensor, *, layer: int = 3) -> dict[str, Any]:
     return {
         "CAA": lambda: ls.CAA.fit(d, u, layer=layer),
@@ -200,6 +219,9 @@ def fits(d: Tensor, u: Tensor, *, layer: int = 3) -> dict[str, Any]:
         "ResidualITI": lambda: ResidualITI.fit(d, u, layer=layer),
         "Ablation": lambda: ls.Ablation.fit(d, u, layer=layer),
         "Angular": lambda: ls.Angular.fit(d, u, layer=layer, to_angle=0.0),
+        "MeanAcT": lambda: ls.MeanAcT.fit(d, u, layer=layer),
+        "LinearAcT": lambda: ls.LinearAcT.fit(d, u, layer=layer),
+        "MiMiC": lambda: ls.MiMiC.fit(d, u, layer=layer),
     }
 
 
@@ -227,7 +249,7 @@ def test_fits_take_tensors_or_one_layers_activations_and_do_the_same(name: str) 
 @pytest.mark.parametrize("name", list(fits(torch.ones(1), torch.ones(1))))
 def test_equal_classes_and_what_is_not_finite_are_refused(name: str) -> None:
     d, _ = two_classes()
-    with pytest.raises(ValueError, match="equal|h is the same everywhere"):
+    with pytest.raises(ValueError, match="equal|the same"):
         fits(d, d.clone())[name]()
     with pytest.raises(ValueError, match="not finite"):
         fits(d, torch.full_like(d, float("nan")))[name]()

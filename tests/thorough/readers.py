@@ -17,6 +17,7 @@ from safetensors.torch import save as saved
 
 from lens_steer.artifacts import load, save
 from lens_steer.benchmark import Comparison, Journal, read
+from lens_steer.benchmark.journal import kept_rows
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import load_model
 from tests.thorough.mutations import VALUES, as_json, broken, changed
@@ -175,12 +176,13 @@ def journal_reader(folder: Path) -> Reader:
     whole = Journal(folder / "whole.jsonl", TERMS)
     for unit, rows in UNITS:
         whole.add(unit, rows)
-    rows = whole.rows
+    rows = kept_rows(folder / "whole.jsonl")
 
     def accept(found: Journal) -> str:
-        units = {unit: rows for unit, rows in UNITS if unit in found.done}
-        whole = len(found.rows) == sum(map(len, units.values()))
-        return "" if whole and all(r in rows for r in found.rows) else f"other rows: {found.rows}"
+        expected = [[row for row in rows if row["unit"] == list(unit)] for unit in found.done]
+        read_units = [[r for r in found.rows if r["unit"] == list(unit)] for unit in found.done]
+        same = all(sorted(map(str, a)) == sorted(map(str, b)) for a, b in zip(expected, read_units))
+        return "" if same else f"other rows: {found.rows}"[:1000]
 
     data = (folder / "whole.jsonl").read_bytes()
     return Reader(
