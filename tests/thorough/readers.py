@@ -179,9 +179,8 @@ def journal_reader(folder: Path) -> Reader:
     rows = kept_rows(folder / "whole.jsonl")
 
     def accept(found: Journal) -> str:
-        expected = [[row for row in rows if row["unit"] == list(unit)] for unit in found.done]
-        read_units = [[r for r in found.rows if r["unit"] == list(unit)] for unit in found.done]
-        same = all(sorted(map(str, a)) == sorted(map(str, b)) for a, b in zip(expected, read_units))
+        expected = [row for row in rows if tuple(row["unit"]) in found.done]
+        same = sorted(map(str, found.rows)) == sorted(map(str, expected))
         return "" if same else f"other rows: {found.rows}"[:1000]
 
     data = (folder / "whole.jsonl").read_bytes()
