@@ -5,6 +5,8 @@ STORIES ?= ../shared/models/stories260k
 BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
+# Types and shapes are checked once, on the pinned versions: they take as long as the tests themselves.
+SHAPELESS := --jaxtyping-packages=
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py
 .DEFAULT_GOAL := help
 
@@ -41,10 +43,10 @@ test: .venv/.installed ## the test suite on TransformerLens 3.9.0 (both model cl
 	$(BIN)/python $(PYTEST)
 
 test-tl4: .venv-tl4/.installed ## the same suite on TransformerLens 4.3.0
-	$(BIN4)/python $(PYTEST)
+	$(BIN4)/python $(PYTEST) $(SHAPELESS)
 
 test-newest: .venv-newest/.installed ## the fast tests on what a plain pip install takes today
-	.venv-newest/bin/python $(PYTEST) $(FAST)
+	.venv-newest/bin/python $(PYTEST) $(SHAPELESS) $(FAST)
 
 quick: .venv/.installed ## format, lint, layers, the fast tests on two architectures: two minutes
 	$(MAKE) --no-print-directory format lint layers
@@ -65,7 +67,7 @@ layers: .venv/.installed ## do imports only flow downwards?
 	$(BIN)/lint-imports
 
 notebooks: .venv/.installed ## execute every notebook
-	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=1500 notebooks/quickstart.ipynb notebooks/compare.ipynb notebooks/sadi.ipynb notebooks/linearity.ipynb notebooks/lqr.ipynb notebooks/barrier_field.ipynb
+	$(BIN)/python $(PYTEST) --dist=worksteal --nbmake --nbmake-timeout=1500 notebooks/compare.ipynb notebooks/quickstart.ipynb notebooks/sadi.ipynb notebooks/linearity.ipynb notebooks/lqr.ipynb notebooks/barrier_field.ipynb
 	@if [ -d $(STORIES) ]; then \
 	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
 	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi

@@ -5,6 +5,7 @@ tokenizer) takes `fresh_model` instead.
 """
 
 import os
+import re
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
@@ -31,6 +32,7 @@ settings.register_profile("tests", deadline=None, derandomize=True, max_examples
 settings.load_profile("tests")
 
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "neox")
+SHAPES_CHECKED = ("gpt2", "gemma3")
 WITH_BOS = ("gpt2", "llama", "gemma2", "gemma3")
 HAS_HOOKED = int(version("transformer-lens").split(".")[0]) < 4
 BACKENDS = ("bridge", "hooked") if HAS_HOOKED else ("bridge",)
@@ -171,12 +173,20 @@ def load(model_dirs: dict[str, Path]) -> Loader:
     return lambda architecture, backend="bridge": shared(architecture, backend)
 
 
-@pytest.fixture
-def untyped() -> Iterator[None]:
-    """The checks of types and shapes switched off, as for a user: our own errors show."""
-    config.update("jaxtyping_disable", True)
+@pytest.fixture(autouse=True)
+def shapes_on_two_architectures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check types and shapes on two architectures only: they take as long as the test itself."""
+    others = set(ARCHITECTURES) - set(SHAPES_CHECKED)
+    unchecked = not others.isdisjoint(re.split(r"\W", request.node.name))
+    config.update("jaxtyping_disable", unchecked)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def untyped(shapes_on_two_architectures: None) -> None:
+    """The checks of types and shapes switched off, as for a user: our own errors show."""
+    config.update("jaxtyping_disable", True)
 
 
 @pytest.fixture
