@@ -1,11 +1,12 @@
 """The command: `python -m analyses.compatibility`."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,47 +15,69 @@ from analyses.compatibility.architectures import ARCHITECTURES
 from analyses.compatibility.cells import DTYPES, Cell, measured, start_server
 from analyses.compatibility.page import page, verdict
 from analyses.compatibility.results import Measured, Results, code
-from analyses.studies import Out, start
-from lens_steer.files import write_whole, writing_in
+from analyses.studies import Out, Seed, start
+from lens_steer.arguments import Expected, FolderPath
+from lens_steer.cli import option
+from lens_steer.files import check_folder, write_whole, writing_in
 
+Seconds = Annotated[float, Expected("seconds, from 1 to 86400", lambda x: 1 <= x <= 86400)]
 _SECONDS = 3.0  # a cell takes on one core
-_BACKENDS = ("bridge", "hooked")
+# Those that the installed TransformerLens has.
+BACKENDS = (
+    ("bridge", "hooked") if int(version("transformer-lens").split(".")[0]) < 4 else ("bridge",)
+)
 
 
-def backends() -> tuple[str, ...]:
-    """The backends that the installed TransformerLens has."""
-    return _BACKENDS if int(version("transformer-lens").split(".")[0]) < 4 else _BACKENDS[:1]
+def names_of(possible: Sequence[str], words: str) -> Any:
+    """The annotation of an option that takes some of these names."""
+    one = Annotated[str, Expected(words, lambda name: name in possible)]
+    return Sequence[one]
 
 
-def chosen(option: str, text: str, possible: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in a comma-separated list; all that are possible if it is empty.
-
-    Raises:
-        ValueError: If one of them is not possible.
-    """
-    names = tuple(name.strip() for name in text.split(",")) if text else possible
-    unknown = [name for name in names if name not in possible]
-    if unknown:
-        raise ValueError(f"{option} {unknown[0]!r}: expected some of {', '.join(possible)}")
-    return names
+Names = Sequence[str]
 
 
 def main(
-    out: Out = Path("out/compatibility"),
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and tokens.")] = 0,
     architectures: Annotated[
-        str, typer.Option(help="Names, separated by commas. Left out: all.", show_default=False)
-    ] = "",
-    backend: Annotated[
-        str,
-        typer.Option(help="bridge, hooked. Left out: what is installed.", show_default=False),
-    ] = "",
-    dtypes: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(DTYPES),
-    limit: Annotated[float, typer.Option(min=1, help="Seconds for each cell.")] = 120.0,
+        Names,
+        option(
+            names_of(tuple(ARCHITECTURES), "the name of an architecture in docs/compatibility.md"),
+            "The architectures, by their names in docs/compatibility.md. Left out: all.",
+            metavar="NAMES",
+            show_default=False,
+        ),
+    ] = tuple(ARCHITECTURES),
+    backends: Annotated[
+        Names,
+        option(
+            names_of(BACKENDS, f"one of {', '.join(BACKENDS)}"),
+            "The backends: bridge, and hooked before TransformerLens 4. Left out: all there are.",
+            metavar="NAMES",
+        ),
+    ] = BACKENDS,
+    dtypes: Annotated[
+        Names,
+        option(
+            names_of(tuple(DTYPES), f"one of {', '.join(DTYPES)}"),
+            f"The precisions: some of {', '.join(DTYPES)}. Left out: all.",
+            metavar="NAMES",
+        ),
+    ] = tuple(DTYPES),
+    limit: Annotated[
+        float, option(Seconds, "The longest time of each cell, in seconds.", metavar="NUMBER")
+    ] = 120.0,
     table: Annotated[
         Path | None,
-        typer.Option(help="Folder for compatibility.md, written from --out; measures nothing."),
+        option(
+            FolderPath,
+            "A folder in which compatibility.md is written from the results in --out; nothing is "
+            "measured.",
+            check=check_folder,
+            metavar="FOLDER",
+        ),
     ] = None,
+    out: Out = Path("out/compatibility"),
+    seed: Seed = 0,
 ) -> None:
     """Measure the cells, or write the table."""
     if table is not None:
@@ -64,9 +87,9 @@ def main(
         Cell(*names)
         for names in (
             (architecture, how, dtype)
-            for architecture in chosen("--architectures", architectures, tuple(ARCHITECTURES))
-            for how in chosen("--backend", backend, backends())
-            for dtype in chosen("--dtypes", dtypes, tuple(DTYPES))
+            for architecture in architectures
+            for how in backends
+            for dtype in dtypes
         )
     ]
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}

@@ -154,14 +154,15 @@ def test_a_value_by_place_that_fits_a_keyword_only_is_told_its_name() -> None:
     def fit(desired: str, undesired: Tensor | None = None, *, layer: Layer = 0, k: str = "") -> int:
         return layer
 
+    call: Any = checked(fit)
     with pytest.raises(ArgumentError, match=r"got undesired=3, .*: write layer=3, by name$"):
-        checked(fit)("a", 3)
+        call("a", 3)
     with pytest.raises(ArgumentError, match=r"got undesired='3', .*: write k='3', by name$"):
-        checked(fit)("a", "3")
+        call("a", "3")
     with pytest.raises(ArgumentError, match="got undesired=-1, expected a Tensor or None$"):
-        checked(fit)("a", -1)
+        call("a", -1)
     with pytest.raises(ArgumentError, match="got undesired=3, expected a Tensor or None$"):
-        checked(fit)("a", undesired=3)
+        call("a", undesired=3)
 
 
 def test_the_axes_of_the_caller_are_not_those_of_the_callee() -> None:

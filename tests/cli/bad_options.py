@@ -55,6 +55,10 @@ BY_NAME: dict[str, list[str]] = {
     "results": ["", "{}/file", "{}/missing"],
     "runs": ["", "{}/file", "{}/missing", "{}/empty"],
     "one": ["", "x", "3"],
+    "architectures": ["", ",", "x", "gpt2,", "gpt2,gpt2", *_NUMBERS],
+    "backends": ["", ",", "x", "bridge,", "bridge,bridge", *_NUMBERS],
+    "dtypes": ["", ",", "x", "float32,", "float32,float32", *_NUMBERS],
+    "table": ["", "{}/file"],
 }
 BY_TYPE: dict[Any, list[str]] = {
     int: ["", "x", "1e99", "-1", "1.5", "nan", "inf"],
@@ -110,14 +114,10 @@ def all_commands() -> list[Command]:
 
 
 def modules_run() -> list[str]:
-    """The modules of the analyses that are run with `python -m`.
-
-    That of compatibility reads its options by itself, and is not among them yet.
-    """
+    """The modules of the analyses that are run with `python -m`."""
     paths = sorted((ROOT / "analyses").rglob("*.py"))
     mains = [path for path in paths if '__name__ == "__main__"' in path.read_text("utf-8")]
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in mains]
-    return [name for name in modules if not name.startswith("analyses.compatibility")]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in mains]
 
 
 def _options(function: Any) -> dict[str, Any]:
