@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lens_steer.models.agreement import TOLERANCE, out_of_range, relative_difference, versions
+from lens_steer.models.agreement import out_of_range, relative_difference, tolerance, versions
 from lens_steer.models.checkpoints import check_complete, check_decoder
 from lens_steer.models.forward_pass import forward, input_device
 from lens_steer.models.package_versions import version_of
@@ -179,7 +179,7 @@ def _check_agreement(model: Any, original: Any, path: str) -> None:
     if not theirs.isfinite().all():
         raise ModelRefused(f"logits of {path} are NaN or infinite: {out_of_range(theirs.dtype)}")
     error = relative_difference(ours, theirs)
-    if not error <= TOLERANCE[theirs.dtype]:
+    if not error <= tolerance(original, theirs):
         raise ModelRefused(
             f"TransformerLens' conversion of {path} gives other logits than Hugging Face, by "
             f"{error:.1e} of the largest, with {versions()}: this architecture needs "

@@ -21,11 +21,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.models.agreement import (
-    TOLERANCE,
     alternative,
     has_hooks,
     probe_tokens,
     relative_difference,
+    tolerance,
     versions,
 )
 from lens_steer.models.cache_names import pass_cache_on
@@ -94,7 +94,7 @@ def check_weights(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> bool:
     except Exception:
         return False
     error = relative_difference(logits, theirs)
-    if not error <= TOLERANCE[theirs.dtype]:
+    if not error <= tolerance(original, theirs):
         raise ModelRefused(
             f"TransformerBridge of {type(original).__name__} gives other logits than Hugging Face "
             f"with the same weights, by {error:.1e} of the largest, with {versions()}: "

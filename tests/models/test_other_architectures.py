@@ -77,6 +77,21 @@ def test_the_residual_stream_is_what_hugging_face_computes(
             torch.testing.assert_close(resid.desired[i, layer], expected, **ROUNDING)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_held_to_its_own_rounding(
+    folders: dict[str, Path], pairs: ContrastivePairs, kind: str, dtype: torch.dtype
+) -> None:
+    """Mamba makes float32 logits of half weights: they are not held to float32's rounding."""
+    model = load_model(folders[kind], device="cpu", dtype=dtype)
+    caa = ls.CAA.fit(ls.capture(model, pairs, "resid", progress=False).at(layer=1))
+    tokens = model.to_tokens("A dog sat")
+    with torch.no_grad():
+        before = model(tokens)
+        with ls.steered(model, caa, scope="all"):
+            assert not torch.equal(model(tokens), before)
+
+
 def test_steering_it_is_the_same_cached_batched_and_padded(
     stateful: Any, pairs: ContrastivePairs
 ) -> None:
