@@ -5,9 +5,10 @@ STORIES ?= ../shared/models/stories260k
 BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
-# Types and shapes are checked once, on the pinned versions: they take as long as the tests themselves.
-SHAPELESS := --jaxtyping-packages=
-FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py
+# Once, on the pinned versions: types and shapes (they take as long as the tests themselves), broken
+# files and killed processes.
+ELSEWHERE := --jaxtyping-packages= --ignore tests/thorough
+FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py --ignore tests/thorough
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks architecture bench thorough
@@ -43,10 +44,10 @@ test: .venv/.installed ## the test suite on TransformerLens 3.9.0 (both model cl
 	$(BIN)/python $(PYTEST)
 
 test-tl4: .venv-tl4/.installed ## the same suite on TransformerLens 4.3.0
-	$(BIN4)/python $(PYTEST) $(SHAPELESS)
+	$(BIN4)/python $(PYTEST) $(ELSEWHERE)
 
 test-newest: .venv-newest/.installed ## the fast tests on what a plain pip install takes today
-	.venv-newest/bin/python $(PYTEST) $(SHAPELESS) $(FAST)
+	.venv-newest/bin/python $(PYTEST) $(ELSEWHERE) $(FAST)
 
 quick: .venv/.installed ## format, lint, layers, the fast tests on two architectures: two minutes
 	$(MAKE) --no-print-directory format lint layers
