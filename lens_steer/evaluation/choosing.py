@@ -157,11 +157,17 @@ def choose(  # noqa: PLR0913 - as evaluate
     ]
     if not bearable:
         failure = next((f"; {trial.failure}" for trial in trials if trial.failure), "")
+        rate = well_formed_rate(unsteered)
+        advice = "try weaker ones"
+        if rate < min_well_formed:
+            advice = (
+                f"{rate:.0%} of the unsteered are, raise max_new_tokens or lower min_well_formed"
+            )
         least = min([t.perplexity for t in trials if not t.failure], default=float("nan"))
         raise ValueError(
             f"no candidate stays below {perplexity_limit:g} x the unsteered perplexity of "
             f"{unsteered.perplexity:.3g} (the least is {least:.3g}) with {min_well_formed:.0%} of "
-            f"the texts well formed, where that is known{failure}: try weaker ones"
+            f"the texts well formed, where that is known{failure}: {advice}"
         )
     best = max(bearable, key=lambda i: (trials[i].behaviour.mean().item(), -trials[i].perplexity))
     return Choice(
