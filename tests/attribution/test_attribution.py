@@ -259,6 +259,10 @@ def test_the_grid_is_preference_at_every_point(
     ls.save(found, tmp_path / "grid")
     assert repr(ls.load(tmp_path / "grid")) == repr(found)
     assert repr(found).startswith("GridReport\n")
+    large = replace(found, kl=found.kl + 2)
+    for report, words in ((found, "6 pairs"), (large, "6 pairs; the darkest is 1 nat or more")):
+        figure: Any = report.figure()
+        assert figure.axes[1].get_title() == words
 
 
 def test_the_published_grid_has_332_points() -> None:

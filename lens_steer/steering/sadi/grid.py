@@ -175,7 +175,8 @@ class GridReport(Report):
             left.set_yticks(range(len(self.ks)), list(map(str, self.ks)))
             left.set(ylabel=f"k, {self.scores.kind.value} elements")
             left.set_title(f"unsteered {float((self.plain > 0).double().mean()):.0%}")
-            right.set_title(f"{len(self.plain)} pairs; the darkest is 1 nat or more")
+            clipped = "; the darkest is 1 nat or more" if kl.max() > 1 else ""
+            right.set_title(f"{len(self.plain)} pairs{clipped}")
         return figure
 
     def dose_figure(self) -> "Figure":
