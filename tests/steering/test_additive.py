@@ -1,5 +1,6 @@
 """Adding vectors: their algebra, CAA, random directions, and the record of where they are from."""
 
+import inspect
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import lens_steer as ls
+from lens_steer import steering
 from lens_steer.models import attach
 from lens_steer.sites import Kind, Site, site_shape
 from lens_steer.steering import CAA, ActAdd, Additive, Random, ResidualITI, VectorMethod
@@ -328,6 +330,13 @@ def fitted() -> dict[str, VectorMethod]:
         "Random": Random.like(caa, seed=3),
         "ITI": ls.ITI.fit(heads, k=3, folds=3, seed=0),
     }
+
+
+def test_no_method_of_fixed_vectors_is_missing_from_the_tables() -> None:
+    """A new one has a row in `FIELDS_ON_FILE` and in `fitted`; `Additive` is a sum of them."""
+    exported = [each for each in vars(steering).values() if inspect.isclass(each)]
+    vectors = {c for c in exported if issubclass(c, VectorMethod) and not inspect.isabstract(c)}
+    assert {c.__name__ for c in vectors - {Additive}} == set(FIELDS_ON_FILE) == set(fitted())
 
 
 @pytest.mark.parametrize("name", FIELDS_ON_FILE)

@@ -37,6 +37,10 @@ def rows_at(model: Any, method: Intervention, *, seed: int = 0) -> tuple[Site, T
 # ---- in a model ----
 
 
+def test_the_names_are_those_of_the_baselines(llama: Any) -> None:
+    assert tuple(baselines(llama)) == NAMES
+
+
 def test_a_hook_does_what_transform_does(model: Any) -> None:
     batch = padded(model, rows_of(model), "left")
     for name, method in baselines(model).items():
