@@ -139,7 +139,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         version = header.get("format") if isinstance(header, dict) else header
         raise ValueError(
-            f"{str(path)!r} has format {version}, this version reads {_FORMAT}: "
+            f"{str(path)!r} has format {shortened(version)}, this version reads {_FORMAT}: "
             "use the version of lens_steer that wrote it"
         )
     if header.pop("sha256", None) != _digest(header, tensors):
@@ -171,7 +171,7 @@ def _check_class(content: Any, path: Path) -> None:
             "repository of lens_steer, not in the package: import that module, then load again"
         )
     raise ValueError(
-        f"{str(path)!r} holds {name!r}, which this version does not know: "
+        f"{str(path)!r} holds {shortened(name)}, which this version does not know: "
         "use the version of lens_steer that wrote it"
     )
 

@@ -126,7 +126,8 @@ def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     couple = next((c for c in _COUPLES if c[0] in columns or c[1] in columns), SIDES)
     missing = [name for name in couple if name not in columns]
     if missing:
-        raise ValueError(f"no {' and no '.join(missing)} in {sorted(map(str, columns))}")
+        names = ", ".join(shortened(name) for name in sorted(map(str, columns))[:20])
+        raise ValueError(f"no {' and no '.join(missing)} in [{names}]")
     return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
 
 
