@@ -43,7 +43,7 @@ demo: .venv/.installed ## load a model, read it, steer it; figures and data unde
 test: .venv/.installed ## the test suite on TransformerLens 3.9.0 (both model classes)
 	$(BIN)/python $(PYTEST)
 
-test-tl4: .venv-tl4/.installed ## the same suite on TransformerLens 4.3.0
+test-tl4: .venv-tl4/.installed ## the same on TransformerLens 4.3.0, but shapes, broken files and kills
 	$(BIN4)/python $(PYTEST) $(ELSEWHERE)
 
 test-newest: .venv-newest/.installed ## the fast tests on what a plain pip install takes today

@@ -155,7 +155,7 @@ def test_lines_that_are_missing_exchanged_or_there_twice_are_noticed(
 def test_equal_rows_of_a_unit_are_refused_before_they_are_written(tmp_path: Path) -> None:
     journal = run(tmp_path / "a.jsonl", stop=2)
     before = (tmp_path / "a.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="rows of the unit .* are equal"):
+    with pytest.raises(ValueError, match="two rows of the unit .* are equal"):
         journal.add(("mood", 9), [{"value": 1}, {"value": 1}])
     assert (tmp_path / "a.jsonl").read_bytes() == before
 
