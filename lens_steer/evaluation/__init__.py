@@ -7,8 +7,9 @@ between steered and unsteered model (`divergence.py`), along the method's own te
 edits (`edits.py`), which random directions can match (`random_control.py`). `evaluate`
 (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
 
-On it stand `calibrate`: the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`:
-the best of many candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
+On it stand `LocalNats`: what a method costs per squared strength (`local_nats.py`); `calibrate`:
+the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`: the best of many
+candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -42,6 +43,8 @@ from lens_steer.evaluation.judges import scores_of as scores_of
 from lens_steer.evaluation.likelihood import log_probabilities as log_probabilities
 from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
+from lens_steer.evaluation.local_nats import LocalNats as LocalNats
+from lens_steer.evaluation.local_nats import NotLocal as NotLocal
 from lens_steer.evaluation.random_control import random_like as random_like
 from lens_steer.evaluation.result import Evaluation as Evaluation
 from lens_steer.evaluation.sampled_texts import SampledText as SampledText

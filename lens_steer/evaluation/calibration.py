@@ -10,10 +10,11 @@ from typing_extensions import Unpack
 
 from lens_steer.arguments import Number, Positive
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation.crossing import find_crossing
+from lens_steer.evaluation.crossing import CalibrationReport, Measure, find_crossing
 from lens_steer.evaluation.evaluating import check_pairs, check_scorable, evaluate_each
 from lens_steer.evaluation.fixed_texts import FixedTexts
 from lens_steer.evaluation.judges import Judge
+from lens_steer.evaluation.local_nats import LocalNats, NotLocal
 from lens_steer.models import SteerableModel
 from lens_steer.steering import (
     AnyIntervention,
@@ -25,6 +26,8 @@ from lens_steer.steering import (
 
 # Strengths to try, as multiples of the method's own; 0 is no steering.
 MULTIPLES = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+_FORETOLD = (0.6, 1.2)  # of the strength that local nats foretell: what is tried first
+_FOLLOWS = 2.0  # times more or less than local nats foretell: the curve follows them up to this
 SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour, where texts are sampled
 
 
@@ -44,9 +47,11 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
 ) -> AnyIntervention:
     """The method at the strength where it costs, or does, what is asked; `report` has the curve.
 
-    A grid of strengths is looked at first, all in one batch. Between the strengths around the first
-    crossing it is then refined; where the curve does not reach the target, nothing is returned.
-    Report what the method costs on other prompts.
+    A cost in nats is looked for where `LocalNats` foretell it. Where a method has none, its curve
+    does not follow them, or the target is another one, a grid of strengths is looked at first, all
+    in one batch. Between the strengths around the first crossing it is then refined; where the
+    curve does not reach the target, nothing is returned. Report what the method costs on other
+    prompts.
 
     Args:
         pairs: Their prompts; a development set.
@@ -54,8 +59,9 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
         relative_norm: |edit| / |residual stream|, see `EditSizes`.
         behaviour: Share that shows it, as `evaluate` scores it; the curve is straight between
             strengths tried.
-        strengths: To look at first. None: up to 8 times the method's own (4 for behaviour), or to
-            the largest that does more than smaller ones, `method.max_useful_strength`.
+        strengths: To look at first. None: what local nats foretell; or, as `report.scanned_because`
+            then says, up to 8 times that or the method's own (4 for behaviour); at most the largest
+            that does more than smaller ones, `method.max_useful_strength`.
         decoding: How texts are written, and what the compared distributions are sampled with; or
             the same as keywords. The seed is 0 if none is given.
         options: As `evaluate`.
@@ -74,13 +80,13 @@ def calibrate(  # noqa: PLR0913 - three targets, and how texts are sampled
     targets = {"kl": kl, "relative_norm": relative_norm, "behaviour": behaviour}
     quantity, target = _one_of(targets)
     check_applicable(method, pairs, model)
-    grid = _grid(method, strengths, SAMPLED if quantity == "behaviour" else MULTIPLES)
     if quantity != "behaviour":
         texts = FixedTexts.sample(model, pairs, decoding=decoding)
         quantities: dict[str, Any] = {quantity: target}
         return calibrate_along(
-            model, method, texts, **quantities, strengths=grid, progress=progress
+            model, method, texts, **quantities, strengths=strengths, progress=progress
         )
+    grid = _grid(method, strengths, SAMPLED)
     check_scorable(pairs, judge)
 
     def shares(tried: Sequence[float]) -> list[float]:
@@ -133,9 +139,58 @@ def calibrate_along(
             return [sizes.relative_norm for sizes in texts.sizes(model, methods)]
         return texts.kl(model, methods, progress=progress)
 
-    grid = _grid(method, strengths, MULTIPLES)
-    report = find_crossing(costs, quantity, target, grid, refine=True)
+    if strengths is None and quantity == "kl":
+        report = _from_local_nats(model, method, texts, target, costs)
+    else:
+        grid = _grid(method, strengths, MULTIPLES)
+        report = find_crossing(costs, quantity, target, grid, refine=True)
     return replace(method.with_strength(report.strength), report=report)
+
+
+def _from_local_nats(
+    model: SteerableModel, method: Intervention, texts: FixedTexts, target: float, costs: Measure
+) -> CalibrationReport:
+    """Where the cost is `target`: mostly around the strength that local nats foretell.
+
+    A curve that is another one than theirs may have met the target before: it is scanned.
+    """
+    try:
+        local = LocalNats.along(model, method, texts)
+    except NotLocal as error:
+        grid, because = _grid(method, None, MULTIPLES), str(error)
+        return find_crossing(costs, "kl", target, grid, refine=True, scanned_because=because)
+    predicted = local.strength_at(target)
+    end = min(_FORETOLD[1] * abs(predicted), method.max_useful_strength)
+    tried = [copysign(s, predicted) for s in sorted({min(_FORETOLD[0] * abs(predicted), end), end})]
+    values = dict(zip(tried, costs(tried), strict=True))
+    because = _not_foretold(values, local, target)
+    grid: list[float] = []
+    if because:
+        units = (method, method.with_strength(predicted))
+        grid = sorted({s for unit in units for s in _grid(unit, None, MULTIPLES)}, key=abs)
+    known = {0.0: 0.0} | dict(zip(local.strengths, local.kl, strict=True)) | values
+    return find_crossing(
+        costs,
+        "kl",
+        target,
+        grid,
+        refine=True,
+        known=known,
+        predicted=predicted,
+        scanned_because=because,
+    )
+
+
+def _not_foretold(values: dict[float, float], local: LocalNats, target: float) -> str:
+    """What differs from the costs foretold around that strength; empty if nothing does."""
+    for strength, kl in values.items():
+        foretold = local.kl_at(strength)
+        if not foretold / _FOLLOWS <= kl <= foretold * _FOLLOWS:
+            return (
+                f"{kl:.3g} nats per token at strength {strength:.3g}, where local nats foretell "
+                f"{foretold:.3g}"
+            )
+    return "" if max(values.values()) >= target else "more strength is needed than foretold"
 
 
 def check_applicable(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:

@@ -1,7 +1,9 @@
 """Where a measured curve crosses a target: scanned first, refined at the first crossing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import copysign, sqrt
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_BETWEEN = 3  # strengths that a round of refinement tries between two neighbours
-_ROUNDS = 6  # of refinement, at most
+_MOST = 60  # strengths that refinement tries
+_FINEST = 1e-5  # of the distance of the two strengths that it begins between
 _CLOSE = 2e-3  # of the target: refinement ends when the value is so close
 _NEAR = 0.05  # of the target: where no value is so near, the curve jumps over it
 _NAMES = {
@@ -45,6 +47,8 @@ class CalibrationReport(Report):
         crossings: Strengths at which the curve crosses the target, from 0 outwards.
         strength: The strength that was taken, at the first crossing.
         realised: The quantity as it was measured at that strength.
+        predicted: The strength that local nats foretold; None where none were asked.
+        scanned_because: Why strengths were scanned although local nats were asked; else empty.
     """
 
     quantity: str
@@ -54,6 +58,8 @@ class CalibrationReport(Report):
     crossings: tuple[float, ...]
     strength: float
     realised: float
+    predicted: float | None = None
+    scanned_because: str = ""
 
     @property
     def shape(self) -> str:
@@ -83,8 +89,16 @@ class CalibrationReport(Report):
         return figure
 
 
-def find_crossing(
-    measure: Measure, quantity: str, target: float, grid: Sequence[float], *, refine: bool
+def find_crossing(  # noqa: PLR0913 - what is known already and where it was predicted
+    measure: Measure,
+    quantity: str,
+    target: float,
+    grid: Sequence[float],
+    *,
+    refine: bool,
+    known: Mapping[float, float] | None = None,
+    predicted: float | None = None,
+    scanned_because: str = "",
 ) -> CalibrationReport:
     """Scan the grid, find every crossing, refine the first.
 
@@ -94,26 +108,20 @@ def find_crossing(
         target: The value to be reached.
         grid: Strengths to try first, from 0 outwards.
         refine: Whether further strengths are tried around the first crossing.
+        known: Strengths that were measured before, and their values.
+        predicted: As in `CalibrationReport`.
+        scanned_because: As in `CalibrationReport`.
 
     Raises:
         OutOfReach: If the target is not reached.
     """
-    values = dict(zip(grid, measure(grid), strict=True))
+    values = dict(known or {})
+    untried = [strength for strength in grid if strength not in values]
+    values |= dict(zip(untried, measure(untried) if untried else [], strict=True))
     crossings = _crossings(values, target)
     if not crossings:
         raise _out_of_reach(values, quantity, target)
-    first = crossings[0]
-    for _ in range(_ROUNDS if refine else 0):
-        below, above = _neighbours(values, first)
-        between = np.linspace(below, above, _BETWEEN + 2)[1:-1].tolist()
-        tried = sorted({first, *between} - set(values), key=abs)
-        values |= dict(zip(tried, measure(tried), strict=True))
-        if abs(values[first] - target) <= _CLOSE * target:
-            break
-        crossings = _crossings(values, target)
-        if not crossings:  # steering broke the model between two strengths
-            raise _out_of_reach(values, quantity, target)
-        first = crossings[0]
+    first = _refined(measure, values, quantity, target) if refine else crossings[0]
     if first not in values:  # what is reported is measured, not read off a straight line
         values[first] = measure([first])[0]
     if not np.isfinite(values[first]):
@@ -126,26 +134,55 @@ def find_crossing(
     order = sorted(values, key=abs)
     curve = tuple(values[strength] for strength in order)
     return CalibrationReport(
-        quantity, target, tuple(order), curve, tuple(crossings), first, values[first]
+        quantity,
+        target,
+        tuple(order),
+        curve,
+        (first, *crossings[1:]),
+        first,
+        values[first],
+        predicted,
+        scanned_because,
     )
+
+
+def _refined(measure: Measure, values: dict[float, float], quantity: str, target: float) -> float:
+    """The strength of the first crossing; what is measured on the way joins `values`."""
+    from scipy.optimize import brentq
+
+    def beyond(strength: float) -> float:
+        """Straight where a cost is a parabola, and 0 where the value is close enough."""
+        if strength not in values:
+            values[strength] = measure([strength])[0]
+        value = values[strength]
+        if not np.isfinite(value):  # steering breaks the model between two strengths
+            raise _out_of_reach(values, quantity, target)
+        close = abs(value - target) <= _CLOSE * target
+        return 0.0 if close else copysign(sqrt(abs(value)), value) - sqrt(target)
+
+    order = sorted(values, key=abs)
+    if values[order[0]] == target:
+        return order[0]
+    left, right = next(pair for pair in pairwise(order) if _crosses(values, pair, target))
+    smallest = abs(right - left) * _FINEST
+    return float(brentq(beyond, left, right, xtol=smallest, maxiter=_MOST, disp=False))
+
+
+def _crosses(values: Mapping[float, float], pair: tuple[float, float], target: float) -> bool:
+    """Whether the curve passes the target between two strengths; not where one is broken."""
+    a, b = (values[strength] - target for strength in pair)
+    return bool(np.isfinite([a, b]).all()) and ((a < 0 <= b) or (b <= 0 < a))
 
 
 def _crossings(values: dict[float, float], target: float) -> list[float]:
     """Where straight lines between the strengths tried meet the target, from 0 outwards."""
     order = sorted(values, key=abs)
     crossings = [order[0]] if values[order[0]] == target else []
-    for left, right in zip(order, order[1:], strict=False):
-        a, b = values[left] - target, values[right] - target
-        if not np.isfinite([a, b]).all():
-            continue  # one of the two strengths breaks the model
-        if (a < 0 <= b) or (b <= 0 < a):
+    for left, right in pairwise(order):
+        if _crosses(values, (left, right), target):
+            a, b = values[left] - target, values[right] - target
             crossings.append(right if b == 0 else left + (right - left) * a / (a - b))
     return crossings
-
-
-def _neighbours(values: dict[float, float], strength: float) -> tuple[float, float]:
-    """The strengths tried that lie closest below and above."""
-    return max(s for s in values if s <= strength), min(s for s in values if s >= strength)
 
 
 def shape_of(values: Sequence[float]) -> str:
