@@ -123,6 +123,31 @@ class LayerActivations:
         return float(self.direction.norm() / self._median_length)
 
     @property
+    def centred_length(self) -> float:
+        """The root mean square distance of an example's activation from the mean of its class.
+
+        A unit for pushes where no pass of the model is affordable: unlike `median_length` it has
+        nothing of what all activations share, such as a few dimensions that are always large.
+
+        Raises:
+            ValueError: If activations do not vary within the classes.
+
+        Example:
+            >>> at = resid.at(layer=3)
+            >>> method = ls.CAA.fit(at)
+            >>> method.with_strength(0.5 * at.centred_length / float(at.direction.norm()))
+        """
+        sides = [side.double().flatten(start_dim=1) for side in (self.desired, self.undesired)]
+        squares = [((side - side.mean(dim=0)) ** 2).sum(dim=1) for side in sides]
+        length = float(torch.cat(squares).mean().sqrt())
+        if not length > 0:
+            raise ValueError(
+                f"the activations at layer {self.layer} do not vary within the classes: give more "
+                "examples"
+            )
+        return length
+
+    @property
     def _median_length(self) -> Float[Tensor, ""]:
         return self.undesired.flatten(start_dim=1).norm(dim=-1).median()
 

@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from lens_steer.benchmark.comparison_run import ComparisonRun, NamedMethods
 from lens_steer.benchmark.config import ComparisonConfig, ComparisonOptions, config_of_call
+from lens_steer.benchmark.controls import RANDOMS
 from lens_steer.benchmark.references import Rewrite
 from lens_steer.benchmark.result import Comparison
 from lens_steer.data import ContrastivePairs
@@ -41,9 +42,10 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
 
     Every method writes one text for each prompt and seed, all with the same random draws, at
     several multiples of its strength. Rows, for each behaviour: `unsteered`; `random`, directions
-    in the layers of the first method and of its size; `prompting`, if an instruction is given;
-    `best of n`, if there is a judge; `learned`, a vector of gradient descent at the first method's
-    layer, if `train` is given; and the methods as they are given.
+    in the layers of the first method that cost what it does (`kl_fixed`), and `random
+    (covariance)`, some in which the clean residual stream varies by itself; `prompting`, if an
+    instruction is given; `best of n`, if there is a judge; `learned`, a vector of gradient descent
+    at the first method's layer, if `train` is given; and the methods as they are given.
 
     | column | |
     |---|---|
@@ -81,6 +83,7 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
 
     Raises:
         TypeError: If a keyword is unknown; the message has the nearest one.
+        OutOfReach: If a random direction cannot cost what the first method does.
         ValueError: As `evaluate`, or if the methods or options cannot be used.
 
     Example:
@@ -153,7 +156,7 @@ def time_generation(comparison_run: ComparisonRun) -> dict[tuple[str, str], floa
     """Time of generation over that of the unsteered model, for every method: median of rounds."""
     prompts = list(comparison_run.pairs.prompts[:_PROMPTS])
     writers: dict[str, Callable[[], Any]] = {
-        "random": _writer(comparison_run, prompts, comparison_run.random(0))
+        name: _writer(comparison_run, prompts, comparison_run.random(0, name)) for name in RANDOMS
     }
     if comparison_run.rewrite is not None:
         rewritten = [comparison_run.rewrite(prompt) for prompt in prompts]

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import product
 from typing import Any
 
 from lens_steer.benchmark.config import ComparisonConfig
+from lens_steer.benchmark.controls import RANDOMS, RandomControls
 from lens_steer.benchmark.learned import learn
 from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted
 from lens_steer.benchmark.trials import Trial, fixed_costs
@@ -16,7 +18,6 @@ from lens_steer.evaluation import (
     Judge,
     check_scorable,
     evaluate_each,
-    random_like,
 )
 from lens_steer.models import SteerableModel, attach
 from lens_steer.sites import Site
@@ -25,7 +26,7 @@ from lens_steer.steering import Decoding, Intervention
 Fits = Intervention | Sequence[Intervention]
 NamedMethods = Sequence[Intervention] | Mapping[str, Fits]
 Key = tuple[str, int, int]  # method, fit, seed
-REFERENCES = ("unsteered", "random", "prompting", "best of n", "learned")
+REFERENCES = ("unsteered", *RANDOMS, "prompting", "best of n", "learned")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,8 @@ class ComparisonRun:
         units: dict[Key, Callable[[], list[Trial]]] = {}
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
             units["unsteered", 0, seed] = partial(self._unsteered, seed)
-            for fit in range(self.config.randoms):
-                units["random", fit, seed] = partial(self._random, fit, seed)
+            for name, fit in product(RANDOMS, range(self.config.randoms)):
+                units[name, fit, seed] = partial(self._random, name, fit, seed)
             if self.rewrite is not None:
                 units["prompting", 0, seed] = partial(self._prompting, self.rewrite, seed)
             if self.judge is not None:
@@ -126,7 +127,7 @@ class ComparisonRun:
 
     @property
     def first(self) -> Intervention:
-        """The method whose size the random direction has, and whose site the learned vector."""
+        """The method whose nats random directions cost, and whose site the learned vector has."""
         return next(iter(self.methods.values()))[0]
 
     def _unsteered(self, seed: int) -> list[Trial]:
@@ -145,16 +146,20 @@ class ComparisonRun:
             for i, multiple in enumerate(multiples)
         ]
 
-    def _random(self, fit: int, seed: int) -> list[Trial]:
-        return self._steered("random", fit, self.random(fit), seed)
+    def _random(self, name: str, fit: int, seed: int) -> list[Trial]:
+        return self._steered(name, fit, self.random(fit, name), seed)
 
     def _learned(self, seed: int) -> list[Trial]:
         return self._steered("learned", 0, self.learned, seed)
 
-    def random(self, fit: int) -> Intervention:
-        """A random direction of the first method's size: the same for every seed of the texts."""
-        texts, seed = self._texts(self.config.seed), self.config.seed + fit
-        return random_like(self.model, self.first, texts, seeds=[seed])[0]
+    def random(self, fit: int, name: str = "random") -> Intervention:
+        """A random direction that costs what the first method does: the same for every seed."""
+        return self._controls.direction(name, fit)
+
+    @cached_property
+    def _controls(self) -> RandomControls:
+        seed = self.config.seed
+        return RandomControls(self.model, self.first, self._texts(seed), seed)
 
     @cached_property
     def learned(self) -> Intervention:

@@ -35,7 +35,8 @@ class ComparisonConfig(Decoding):
         seeds: How often every prompt is continued: with `seed`, `seed + 1`, and so on.
         multiples: Multiples of each method's own strength, in rising order; 1 is the method as
             it is passed and is always tried.
-        randoms: The number of random directions, each a fit of the method `random`.
+        randoms: The number of random directions of either kind, each a fit of the methods `random`
+            and `random (covariance)`.
         best_of: The number of texts of which the best is taken.
         budgets: Nats per token at which behaviour is read off, in rising order; the area under the
             frontier goes up to the largest.

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 _MUTED: dict[str, str] = dict(
-    zip(REFERENCES, ("black", "0.6", "#a08060", "#8a7a9a", "#7f9f7f"), strict=True)
+    zip(REFERENCES, ("black", "0.6", "#8fa8b8", "#a08060", "#8a7a9a", "#7f9f7f"), strict=True)
 )
-_MARKED: dict[str, str] = dict(zip(REFERENCES, ("o", "x", "s", "D", "^"), strict=True))
+_MARKED: dict[str, str] = dict(zip(REFERENCES, ("o", "x", "+", "s", "D", "^"), strict=True))
 _COLOURS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9")  # C7 is grey
 _MARKS = ("o", "v", "P", "X", "<", ">", "p", "*")  # one less than colours: no pair comes twice
 

@@ -191,7 +191,7 @@ def compare(  # noqa: PLR0913 - options of a command
     Pairs are split by group into train, dev and test. Every method is fitted on train, calibrated
     to the same cost on dev at each of its settings, and the setting that does most on dev is taken.
     On test it writes texts at several multiples of that strength, beside the unsteered model,
-    random directions of its size, the best of several texts, a vector learned by gradient descent
+    random directions of its cost, the best of several texts, a vector learned by gradient descent
     and, with --instruction, another prompt. --pairs takes several sets, separated by commas;
     p-values are corrected over all of them.
 

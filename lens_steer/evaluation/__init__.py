@@ -45,6 +45,9 @@ from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
 from lens_steer.evaluation.local_nats import LocalNats as LocalNats
 from lens_steer.evaluation.local_nats import NotLocal as NotLocal
+from lens_steer.evaluation.random_control import (
+    random_as_activations_vary as random_as_activations_vary,
+)
 from lens_steer.evaluation.random_control import random_like as random_like
 from lens_steer.evaluation.result import Evaluation as Evaluation
 from lens_steer.evaluation.sampled_texts import SampledText as SampledText

@@ -12,7 +12,6 @@ from lens_steer.arguments import check_room as _check_room
 from lens_steer.steering.ablation import Ablation as Ablation
 from lens_steer.steering.additive import CAA as CAA
 from lens_steer.steering.additive import ActAdd as ActAdd
-from lens_steer.steering.additive import Random as Random
 from lens_steer.steering.angular import Angular as Angular
 from lens_steer.steering.base import ActivationMap as ActivationMap
 from lens_steer.steering.base import Additive as Additive
@@ -73,6 +72,7 @@ from lens_steer.steering.odesteer import ODESteer as ODESteer
 from lens_steer.steering.odesteer import StepODESteer as StepODESteer
 from lens_steer.steering.odesteer import TargetODESteer as TargetODESteer
 from lens_steer.steering.pid import PID as PID
+from lens_steer.steering.random_directions import Random as Random
 from lens_steer.steering.repe import RepE as RepE
 from lens_steer.steering.sadi import SADI as SADI
 from lens_steer.steering.sadi import FrozenSADI as FrozenSADI

@@ -1,26 +1,18 @@
-"""Adding fixed vectors: CAA, ActAdd, and random directions to compare any method with."""
+"""Adding fixed vectors: CAA and ActAdd."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.activations import Activations, LayerActivations, capture
-from lens_steer.arguments import Layer, Number, Seed
+from lens_steer.arguments import Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Site
-from lens_steer.steering.base import (
-    Additive,
-    Intervention,
-    VectorMethod,
-    class_difference,
-    editable_site,
-)
+from lens_steer.steering.base import Additive, class_difference, editable_site
 
 
 @savable
@@ -124,120 +116,3 @@ class ActAdd(Additive):
             coefficient=float(coefficient),
             provenance=activations.provenance,
         )
-
-
-@savable
-@dataclass(frozen=True, eq=False, repr=False)
-class Random(Additive):
-    """Random directions as large as another method's edits: what any push of that size does.
-
-    Attributes:
-        seed: Of the draw.
-    """
-
-    seed: Seed = field(kw_only=True)
-
-    @classmethod
-    def like(
-        cls,
-        method: Intervention,
-        edits: Activations | LayerActivations | Callable[[], VectorMethod] | None = None,
-        *,
-        seed: Seed,
-    ) -> "Random":
-        """Draw directions evenly from the sphere, at the sites of a method.
-
-        Of a method that adds fixed vectors they have the norms of those and its strength. Of any
-        other they are as long as its edits are on average, with the method's strength in them.
-
-        Args:
-            method: What to compare with.
-            edits: Only looked at if the method adds no fixed vectors: activations at its sites, at
-                which its edits are measured; or a function that measures them elsewhere and returns
-                vectors of their sizes, as `random_like` does along texts.
-            seed: Of the draw.
-
-        Raises:
-            ValueError: If the method adds no fixed vectors and its edits cannot be measured, are
-                0 everywhere, or are not finite; the message says what to write instead.
-            TypeError: If the method comes second.
-
-        Example:
-            >>> control = ls.Random.like(ls.RepE.fit(resid.at(layer=3)), seed=0)
-            >>> control = ls.Random.like(ls.LinearAcT.fit(resid.at(layer=3)), resid, seed=0)
-        """
-        if not isinstance(method, Intervention):
-            raise TypeError(
-                f"got a {type(method).__name__} where the method is expected: write "
-                "Random.like(method, activations, seed=...)"
-            )
-        if isinstance(method, VectorMethod):
-            model = method
-        elif callable(edits):
-            model = edits()
-        else:
-            model = _as_large_as(method, edits)
-        generator = torch.Generator().manual_seed(seed)
-        sites, vectors = [], []
-        for site, vector in model.items():
-            drawn = torch.randn(vector.shape, generator=generator)
-            sites.append(site)
-            vectors.append(drawn * (vector.float().norm().cpu() / drawn.norm()))
-        return cls(
-            tuple(sites),
-            tuple(vectors),
-            seed=seed,
-            strength=model.strength,
-            provenance=model.provenance,
-        )
-
-    @classmethod
-    def fit(cls, activations: LayerActivations, *, seed: Seed) -> "Random":
-        """Draw the random counterpart of `CAA.fit(activations)`.
-
-        Example:
-            >>> control = ls.Random.fit(resid.at(layer=3), seed=0)
-        """
-        return cls.like(CAA.fit(activations), seed=seed)
-
-
-def _as_large_as(
-    method: Intervention, activations: Activations | LayerActivations | None
-) -> Additive:
-    """One vector per site of a method, as long as the method's edits of activations on average."""
-    if activations is None:
-        raise ValueError(
-            f"{method!r} adds no fixed vectors: give activations at its sites to measure its edits "
-            "at, Random.like(method, resid, seed=...), or lens_steer.evaluation.random_like(model, "
-            "method, texts, seeds=...) along texts"
-        )
-    vectors = {}
-    for site in method.sites:
-        x = _rows_at(method, activations, site)
-        length = float((method.transform(x, site) - x).flatten(1).norm(dim=1).mean())
-        if not isfinite(length):
-            raise ValueError(
-                f"the edits of {method!r} are NaN or infinite: no size to compare with"
-            )
-        if length > 0:
-            vector = torch.zeros(x[0].numel())
-            vector[0] = length
-            vectors[site] = vector.reshape(x.shape[1:])
-    if not vectors:
-        raise ValueError(f"{method!r} edits none of these activations: no size to compare with")
-    return Additive(tuple(vectors), tuple(vectors.values()), provenance=method.provenance)
-
-
-def _rows_at(
-    method: Intervention, activations: Activations | LayerActivations, site: Site
-) -> Float[Tensor, "n *site"]:
-    """The activations of both classes at a site."""
-    one_layer = isinstance(activations, LayerActivations)
-    layers = (activations.layer,) if one_layer else activations.layers
-    if activations.kind is not site.kind or site.layer not in layers:
-        raise ValueError(
-            f"got activations of kind {activations.kind.value!r} at layers {list(layers)}, but "
-            f"{method!r} edits {site.hook_name}: capture {site.kind.value!r} at layer {site.layer}"
-        )
-    at_layer = activations if one_layer else activations.at(layer=site.layer)
-    return torch.cat([at_layer.desired, at_layer.undesired])

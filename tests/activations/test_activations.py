@@ -673,6 +673,17 @@ def test_layer_activations_are_made_from_tensors_of_any_float_dtype() -> None:
     assert torch.equal(heads.direction, torch.ones(4, 8))
 
 
+def test_centred_length_is_the_spread_within_the_classes_whatever_they_share() -> None:
+    draw = torch.Generator().manual_seed(0)
+    up, down = torch.randn(2, 4000, 6, generator=draw) * torch.tensor([3, 2, 1, 0, 0, 0])
+    common = torch.tensor([0, 0, 0, 0, 25000.0, 0])
+    found = LayerActivations.from_tensors(up + common + 7, down + common, layer=1)
+    assert found.centred_length == pytest.approx(14**0.5, rel=0.02)
+    assert found.median_length > 24000
+    with pytest.raises(ValueError, match="layer 1 do not vary within the classes"):
+        _ = LayerActivations.from_tensors(up[:1], down[:1], layer=1).centred_length
+
+
 def test_relative_length_is_the_directions_share_of_an_undesired_activation() -> None:
     undesired = torch.tensor([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]])  # 5, 1 and 10 long
     found = LayerActivations.from_tensors(undesired + torch.tensor([0.0, 2.0]), undesired)

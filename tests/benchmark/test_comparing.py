@@ -63,7 +63,7 @@ FIGURES = [
     for end in ("csv", "json", "png")
 ]
 TABLES = ["differences.csv", "points.csv", "seconds.csv", "table.csv"]
-METHODS = ["unsteered", "random", "best of n", "learned", "CAA"]
+METHODS = ["unsteered", "random", "random (covariance)", "best of n", "learned", "CAA"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def test_a_run_writes_every_file_and_nothing_else(first: Run) -> None:
 def test_a_row_of_the_journal_is_a_trial_with_its_seed_settings_and_versions(first: Run) -> None:
     lines = (first.settings.out / "trials.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    assert len(rows) == 1 + 2 * 2 + 1 + 2 + 2 * 2  # unsteered, randoms, best of n, learned, fits
+    assert len(rows) == 1 + 2 * 2 * 2 + 1 + 2 + 2 * 2  # unsteered, randoms, best, learned, fits
     for row in rows:
         assert row["seed"] == 1
         assert row["terms"]["kl"] == 0.05

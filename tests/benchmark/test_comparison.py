@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -619,11 +619,12 @@ def test_a_comparison_has_every_reference_and_method(llama: Any, pairs: Contrast
         model_name="tiny",
         progress=False,
     )
-    names = ("unsteered", "random", "prompting", "best of n", "learned", "mine")
+    names = ("unsteered", "random", "random (covariance)", "prompting", "best of n", "learned")
+    names += ("mine",)
     assert found.methods("tiny") == names
     table = found.table()
     assert table["method"].tolist() == list(names)
-    assert table["fits"].tolist() == [1, 1, 1, 1, 1, 2]
+    assert table["fits"].tolist() == [1, 1, 1, 1, 1, 1, 2]
     assert bool(table["seconds"].notna().all())
     mine = [t for t in found.trials if (t.method, t.multiple, t.fit, t.seed) == ("mine", 0.5, 0, 1)]
     half = method.with_strength(0.5)
@@ -632,9 +633,16 @@ def test_a_comparison_has_every_reference_and_method(llama: Any, pairs: Contrast
     assert mine[0].evaluation.kl == pytest.approx(expected.kl, rel=CLOSE)
     assert mine[0].shown == repr(half)
     assert mine[0].model == "tiny"
-    own, random, learned = (row_of(table, name) for name in ("mine", "random", "learned"))
-    for other in (random, learned):
-        assert other["relative_norm"] == pytest.approx(own["relative_norm"], rel=0.2)
+    own, learned = (row_of(table, name) for name in ("mine", "learned"))
+    assert learned["relative_norm"] == pytest.approx(own["relative_norm"], rel=0.2)
+    first = [t for t in found.trials if (t.method, t.fit) == ("mine", 0)]
+    for name in ("random", "random (covariance)"):
+        alike = [t for t in found.trials if t.method == name]
+        paid = [
+            sum(t.fixed.kl.sum() for t in trials if t.multiple == 1 and t.seed == 0)
+            for trials in (first, alike)
+        ]
+        assert paid[1].item() == pytest.approx(paid[0].item(), rel=0.01)
     assert row_of(table, "unsteered")["kl_fixed"] == pytest.approx(0, abs=1e-9)
     assert len(found.differences()) == len(names) * (len(names) - 1) // 2
 
@@ -642,7 +650,7 @@ def test_a_comparison_has_every_reference_and_method(llama: Any, pairs: Contrast
 def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any) -> None:
     how: dict[str, Any] = {"max_new_tokens": 4, "multiples": (1,), "randoms": 1, "progress": False}
     one, again = (compare(llama, SMALL, [push(llama)], seed=2, **how) for _ in range(2))
-    assert one["method"].tolist() == ["unsteered", "random", "Additive"]
+    assert one["method"].tolist() == ["unsteered", "random", "random (covariance)", "Additive"]
     assert one.drop(columns="seconds").equals(again.drop(columns="seconds"))
     for name in ("behaviour", "kl", "kl_sequence", "kl_fixed", "efficiency", "perplexity"):
         assert {name, f"{name}_low", f"{name}_high"} <= set(one.columns)
@@ -729,8 +737,9 @@ def test_a_strength_that_breaks_the_model_is_left_out_of_the_curve() -> None:
 def test_units_that_are_done_are_not_run_again(llama: Any, pairs: ContrastivePairs) -> None:
     run = ComparisonRun.of(llama, pairs, [push(llama)], config=config())
     keys = list(run.units())
-    assert keys == [("unsteered", 0, 0), ("random", 0, 0), ("Additive", 0, 0)]
-    assert [key for key, _ in run.run(keys[:2])] == keys[2:]
+    names = ("unsteered", "random", "random (covariance)", "Additive")
+    assert keys == [(name, 0, 0) for name in names]
+    assert [key for key, _ in run.run(keys[:3])] == keys[3:]
     assert list(run.run(keys)) == []
 
 
@@ -757,20 +766,37 @@ def test_a_run_without_judge_needs_pairs(llama: Any) -> None:
         ComparisonRun.of(llama, pairs, [push(llama)], config=config())
 
 
-def test_the_random_reference_is_another_direction_of_the_same_length(
-    llama: Any, pairs: ContrastivePairs
+@pytest.mark.parametrize("name", ["random", "random (covariance)"])
+def test_random_references_are_other_directions_of_the_same_cost(
+    llama: Any, pairs: ContrastivePairs, name: str
 ) -> None:
     method = push(llama).with_strength(0.7)
     run = ComparisonRun.of(llama, pairs, [method], config=config(randoms=2))
-    one, other = run.random(0), run.random(1)
+    one, other = run.random(0, name), run.random(1, name)
     assert isinstance(one, Random)
     assert isinstance(other, Random)
-    assert one.strength == 0.7
+    assert run.random(0, name) is one
+    texts = FixedTexts.sample(llama, pairs, decoding=replace(config().decoding, seed=0))
+    own, *paid = texts.kl(llama, [(way,) for way in (method, one, other)])
+    assert paid == pytest.approx([own, own], rel=5e-3)
     for way in (one, other):
+        assert way.sites == method.sites
         assert way.vectors[0].norm().item() == pytest.approx(method.vectors[0].norm().item())
     assert not torch.equal(one.vectors[0], other.vectors[0])
     with pytest.raises(ValueError, match="pass train="):
         _ = run.learned
+
+
+@pytest.mark.parametrize("strength", [0.0, 1e39])
+def test_what_costs_nothing_or_breaks_the_model_has_random_references_of_its_length(
+    llama: Any, strength: float
+) -> None:
+    method = push(llama).with_strength(strength)
+    run = ComparisonRun.of(llama, SMALL, [method], config=config(randoms=1))
+    for name in ("random", "random (covariance)"):
+        assert run.random(0, name).strength == strength
+        length = cast(Random, run.random(0, name)).vectors[0].norm().item()
+        assert length == pytest.approx(method.vectors[0].norm().item())
 
 
 def test_costs_of_a_judge_of_two_outcomes_are_never_below_the_floor() -> None:

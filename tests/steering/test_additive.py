@@ -416,6 +416,28 @@ def test_random_of_a_method_without_vectors_is_as_large_as_its_edits() -> None:
         Random.like(law, own, seed=0)
 
 
+def test_random_directions_are_drawn_from_the_covariance_within_the_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.tensor([3.0, 1.0, 0.0, 0.1])
+    up, down = scale * torch.randn(2, 50, 4, generator=generator) + torch.tensor([[[9.0]], [[-9]]])
+    resid = ls.LayerActivations.from_tensors(up, down, layer=2)
+    caa = CAA.fit(resid)
+    one, again, other = (Random.like(caa, seed=s, covariance_of=resid) for s in (0, 0, 1))
+    assert torch.equal(one.vectors[0], again.vectors[0])
+    assert not torch.equal(one.vectors[0], other.vectors[0])
+    assert one.vectors[0].norm().item() == pytest.approx(caa.vectors[0].norm().item())
+    many = [Random.like(caa, seed=s, covariance_of=resid).vectors[0] for s in range(300)]
+    shares = (torch.stack(many) ** 2).mean(dim=0) / caa.vectors[0].norm() ** 2
+    # Nothing along the difference of the classes as such: only what varies within them.
+    assert shares[2] == pytest.approx(0, abs=1e-9)
+    assert shares[0] > 2 * shares[1] > 4 * shares[3]  # standard deviations 3, 1 and 0.1
+    with pytest.raises(ValueError, match="capture 'resid' at layer 2"):
+        Random.like(caa, seed=0, covariance_of=ls.LayerActivations.from_tensors(up, down, layer=1))
+    flat = ls.LayerActivations.from_tensors(up[:1], down[:1], layer=2)
+    with pytest.raises(ValueError, match="do not vary"):
+        Random.like(caa, seed=0, covariance_of=flat)
+
+
 @pytest.mark.usefixtures("untyped")
 def test_random_like_says_that_the_method_comes_first() -> None:
     resid = ls.LayerActivations.from_tensors(drawn((9, 4), seed=1) + 1, drawn((9, 4), seed=2), 2)
