@@ -6,12 +6,12 @@ BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
 # Once, on the pinned versions: types and shapes (they take as long as the tests themselves), broken
-# files and killed processes.
-ELSEWHERE := --jaxtyping-packages= --ignore tests/thorough
+# files and killed processes, and whatever loads no model.
+ELSEWHERE := --jaxtyping-packages= --models-only --ignore tests/thorough
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py --ignore tests/thorough
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-tl4 test-newest quick check format lint types layers notebooks architecture bench thorough
+.PHONY: help demo test test-tl4 test-newest quick check environments format lint types layers notebooks architecture bench thorough
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,7 +53,10 @@ quick: .venv/.installed ## format, lint, layers, the fast tests on two architect
 	$(MAKE) --no-print-directory format lint layers
 	$(BIN)/python $(PYTEST) $(FAST)
 
-check: format lint types layers test test-tl4 test-newest notebooks ## exactly what continuous integration runs
+check: environments format lint types layers test test-tl4 test-newest notebooks ## exactly what continuous integration runs
+
+environments: ## all three environments, side by side
+	$(MAKE) --no-print-directory -j3 .venv/.installed .venv-tl4/.installed .venv-newest/.installed
 
 format: .venv/.installed ## is everything formatted?
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Does CAA make stories sad, over several splits, and does a random direction of its size?
+"""Does CAA make stories sad, over several splits, and does a random direction of the same cost?
 
 Each seed splits the pairs anew by name, fits on train, chooses layer and strength on dev, and
 reports on test: the paired change in the share of stories with a sad word, with its interval, at

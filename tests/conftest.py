@@ -42,6 +42,33 @@ LAYERS, WIDTH, HEADS, KEY_HEADS, CONTEXT, WINDOW = 4, 32, 4, 2, 128, 16
 
 Loader = Callable[..., Any]
 
+# Fixtures that are models or make them, and files whose tests load models without a fixture: what
+# `--models-only` keeps.
+MODELS = {"model_dirs", "stories", "embedded"}
+LOADING = ("test_readme", "test_other_architectures", "test_versions", "test_cli", "test_import")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--models-only",
+        action="store_true",
+        help="leave out tests that load no model: they see no other version of TransformerLens",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, where that is asked for, what was tested with other versions already."""
+    if not config.getoption("--models-only"):
+        return
+    kept = [
+        item
+        for item in items
+        if MODELS & set(getattr(item, "fixturenames", ())) or item.path.stem in LOADING
+    ]
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
+
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Byte-level BPE over printable ASCII, newline and tab: 120 tokens, a few of them words."""

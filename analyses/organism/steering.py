@@ -12,7 +12,6 @@ import lens_steer as ls
 from analyses.organism.tasks import Task, thinned
 from lens_steer import organism
 from lens_steer.benchmark import SHARES
-from lens_steer.cli import sized_candidates
 from lens_steer.evaluation import Evaluation, choose, evaluate, evaluate_each, well_formed_rate
 from lens_steer.intervals import interval
 from lens_steer.models import SteerableModel
@@ -159,6 +158,23 @@ def _reported(
 
 def _place(label: dict[str, Any]) -> tuple[Any, Any]:
     return label["read"], label["layer"]
+
+
+def sized_candidates(activations: ls.Activations, sizes: Sequence[float]) -> list[ls.CAA]:
+    """CAA at every layer where the classes differ, pushing by these shares of the activation.
+
+    Raises:
+        ValueError: If the classes are equal at every layer.
+    """
+    candidates = []
+    for layer in activations.layers:
+        at = activations.at(layer)
+        if bool(at.direction.any()):
+            method = ls.CAA.fit(at)
+            candidates += [method.with_strength(size / at.relative_length) for size in sizes]
+    if not candidates:
+        raise ValueError("the classes are equal at every layer read: read another position")
+    return candidates
 
 
 def _candidates(

@@ -31,6 +31,8 @@ from lens_steer.benchmark.fit_cache import FitCache as FitCache
 from lens_steer.benchmark.fit_cache import Hyperparameters as Hyperparameters
 from lens_steer.benchmark.frontier import Frontier as Frontier
 from lens_steer.benchmark.journal import Journal as Journal
+from lens_steer.benchmark.journal import content as content
+from lens_steer.benchmark.journal import differing as differing
 from lens_steer.benchmark.kept_methods import read_setting as read_setting
 from lens_steer.benchmark.learned import learn as learn
 from lens_steer.benchmark.method_families import DEFAULT_METHODS as DEFAULT_METHODS
@@ -59,6 +61,7 @@ from lens_steer.benchmark.settings import Behaviour as Behaviour
 from lens_steer.benchmark.settings import CompareSettings as CompareSettings
 from lens_steer.benchmark.settings import ModelDefaults as ModelDefaults
 from lens_steer.benchmark.settings import defaults_of as defaults_of
+from lens_steer.benchmark.settings import made_on as made_on
 from lens_steer.benchmark.settings import run_provenance as run_provenance
 from lens_steer.benchmark.settings import split_for as split_for
 from lens_steer.benchmark.specificity import Specificity as Specificity

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lens_steer.activations import Activations, LayerActivations, ReadPosition, capture
-from lens_steer.arguments import Layer
+from lens_steer.arguments import Count, Layer
 from lens_steer.attribution import ElementScores, contrast
 from lens_steer.barriers import PolynomialBarrier
 from lens_steer.data import ContrastivePairs
@@ -29,6 +29,7 @@ class FitCache:
         model: The model to be steered.
         train: The pairs to fit on.
         reads: The read positions that may be chosen from.
+        linearised: How many training texts Jacobians and metrics are averaged over, at most.
 
     Example:
         >>> cache = ls.benchmark.FitCache(model, train)
@@ -38,6 +39,7 @@ class FitCache:
     model: SteerableModel
     train: ContrastivePairs
     reads: tuple[ReadPosition, ...] = ("mean", "last")
+    linearised: Count = LINEARISED
     _activations: dict[Any, Activations] = field(default_factory=dict, init=False, repr=False)
     _scores: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
     _accuracies: dict[Any, ElementScores] = field(default_factory=dict, init=False, repr=False)
@@ -91,7 +93,7 @@ class FitCache:
         return self._accuracies[read]
 
     def jacobians(self, *, dense: bool) -> LayerJacobians:
-        """Mean Jacobians at the last token of the first 48 desired training texts.
+        """Mean Jacobians at the last token of the first desired training texts.
 
         Raises:
             ValueError: As `linearize`.
@@ -99,18 +101,18 @@ class FitCache:
         kept = self._jacobians.get(True, self._jacobians.get(dense))
         if kept is not None:
             return kept
-        texts = self.train.first(LINEARISED)
+        texts = self.train.first(self.linearised)
         self._jacobians[dense] = linearize(self.model, texts, dense=dense, progress=False)
         return self._jacobians[dense]
 
     def metric(self, layer: Layer) -> PullbackFisher:
-        """The Fisher metric of pushes behind a block, at the first 48 desired training texts.
+        """The Fisher metric of pushes behind a block, at the first desired training texts.
 
         Raises:
             ValueError: As `pullback_fisher`.
         """
         if layer not in self._metrics:
-            texts = self.train.first(LINEARISED)
+            texts = self.train.first(self.linearised)
             self._metrics[layer] = pullback_fisher(
                 self.model, texts, layer, samples=16, seed=0, progress=False
             )

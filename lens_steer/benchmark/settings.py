@@ -38,18 +38,20 @@ class ModelDefaults:
         pairs: A named set of pairs.
         read: Where activations are read, see `capture`.
         max_new_tokens: The length of every text.
+        minutes: How long the demo may take; None is as long as it needs.
     """
 
     pairs: str
     read: ReadPosition
     max_new_tokens: CountFromZero
+    minutes: float | None = None
 
 
 def defaults_of(model: str) -> ModelDefaults:
     """The defaults of the embedded model (`organism`), or of any other model."""
     if model == "organism":
         return ModelDefaults("organism:sentiment", "mean", organism.LONGEST)
-    return ModelDefaults("stories:sad", "last", 40)
+    return ModelDefaults("stories:sad", "last", 40, minutes=5.0)
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,15 @@ def run_provenance(
     """
     same = asdict(settings) | {"pairs": [pairs.name for pairs in sources]}  # not where files lie
     del same["out"], same["budget"]  # where the run lies, and what is only added to it
+    return same | made_on(model, sources)
+
+
+def made_on(model: SteerableModel, sources: Sequence[ContrastivePairs]) -> dict[str, Any]:
+    """The SHA-256 of weights and pairs, and the versions, with which the form of a run is kept."""
     data = {pairs.name: _sha256_of_pairs(pairs) for pairs in sources}
     architecture = attach(model).fingerprint.architecture
     weights = {"architecture": architecture, "weights": _sha256_of_weights(model)}
-    return same | weights | {"data": data, "versions": _VERSIONS, "form": FORM}
+    return weights | {"data": data, "versions": _VERSIONS, "form": FORM}
 
 
 def distinct_names(sources: Sequence[ContrastivePairs]) -> None:

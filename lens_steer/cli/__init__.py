@@ -2,13 +2,14 @@
 
 `typed_options` reads any option by the annotation of its value and ends misuse with one line,
 `options` are those that several commands share, `commands` the commands themselves; `demo_run` does
-what `demo` says, and `demo_report` puts it into words. `compare` is `benchmark.run`.
+what `demo` says, as much of it as `demo_plan` finds to fit; `demo_stages` and `demo_table` are its
+parts, `demo_kept` keeps what they find, and `demo_report` puts it into words. `compare` is
+`benchmark.run`.
 """
 
 from lens_steer.cli.commands import app as app
 from lens_steer.cli.commands import main as main
 from lens_steer.cli.demo_run import examine as examine
-from lens_steer.cli.demo_run import sized_candidates as sized_candidates
 from lens_steer.cli.demo_settings import DemoSettings as DemoSettings
 from lens_steer.cli.options import Device as Device
 from lens_steer.cli.options import Methods as Methods

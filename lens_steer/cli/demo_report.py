@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING
 
 from lens_steer.activations import ReadPreview, SeparabilityReport
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import Choice, Evaluation, SweepReport
-from lens_steer.models import SteerableModel, attach
-from lens_steer.steering import CAA, Preview
+from lens_steer.evaluation import Choice, Evaluation, Screen, SweepReport
+from lens_steer.models import Prompt, SteerableModel, attach
+from lens_steer.steering import Intervention, Preview
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FIRST_TEXTS, _SHOWN = 2, 4  # prompts with their texts, and layers, that are printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,17 +23,19 @@ class DemoReport:
 
     Attributes:
         separability: How far apart the classes are, by layer, on dev.
-        choice: The choice of layer and strength, on dev.
+        screen: How much likelier each layer's push makes the desired texts, on dev.
+        choice: The choice of layer and strength by texts, on dev.
         method: The method that was chosen.
-        sweep: Behaviour and perplexity against strength, on test, at the chosen layer.
+        sweep: Behaviour and perplexity against nats, on test, at the chosen layer.
         chosen: The index of the chosen strength in the sweep.
         texts: Prompts with unsteered and steered continuations, on test.
         preview: The first steered text, token by token.
     """
 
     separability: SeparabilityReport
+    screen: Screen
     choice: Choice
-    method: CAA
+    method: Intervention
     sweep: SweepReport
     chosen: int
     texts: "pd.DataFrame"
@@ -50,11 +55,31 @@ def introduction(
     yield from (f"         {preview}" for preview in previews)
 
 
-def report_lines(report: DemoReport) -> Iterator[str]:
-    """Lines with the choice, what it does to each token, the test numbers, and texts."""
+def screen_lines(screened: Screen) -> Iterator[str]:
+    """Lines with the layers of the largest gain, once they are screened."""
+    nats = float(screened.nats.median())
+    yield f"screened {len(screened.candidates)} layers, each at about {nats:.2g} nats per token:"
+    yield "         change of log-probability per token, desired less undesired texts, on dev:"
+    for i in screened.best(min(_SHOWN, len(screened.candidates))):
+        layer = screened.candidates[i].sites[0].layer
+        yield f"         layer {layer:3} {screened.gain(i)}"
+
+
+def choice_lines(choice: Choice, prompts: Sequence[Prompt]) -> Iterator[str]:
+    """Lines with the choice and the first steered texts, on dev."""
+    yield f"chosen   on {len(choice.unsteered.texts)} dev prompts: {choice.best!r}"
+    yield from _side_by_side(
+        [repr(prompt) for prompt in prompts],
+        choice.unsteered.texts,
+        choice.trials[choice.best_index].texts,
+        _FIRST_TEXTS,
+    )
+
+
+def test_lines(report: DemoReport) -> Iterator[str]:
+    """Lines with what the choice does to each token, the test numbers, and texts."""
     swept, seed = report.sweep, report.sweep.seed
     unsteered = swept.method[0]
-    yield f"chosen   on {len(report.choice.unsteered.texts)} dev prompts: {report.method!r}"
     yield "steered  the tokens in brackets, with |edit| / |activation|:"
     yield f"         {report.preview}"
     yield f"test     {swept.behaviour_name}, {len(unsteered.behaviour)} examples, 95 % intervals:"
@@ -63,14 +88,25 @@ def report_lines(report: DemoReport) -> Iterator[str]:
     for name, trial in trials.items():
         change = trial.minus(unsteered, seed=seed)
         yield f"         {name:9} {_measured(trial, seed)}, change {change}"
-    for _, row in report.texts.head(4).iterrows():
-        yield f"prompt   {row['prompt']!r}"
-        yield f"         unsteered {row['unsteered']!r}"
-        yield f"         steered   {row['steered']!r}"
+    texts = report.texts
+    yield from _side_by_side(
+        [repr(prompt) for prompt in texts["prompt"]], texts["unsteered"], texts["steered"], _SHOWN
+    )
+
+
+def _side_by_side(
+    prompts: Sequence[str], unsteered: Sequence[str], steered: Sequence[str], n: int
+) -> Iterator[str]:
+    for prompt, before, after in list(zip(prompts, unsteered, steered, strict=False))[:n]:
+        yield f"prompt   {prompt}"
+        yield f"         unsteered {before!r}"
+        yield f"         steered   {after!r}"
 
 
 def _measured(trial: Evaluation, seed: int) -> str:
     numbers = f"{trial.interval(seed=seed)}, perplexity {trial.perplexity:.3g}"
+    if not isnan(trial.kl):
+        numbers += f", {trial.kl:.3f} nats per token"
     if trial.well_formed is None:
         return numbers
     return f"{numbers}, well formed {trial.well_formed.float().mean().item():.0%}"

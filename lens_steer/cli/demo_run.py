@@ -1,57 +1,64 @@
-"""The main job from end to end: read a model, choose layer and strength on dev, report on test."""
+"""The main job from end to end: read a model, choose layer and strength on dev, report on test.
+
+Every stage says and keeps its result before the next one begins; a demo that was stopped goes on
+with the stages that are missing.
+"""
 
 import os
+import resource
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from lens_steer.activations import (
-    Activations,
-    SeparabilityReport,
-    capture,
-    show_read_positions,
-)
-from lens_steer.artifacts import save
+from lens_steer.activations import show_read_positions
 from lens_steer.benchmark import (
-    KL,
     Comparison,
-    ComparisonConfig,
-    FitCache,
     Frontier,
-    choose_all,
-    comparison,
     families,
+    made_on,
     split_for,
-    stored,
     summary_lines,
 )
-from lens_steer.cli.demo_report import DemoReport, introduction, report_lines
+from lens_steer.cli.demo_kept import RECORD, KeptStages
+from lens_steer.cli.demo_plan import COSTS, LEVELS, PLANS, DemoPlan, plan_for
+from lens_steer.cli.demo_report import (
+    DemoReport,
+    choice_lines,
+    introduction,
+    screen_lines,
+    test_lines,
+)
 from lens_steer.cli.demo_settings import DemoSettings
+from lens_steer.cli.demo_stages import DemoStages, Parts, measured_rates, sizes_of
+from lens_steer.cli.demo_table import JOURNAL, compared
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import SweepReport, choose, sweep
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model, render
-from lens_steer.steering import CAA, Random, preview, prompt_rows
+from lens_steer.steering import preview, prompt_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Sizes of the push that are tried, as a share of the activation's own length; 0 is no steering.
-SIZES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0, 1.4)
+Echo = Callable[[str], None]
+Keep = Callable[[str, Callable[[], Any]], Any]  # the name of a stage, and what makes its result
+
 GREEDY = "         no table of methods: greedy texts have no finite divergence to compare them at"
 
 
-def run(settings: DemoSettings, echo: Callable[[str], None]) -> DemoReport:
+def run(settings: DemoSettings, echo: Echo) -> DemoReport:
     """Run the demo; files go to `settings.out`.
 
     Args:
         echo: Gets each line of the report.
 
     Raises:
-        ValueError: If anything in the settings cannot be used, or the folder cannot be written to
-            or is being written in by another process, or holds a run of `lens-steer compare`; no
-            file is then half-written.
+        ValueError: If anything in the settings cannot be used, the minutes are too few for any
+            text, or the folder cannot be written to or is being written in by another process, or
+            holds a run of `lens-steer compare` or a demo of something else; no file is then
+            half-written.
 
     Example:
         >>> settings = DemoSettings("organism", "organism:sentiment", Path("out/demo"), seed=0)
@@ -68,147 +75,162 @@ def run(settings: DemoSettings, echo: Callable[[str], None]) -> DemoReport:
         return _run(settings, pairs, parts, echo)
 
 
-def _run(
-    settings: DemoSettings,
-    pairs: ContrastivePairs,
-    parts: tuple[ContrastivePairs, ...],
-    echo: Callable[[str], None],
-) -> DemoReport:
-    train, dev, test = parts
+def _run(settings: DemoSettings, pairs: ContrastivePairs, parts: Parts, echo: Echo) -> DemoReport:
+    start = perf_counter()
     model = load_model(settings.model, backend=settings.backend, device=settings.device)
     # what would only be found out after minutes of work
     prompt_rows(model, pairs.prompts, settings.decoding.max_new_tokens)
+    check_layers(model, settings.layers)
+    train = parts[0]
     previews = show_read_positions(model, (train.desired[0], train.undesired[0]), settings.read)
     for line in introduction(settings.model, model, pairs, previews):
         echo(line)
-    report = examine(model, (train, dev, test), settings)
-    table = (
-        compared(model, (train, dev, test), settings, echo) if settings.temperature > 0 else None
-    )
-    file_names = _write(report, table, model, settings)
-    for line in (*report_lines(report), *(summary_lines(table) if table else (GREEDY,))):
-        echo(line)
-    echo(f"written  {', '.join(file_names)} in {settings.out}")
+    kept = KeptStages(settings.out, _origin(model, pairs, settings), model)
+    plan = _plan(kept, model, parts, settings, echo, perf_counter() - start)
+    stages = DemoStages.of(model, parts, settings, plan)
+    report = _examined(stages, kept.kept, echo)
+    names = _write(report, model, settings)
+    if not settings.table:
+        pass
+    elif settings.temperature > 0:
+        table = compared(stages, kept, report.method, echo)
+        names += _write_table(table, model, settings)
+        for line in summary_lines(table):
+            echo(line)
+    else:
+        echo(GREEDY)
+    echo(f"written  {', '.join(names)} in {settings.out}")
+    echo(f"took     {(perf_counter() - start) / 60:.1f} minutes, {_peak_memory():.1f} GiB at most")
     return report
 
 
-def examine(
+def _peak_memory() -> float:
+    """The most memory that the process had, in GiB."""
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def check_layers(model: SteerableModel, layers: tuple[int, ...] | None) -> None:
+    """Raise a ValueError for layers that a model does not have."""
+    there: Any = model.cfg.n_layers
+    unknown = [layer for layer in layers or () if layer >= there]
+    if unknown:
+        raise ValueError(f"layers {unknown}: the model has the layers 0 to {there - 1}")
+
+
+def _origin(
+    model: SteerableModel, pairs: ContrastivePairs, settings: DemoSettings
+) -> dict[str, Any]:
+    same = asdict(settings) | {"pairs": pairs.name}
+    del same["out"]
+    return {"demo": same} | made_on(model, [pairs])
+
+
+def _plan(
+    kept: KeptStages,
     model: SteerableModel,
-    parts: tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs],
+    parts: Parts,
     settings: DemoSettings,
-) -> DemoReport:
-    """Fit on the first part, choose on the second, report on the third."""
-    train, dev, test = parts
-    activations = capture(model, train, "resid", read=settings.read)
-    held_out = capture(model, dev, "resid", read=settings.read)
-    separability = SeparabilityReport.fit(activations, held_out, seed=settings.seed)
-    how: dict[str, Any] = {"judge": settings.judge, "decoding": settings.decoding}
-    candidates = sized_candidates(activations, SIZES[1:])
-    choice = choose(model, dev.first(settings.dev_prompts), candidates, **how)
-    method = candidates[choice.best_index]
-    unit = activations.at(method.sites[0].layer).relative_length
-    strengths = [size / unit for size in SIZES]
-    swept = sweep(
-        model,
-        test,
-        method,
-        Random.like(method, seed=settings.seed),
-        strengths,
-        relative=SIZES,
-        behaviour_name=settings.behaviour_name,
-        **how,
-    )
-    chosen = min(range(len(SIZES)), key=lambda i: abs(strengths[i] - method.strength))
-    texts = _texts(model, test, swept, chosen)
-    first_text = preview(
-        model,
-        test.prompts[0],
-        method,
-        continuation=swept.method[chosen].texts[0],
-        scope=settings.scope,
-    )
-    return DemoReport(separability, choice, method, swept, chosen, texts, first_text)
+    echo: Echo,
+    spent: float,
+) -> DemoPlan:
+    """The plan of the demo that is kept in the folder, or the one that fits; says it."""
+
+    def made() -> dict[str, Any]:
+        methods = len(families(settings.methods)) if settings.table else 0
+        sizes = sizes_of(model, parts, settings, methods * (settings.temperature > 0))
+        rates = measured_rates(model, parts, settings)
+        minutes = None if settings.minutes is None else settings.minutes - spent / 60
+        plan = plan_for(sizes, rates, minutes)
+        for line in plan.lines(sizes, rates):
+            echo(line)
+        return asdict(plan)
+
+    begun = (settings.out / RECORD).is_file()
+    values = kept.plan(made)
+    if begun:
+        echo(f"plan     as kept in {settings.out / RECORD}: goes on where it was stopped")
+    return DemoPlan(**values | {"multiples": tuple(values["multiples"])})
 
 
-def compared(
-    model: SteerableModel,
-    parts: tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs],
-    settings: DemoSettings,
-    echo: Callable[[str], None],
-) -> Comparison:
-    """The methods of `settings.methods`, at the same cost on dev, beside what they have to beat.
+def examine(model: SteerableModel, parts: Parts, settings: DemoSettings) -> DemoReport:
+    """What the demo finds, without its files and its table: all layers, all prompts.
 
-    For the embedded model the settings and strengths are those that are stored in the package.
+    Args:
+        model: The model.
+        parts: Pairs to fit on, to choose on, and to report on.
+        settings: How texts are judged and written; `out` is not used.
 
     Raises:
-        ValueError: As `compare`.
+        ValueError: As the stages of the demo, see `run`.
     """
-    train, dev, test = parts
-    variation: dict[str, Any] = {"multiples": (0.5, 1, 1.4), "randoms": 1}
-    config = ComparisonConfig(**asdict(settings.decoding), **variation)
-    chosen_from = families(settings.methods)
-    kept = {
-        family.name: stored(settings.model, settings.pairs, family.name, config)
-        for family in chosen_from
-    }
-    chosen = choose_all(
-        chosen_from,
-        FitCache(model, train, (settings.read,)),
-        dev.first(settings.dev_prompts),
-        settings.judge,
-        kl=KL,
-        config=config,
-        settings={name: setting for name, setting in kept.items() if setting is not None},
-        echo=echo,
-    )
-    return comparison(
-        model,
-        test,
-        chosen.methods,
-        judge=settings.judge,
-        config=config,
-        train=train if train.paired else None,
-    )
+    stages = DemoStages.of(model, parts, settings, PLANS[0])
+    return _examined(stages, lambda _, make: make(), lambda _: None)
 
 
-def sized_candidates(activations: Activations, sizes: tuple[float, ...]) -> list[CAA]:
-    """CAA at every layer where the classes differ, pushing by these shares of the activation."""
-    candidates = []
-    for layer in activations.layers:
-        at = activations.at(layer)
-        if bool(at.direction.any()):
-            method = CAA.fit(at)
-            candidates += [method.with_strength(size / at.relative_length) for size in sizes]
-    if not candidates:
-        raise ValueError("the classes are equal at every layer read: read another position")
-    return candidates
+def _examined(stages: DemoStages, keep: Keep, echo: Echo) -> DemoReport:
+    """Fit on train, choose on dev, report on test; each result is said when it is there."""
+    settings, model = stages.settings, stages.model
+    activations = keep("activations", stages.read)
+    separability = keep("separability", lambda: stages.separability(activations))
+    texts = keep("cost_texts", stages.cost_texts)
+    screened = keep("screen", lambda: stages.screen(activations, texts))
+    for line in screen_lines(screened):
+        echo(line)
+    choice = keep("choice", lambda: stages.choose(screened))
+    for line in choice_lines(choice, stages.dev.prompts):
+        echo(line)
+    method = keep("method", lambda: choice.best)
+    swept = keep("sweep", lambda: stages.sweep(choice, texts))
+    chosen = 1 + LEVELS.index(COSTS[choice.best_index % len(COSTS)])
+    unsteered, steered = swept.method[0].texts, swept.method[chosen].texts
+    first_text = preview(
+        model, stages.test.prompts[0], method, continuation=steered[0], scope=settings.scope
+    )
+    table = _texts(model, stages.test, unsteered, steered)
+    report = DemoReport(separability, screened, choice, method, swept, chosen, table, first_text)
+    for line in test_lines(report):
+        echo(line)
+    return report
 
 
 def _texts(
-    model: SteerableModel, test: ContrastivePairs, swept: SweepReport, chosen: int
+    model: SteerableModel,
+    test: ContrastivePairs,
+    unsteered: tuple[str, ...],
+    steered: tuple[str, ...],
 ) -> "pd.DataFrame":
     import pandas as pd
 
     prompts = [render(model, prompt) for prompt in test.prompts]
-    texts = {"unsteered": swept.method[0].texts, "steered": swept.method[chosen].texts}
-    return pd.DataFrame({"prompt": prompts} | texts)
+    return pd.DataFrame({"prompt": prompts, "unsteered": unsteered, "steered": steered})
 
 
-def _write(
-    report: DemoReport, table: Comparison | None, model: SteerableModel, settings: DemoSettings
-) -> list[str]:
-    """Write all results, each file whole or not at all; returns the names of the files."""
-    out = settings.out
-    origin = {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}
-    figures: dict[str, Any] = {"separability": report.separability, "sweep": report.sweep}
-    tables = {"choice": report.choice.table(), "texts": report.texts}
-    if table is not None:
-        figures["frontier"] = Frontier.of(table, table.behaviours[0])
-        tables["table"] = table.table().drop(columns="seconds")  # another one in every run
+def _write(report: DemoReport, model: SteerableModel, settings: DemoSettings) -> list[str]:
+    """Write figures, tables and texts, each file whole or not at all; returns their names."""
+    out, origin = settings.out, _of_figures(model, settings)
+    figures: dict[str, Any] = {
+        "separability": report.separability,
+        "screen": report.screen,
+        "sweep": report.sweep,
+    }
     for name, figure in figures.items():
         save_figure(figure.figure(), out / f"{name}.png", figure.table(), origin)
-    for name, numbers in tables.items():
-        save_table(numbers, out / f"{name}.csv")
-    save(report.method, out / "method.safetensors")
+    save_table(report.choice.table(), out / "choice.csv")
+    save_table(report.texts, out / "texts.csv")
     names = [f"{name}.{end}" for name in figures for end in ("png", "csv", "json")]
-    return [*names, *(f"{name}.csv" for name in tables), "method.safetensors"]
+    return [*names, "choice.csv", "texts.csv", "method.safetensors"]
+
+
+def _write_table(table: Comparison, model: SteerableModel, settings: DemoSettings) -> list[str]:
+    """Write the table of methods and its figure; returns the names of the files."""
+    out = settings.out
+    frontier = Frontier.of(table, table.behaviours[0])
+    origin = _of_figures(model, settings)
+    save_figure(frontier.figure(), out / "frontier.png", frontier.table(), origin)
+    save_table(table.table().drop(columns="seconds"), out / "table.csv")
+    return ["frontier.png", "frontier.csv", "frontier.json", "table.csv", JOURNAL]
+
+
+def _of_figures(model: SteerableModel, settings: DemoSettings) -> dict[str, Any]:
+    return {"settings": asdict(settings), "fingerprint": asdict(attach(model).fingerprint)}

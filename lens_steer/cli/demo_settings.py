@@ -31,6 +31,9 @@ class DemoSettings:
         max_new_tokens: The length of every text, in tokens.
         temperature: The temperature of every text; 0 is greedy.
         dev_prompts: The largest number of prompts to choose the layer and the strength on.
+        minutes: How long the demo may take: it does as much as is expected to fit; None is all.
+        layers: The layers that may be steered; None is all of them.
+        table: Whether several methods are compared at the end.
     """
 
     model: str
@@ -46,6 +49,9 @@ class DemoSettings:
     max_new_tokens: int = 40
     temperature: float = 0.7
     dev_prompts: int = DEV_PROMPTS
+    minutes: float | None = None
+    layers: tuple[int, ...] | None = None
+    table: bool = True
 
     @property
     def judge(self) -> Judge | None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lens_steer.arguments import Count, Expected, FolderPath, Nats, Text, Texts
+import typer
+
+from lens_steer.arguments import Count, Expected, FolderPath, Layers, Nats, Text, Texts
 from lens_steer.arguments import Seed as SeedValue
 from lens_steer.arguments import Temperature as TemperatureValue
 from lens_steer.benchmark import DEFAULT_METHODS, families
@@ -162,5 +164,31 @@ Cost = Annotated[
         "The cost on dev to which methods are calibrated: KL(steered || unsteered), in nats per "
         "token.",
         metavar="NUMBER",
+    ),
+]
+Minutes = Annotated[
+    float | None,
+    option(
+        Annotated[float | int, Expected("a number of minutes above 0", lambda x: 0 < x <= 1e5)],
+        "How long the demo may take on this machine: it takes as many layers, strengths, prompts "
+        "and settings as are expected to fit, measured on the first batches, and says which. "
+        "Left out: everything for the organism, 5 minutes for any other model.",
+        metavar="NUMBER",
+        show_default=False,
+    ),
+]
+SomeLayers = Annotated[
+    Any,
+    option(
+        Layers,
+        "The layers that may be steered, separated by commas. Left out: all of them.",
+        show_default=False,
+    ),
+]
+Table = Annotated[
+    bool,
+    typer.Option(
+        "--table/--no-table",
+        help="Whether several methods are compared at the end, at one cost.",
     ),
 ]

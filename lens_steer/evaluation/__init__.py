@@ -56,6 +56,8 @@ from lens_steer.evaluation.sampled_texts import draw_logits as draw_logits
 from lens_steer.evaluation.sampled_texts import draws_of as draws_of
 from lens_steer.evaluation.sampled_texts import even_batches as even_batches
 from lens_steer.evaluation.sampled_texts import steered_by_row as steered_by_row
+from lens_steer.evaluation.screening import Screen as Screen
+from lens_steer.evaluation.screening import screen as screen
 from lens_steer.evaluation.sweeping import SweepReport as SweepReport
 from lens_steer.evaluation.sweeping import sweep as sweep
 from lens_steer.evaluation.text_costs import TextCosts as TextCosts

@@ -1,7 +1,8 @@
 """A method at several strengths, beside a random direction of the same size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isnan
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +22,27 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_AXES = {
+    "kl": "nats paid per token, KL(steered || unsteered)",
+    "relative_norm": "size of the push, |strength x vector| / median |activation|",
+    "strength": "strength",
+}
+
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
 class SweepReport(Report):
-    """A method at several strengths, beside a reference of the same size.
+    """A method at several strengths, beside a reference.
 
     Attributes:
-        strengths: Dimensionless.
-        relative: |strength * vector| / median |activation|, for each.
+        strengths: Dimensionless, of the method.
+        relative: |strength * vector| / median |activation|, for each; empty if not said.
         method: At each strength.
-        reference: The random direction at each strength.
+        reference: The reference, such as a random direction, at each of its strengths.
         behaviour_name: What the behaviour is called on the axis.
         method_name: What the method is called in the legend.
         seed: Of the texts and the intervals.
+        reference_strengths: Of the reference; empty if they are those of the method.
     """
 
     strengths: tuple[float, ...]
@@ -44,26 +52,35 @@ class SweepReport(Report):
     behaviour_name: str
     method_name: str
     seed: int
+    reference_strengths: tuple[float, ...] = field(default=(), metadata={"saved_if_set": True})
+
+    @property
+    def costs_known(self) -> bool:
+        """Whether every trial has a cost in nats: greedy texts and trials made by hand have none.
+
+        A trial whose logits became NaN has none either, and leaves the others theirs.
+        """
+        trials = (*self.method, *self.reference)
+        return all(t.text_costs is not None and (t.failure or not isnan(t.kl)) for t in trials)
 
     def table(self) -> "pd.DataFrame":
-        """One row per strength and method, behaviour with its interval."""
+        """One row per strength and method: behaviour with its interval, nats per token paid."""
         import pandas as pd
 
         rows = []
-        for name, trials in ((self.method_name, self.method), ("random", self.reference)):
-            for strength, relative, trial in zip(
-                self.strengths, self.relative, trials, strict=True
-            ):
-                behaviour = trial.interval(seed=self.seed)
-                row: dict[str, Any] = {
-                    "direction": name,
-                    "strength": strength,
-                    "relative_norm": relative,
-                    "behaviour": behaviour.mean,
-                    "behaviour_low": behaviour.low,
-                    "behaviour_high": behaviour.high,
-                    "perplexity": trial.perplexity,
-                }
+        of_reference = self.reference_strengths or self.strengths
+        for name, trials, strengths in (
+            (self.method_name, self.method, self.strengths),
+            ("random", self.reference, of_reference),
+        ):
+            for i, trial in enumerate(trials):
+                row: dict[str, Any] = {"direction": name, "strength": strengths[i]}
+                if self.relative:
+                    row["relative_norm"] = self.relative[i]
+                if self.costs_known:
+                    row["kl"] = trial.kl
+                row |= trial.interval(seed=self.seed).columns("behaviour")
+                row["perplexity"] = trial.perplexity
                 if trial.well_formed is not None:
                     row["well_formed"] = trial.well_formed.float().mean().item()
                 if trial.failure:
@@ -73,16 +90,22 @@ class SweepReport(Report):
 
     @override
     def figure(self) -> "Figure":
-        """Behaviour and perplexity against the size of the push."""
+        """Behaviour and perplexity against what is paid, or against the size of the push.
+
+        Nats are those of each trial's own texts; where they are not known the axis is
+        `relative_norm`, or the strength.
+        """
         from matplotlib.ticker import LogLocator
 
         from lens_steer.figures import canvas
 
         table = self.table()
+        by_cost = "kl" in table and min(self.strengths) >= 0  # both signs cost nats
+        along = "kl" if by_cost else "relative_norm" if self.relative else "strength"
         with canvas(2, 1, width=5.0, height=5.2, sharex=True) as (figure, (above, below)):
             for name, colour in ((self.method_name, "C0"), ("random", "C7")):
                 part = table[table["direction"] == name]
-                x, low, high = part["relative_norm"], part["behaviour_low"], part["behaviour_high"]
+                x, low, high = part[along], part["behaviour_low"], part["behaviour_high"]
                 above.plot(x, part["behaviour"], "o-", color=colour, label=name)
                 above.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
                 below.plot(x, part["perplexity"], "o-", color=colour, label=name)
@@ -94,7 +117,10 @@ class SweepReport(Report):
                 counted += "\ncrosses: share well formed"
             above.legend(title=counted, loc="best")
             below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
-            below.set(xlabel="size of the push, |strength x vector| / median |activation|")
+            below.set(xlabel=_AXES[along])
+            if by_cost and (table["kl"] > 0).any():
+                below.set_xscale("symlog", linthresh=table["kl"][table["kl"] > 0].min())
+                below.set_xlim(left=0)
             below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)", yscale="log")
             below.yaxis.set_major_formatter("{x:g}")
             below.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
@@ -109,7 +135,8 @@ def sweep(  # noqa: PLR0913 - as evaluate
     reference: Intervention,
     strengths: Sequence[float],
     *,
-    relative: Sequence[float],
+    reference_strengths: Sequence[float] | None = None,
+    relative: Sequence[float] | None = None,
     judge: Judge | None = None,
     behaviour_name: str = "share preferring desired",
     token_budget: Count | None = None,
@@ -120,9 +147,11 @@ def sweep(  # noqa: PLR0913 - as evaluate
     """Evaluate a method and a reference at each strength, on the same prompts and random draws.
 
     Args:
-        reference: Such as a random direction of the same size.
+        reference: Such as a random direction.
         strengths: Dimensionless; 0 is no steering.
-        relative: |strength * vector| / median |activation|, for each strength.
+        reference_strengths: Those of the reference, such as the ones that cost as much (see
+            `LocalNats`); None takes the same.
+        relative: |strength * vector| / median |activation|, for each strength, for the table.
         judge: As `evaluate`.
         behaviour_name: What the figure calls the behaviour.
         token_budget: As `evaluate_each`.
@@ -130,22 +159,27 @@ def sweep(  # noqa: PLR0913 - as evaluate
         options: As `evaluate`; the seed is also that of the intervals.
 
     Raises:
-        ValueError: As `evaluate`, and if there is not one relative size per strength.
+        ValueError: As `evaluate`, and if there are not as many relative sizes, or strengths of the
+            reference, as strengths.
         TypeError: If a keyword is unknown.
 
     Example:
         >>> random = ls.Random.like(method, seed=0)
-        >>> sizes = [strength * resid.at(layer=3).relative_length for strength in (0.0, 1.0, 2.0)]
-        >>> report = ls.sweep(model, test, method, random, [0.0, 1.0, 2.0], relative=sizes, seed=0)
+        >>> report = ls.sweep(model, test, method, random, [0.0, 1.0, 2.0], judge=judge, seed=0)
         >>> report.figure()
     """
     decoding = decoding_of_call(sweep, decoding, options)
-    if len(strengths) != len(relative):
-        raise ValueError(f"{len(relative)} relative sizes for {len(strengths)} strengths")
+    of_reference = strengths if reference_strengths is None else reference_strengths
+    for name, values in (("relative sizes", relative), ("reference strengths", of_reference)):
+        if values is not None and len(values) != len(strengths):
+            raise ValueError(f"{len(values)} {name} for {len(strengths)} strengths")
     trials = evaluate_each(
         model,
         pairs,
-        [one.with_strength(strength) for one in (method, reference) for strength in strengths],
+        [
+            *map(method.with_strength, strengths),
+            *map(reference.with_strength, of_reference),
+        ],
         judge=judge,
         token_budget=token_budget,
         progress=progress,
@@ -153,10 +187,11 @@ def sweep(  # noqa: PLR0913 - as evaluate
     )
     return SweepReport(
         tuple(map(float, strengths)),
-        tuple(map(float, relative)),
+        tuple(map(float, relative or ())),
         method=tuple(trials[: len(strengths)]),
         reference=tuple(trials[len(strengths) :]),
         behaviour_name=behaviour_name,
         method_name=type(method).__name__,
         seed=decoding.seed or 0,
+        reference_strengths=() if reference_strengths is None else tuple(map(float, of_reference)),
     )

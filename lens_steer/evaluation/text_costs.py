@@ -26,6 +26,7 @@ from lens_steer.steering import (
 )
 
 _END = -1  # stands for any token that ends a text
+_AT_ONCE = 2**22  # probabilities held in float64
 
 
 @savable
@@ -203,9 +204,11 @@ def surprises(
     logits: Float[Tensor, "draw vocab"], tokens: Int[Tensor, " draw"]
 ) -> Float[Tensor, " draw"]:
     """Minus the log-probability of each token drawn, 0 for the end (-1)."""
-    drawn = tokens.to(logits.device)[:, None]
-    scores = -logits.double().log_softmax(dim=-1).gather(-1, drawn.clamp(min=0))[:, 0]
-    return scores.masked_fill(drawn[:, 0] == _END, 0.0)
+    drawn = tokens.to(logits.device)
+    step = max(1, _AT_ONCE // logits.shape[-1])
+    parts = zip(logits.split(step), drawn.clamp(min=0).split(step), strict=True)
+    chosen = [x.double().log_softmax(dim=-1).gather(-1, ids[:, None])[:, 0] for x, ids in parts]
+    return -torch.cat(chosen).masked_fill(drawn == _END, 0.0)
 
 
 def _drawn(texts: Sequence[SampledText]) -> Int[Tensor, " draw"]:

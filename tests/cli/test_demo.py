@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import torch
 from lens_steer import organism
 from lens_steer.activations import capture
 from lens_steer.artifacts import describe, load
-from lens_steer.benchmark import DEFAULT_METHODS, SHARES, ModelDefaults, defaults_of
-from lens_steer.cli import DemoSettings
+from lens_steer.benchmark import SHARES, ModelDefaults, defaults_of
+from lens_steer.cli import DemoSettings, demo_plan
 from lens_steer.cli import demo_run as demo
+from lens_steer.cli.demo_plan import COSTS, LEVELS
 from lens_steer.cli.demo_report import DemoReport
+from lens_steer.cli.demo_stages import SCREEN_COST, DemoStages, candidate_layers
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import WordList
 from lens_steer.models import attach
@@ -22,14 +24,20 @@ from lens_steer.steering import CAA
 
 FILES = {
     *("separability.png", "separability.csv", "separability.json"),
+    *("screen.png", "screen.csv", "screen.json"),
     *("sweep.png", "sweep.csv", "sweep.json"),
     *("frontier.png", "frontier.csv", "frontier.json"),
-    *("choice.csv", "texts.csv", "table.csv", "method.safetensors"),
+    *("choice.csv", "texts.csv", "table.csv", "table.jsonl", "method.safetensors"),
 }
-# A random model's perplexity jumps at pushes that a trained one bears: these it bears.
-SMALL = (0.0, 0.01, 0.03)
-# Float32 norms and medians.
-SIZE = 1e-4
+METHODS = ("CAA", "SADI")
+KEPT = {  # what a demo goes on from
+    "demo.json",
+    *(
+        f"{stage}.safetensors"
+        for stage in ("activations", "separability", "cost_texts", "screen", "choice", "sweep")
+    ),
+    *(f"method-{name}.safetensors" for name in METHODS),
+}
 NOUNS = ("dog", "cat", "sun", "ball", "house", "hat", "car", "kite", "cake", "boat", "bear", "tree")
 
 
@@ -56,30 +64,27 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def runs(
-    model_dirs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[Run]]:
+def runs(model_dirs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """The same run twice, into two folders, the second of which is there and not empty."""
     root = tmp_path_factory.mktemp("demo")
     found = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "SIZES", SMALL)
-        (root / "b").mkdir()
-        (root / "b" / "mine.txt").write_text("mine")
-        for name in ("new/a", "b"):
-            settings = DemoSettings(
-                model=str(model_dirs["llama"]),
-                pairs=str(write_pairs(root)),
-                out=root / name,
-                seed=2,
-                words=("a", "e"),
-                device="cpu",
-                max_new_tokens=4,
-                dev_prompts=2,
-            )
-            said: list[str] = []
-            found.append(Run(settings, demo.run(settings, said.append), said))
-        yield found
+    (root / "b").mkdir()
+    (root / "b" / "mine.txt").write_text("mine")
+    for name in ("new/a", "b"):
+        settings = DemoSettings(
+            model=str(model_dirs["llama"]),
+            pairs=str(write_pairs(root)),
+            out=root / name,
+            seed=2,
+            methods=",".join(METHODS),
+            words=("a", "e"),
+            device="cpu",
+            max_new_tokens=4,
+            dev_prompts=2,
+        )
+        said: list[str] = []
+        found.append(Run(settings, demo.run(settings, said.append), said))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +93,8 @@ def first(runs: list[Run]) -> Run:
 
 
 def test_a_run_writes_every_file_and_nothing_else(runs: list[Run]) -> None:
-    assert {path.name for path in runs[0].settings.out.iterdir()} == FILES
-    assert {path.name for path in runs[1].settings.out.iterdir()} == {*FILES, "mine.txt"}
+    assert {path.name for path in runs[0].settings.out.iterdir()} == FILES | KEPT
+    assert {path.name for path in runs[1].settings.out.iterdir()} == FILES | KEPT | {"mine.txt"}
     assert (runs[1].settings.out / "mine.txt").read_text() == "mine"
 
 
@@ -101,7 +106,7 @@ def test_the_report_names_what_it_wrote_and_not_what_was_there(runs: list[Run]) 
 
 
 def test_the_same_seed_gives_the_same_bytes(runs: list[Run]) -> None:
-    for name in FILES:
+    for name in FILES | KEPT:
         if not name.endswith(".json"):  # which names the folder
             contents = [(run.settings.out / name).read_bytes() for run in runs]
             assert contents[0] == contents[1], name
@@ -160,26 +165,83 @@ def test_fitting_choosing_and_reporting_use_different_pairs(first: Run, load_lla
     assert not (sets[0] & sets[1] | sets[0] & sets[2] | sets[1] & sets[2])
 
 
-def test_every_layer_is_tried_at_every_size(first: Run, load_llama: Any) -> None:
-    candidates = first.report.choice.candidates
-    assert [c.sites[0].layer for c in candidates] == [i for i in range(4) for _ in SMALL[1:]]
-    train = capture(load_llama, parts_of(first)[0], "resid", progress=False)
-    for i, method in enumerate(candidates):
-        assert isinstance(method, CAA)
-        layer = method.sites[0].layer
-        typical = train.at(layer).undesired.norm(dim=-1).median().item()
-        pushed = method.strength * method.vectors[0].norm().item()
-        assert pushed / typical == pytest.approx(SMALL[1:][i % 2], rel=SIZE)
+def test_every_layer_is_screened_and_the_best_of_them_write_texts(first: Run) -> None:
+    screened, choice = first.report.screen, first.report.choice
+    assert [c.sites[0].layer for c in screened.candidates] == [0, 1, 2, 3]
+    best = [screened.candidates[i] for i in screened.best(4)]
+    strengths = [m.strength * (cost / SCREEN_COST) ** 0.5 for m in best for cost in COSTS]
+    assert [c.strength for c in choice.candidates] == pytest.approx(strengths)
+    assert [c.sites[0].layer for c in choice.candidates] == [
+        m.sites[0].layer for m in best for _ in COSTS
+    ]
 
 
-def test_the_sweep_is_at_the_sizes_and_holds_the_choice(first: Run) -> None:
+def test_a_screened_push_costs_what_it_is_to_cost_along_the_texts(
+    first: Run, load_llama: Any
+) -> None:
+    texts = load(first.settings.out / "cost_texts.safetensors", model=load_llama)
+    methods = [(method,) for method in first.report.screen.candidates]
+    for nats in texts.kl(load_llama, methods):
+        assert nats == pytest.approx(SCREEN_COST, rel=0.5)  # a parabola from 0.004 nats on
+
+
+def test_the_sweep_is_at_the_levels_and_holds_the_choice(first: Run) -> None:
     report = first.report
-    assert report.sweep.relative == SMALL
-    assert report.sweep.strengths[0] == 0
-    assert report.sweep.strengths[report.chosen] == pytest.approx(report.method.strength, rel=SIZE)
+    assert report.sweep.strengths[0] == report.sweep.reference_strengths[0] == 0
+    squares = [strength**2 for strength in report.sweep.strengths[1:]]
+    assert [s / squares[-1] for s in squares] == pytest.approx([n / LEVELS[-1] for n in LEVELS])
+    assert report.sweep.strengths[report.chosen] == pytest.approx(report.method.strength)
     assert report.sweep.method[0].texts == report.sweep.reference[0].texts
     assert list(report.texts.columns) == ["prompt", "unsteered", "steered"]
     assert tuple(report.texts["steered"]) == report.sweep.method[report.chosen].texts
+
+
+def test_a_demo_that_was_stopped_goes_on_where_it_was(
+    first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    shutil.copytree(first.settings.out, begun)
+    rows = (begun / "table.jsonl").read_bytes().splitlines(keepends=True)
+    (begun / "table.jsonl").write_bytes(b"".join(rows[:-1]))
+    late = ("sweep.safetensors", "sweep.png", "texts.csv", "method-SADI.safetensors", "table.csv")
+    for name in late:
+        (begun / name).unlink()
+    for done in ("read", "screen", "choose"):
+        monkeypatch.setattr(DemoStages, done, None)  # would raise if it were run again
+    said: list[str] = []
+    demo.run(replace(first.settings, out=begun), said.append)
+    for name in FILES | KEPT:
+        if not name.endswith(".json"):
+            expected = (first.settings.out / name).read_bytes()
+            assert (begun / name).read_bytes() == expected, name
+    assert any("goes on where it was stopped" in line for line in said)
+
+
+def test_a_demo_of_something_else_in_the_folder_is_refused(first: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(first.settings.out, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(ValueError, match=r"demo of something else \(demo.seed: 2, now 3\)"):
+        demo.run(replace(first.settings, out=out, seed=3), print)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_some_layers_and_no_table(first: Run, tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = replace(first.settings, out=tmp_path, layers=(1, 2), table=False)
+    report = demo.run(settings, said.append)
+    assert [c.sites[0].layer for c in report.screen.candidates] == [1, 2]
+    assert not {"table.csv", "frontier.png", "table.jsonl"} & {p.name for p in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"layers \[4\]: the model has the layers 0 to 3"):
+        demo.run(replace(settings, out=tmp_path / "no", layers=(1, 4)), print)
+
+
+def test_minutes_that_are_too_few_for_any_text_are_refused_before_any_file(
+    first: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"the smallest demo takes about .* at least --minutes"):
+        demo.run(replace(first.settings, out=tmp_path / "out", minutes=1e-4), print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_report_shows_what_is_read_steered_and_said(first: Run) -> None:
@@ -200,7 +262,7 @@ def test_classes_that_are_equal_at_every_layer_are_refused(
 ) -> None:
     found = capture(load_llama, pairs, "resid", read="prompt_last", progress=False)
     with pytest.raises(ValueError, match="equal at every layer read: read another position"):
-        demo.sized_candidates(found, (0.1,))
+        candidate_layers(found, None, 4)
 
 
 # The embedded model.
@@ -213,7 +275,7 @@ def test_the_table_of_methods_is_said_and_written(first: Run) -> None:
         "random",
         "best of n",
         "learned",
-        *DEFAULT_METHODS,
+        *METHODS,
     ]
     assert table["behaviour"].between(0, 1).all()
     for method in table["method"]:
@@ -224,8 +286,9 @@ def test_greedy_texts_have_no_table_of_methods(first: Run, tmp_path: Path) -> No
     said: list[str] = []
     demo.run(replace(first.settings, out=tmp_path, temperature=0.0), said.append)
     assert demo.GREEDY in said
-    missing = {"frontier.png", "frontier.csv", "frontier.json", "table.csv"}
-    assert {path.name for path in tmp_path.iterdir()} == FILES - missing
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "sweep.png" in names
+    assert not {"frontier.png", "frontier.csv", "frontier.json", "table.csv"} & names
 
 
 USUAL: dict[str, Any] = asdict(defaults_of("organism"))
@@ -233,7 +296,7 @@ USUAL: dict[str, Any] = asdict(defaults_of("organism"))
 
 def test_the_defaults_of_a_model_are_what_the_help_says() -> None:
     assert defaults_of("organism") == ModelDefaults("organism:sentiment", "mean", 110)
-    assert defaults_of("gpt2") == ModelDefaults("stories:sad", "last", 40)
+    assert defaults_of("gpt2") == ModelDefaults("stories:sad", "last", 40, minutes=5.0)
 
 
 def test_settings_know_their_judge(tmp_path: Path) -> None:
@@ -252,7 +315,7 @@ def test_settings_know_their_judge(tmp_path: Path) -> None:
 def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "SIZES", (0.0, 0.5))
+    monkeypatch.setattr(demo_plan, "PLANS", demo_plan.PLANS[3:4])
     settings = DemoSettings(
         model="organism",
         out=tmp_path,
@@ -260,18 +323,19 @@ def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
         methods="CAA,ODESteer",
         device="cpu",
         dev_prompts=12,
+        layers=(3,),
         **USUAL,
     )
     said: list[str] = []
     report = demo.run(settings, said.append)
-    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert {path.name for path in tmp_path.iterdir()} >= FILES
     assert sum("well formed" in line for line in said) == 3
     table = pd.read_csv(tmp_path / "sweep.csv")
     assert table["well_formed"].between(0, 1).all()
-    unsteered, steered = (trial.behaviour.mean() for trial in report.sweep.method)
+    unsteered, steered = (report.sweep.method[i].share for i in (0, report.chosen))
     assert steered > unsteered + 0.1
     methods = pd.read_csv(tmp_path / "table.csv")["method"].tolist()
-    assert methods == ["unsteered", "random", "best of n", "learned", "CAA", "ODESteer"]
+    assert methods == ["unsteered", "random", "CAA", "ODESteer"]
 
 
 def test_a_folder_of_a_comparison_is_left_alone(tmp_path: Path) -> None:

@@ -18,8 +18,6 @@ from tests.cli.test_demo import write_pairs
 from tests.thorough.scale import LONG, SEED, amount, record
 
 COMMAND = "from lens_steer.cli import main; main()"
-# A random model does not bear the demo's pushes: these it bears.
-DEMO = f"import lens_steer.cli.demo_run as d; d.SIZES = (0.0, 0.01, 0.03); {COMMAND}"
 STUDY = "import runpy; runpy.run_module('analyses.unification', run_name='__main__')"
 SAVE = """
 import sys, torch
@@ -50,7 +48,7 @@ def line_of(name: str, model: Path, folder: Path) -> Line:
             COMMAND,
             ("compare", *pairs, *SMALL, "--kl", "0.05", "--multiples", "1", "--methods", "CAA"),
         ),
-        "demo": (DEMO, ("demo", *pairs, *SMALL, "--methods", "CAA")),
+        "demo": (COMMAND, ("demo", *pairs, *SMALL, "--methods", "CAA")),
         "study": (
             STUDY,
             ("--pairs", "organism:sentiment", "--reads", "last", "--layers", "3", "--tokens", "4"),

@@ -1,0 +1,192 @@
+"""How much work the demo does: the largest plan that fits into the minutes that there are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lens_steer.arguments import Count, Nats, Positive
+
+COSTS: tuple[Nats, ...] = (0.05, 0.15, 0.4)  # nats per token at which a layer is tried on dev
+LEVELS: tuple[Nats, ...] = (0.02, *COSTS, 1.0)  # of the sweep on test, beside no steering
+
+_LOCAL_PASSES = 3  # over the cost texts, to find what a strength costs
+_CALIBRATION_PASSES = 8  # over the cost texts, to calibrate one setting of a method
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a model does in a second on this machine, measured on its first batches.
+
+    Attributes:
+        read: Tokens a second where texts are run whole.
+        drawn: Tokens a second where they are drawn one after another, all texts of a batch.
+    """
+
+    read: Positive
+    drawn: Positive
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the work depends on besides the plan.
+
+    Attributes:
+        train: Examples to fit on, of either class together.
+        dev: Pairs to choose on.
+        dev_prompts: How many of their prompts texts are written after, at most.
+        test: Prompts to report on.
+        layers: Layers that may be screened.
+        width: Numbers in the residual stream.
+        example: Tokens of an example, on average.
+        prompt: Tokens of a prompt, on average.
+        new_tokens: Tokens of a text that is written, at most.
+        methods: Methods in the table; 0 for no table.
+        judged: Whether texts are judged, not the likelihood of the pairs.
+    """
+
+    train: int
+    dev: int
+    dev_prompts: int
+    test: int
+    layers: int
+    width: int
+    example: float
+    prompt: float
+    new_tokens: int
+    methods: int
+    judged: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one stage of the demo does.
+
+    Attributes:
+        stage: Its name.
+        texts: Texts that are written.
+        read: Tokens that are run, in texts that are run whole.
+        drawn: Tokens that are drawn, each beside its unsteered copy.
+    """
+
+    stage: str
+    texts: float
+    read: float
+    drawn: float
+
+    def seconds(self, rates: Rates) -> float:
+        """How long it takes at these rates."""
+        return self.read / rates.read + 2 * self.drawn / rates.drawn
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """How much of everything is looked at.
+
+    Attributes:
+        train: Pairs to fit on, at most.
+        layers: Layers whose push is screened, evenly spaced.
+        screened: Pairs of dev whose likelihood is looked at.
+        cost_texts: Unsteered texts along which costs are measured.
+        tried: Layers with which texts are written on dev, each at three costs.
+        dev: Prompts of dev that they continue, at most.
+        test: Prompts of test, at most.
+        jacobians: Texts whose Jacobians are averaged, for the regulators of the table.
+        settings: Settings of each method of the table to choose from.
+        multiples: Strengths of the table, as multiples of the calibrated one.
+        every_reference: Whether the table also has the best of several texts and a learned vector.
+    """
+
+    train: Count
+    layers: Count
+    screened: Count
+    cost_texts: Count
+    tried: Count
+    dev: Count
+    test: Count
+    jacobians: Count
+    settings: Count
+    multiples: tuple[float, ...] = (1.0,)
+    every_reference: bool = False
+
+    def work(self, sizes: Sizes) -> tuple[Work, ...]:
+        """What each stage does with a model and pairs of these sizes."""
+        train, dev, test = (
+            min(most, there)
+            for most, there in (
+                (2 * self.train, sizes.train),
+                (self.dev, min(sizes.dev, sizes.dev_prompts)),
+                (self.test, sizes.test),
+            )
+        )
+        screened, measured = min(self.screened, sizes.dev), min(self.cost_texts, sizes.dev)
+        layers, new, text = min(self.layers, sizes.layers), sizes.new_tokens, 0.0
+        text = sizes.prompt + new
+        pairs = 0.0 if sizes.judged else 2 * sizes.example  # run again where nothing judges texts
+        local = _LOCAL_PASSES * measured * text
+        tried = min(self.tried, layers) * len(COSTS) + 1
+        swept = 2 * len(LEVELS) + 1
+        stages = [
+            Work("read", 0, (train + 2 * screened) * sizes.example, 0),
+            Work(
+                "screen", measured, layers * (local + 2 * screened * sizes.example), measured * new
+            ),
+            Work("choose", tried * dev, tried * dev * pairs, tried * dev * new),
+            Work("test", swept * test, local + swept * test * pairs, swept * test * new),
+        ]
+        if sizes.methods:
+            settings = sizes.methods * self.settings
+            rows = 2 + sizes.methods * len(self.multiples) + 8 * self.every_reference
+            fits = self.jacobians * 2 * sizes.width + 4 * train * sizes.example
+            read = settings * _CALIBRATION_PASSES * measured * text + fits + 2 * rows * test * text
+            written = settings * dev * (self.settings > 1) + rows * test
+            stages.append(Work("compare", written, read + written * pairs, written * new))
+        return tuple(stages)
+
+    def seconds(self, sizes: Sizes, rates: Rates) -> float:
+        """How long it takes at these rates, from the first batch on."""
+        return sum(work.seconds(rates) for work in self.work(sizes))
+
+    def lines(self, sizes: Sizes, rates: Rates) -> Sequence[str]:
+        """What is going to be done and how long it takes, in words."""
+        work = self.work(sizes)
+        texts, read, drawn = (sum(getattr(w, n) for w in work) for n in ("texts", "read", "drawn"))
+        stages = ", ".join(f"{w.stage} {w.seconds(rates) / 60:.1f}" for w in work)
+        return (
+            f"plan     fit on {min(2 * self.train, sizes.train)} examples, screen "
+            f"{min(self.layers, sizes.layers)} layers on {min(self.screened, sizes.dev)} pairs,",
+            f"         write texts at {min(self.tried, sizes.layers)} layers on "
+            f"{min(self.dev, sizes.dev, sizes.dev_prompts)} dev prompts, report on "
+            f"{min(self.test, sizes.test)} test prompts:",
+            f"         {texts:,.0f} texts, {read:,.0f} tokens read and {drawn:,.0f} drawn, about "
+            f"{self.seconds(sizes, rates) / 60:.1f} minutes",
+            f"         ({stages}), at {rates.read:.0f} tokens a second read, "
+            f"{rates.drawn:.0f} drawn",
+        )
+
+
+# From the largest to the smallest; the demo takes the first that fits into its minutes.
+PLANS = (
+    DemoPlan(400, 100, 48, 24, 4, 48, 400, 48, 4, (0.5, 1.0, 1.4), every_reference=True),
+    DemoPlan(128, 32, 24, 16, 3, 32, 64, 24, 2, (0.5, 1.0, 1.4)),
+    DemoPlan(64, 16, 16, 12, 3, 16, 32, 12, 1),
+    DemoPlan(48, 10, 12, 8, 2, 10, 20, 6, 1),
+    DemoPlan(24, 6, 8, 6, 1, 6, 8, 4, 1),
+)
+
+
+def plan_for(sizes: Sizes, rates: Rates, minutes: float | None) -> DemoPlan:
+    """The largest plan that fits into some minutes; the largest of all where there is no limit.
+
+    Raises:
+        ValueError: If the smallest takes longer.
+    """
+    if minutes is None:
+        return PLANS[0]
+    for plan in PLANS:
+        if plan.seconds(sizes, rates) <= 60 * minutes:
+            return plan
+    least = PLANS[-1].seconds(sizes, rates) / 60
+    raise ValueError(
+        f"minutes {minutes:g}: the smallest demo takes about {least:.1f} minutes here, expected at "
+        f"least --minutes {-(-least * 10 // 1) / 10:g}, or fewer --methods, --no-table, or a "
+        "smaller --max-new-tokens"
+    )
