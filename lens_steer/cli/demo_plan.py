@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lens_steer.arguments import Count, Nats, Positive
 
 COSTS: tuple[Nats, ...] = (0.05, 0.15, 0.4)  # nats per token at which a layer is tried on dev
-LEVELS: tuple[Nats, ...] = (0.02, *COSTS, 1.0)  # of the sweep on test, beside no steering
+LEVELS: tuple[Nats, ...] = (0.02, *COSTS, 1.0)  # of a long sweep on test, beside no steering
 
 _LOCAL_PASSES = 3  # over the cost texts, to find what a strength costs
 _CALIBRATION_PASSES = 8  # over the cost texts, to calibrate one setting of a method
@@ -89,6 +89,7 @@ class DemoPlan:
         tried: Layers with which texts are written on dev, each at three costs.
         dev: Prompts of dev that they continue, at most.
         test: Prompts of test, at most.
+        levels: Nats per token of the sweep on test, beside no steering.
         jacobians: Texts whose Jacobians are averaged, for the regulators of the table.
         settings: Settings of each method of the table to choose from.
         multiples: Strengths of the table, as multiples of the calibrated one.
@@ -104,6 +105,7 @@ class DemoPlan:
     test: Count
     jacobians: Count
     settings: Count
+    levels: tuple[float, ...] = COSTS
     multiples: tuple[float, ...] = (1.0,)
     every_reference: bool = False
 
@@ -123,7 +125,7 @@ class DemoPlan:
         pairs = 0.0 if sizes.judged else 2 * sizes.example  # run again where nothing judges texts
         local = _LOCAL_PASSES * measured * text
         tried = min(self.tried, layers) * len(COSTS) + 1
-        swept = 2 * len(LEVELS) + 1
+        swept = 2 * len(self.levels) + 2
         stages = [
             Work("read", 0, (train + 2 * screened) * sizes.example, 0),
             Work(
@@ -165,8 +167,8 @@ class DemoPlan:
 
 # From the largest to the smallest; the demo takes the first that fits into its minutes.
 PLANS = (
-    DemoPlan(400, 100, 48, 24, 4, 48, 400, 48, 4, (0.5, 1.0, 1.4), every_reference=True),
-    DemoPlan(128, 32, 24, 16, 3, 32, 64, 24, 2, (0.5, 1.0, 1.4)),
+    DemoPlan(400, 100, 48, 24, 4, 48, 400, 48, 4, LEVELS, (0.5, 1.0, 1.4), every_reference=True),
+    DemoPlan(128, 32, 24, 16, 3, 32, 64, 24, 2, LEVELS, (0.5, 1.0, 1.4)),
     DemoPlan(64, 16, 16, 12, 3, 16, 32, 12, 1),
     DemoPlan(48, 10, 12, 8, 2, 10, 20, 6, 1),
     DemoPlan(24, 6, 8, 6, 1, 6, 8, 4, 1),

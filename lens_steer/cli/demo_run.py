@@ -22,7 +22,7 @@ from lens_steer.benchmark import (
     summary_lines,
 )
 from lens_steer.cli.demo_kept import RECORD, KeptStages
-from lens_steer.cli.demo_plan import COSTS, LEVELS, PLANS, DemoPlan, plan_for
+from lens_steer.cli.demo_plan import COSTS, PLANS, DemoPlan, plan_for
 from lens_steer.cli.demo_report import (
     DemoReport,
     choice_lines,
@@ -150,7 +150,8 @@ def _plan(
     values = kept.plan(made)
     if begun:
         echo(f"plan     as kept in {settings.out / RECORD}: goes on where it was stopped")
-    return DemoPlan(**values | {"multiples": tuple(values["multiples"])})
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return DemoPlan(**values | lists)
 
 
 def examine(model: SteerableModel, parts: Parts, settings: DemoSettings) -> DemoReport:
@@ -182,7 +183,7 @@ def _examined(stages: DemoStages, keep: Keep, echo: Echo) -> DemoReport:
         echo(line)
     method = keep("method", lambda: choice.best)
     swept = keep("sweep", lambda: stages.sweep(choice, texts))
-    chosen = 1 + LEVELS.index(COSTS[choice.best_index % len(COSTS)])
+    chosen = 1 + stages.plan.levels.index(COSTS[choice.best_index % len(COSTS)])
     unsteered, steered = swept.method[0].texts, swept.method[chosen].texts
     first_text = preview(
         model, stages.test.prompts[0], method, continuation=steered[0], scope=settings.scope

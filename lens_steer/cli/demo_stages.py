@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from lens_steer.activations import Activations, SeparabilityReport, capture
-from lens_steer.cli.demo_plan import COSTS, LEVELS, DemoPlan, Rates, Sizes
+from lens_steer.cli.demo_plan import COSTS, DemoPlan, Rates, Sizes
 from lens_steer.cli.demo_settings import DemoSettings
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
@@ -20,13 +20,14 @@ from lens_steer.evaluation import (
     screen,
     sweep,
 )
-from lens_steer.models import SteerableModel, encode
+from lens_steer.models import SteerableModel, encode, encode_prompt
 from lens_steer.steering import CAA, Random, generate
 
 Parts = tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs]  # train, dev, test
 
 SCREEN_COST = COSTS[1]  # nats per token that each layer's push costs when it is screened
-_TIMED_PAIRS, _TIMED_PROMPTS, _TIMED_TOKENS = 4, 8, 6  # on which the rates are measured
+# On which the rates are measured: as large as the batches of the stages, or nearly so.
+_TIMED_PAIRS, _TIMED_PROMPTS, _TIMED_TOKENS = 16, 64, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +58,9 @@ class DemoStages:
         train, dev, test = parts
         return cls(
             model,
-            train.first(plan.train),
-            dev.first(max(plan.dev, plan.screened, plan.cost_texts)),
-            test.first(plan.test),
+            train.spread(plan.train),
+            dev.spread(max(plan.dev, plan.screened, plan.cost_texts)),
+            test.spread(plan.test),
             settings,
             plan,
         )
@@ -67,7 +68,7 @@ class DemoStages:
     @property
     def seen(self) -> ContrastivePairs:
         """The pairs of dev whose likelihood is looked at."""
-        return self.dev.first(self.plan.screened)
+        return self.dev.spread(self.plan.screened)
 
     @property
     def how(self) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class DemoStages:
         if decoding.temperature == 0:
             decoding = replace(decoding, temperature=1.0)  # greedy texts have no finite divergence
         return FixedTexts.sample(
-            self.model, self.dev.first(self.plan.cost_texts), decoding=decoding
+            self.model, self.dev.spread(self.plan.cost_texts), decoding=decoding
         )
 
     def screen(self, activations: Activations, texts: FixedTexts) -> Screen:
@@ -129,7 +130,7 @@ class DemoStages:
         methods = [screened.candidates[i] for i in best]
         return choose(
             self.model,
-            self.dev.first(min(self.plan.dev, self.settings.dev_prompts)),
+            self.dev.spread(min(self.plan.dev, self.settings.dev_prompts)),
             [m.with_strength(m.strength * sqrt(c / SCREEN_COST)) for m in methods for c in COSTS],
             **self.how,
         )
@@ -148,8 +149,8 @@ class DemoStages:
             self.test,
             method,
             reference,
-            [0.0, *(method.strength * sqrt(level / cost) for level in LEVELS)],
-            reference_strengths=[0.0, *map(local.strength_at, LEVELS)],
+            [0.0, *(method.strength * sqrt(level / cost) for level in self.plan.levels)],
+            reference_strengths=[0.0, *map(local.strength_at, self.plan.levels)],
             behaviour_name=self.settings.behaviour_name,
             **self.how,
         )
@@ -180,7 +181,7 @@ def candidate_layers(
 
 
 def measured_rates(model: SteerableModel, parts: Parts, settings: DemoSettings) -> Rates:
-    """What the model does in a second: on a few texts, after one that warms everything up."""
+    """What the model does in a second: on a batch of texts, after one that warms everything up."""
     train, dev, _ = parts
     pairs, prompts = train.first(_TIMED_PAIRS), dev.prompts[:_TIMED_PROMPTS]
     few = replace(
@@ -194,8 +195,10 @@ def measured_rates(model: SteerableModel, parts: Parts, settings: DemoSettings) 
     end = perf_counter()
     examples = (*pairs.desired, *pairs.undesired)
     read = sum(len(encode(model, e.prompt, e.continuation).ids) for e in examples)
-    drawn = len(prompts) * few.max_new_tokens
-    return Rates(read / (between - start), drawn / (end - between))
+    prompt = sum(len(encode_prompt(model, prompt)) for prompt in prompts)
+    rate = read / (between - start)
+    drawing = max(end - between - prompt / rate, (end - between) / 2)  # the prompts are read too
+    return Rates(rate, len(prompts) * few.max_new_tokens / drawing)
 
 
 def sizes_of(model: SteerableModel, parts: Parts, settings: DemoSettings, methods: int) -> Sizes:

@@ -97,7 +97,7 @@ def _chosen(
             found = choose_all(
                 [family],
                 cache,
-                stages.dev.first(stages.plan.cost_texts),
+                stages.dev.spread(stages.plan.cost_texts),
                 settings.judge,
                 kl=KL,
                 config=config,

@@ -10,7 +10,7 @@ from lens_steer.data.documents import document_rows
 from lens_steer.data.example import Example, Sides, as_records, check_sides, read_rows
 from lens_steer.data.file_formats import WRITERS
 from lens_steer.data.sources import rows_of, rows_of_subsets
-from lens_steer.data.splits import resampled_examples, split_examples
+from lens_steer.data.splits import resampled_examples, split_examples, spread_examples
 from lens_steer.files import write_whole
 from lens_steer.models import Prompt
 
@@ -24,8 +24,7 @@ class ContrastivePairs:
         undesired: Examples that do not; their number may differ unless `paired`.
         paired: Whether `desired[i]` and `undesired[i]` continue one prompt.
         name: What the set is called in reports.
-        left_out: How many answers of the file are on neither side, because the lists of both sides
-            have them; 0 for a part of a set.
+        left_out: How many answers of a file are on neither side, as both lists have them.
 
     Example:
         >>> pairs = ls.ContrastivePairs.load("organism:sentiment")
@@ -207,8 +206,7 @@ class ContrastivePairs:
         """Split the set at random; what has a prompt or a group in common stays together.
 
         Args:
-            fractions: The share of each part, positive and adding up to 1, such as `0.6, 0.2, 0.2`;
-                parts have about these shares.
+            fractions: About the share of each part, positive and adding up to 1: `0.6, 0.2, 0.2`.
             seed: Of the shuffle.
 
         Raises:
@@ -217,13 +215,16 @@ class ContrastivePairs:
         Example:
             >>> train, test = pairs.split(0.8, 0.2, seed=0)
         """
-        sides = self.desired, self.undesired
-        parts = split_examples(*sides, fractions, seed, paired=self.paired)
-        return tuple(self._part(part) for part in parts)
+        parts = split_examples(self.desired, self.undesired, fractions, seed, paired=self.paired)
+        return tuple(map(self._part, parts))
 
     def first(self, n: Count) -> "ContrastivePairs":
         """The first `n` examples of each side, or all where there are fewer."""
         return self._part((self.desired[:n], self.undesired[:n]))
+
+    def spread(self, n: Count) -> "ContrastivePairs":
+        """At most `n` examples of each side, in order, from as many groups as possible."""
+        return self._part(spread_examples(self.desired, self.undesired, n, paired=self.paired))
 
     def resample(self, *, seed: Seed) -> "ContrastivePairs":
         """Draw the set again with replacement, to refit a method on: a bootstrap sample.
@@ -231,7 +232,7 @@ class ContrastivePairs:
         Clusters of what has a prompt or a group in common are drawn whole, as many as there are.
 
         Raises:
-            ValueError: If one of the sides is without an example in the draw.
+            ValueError: If a side has no example in the draw.
         """
         sides = self.desired, self.undesired
         return self._part(resampled_examples(*sides, seed, paired=self.paired))

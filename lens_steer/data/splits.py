@@ -1,8 +1,10 @@
 """Splitting and resampling examples so that what is tied together stays together."""
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from lens_steer.data.example import Example, Sides
 
@@ -44,6 +46,27 @@ def resampled_examples(
     drawn = np.random.default_rng(seed).integers(count, size=count)
     members = [np.flatnonzero(clusters == cluster) for cluster in drawn]
     return _sides(desired, undesired, np.concatenate(members).tolist())
+
+
+def spread_examples(
+    desired: Sequence[Example], undesired: Sequence[Example], n: int, *, paired: bool
+) -> Sides:
+    """At most `n` examples of each side, in their order, from as many groups as possible."""
+    clusters = clusters_of(ties_of(desired, undesired, paired=paired))
+    of_desired, of_undesired = clusters[: len(desired)], clusters[len(desired) :]
+    numbers = _in_turn(of_desired, n)
+    others = numbers if paired else _in_turn(of_undesired, n)
+    return tuple(desired[i] for i in numbers), tuple(undesired[i] for i in others)
+
+
+def _in_turn(clusters: Int[np.ndarray, " example"], n: int) -> list[int]:
+    """`n` examples: the first of every cluster, then the second of every cluster, and so on."""
+    seen: Counter[int] = Counter()
+    turns = []
+    for i, cluster in enumerate(clusters.tolist()):
+        turns.append((seen[cluster], i))
+        seen[cluster] += 1
+    return sorted(i for _, i in sorted(turns)[:n])
 
 
 def _sides(

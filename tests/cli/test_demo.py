@@ -273,6 +273,7 @@ def test_the_table_of_methods_is_said_and_written(first: Run) -> None:
     assert table["method"].tolist() == [
         "unsteered",
         "random",
+        "random (covariance)",
         "best of n",
         "learned",
         *METHODS,

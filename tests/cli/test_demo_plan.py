@@ -41,7 +41,7 @@ def test_no_plan_counts_more_than_there_is() -> None:
     for plan in PLANS:
         texts = {work.stage: work.texts for work in plan.work(few)}
         assert texts["screen"] == 2
-        assert texts["test"] == 11 * 3
+        assert texts["test"] == 2 * (len(plan.levels) + 1) * 3
         assert texts["choose"] == (2 * 3 + 1) * 2 if plan.tried >= 2 else (3 + 1) * 2
 
 

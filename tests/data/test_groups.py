@@ -116,3 +116,14 @@ def test_probes_of_heads_are_folded_over_whole_groups(
     FitCache(llama, pairs).head_accuracies("last")
     FitCache(llama, UNPAIRED).head_accuracies("last")
     assert seen == [pairs.groups, UNPAIRED.example_groups]
+
+
+def test_a_few_examples_are_taken_from_as_many_groups_as_there_are() -> None:
+    rows = [(f"{group} {i}", " a", " b", group) for group in "xyz" for i in range(3)]
+    pairs = ContrastivePairs.of(rows)
+    assert [e.prompt for e in pairs.spread(4).desired] == ["x 0", "x 1", "y 0", "z 0"]
+    assert [e.prompt for e in pairs.spread(3).undesired] == ["x 0", "y 0", "z 0"]
+    assert pairs.spread(100) == pairs
+    few = UNPAIRED.spread(1)
+    assert (few.desired, few.undesired) == (UNPAIRED.desired[:1], UNPAIRED.undesired[:1])
+    assert not few.paired
