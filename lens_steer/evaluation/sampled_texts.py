@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens_steer.arguments import CountFromZero
 from lens_steer.artifacts import savable
-from lens_steer.models import Encoded, SteerableModel, batches, forward, looked_at, pad
+from lens_steer.models import Encoded, SteerableModel, batches, logits_at, looked_at, pad
 from lens_steer.steering import (
     Decoding,
     Ending,
@@ -110,8 +110,7 @@ def draw_logits(
         active = methods if with_steering else [()] * len(methods)
         steering = steered_by_row(model, active, lengths, scope)
         with looked_at(model), torch.no_grad(), steering, inside:
-            logits = forward(model, tokens, mask)
-        return logits[row_of.to(logits.device), column_of.to(logits.device)].float()
+            return logits_at(model, tokens, mask, row_of, column_of).float()
 
     logits = run(True, nullcontext())
     finite = is_distribution(logits)

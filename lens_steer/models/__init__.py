@@ -36,6 +36,7 @@ from lens_steer.models.forward_pass import forward as forward
 from lens_steer.models.forward_pass import gradients_possible as gradients_possible
 from lens_steer.models.forward_pass import hooked as hooked
 from lens_steer.models.forward_pass import input_device as input_device
+from lens_steer.models.forward_pass import logits_at as logits_at
 from lens_steer.models.forward_pass import read as read
 from lens_steer.models.forward_pass import reading as reading
 from lens_steer.models.frozen_context import FrozenContextBlocks as FrozenContextBlocks

@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens_steer.axes import Mask, Tokens
 from lens_steer.models.hooks import placed_hooks
 from lens_steer.models.modules import evaluating, last_modules
 from lens_steer.models.protocol import SteerableModel, is_bridge
+from lens_steer.models.steered_blocks import open_blocks
 from lens_steer.sites import Site, hook_points
 
 
@@ -74,6 +75,42 @@ def forward(model: SteerableModel, tokens: Tokens, mask: Mask | None = None) -> 
         if is_bridge(model):
             return wrapped_logits(model, tokens, padding, use_cache=False)
         return model(tokens, attention_mask=None if padding is None else padding.long())
+
+
+def logits_at(
+    model: SteerableModel,
+    tokens: Tokens,
+    mask: Mask | None,
+    rows: Int[Tensor, " read"],
+    columns: Int[Tensor, " read"],
+) -> Float[Tensor, "read vocab"]:
+    """The logits of `forward` at some positions alone.
+
+    A bridge computes no others: of a model with a large vocabulary they are most of the work and of
+    the memory. Where the user has hooked the logits, and of a HookedTransformer, all are computed.
+
+    Args:
+        model: The model.
+        tokens: Rows of tokens, padded on either side.
+        mask: False at padding; None where there is none.
+        rows: The row of each position that is read.
+        columns: Its column.
+    """
+    unembed: Any = getattr(model, "unembed", None) if is_bridge(model) else None
+    points = [getattr(unembed, name, None) for name in ("hook_in", "hook_out")]
+    if None in points or points[1].fwd_hooks:
+        logits = forward(model, tokens, mask)
+        return logits[rows.to(logits.device), columns.to(logits.device)]
+    steering = [block.active for block in open_blocks(model)]
+
+    def gathered(x: Float[Tensor, "batch pos d"]) -> Float[Tensor, "1 read d"] | None:
+        if [block.active for block in open_blocks(model)] != steering:
+            return None  # a clean pass, with which a method is made ready inside this one
+        return x[rows.to(x.device), columns.to(x.device)][None]
+
+    with placed_hooks() as hooks:
+        hooks.at_point(points[0], gathered)
+        return forward(model, tokens, mask)[0]
 
 
 def wrapped_logits(

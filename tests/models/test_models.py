@@ -22,6 +22,8 @@ from lens_steer.models import (
     is_bridge,
     is_processed,
     load_model,
+    logits_at,
+    pad,
     read,
 )
 from lens_steer.sites import Kind, Site, hook_point
@@ -542,3 +544,22 @@ def test_the_embedding_is_looked_through_once_while_nothing_is_folded(
     with torch.no_grad():
         model.W_E.sub_(model.W_E.mean(dim=-1, keepdim=True))
     assert attach(model).fingerprint.processed
+
+
+def test_logits_at_some_positions_are_those_of_the_whole_pass(model: Any) -> None:
+    tokens, mask = pad(model, [[5, 6, 7, 8, 9], [10, 11, 12]])
+    rows, columns = torch.tensor([0, 1, 0]), torch.tensor([4, 2, 0])
+    with torch.no_grad():
+        expected = forward(model, tokens, mask)[rows, columns]
+        found = logits_at(model, tokens, mask, rows, columns)
+        assert (found - expected).abs().max() <= ORDER * expected.abs().max()
+        assert forward(model, tokens, mask).shape[:2] == tokens.shape  # nothing is left behind
+
+
+def test_hooks_of_the_user_on_the_logits_see_all_of_them(llama: Any) -> None:
+    tokens, mask = pad(llama, [[5, 6, 7, 8, 9], [10, 11, 12]])
+    at = torch.tensor([0, 1]), torch.tensor([4, 2])
+    seen = []
+    with torch.no_grad(), llama.hooks([("unembed.hook_out", lambda x, **_: seen.append(x.shape))]):
+        logits_at(llama, tokens, mask, *at)
+    assert seen[0][:2] == tokens.shape
