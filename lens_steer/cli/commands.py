@@ -235,9 +235,7 @@ def compare(  # noqa: PLR0913 - options of a command
     run(settings, typer.echo)
 
 
-@app.command(
-    cls=OnceCommand, short_help="Say what a model is, and what to mind when it is steered."
-)
+@app.command(cls=OnceCommand, short_help="Say on one screen what a model is.")
 def describe(model: Model = "organism", backend: Backend = "bridge", device: Device = None) -> None:
     """Say on one screen what a model is.
 

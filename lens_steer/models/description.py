@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -111,7 +112,8 @@ class ModelDescription:
         ]
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:14} {text}" for name, text in self.rows())
+        lines = (f"{name:15}{text}" for name, text in self.rows())
+        return "\n".join(fill(line, 100, subsequent_indent=" " * 15) for line in lines)
 
     def __repr__(self) -> str:
         return str(self)
@@ -153,8 +155,12 @@ def _weights(model: Any) -> str:
     method = quantisation(model)
     if method is not None:
         return f"quantised weights ({method}): no gradients, no Jacobians"
-    source = getattr(_config(model), "dequantised_from", None)
-    return "weights as they were published" if source is None else f"dequantised from {source}"
+    config = _config(model)
+    settings = getattr(config, "quantization_config", None)
+    source = getattr(config, "dequantised_from", None)
+    if source is None and settings is None:
+        return "weights as they were published"
+    return f"dequantised from {source or 'quantised weights'}"
 
 
 def _window(model: Any) -> tuple[int | None, tuple[int, ...]]:

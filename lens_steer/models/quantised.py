@@ -45,6 +45,6 @@ def check_differentiable(model: SteerableModel, what: str) -> None:
     method = quantisation(model)
     if method is not None:
         raise ModelRefused(
-            f"{what} of a model need gradients through plain weights, got weights that are "
-            f"quantised ({method}): load the model in float32 or bfloat16"
+            f"{what} need plain weights to differentiate through, got a model whose weights are "
+            f"quantised ({method}): load it in float32 or bfloat16"
         )

@@ -65,7 +65,7 @@ def write_gguf(
 
 
 def _in_gguf(name: str, tensor: torch.Tensor) -> tuple[str, np.ndarray]:
-    """A tensor as GGUF calls it; its rotary pairs are neighbours there, and half a head apart here."""
+    """A tensor as GGUF calls it, whose rotary pairs are neighbours, not half a head apart."""
     if name in _OUTSIDE:
         return f"{_OUTSIDE[name]}.weight", tensor.numpy()
     _, _, layer, part = name.split(".", 3)
