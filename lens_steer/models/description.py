@@ -61,7 +61,8 @@ class ModelDescription:
         Example:
             >>> print(ModelDescription.of(model))
         """
-        seen, tokenizer, cfg = attach(model), model.tokenizer, model.cfg
+        seen, cfg = attach(model), model.cfg
+        tokenizer: Any = model.tokenizer
         window, window_layers = _window(model)
         endings = () if tokenizer is None else eos_ids(model)
         return cls(
@@ -145,10 +146,10 @@ def _parameters(model: Any) -> int:
     if not is_bridge(model):
         return sum(parameter.numel() for parameter in model.parameters())
     original = wrapped_model(model)
-    count = sum(parameter.numel() for parameter in original.parameters())
     bias = getattr(original.get_output_embeddings(), "bias", None)
     # TransformerLens gives every unembedding a bias; where it is none of the model's it stays 0.
-    return count if bias is None or bool(bias.any()) else count - bias.numel()
+    added = None if bias is None or bool(bias.any()) else id(bias)
+    return sum(p.numel() for p in original.parameters() if id(p) != added)
 
 
 def _weights(model: Any) -> str:

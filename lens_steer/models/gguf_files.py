@@ -48,7 +48,8 @@ def model_of_gguf(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(**place)
-        model, report = AutoModelForCausalLM.from_pretrained(
+        classes: Any = AutoModelForCausalLM
+        model, report = classes.from_pretrained(
             **place,
             dtype=dtype,
             attn_implementation="eager",  # as TransformerLens loads every model
@@ -89,7 +90,7 @@ def _quantised_format(path: Path) -> str | None:
         ModelRefused: If its header cannot be read.
     """
     from gguf import LlamaFileType
-    from transformers.integrations.gguf import read_gguf_metadata
+    from transformers.integrations.gguf.reader import read_gguf_metadata
 
     try:
         metadata, _ = read_gguf_metadata(str(path))

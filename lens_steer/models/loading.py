@@ -203,7 +203,7 @@ def _bridge_of_gguf(name: str, device: torch.device, dtype: torch.dtype) -> Any:
 
     original, tokenizer = model_of_gguf(Path(name), dtype)
     with on_disk(tokenizer) as saved:
-        model = TransformerBridge.boot_transformers(
+        model: Any = TransformerBridge.boot_transformers(
             name, hf_model=original.to(device), tokenizer=saved, device=str(device), dtype=dtype
         )
         beginning(model)  # it remembers what the published tokenizer writes

@@ -30,7 +30,7 @@ def test_windows_sizes_and_special_tokens_are_the_configurations(
     assert any(f"{LAYERS} layers, d_model 32, 4 heads of 16 (2 of keys" in line for line in lines)
     assert any("a sliding window of 16 at layers 0, 2" in line for line in lines)
     assert len(lines) < 15
-    table = about._repr_html_()
+    table = about._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert table.count("<tr>") == len(lines)
     assert "&lt;/s&gt;" in table
 

@@ -100,7 +100,8 @@ def test_smollm2_has_a_chat_template_a_sink_and_hugging_faces_logits(smollm2: An
     assert "put there by TransformerLens" in about.beginning
     assert {*range(13, 29)} <= {*about.first_position.sink_layers}
     assert min(about.first_position.shares[13:29]) > 0.9
-    theirs: Any = AutoModelForCausalLM.from_pretrained(ls.models.model_directory("smollm2"))
+    place: Any = ls.models.model_directory("smollm2")
+    theirs: Any = AutoModelForCausalLM.from_pretrained(place)
     ids = torch.tensor([ls.models.encode_prompt(smollm2, "The sun rose over the hills, and")])
     with torch.no_grad():
         expected = theirs(ids).logits
