@@ -13,7 +13,7 @@ from lens_steer.models.first_position import FirstPosition, first_position, rang
 from lens_steer.models.forward_pass import context_length
 from lens_steer.models.protocol import SteerableModel, is_bridge, wrapped_model
 from lens_steer.models.quantised import quantisation
-from lens_steer.models.special_tokens import beginning, eos_ids
+from lens_steer.models.special_tokens import beginning, eos_ids, tokenizer_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,8 +61,7 @@ class ModelDescription:
         Example:
             >>> print(ModelDescription.of(model))
         """
-        seen, cfg = attach(model), model.cfg
-        tokenizer: Any = model.tokenizer
+        seen, tokenizer, cfg = attach(model), model.tokenizer, model.cfg
         window, window_layers = _window(model)
         endings = () if tokenizer is None else eos_ids(model)
         return cls(
@@ -77,7 +76,7 @@ class ModelDescription:
             window=window,
             window_layers=window_layers,
             beginning="no tokenizer" if tokenizer is None else str(beginning(model)),
-            endings=tuple((i, tokenizer.decode([i])) for i in endings),
+            endings=tuple((i, tokenizer_of(model).decode([i])) for i in endings),
             chat_template=bool(getattr(tokenizer, "chat_template", None)),
             first_position=first_position(model),
             compared=seen.compared,
