@@ -124,16 +124,16 @@ def model_directory(name: str | Path) -> Path | None:
         return _checked_directory(path)
     if os.path.isfile(path) and is_gguf(path):
         return path.resolve()
+    if is_gguf(path):
+        raise ValueError(f"no file {str(name)!r}: expected the path of a GGUF file")
     if (
         path.is_absolute()
-        or is_gguf(path)
         or str(name).startswith((".", "~"))
         or str(name).count("/") > 1
         or not str(name).strip()
     ):
         raise ValueError(
-            f"no directory {str(name)!r}: expected a local model directory, a GGUF file or a hub "
-            "name"
+            f"no directory {str(name)!r}: expected a local model directory or a hub name"
         )
     return None
 

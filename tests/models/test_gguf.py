@@ -91,7 +91,9 @@ def test_what_is_no_whole_gguf_file_is_refused_in_one_line(
 
 def test_a_gguf_file_that_is_not_there_is_not_taken_for_a_hub_name(tmp_path: Path) -> None:
     for name in ("missing.gguf", "folder/missing.gguf", str(tmp_path / "missing.gguf")):
-        with pytest.raises(ValueError, match=r"no directory .*missing\.gguf.* a GGUF file"):
+        with pytest.raises(
+            ValueError, match=r"no file .*missing\.gguf': expected the path of a GGUF"
+        ):
             load_model(name)
 
 
