@@ -11,7 +11,7 @@ ELSEWHERE := --jaxtyping-packages= --models-only --ignore tests/thorough
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py --ignore tests/thorough
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-tl4 test-newest quick check environments format lint types layers notebooks architecture bench thorough
+.PHONY: help demo models test test-tl4 test-newest quick check environments format lint types layers notebooks architecture bench thorough
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ endef
 
 demo: .venv/.installed ## load a model, read it, steer it; figures and data under out/demo/
 	$(BIN)/lens-steer demo --model $(MODEL) --out out/demo --seed 0
+
+models: .venv/.installed ## SmolLM2-135M-Instruct and Gemma-3-270M into models/, 1.6 GB: MODEL=smollm2, MODEL=gemma3
+	$(BIN)/lens-steer fetch
 
 test: .venv/.installed ## the test suite on TransformerLens 3.9.0 (both model classes)
 	$(BIN)/python $(PYTEST)

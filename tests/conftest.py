@@ -14,7 +14,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from hypothesis import settings
 from jaxtyping import config
 
 from lens_steer.data import ContrastivePairs
-from lens_steer.models import load_model
+from lens_steer.models import HAS_HOOKED_TRANSFORMER as HAS_HOOKED
+from lens_steer.models import load_model, model_directory
 
 torch.set_num_threads(1)
 
@@ -34,7 +34,6 @@ settings.load_profile("tests")
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "qwen3", "gemma2", "gemma3", "neox")
 SHAPES_CHECKED = ("gpt2", "gemma3")
 WITH_BOS = ("gpt2", "llama", "gemma2", "gemma3")
-HAS_HOOKED = int(version("transformer-lens").split(".")[0]) < 4
 BACKENDS = ("bridge", "hooked") if HAS_HOOKED else ("bridge",)
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260k"
 
@@ -261,6 +260,29 @@ def stories(request: pytest.FixtureRequest) -> Any:
     if not STORIES.is_dir():
         pytest.skip("no stories260k model in ../shared/models beside the repository")
     return load_model(STORIES, backend=request.param, device="cpu")
+
+
+def public_model(name: str) -> Any:
+    """A public model that `make models` brings; without it the test is skipped, or fails in CI."""
+    try:
+        model_directory(name)
+    except ValueError as missing:
+        if os.environ.get("LENS_STEER_REQUIRE_MODELS"):
+            pytest.fail(f"LENS_STEER_REQUIRE_MODELS is set, but {missing}")
+        pytest.skip(str(missing))
+    return load_model(name, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Any:
+    """SmolLM2-135M-Instruct: 30 layers, a chat template, a sink of hundreds of norms."""
+    return public_model("smollm2")
+
+
+@pytest.fixture(scope="session")
+def gemma3() -> Any:
+    """Gemma-3-270M, a base model: 18 layers, sliding windows, massive activations."""
+    return public_model("gemma3")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -19,13 +18,12 @@ from analyses.studies import Out, Seed, start
 from lens_steer.arguments import Expected, FolderPath
 from lens_steer.cli import option
 from lens_steer.files import check_folder, write_whole, writing_in
+from lens_steer.models import HAS_HOOKED_TRANSFORMER
 
 Seconds = Annotated[float, Expected("seconds, from 1 to 86400", lambda x: 1 <= x <= 86400)]
 _SECONDS = 3.0  # a cell takes on one core
 # Those that the installed TransformerLens has.
-BACKENDS = (
-    ("bridge", "hooked") if int(version("transformer-lens").split(".")[0]) < 4 else ("bridge",)
-)
+BACKENDS = ("bridge", "hooked") if HAS_HOOKED_TRANSFORMER else ("bridge",)
 
 
 def names_of(possible: Sequence[str], words: str) -> Any:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from lens_steer.arguments import FilePath, shortened
 from lens_steer.artifacts.packing import packed, unpacked, with_names_of_today
 from lens_steer.artifacts.registry import IN_ANALYSES, TYPES
 from lens_steer.files import json_value, write_whole
-from lens_steer.models import SteerableModel, attach
+from lens_steer.models import ModelDescription, SteerableModel, attach
 
 _FORMAT = 1
 _KEY = "lens_steer"
@@ -107,17 +107,37 @@ def load(path: FilePath, model: SteerableModel | None = None) -> Any:
     return thing
 
 
-def describe(path: FilePath) -> dict[str, Any]:
-    """The header of a saved file: what it is, settings, hook names, model, versions, seed.
+@overload
+def describe(thing: FilePath) -> dict[str, Any]: ...
+
+
+@overload
+def describe(thing: SteerableModel) -> ModelDescription: ...
+
+
+def describe(thing: FilePath | SteerableModel) -> dict[str, Any] | ModelDescription:
+    """What a saved file holds, or what a model is.
+
+    Args:
+        thing: A file that `save` wrote, or a model.
+
+    Returns:
+        Of a file its header, by name: what it is, settings, hook names, model, versions, seed. Of a
+        model one screen to print: architecture, sizes, dtype, where its weights come from, context
+        and windows, special tokens, sinks, and what it was compared with when it was first used.
 
     Raises:
-        ValueError: If the file is missing, damaged or not of lens_steer.
+        ValueError: If the file is missing, damaged or not of lens_steer, or the model fails its
+            first look.
 
     Example:
         >>> ls.describe("sentiment.safetensors")["hook_names"]
         ['blocks.3.hook_resid_post']
+        >>> print(ls.describe(model))
     """
-    return _read(Path(path))[0]
+    if isinstance(thing, str | Path):
+        return _read(Path(thing))[0]
+    return ModelDescription.of(thing)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

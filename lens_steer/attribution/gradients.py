@@ -17,6 +17,7 @@ from lens_steer.models import (
     SteerableModel,
     attach,
     batches,
+    check_differentiable,
     encode,
     forward,
     gradients_possible,
@@ -97,6 +98,7 @@ def _attributed(
         raise ValueError(f"kind {what.value!r} has no gradient of its own: take 'neuron'")
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
+    check_differentiable(model, "Gradients")
     rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
     shape = len(rows), int(model.cfg.n_layers), site_shape(model, what)[0]
     products = torch.zeros(shape, dtype=torch.double)

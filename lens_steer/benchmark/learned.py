@@ -21,6 +21,7 @@ from lens_steer.models import (
     Provenance,
     SteerableModel,
     attach,
+    check_differentiable,
     encode,
     forward,
     gradients_possible,
@@ -72,6 +73,7 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
         raise ValueError(f"{steps} steps of {batch} pairs: expected at least 1 of either")
     if not pairs.paired or site.kind != "resid":
         raise ValueError(f"got {pairs!r} and {site}, expected pairs and a site of kind 'resid'")
+    check_differentiable(model, "Gradients")
     sides = [
         [encode(model, e.prompt, e.continuation) for e in side]
         for side in (pairs.desired, pairs.undesired)

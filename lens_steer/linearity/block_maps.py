@@ -15,6 +15,7 @@ from lens_steer.models import (
     FrozenContextBlocks,
     SteerableModel,
     attach,
+    check_differentiable,
     gradients_possible,
     open_blocks,
     pad,
@@ -83,6 +84,7 @@ class BlockMaps:
     ) -> "BlockMaps":
         """The maps at rows of tokens, the last of each row being the one that varies."""
         attach(model)
+        check_differentiable(model, "Jacobians")
         _refuse_steered(model)
         budget, parts = memory_budget or default_budget(model), []
         for batch in batched(model, rows, budget):

@@ -1,13 +1,15 @@
 """Models: loading them, checking them once, and running them with or without a cache.
 
 Every function of lens_steer takes a HookedTransformer or a TransformerBridge (`protocol`).
-`load_model` makes one (`loading`, `hooked_models`, `checkpoints`). When a model is first used,
+`load_model` makes one (`loading`, `hooked_models`, `gguf_files`, `checkpoints`), also of the models
+that `fetch` brings (`named_models`). When a model is first used,
 `attach` checks it (`attachment`): over a cache (`agreement`), against Hugging Face (`hugging_face`,
 `small_copies`, `small_configs`), and again when its weights have changed (`weights_state`); it
 leaves a `Fingerprint`, which `Provenance` carries on. Prompts (`prompts`) become tokens in
 `tokens` and `special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to
 run a model; `hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
-`checked_weights` hands out W_O, W_out, W_E and W_U.
+`checked_weights` hands out W_O, W_out, W_E and W_U; `quantised` says of which models there are
+none. `description` is a model on one screen.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -29,7 +31,9 @@ from lens_steer.models.decoders import SharedPrefixDecoder as SharedPrefixDecode
 from lens_steer.models.decoders import TokenDecoder as TokenDecoder
 from lens_steer.models.decoders import UncachedDecoder as UncachedDecoder
 from lens_steer.models.decoders import continues_tokens_together as continues_tokens_together
+from lens_steer.models.description import ModelDescription as ModelDescription
 from lens_steer.models.fingerprint import Fingerprint as Fingerprint
+from lens_steer.models.first_position import FirstPosition as FirstPosition
 from lens_steer.models.forward_pass import context_length as context_length
 from lens_steer.models.forward_pass import decode_budget as decode_budget
 from lens_steer.models.forward_pass import forward as forward
@@ -46,6 +50,11 @@ from lens_steer.models.hooks import placed_hooks as placed_hooks
 from lens_steer.models.loading import available_device as available_device
 from lens_steer.models.loading import load_model as load_model
 from lens_steer.models.loading import model_directory as model_directory
+from lens_steer.models.named_models import NAMED_MODELS as NAMED_MODELS
+from lens_steer.models.named_models import NamedModel as NamedModel
+from lens_steer.models.named_models import fetch as fetch
+from lens_steer.models.named_models import models_folder as models_folder
+from lens_steer.models.package_versions import HAS_HOOKED_TRANSFORMER as HAS_HOOKED_TRANSFORMER
 from lens_steer.models.package_versions import Versions as Versions
 from lens_steer.models.package_versions import version_of as version_of
 from lens_steer.models.package_versions import versions as versions
@@ -58,6 +67,8 @@ from lens_steer.models.protocol import is_bridge as is_bridge
 from lens_steer.models.protocol import working_place as working_place
 from lens_steer.models.provenance import Provenance as Provenance
 from lens_steer.models.provenance import check_one_model as check_one_model
+from lens_steer.models.quantised import check_differentiable as check_differentiable
+from lens_steer.models.quantised import quantisation as quantisation
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
 from lens_steer.models.special_tokens import tokenizer_of as tokenizer_of

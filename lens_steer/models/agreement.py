@@ -17,22 +17,35 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.models.decoders import Decoder
+from lens_steer.models.fingerprint import architecture_of
 from lens_steer.models.forward_pass import forward, input_device
 from lens_steer.models.modules import model_modules
+from lens_steer.models.package_versions import HAS_HOOKED_TRANSFORMER
 from lens_steer.models.protocol import ModelRefused, SteerableModel, is_bridge, wrapped_model
 
 # Rounding of two implementations of one model, relative to the largest logit.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _HOOKING_PACKAGES = ("transformer_lens", "transformers", "lens_steer")
+# The language models that TransformerLens 3.9, the last with it, makes a HookedTransformer of.
+# fmt: off
+_HOOKED = frozenset([
+    "ApertusForCausalLM", "BloomForCausalLM", "GPT2LMHeadModel", "GPTJForCausalLM",
+    "GPTNeoForCausalLM", "GPTNeoXForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM",
+    "Gemma3ForConditionalGeneration", "GemmaForCausalLM", "GptOssForCausalLM", "LlamaForCausalLM",
+    "MistralForCausalLM", "MixtralForCausalLM", "OPTForCausalLM", "Olmo2ForCausalLM",
+    "Olmo3ForCausalLM", "OlmoForCausalLM", "OlmoeForCausalLM", "Phi3ForCausalLM",
+    "PhiForCausalLM", "QWenLMHeadModel", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+])
+# fmt: on
 
 
-def check_cache(model: SteerableModel) -> Float[Tensor, "1 pos vocab"]:
+def check_cache(model: SteerableModel) -> tuple[Float[Tensor, "1 pos vocab"], bool]:
     """Compare the model's logits over a cache with those without one, at 8 tokens.
 
     A native bridge has neither a cache nor a configuration to make one from, and is not compared.
 
     Returns:
-        The logits without a cache.
+        The logits without a cache, and whether there was a cache to compare with.
 
     Raises:
         ModelRefused: If they differ (naming the versions), are NaN or infinite.
@@ -46,7 +59,7 @@ def check_cache(model: SteerableModel) -> Float[Tensor, "1 pos vocab"]:
                 f"logits of 8 tokens are NaN or infinite: {out_of_range(whole.dtype)}"
             )
         if is_bridge(model) and not hasattr(wrapped_model(model), "config"):
-            return whole
+            return whole, False
         decoder = Decoder(model, tokens[:, :-1], mask[:, :-1])
         cached = torch.stack([decoder.start(), decoder.advance(tokens[:, -1:])], dim=1)
     error = relative_difference(cached, whole[:, -2:])
@@ -54,12 +67,12 @@ def check_cache(model: SteerableModel) -> Float[Tensor, "1 pos vocab"]:
         if has_hooks(model):
             remedy = "hooks of your own are on the model: take them off while it is first looked at"
         else:
-            remedy = f"use {alternative(is_bridge(model))}"
+            remedy = f"use {alternative(is_bridge(model), architecture_of(model))}"
         raise ModelRefused(
             f"logits over a key-value cache differ from those without one by {error:.1e} of the "
             f"largest, with {versions()}: {remedy}"
         )
-    return whole
+    return whole, True
 
 
 def probe_tokens(model: SteerableModel) -> Int[Tensor, "1 8"]:
@@ -122,10 +135,15 @@ def versions() -> str:
     )
 
 
-def alternative(bridge: bool) -> str:
-    """What a user can try where this backend is wrong, as the end of a sentence."""
+def alternative(bridge: bool, architecture: str) -> str:
+    """What a user can try where this backend is wrong, as the end of a sentence.
+
+    Args:
+        bridge: Whether this backend is the TransformerBridge.
+        architecture: Hugging Face's name of the model's class.
+    """
     other = "another version of transformers or TransformerLens"
     if not bridge:
         return f"backend='bridge', or {other}"
-    has_hooked = int(version("transformer-lens").split(".")[0]) < 4
-    return f"backend='hooked', or {other}" if has_hooked else other
+    hooked = HAS_HOOKED_TRANSFORMER and architecture in _HOOKED
+    return f"backend='hooked', or {other}" if hooked else other

@@ -18,7 +18,7 @@ from lens_steer.models.agreement import (
     probe_tokens,
     versions,
 )
-from lens_steer.models.fingerprint import Fingerprint
+from lens_steer.models.fingerprint import Fingerprint, architecture_of
 from lens_steer.models.forward_pass import read
 from lens_steer.models.hooks import ForkSafeLock
 from lens_steer.models.hugging_face import check_against_hugging_face, prepare
@@ -40,10 +40,12 @@ class Attachment:
     Attributes:
         fingerprint: The fingerprint of the model as it was then.
         state: What changes with the weights; it takes milliseconds to compute again.
+        compared: What the model was compared with, each as a phrase.
     """
 
     fingerprint: Fingerprint
     state: tuple[Any, ...] = field(repr=False)
+    compared: tuple[str, ...] = ()
 
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()
@@ -83,8 +85,10 @@ def attach(model: SteerableModel) -> Attachment:
             with _running(model):
                 prepare(model)
                 fingerprint = _check(model, is_processed(model))
-                check_against_hugging_face(model, check_cache(model))
-            seen = _attached[model] = Attachment(fingerprint, _state(model))
+                logits, of_itself = _check_itself(model)
+                of_others = check_against_hugging_face(model, logits)
+            compared = (*of_itself, *of_others)
+            seen = _attached[model] = Attachment(fingerprint, _state(model), compared)
             return seen
     return seen if seen.state == _state(model) else _check_again(model)
 
@@ -120,9 +124,16 @@ def _check_again(model: SteerableModel) -> Attachment:
     with unsteered(model), _running(model):
         prepare(model)
         fingerprint = _check(model, is_processed(model))
-        check_cache(model)
-    attachment = _attached[model] = Attachment(fingerprint, _state(model))
+        _, compared = _check_itself(model)
+    attachment = _attached[model] = Attachment(fingerprint, _state(model), compared)
     return attachment
+
+
+def _check_itself(model: SteerableModel) -> tuple[Tensor, tuple[str, ...]]:
+    """The logits of the probe, and what the model has been compared with: itself alone so far."""
+    logits, over_a_cache = check_cache(model)
+    sums = "what each block adds to the residual stream"
+    return logits, (sums, "itself over a key-value cache") if over_a_cache else (sums,)
 
 
 @contextmanager
@@ -139,7 +150,7 @@ def _running(model: SteerableModel) -> Iterator[None]:
         raise ModelRefused(
             f"the model does not run on 8 tokens ({type(error).__name__}: {reason[:160]}), with "
             f"{versions()}: are all its weights on a real device and of one dtype that it takes? "
-            f"Else use {alternative(is_bridge(model))}"
+            f"Else use {alternative(is_bridge(model), architecture_of(model))}"
         ) from error
 
 

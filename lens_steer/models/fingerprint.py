@@ -1,6 +1,6 @@
 """A model in a few numbers, so that what was fitted on one model is not used on another."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import isfinite
 from typing import Any
 
@@ -22,6 +22,8 @@ class Fingerprint:
         dtype: The dtype of the parameters, without the `torch.` prefix.
         norms: The length of `resid_post` at the probe's last token, by layer.
         projections: The cosine of that activation and a fixed random direction, by layer.
+        revision: The commit of the hub's repository that the weights came from; empty where it is
+            not known. It is not compared: two revisions may have the same weights.
     """
 
     architecture: str
@@ -35,6 +37,7 @@ class Fingerprint:
     dtype: str
     norms: tuple[float, ...]
     projections: tuple[float, ...]
+    revision: str = field(default="", compare=False, metadata={"saved_if_set": True})
 
     def __post_init__(self) -> None:
         if not all(map(isfinite, (*self.norms, *self.projections))):
@@ -50,11 +53,8 @@ class Fingerprint:
         )
         norms = x.norm(dim=-1)
         cosines = (x * direction).sum(dim=-1) / norms.clamp(min=torch.finfo(torch.float64).tiny)
-        architecture = getattr(cfg, "architecture", None) or getattr(
-            cfg, "original_architecture", None
-        )
         return cls(
-            str(architecture),
+            architecture_of(model),
             *(
                 int(getattr(cfg, name, None) or 0)  # 0: no attention, or no MLP
                 for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp", "d_vocab")
@@ -63,11 +63,13 @@ class Fingerprint:
             dtype=str(next(iter(model.parameters())).dtype).removeprefix("torch."),
             norms=tuple(norms.tolist()),
             projections=tuple(cosines.tolist()),
+            revision=_revision(model),
         )
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """What differs, a line for each difference; empty for the same model in another dtype."""
-        exact = [f.name for f in fields(self) if f.name not in ("dtype", "norms", "projections")]
+        measured = ("dtype", "norms", "projections", "revision")
+        exact = [f.name for f in fields(self) if f.name not in measured]
         different = [
             f"{name} {getattr(self, name)} against {getattr(other, name)}"
             for name in exact
@@ -82,3 +84,16 @@ class Fingerprint:
             if stretch > tolerance * other.norms[layer] or turn > tolerance:
                 return [f"weights: the probe's residual stream differs from layer {layer} on"]
         return []
+
+
+def architecture_of(model: Any) -> str:
+    """Hugging Face's name of the class that a model was made from."""
+    cfg = model.cfg
+    named = getattr(cfg, "architecture", None) or getattr(cfg, "original_architecture", None)
+    return str(named)
+
+
+def _revision(model: Any) -> str:
+    """The commit that Hugging Face notes in the configuration of what it loads from the hub."""
+    config = getattr(getattr(model, "original_model", None), "config", None)
+    return str(getattr(config, "_commit_hash", None) or "")

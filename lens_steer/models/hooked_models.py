@@ -5,16 +5,20 @@ TransformerLens 3.9 itself loads none from a directory.
 
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
 from lens_steer.models.agreement import out_of_range, relative_difference, tolerance, versions
 from lens_steer.models.checkpoints import check_complete, check_decoder
 from lens_steer.models.forward_pass import forward, input_device
+from lens_steer.models.gguf_files import model_of_gguf, on_disk
 from lens_steer.models.package_versions import version_of
 from lens_steer.models.protocol import ModelRefused
 from lens_steer.models.small_copies import check_configuration
+from lens_steer.models.special_tokens import beginning
 
 # What a configuration says about how to compute, whatever the sizes.
 _SETTINGS = (
@@ -32,6 +36,8 @@ _SETTINGS = (
     "output_logits_soft_cap",
     "scale_attn_by_inverse_layer_idx",
 )
+
+_agreed: WeakSet[Any] = WeakSet()
 
 
 def hooked_from_hub(name: str, device: torch.device, dtype: torch.dtype) -> Any:
@@ -58,19 +64,44 @@ def hooked_from_directory(path: str, device: torch.device, dtype: torch.dtype) -
         ValueError: If TransformerLens' conversion of this architecture does not reproduce Hugging
             Face's logits.
     """
-    hooked_transformer = _hooked_transformer()
+    _hooked_transformer()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     check_decoder(path)
     check_complete(path)
     original = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
-    check_configuration(type(original), original.config, small_hooked, bridge=False)
-    config, weights = _converted(original, device, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    model = _with_weights(hooked_transformer, config, weights, tokenizer).to(device).eval()
-    model.generation_config = original.generation_config  # names the tokens that end a text
-    _check_agreement(model, original, path)
+    return _hooked(original, AutoTokenizer.from_pretrained(path), path, device)
+
+
+def hooked_from_gguf(path: str, device: torch.device, dtype: torch.dtype) -> Any:
+    """A HookedTransformer of a GGUF file, its weights dequantised to `dtype`, otherwise raw.
+
+    Raises:
+        ValueError: As `hooked_from_directory` and `model_of_gguf`.
+    """
+    _hooked_transformer()
+    original, tokenizer = model_of_gguf(Path(path), dtype)
+    with on_disk(tokenizer) as saved:
+        model = _hooked(original, saved, path, device)
+        beginning(model)  # it remembers what the published tokenizer writes
     return model
+
+
+def _hooked(original: Any, tokenizer: Any, path: str, device: torch.device) -> Any:
+    """A HookedTransformer of a Hugging Face model, which it is compared with."""
+    check_configuration(type(original), original.config, small_hooked, bridge=False)
+    config, weights = _converted(original, device, original.dtype)
+    model = _with_weights(_hooked_transformer(), config, weights, tokenizer).to(device).eval()
+    model.generation_config = original.generation_config  # names the tokens that end a text
+    model.cfg.dequantised_from = getattr(original.config, "dequantised_from", None)
+    _check_agreement(model, original, path)
+    _agreed.add(model)
+    return model
+
+
+def agreed_at_load(model: Any) -> bool:
+    """Whether a HookedTransformer was compared with Hugging Face's model when it was loaded."""
+    return model in _agreed
 
 
 def small_hooked(original: Any, like: Any | None = None) -> Any:

@@ -29,13 +29,16 @@ from lens_steer.models.agreement import (
     versions,
 )
 from lens_steer.models.cache_names import pass_cache_on
-from lens_steer.models.hooked_models import small_hooked
+from lens_steer.models.hooked_models import agreed_at_load, small_hooked
 from lens_steer.models.protocol import ModelRefused, SteerableModel, is_bridge, wrapped_model
 from lens_steer.models.small_copies import (
     NothingToCompareError,
     check_configuration,
     wrap_in_bridge,
 )
+
+_WEIGHTS = "Hugging Face's model of the same weights"
+_COPY = "Hugging Face's model of the same configuration, with small random weights"
 
 
 def prepare(model: SteerableModel) -> None:
@@ -44,12 +47,17 @@ def prepare(model: SteerableModel) -> None:
         pass_cache_on(model)
 
 
-def check_against_hugging_face(model: SteerableModel, logits: Float[Tensor, "1 pos vocab"]) -> None:
+def check_against_hugging_face(
+    model: SteerableModel, logits: Float[Tensor, "1 pos vocab"]
+) -> tuple[str, ...]:
     """Compare a model with Hugging Face in the ways that what is known of it permits.
 
     Args:
         model: A HookedTransformer or a TransformerBridge.
         logits: The model's logits of the probe's 8 tokens, without a cache.
+
+    Returns:
+        What was compared, each as a phrase; empty where nothing could be.
 
     Raises:
         ValueError: If they differ.
@@ -58,19 +66,23 @@ def check_against_hugging_face(model: SteerableModel, logits: Float[Tensor, "1 p
 
     if not is_bridge(model):
         class_and_config = _configuration_of_hooked(model)
-        if class_and_config is not None:
-            wrap = partial(small_hooked, like=model.cfg)
-            check_configuration(*class_and_config, wrap, bridge=False)
-        return
+        at_load = (_WEIGHTS,) if agreed_at_load(model) else ()
+        if class_and_config is None:
+            return at_load
+        wrap = partial(small_hooked, like=model.cfg)
+        check_configuration(*class_and_config, wrap, bridge=False)
+        return *at_load, _COPY
     original = wrapped_model(model)
     if not isinstance(original, PreTrainedModel):
-        return
-    compared = check_weights(model, logits)
+        return ()
+    weights = (_WEIGHTS,) if check_weights(model, logits) else ()
     try:
         check_configuration(type(original), original.config, wrap_in_bridge, bridge=True)
     except NothingToCompareError:
-        if not compared:
+        if not weights:
             raise
+        return weights
+    return *weights, _COPY
 
 
 def check_weights(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> bool:
@@ -98,7 +110,7 @@ def check_weights(model: Any, logits: Float[Tensor, "1 pos vocab"]) -> bool:
         raise ModelRefused(
             f"TransformerBridge of {type(original).__name__} gives other logits than Hugging Face "
             f"with the same weights, by {error:.1e} of the largest, with {versions()}: "
-            f"use {alternative(bridge=True)}"
+            f"use {alternative(bridge=True, architecture=type(original).__name__)}"
         )
     return True
 

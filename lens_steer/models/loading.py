@@ -1,4 +1,4 @@
-"""Loading a model by hub name or from a local Hugging Face directory, as either model class."""
+"""Loading a model, as either model class, by name, from a Hugging Face directory or a GGUF file."""
 
 import os
 from collections.abc import Callable
@@ -18,8 +18,11 @@ from lens_steer.models.checkpoints import (
     check_requirements,
     no_processes,
 )
-from lens_steer.models.hooked_models import hooked_from_directory, hooked_from_hub
+from lens_steer.models.gguf_files import is_gguf, model_of_gguf, on_disk
+from lens_steer.models.hooked_models import hooked_from_directory, hooked_from_gguf, hooked_from_hub
+from lens_steer.models.named_models import NAMED_MODELS, named_directory
 from lens_steer.models.protocol import ModelRefused, SteerableModel
+from lens_steer.models.special_tokens import beginning
 
 _CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 
@@ -34,8 +37,9 @@ def load_model(
     """Load a language model with its raw weights, as Hugging Face runs it.
 
     Args:
-        name: `organism` (the embedded model), a hub name (`gpt2`), or a local directory in the
-            Hugging Face format.
+        name: `organism` (the embedded model), a hub name (`gpt2`), a local directory in the
+            Hugging Face format, a GGUF file (`model.gguf`, its weights dequantised to `dtype`), or
+            `smollm2` or `gemma3`, which `make models` brings (see `fetch`).
         backend: `bridge` for a TransformerBridge, `hooked` for a HookedTransformer (TransformerLens
             3.9).
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None is CUDA where there is one, else the CPU.
@@ -46,9 +50,10 @@ def load_model(
         made yourself.
 
     Raises:
-        ValueError: If nothing of that name can be loaded, the embedded weights are not as they
-            were shipped, it is an encoder-decoder (T5) or an adapter (LoRA), this machine has no
-            such device, the installed version of TransformerLens
+        ValueError: If nothing of that name can be loaded, a GGUF file is not whole or the package
+            gguf is missing, the embedded weights are not as they were shipped, it is an
+            encoder-decoder (T5) or an adapter (LoRA), this machine has no such device, the
+            installed version of TransformerLens
             does not support the backend, loading asks for a process to be started (for text and
             images: `pip install torchvision`), or the model fails the check of `attach`, that its
             logits are those of Hugging Face, with a cache and without.
@@ -56,18 +61,25 @@ def load_model(
     Example:
         >>> model = ls.load_model("gpt2", device="cuda", dtype=torch.bfloat16)
         >>> model = ls.load_model("organism", backend="hooked")
+        >>> model = ls.load_model("model.gguf")
     """
     if backend not in ("bridge", "hooked"):
         raise ValueError(f"backend {backend!r}: expected 'bridge' or 'hooked'")
     place = available_device(device)
-    directory = model_directory(name)
-    if backend == "hooked":
-        load = hooked_from_hub if directory is None else hooked_from_directory
-        model = _or_value_error(name, lambda: load(str(directory or name), place, dtype))
-    else:
-        model = _or_value_error(name, lambda: _bridge(str(directory or name), place, dtype))
+    found = model_directory(name)
+    load = _loader(found, hooked=backend == "hooked")
+    model = _or_value_error(name, lambda: load(str(found or name), place, dtype))
     attach(model)
     return model
+
+
+def _loader(found: Path | None, *, hooked: bool) -> Callable[[str, torch.device, torch.dtype], Any]:
+    """What loads a hub name (None), a GGUF file or a directory."""
+    if found is None:
+        return hooked_from_hub if hooked else _bridge
+    if is_gguf(found):
+        return hooked_from_gguf if hooked else _bridge_of_gguf
+    return hooked_from_directory if hooked else _bridge
 
 
 def available_device(device: str | torch.device | None) -> torch.device:
@@ -97,25 +109,23 @@ def available_device(device: str | torch.device | None) -> torch.device:
 
 
 def model_directory(name: str | Path) -> Path | None:
-    """The local directory that the name of a model means; None for a hub name.
+    """The local directory, or GGUF file, that the name of a model means; None for a hub name.
 
     Raises:
-        ValueError: If there is no such directory, or it has no configuration in JSON.
+        ValueError: If there is no such directory or file, a named model was not fetched yet, or the
+            directory has no configuration in JSON.
     """
     if name == "organism":
         return organism.weights()
+    if name in NAMED_MODELS:
+        return named_directory(str(name))
     path = Path(name).expanduser()
     if os.path.isdir(path):  # False, where Path.is_dir raises: for a name that is too long
-        _refuse_adapter(path)
-        config = path / "config.json"
-        if not config.is_file():
-            raise ValueError(
-                f"{path} has no config.json: expected a directory in the Hugging Face format"
-            )
-        for file in filter(Path.is_file, (path / name for name in _CONFIGS)):
-            if not isinstance(json_file(file), dict):
-                raise ValueError(f"{file} is not JSON of an object: is the download complete?")
+        return _checked_directory(path)
+    if os.path.isfile(path) and is_gguf(path):
         return path.resolve()
+    if is_gguf(path):
+        raise ValueError(f"no file {str(name)!r}: expected the path of a GGUF file")
     if (
         path.is_absolute()
         or str(name).startswith((".", "~"))
@@ -126,6 +136,20 @@ def model_directory(name: str | Path) -> Path | None:
             f"no directory {str(name)!r}: expected a local model directory or a hub name"
         )
     return None
+
+
+def _checked_directory(path: Path) -> Path:
+    """The directory, resolved, if it holds a model and its configuration is JSON."""
+    _refuse_adapter(path)
+    config = path / "config.json"
+    if not config.is_file():
+        raise ValueError(
+            f"{path} has no config.json: expected a directory in the Hugging Face format"
+        )
+    for file in filter(Path.is_file, (path / name for name in _CONFIGS)):
+        if not isinstance(json_file(file), dict):
+            raise ValueError(f"{file} is not JSON of an object: is the download complete?")
+    return path.resolve()
 
 
 def _refuse_adapter(path: Path) -> None:
@@ -158,7 +182,8 @@ def _or_value_error(name: str | Path, load: Callable[[], Any]) -> Any:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"cannot load {str(name)!r}: {first} "
-            "(expected a local directory in the Hugging Face format, or a hub name and a network)"
+            "(expected a local directory in the Hugging Face format, a GGUF file, or a hub name "
+            "and a network)"
         ) from error
     check_no_install(str(name), refused)
     return model
@@ -171,3 +196,15 @@ def _bridge(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     check_requirements(name)
     check_complete(name)
     return TransformerBridge.boot_transformers(name, device=str(device), dtype=dtype)
+
+
+def _bridge_of_gguf(name: str, device: torch.device, dtype: torch.dtype) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    original, tokenizer = model_of_gguf(Path(name), dtype)
+    with on_disk(tokenizer) as saved:
+        model: Any = TransformerBridge.boot_transformers(
+            name, hf_model=original.to(device), tokenizer=saved, device=str(device), dtype=dtype
+        )
+        beginning(model)  # it remembers what the published tokenizer writes
+    return model

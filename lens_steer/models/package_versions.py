@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+# TransformerLens 4 removed HookedTransformer.
+HAS_HOOKED_TRANSFORMER = int(version("transformer-lens").split(".")[0]) < 4
 _CHECKOUT = Path(__file__).parents[2] / "pyproject.toml"
 _REPORTED = [
     "torch",

@@ -19,6 +19,8 @@ class Message:
 Prompt = str | tuple[Message, ...]
 
 _ASSISTANT_ROLES = ("assistant", "model")  # a last message of theirs is continued, not answered
+# Many templates write whatever role comes: a misspelt one would go unnoticed.
+_ROLES = ("system", "developer", "user", *_ASSISTANT_ROLES, "tool")
 
 
 def as_prompt(prompt: Any) -> Prompt:
@@ -66,8 +68,8 @@ def render(model: SteerableModel, prompt: Prompt) -> str:
     whatever the template writes after it, such as the end of the turn, is left out.
 
     Raises:
-        ValueError: If the prompt is a chat and the tokenizer has no template, or the template
-            refuses the chat.
+        ValueError: If the prompt is a chat and the tokenizer has no template, a role is neither
+            one of the usual ones nor one that the template names, or the template refuses the chat.
 
     Example:
         >>> print(render(model, (Message("user", "Hello!"),)))
@@ -83,6 +85,7 @@ def render(model: SteerableModel, prompt: Prompt) -> str:
             "got a chat, but this model's tokenizer has no chat template: set "
             "tokenizer.chat_template, or write the prompt as text"
         )
+    _check_roles(prompt, str(tokenizer.chat_template))
     from jinja2 import TemplateError  # what a template raises to refuse a chat
 
     messages = [{"role": message.role, "content": message.content} for message in prompt]
@@ -101,3 +104,13 @@ def render(model: SteerableModel, prompt: Prompt) -> str:
             f"the model's chat template refuses a chat of the roles {roles} ({reason}): "
             "change the messages, or write the prompt as text"
         ) from error
+
+
+def _check_roles(chat: tuple[Message, ...], template: str) -> None:
+    for message in chat:
+        named = any(f"{quote}{message.role}{quote}" in template for quote in "'\"")
+        if message.role not in _ROLES and not named:
+            raise ValueError(
+                f"got a chat message of the role {shortened(message.role)}, expected one of "
+                f"{', '.join(_ROLES)}, or a role that the model's chat template names"
+            )

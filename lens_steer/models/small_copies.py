@@ -64,7 +64,8 @@ def check_configuration(
     verdict = verdicts[key]
     if verdict is not None:
         name = f"{backend} of {model_class.__name__}"
-        raise type(verdict)(f"{name} {verdict}, with {versions()}: use {alternative(bridge)}")
+        remedy = alternative(bridge, model_class.__name__)
+        raise type(verdict)(f"{name} {verdict}, with {versions()}: use {remedy}")
 
 
 def wrap_in_bridge(original: Any) -> Any:

@@ -103,6 +103,14 @@ def test_misuse_in_a_process_of_its_own_is_one_line_and_code_2(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_is_described_on_one_screen(command: Command) -> None:
+    code, out, _ = command("describe", "--device", "cpu")
+    assert code == 0
+    assert out.startswith("architecture   LlamaForCausalLM, 1.1 M parameters")
+    assert len(out.splitlines()) < 25
+    assert max(map(len, out.splitlines())) <= 100
+
+
 def test_words_are_parted_by_the_comma_of_any_script() -> None:
     assert judged_words_of("很好，好看、 good,,سعيد،x") == ("很好", "好看", "good", "سعيد", "x")
 

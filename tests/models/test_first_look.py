@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lens_steer.models import Decoder, attach, forward, load_model
+from lens_steer.models.agreement import alternative
 from lens_steer.models.checkpoints import check_no_install, no_processes
 from lens_steer.models.small_configs import shrunken
 from lens_steer.models.small_copies import verdicts
@@ -192,6 +193,17 @@ def test_load_model_refuses_a_bridge_that_is_not_hugging_face(tmp_path: Path) ->
     place = write_checkpoint(config, tmp_path / "m")
     with pytest.raises(ValueError, match=r"by \d\.\de.\d\d of the largest.*transformers 5.*use "):
         load_model(place, device="cpu")
+
+
+def test_only_a_backend_that_the_architecture_has_is_advised(made_elsewhere: Any) -> None:
+    assert ("backend='hooked'" in alternative(True, "LlamaForCausalLM")) == HAS_HOOKED
+    assert "hooked" not in alternative(True, "MambaForCausalLM")
+    assert "backend='bridge'" in alternative(False, "LlamaForCausalLM")
+    model = made_elsewhere()
+    model.original_model.model.layers[1].mlp.to(torch.bfloat16)
+    model.cfg.architecture = "MambaForCausalLM"
+    with pytest.raises(ValueError, match=r"does not run on 8 tokens .*Else use another version"):
+        attach(model)
 
 
 @pytest.mark.skipif(not HAS_HOOKED, reason="TransformerLens 4 has no HookedTransformer")

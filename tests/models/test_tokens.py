@@ -134,6 +134,17 @@ def test_a_chat_that_its_template_refuses_says_so(fresh_model: Loader) -> None:
         render(found, CHAT)
 
 
+def test_a_role_is_a_usual_one_or_one_that_the_template_names(fresh_model: Loader) -> None:
+    found = fresh_model("llama")
+    found.tokenizer.chat_template = TEMPLATE
+    for role in ("asistant", "User", "", "critic"):
+        said = rf"of the role {role!r}, expected one of system, .* user, assistant"
+        with pytest.raises(ValueError, match=said):
+            render(found, (Message("user", "The cat?"), Message(role, "It was")))
+    found.tokenizer.chat_template = TEMPLATE + "{% set others = ['critic'] %}"
+    assert "[critic] It was" in render(found, (Message("critic", "It was"),))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("writes", [True, False], ids=["writes-bos", "names-bos"])
 def test_a_bos_that_the_tokenizer_writes_is_kept_where_transformer_lens_leaves_it_out(
