@@ -26,6 +26,7 @@ from lens_steer.benchmark.config import ComparisonConfig as ComparisonConfig
 from lens_steer.benchmark.config import SeveralTexts as SeveralTexts
 from lens_steer.benchmark.dose_response import DoseResponse as DoseResponse
 from lens_steer.benchmark.doses import collapse_dose as collapse_dose
+from lens_steer.benchmark.draws import methods_of_draws as methods_of_draws
 from lens_steer.benchmark.energy import EnergyMap as EnergyMap
 from lens_steer.benchmark.fit_cache import FitCache as FitCache
 from lens_steer.benchmark.fit_cache import Hyperparameters as Hyperparameters

@@ -17,6 +17,7 @@ from lens_steer.benchmark.fit_cache import FitCache, Hyperparameters
 from lens_steer.benchmark.method_family import (
     LayerPrior,
     MethodFamily,
+    drawn_nats,
     layer_grid,
     log_uniform,
     one_layer,
@@ -110,12 +111,11 @@ def _sadi_grid(cache: FitCache) -> list[Hyperparameters]:
 
 
 def _sadi_prior(cache: FitCache, source: np.random.Generator) -> Hyperparameters:
-    """Any kind and up to 500 elements, with a delta of 0.5 to 80, both evenly in the logarithm."""
+    """Any kind and up to 500 elements, evenly in the logarithm, and local nats."""
     kind = ("head", "neuron", "mlp_out")[int(source.integers(3))]
     read = cache.reads[int(source.integers(len(cache.reads)))]
     k = round(log_uniform(source, 1, min(500, cache.scores(read, kind).values.numel())))
-    delta = log_uniform(source, 0.5, 80.0)
-    return {"kind": kind, "k": k, "read": read, "strength": delta / _SADI_DELTA}
+    return {"kind": kind, "k": k, "read": read} | drawn_nats(source)
 
 
 def _iti(cache: FitCache, setting: Mapping[str, Any]) -> ITI:
@@ -136,11 +136,10 @@ def _iti_grid(cache: FitCache) -> list[Hyperparameters]:
 
 
 def _iti_prior(cache: FitCache, source: np.random.Generator) -> Hyperparameters:
-    """Up to half of all heads, with an alpha of 0.03 to 30, both evenly in the logarithm."""
+    """Up to half of all heads, evenly in the logarithm, and local nats."""
     read = cache.reads[int(source.integers(len(cache.reads)))]
     k = round(log_uniform(source, 1, max(2, cache.head_accuracies(read).values.numel() // 2)))
-    alpha = log_uniform(source, 0.03, 30.0)
-    return {"k": k, "read": read, "strength": alpha / _ITI_ALPHA}
+    return {"k": k, "read": read} | drawn_nats(source)
 
 
 def _by_name(kinds: Iterable[MethodFamily]) -> dict[str, MethodFamily]:
@@ -149,19 +148,19 @@ def _by_name(kinds: Iterable[MethodFamily]) -> dict[str, MethodFamily]:
 
 FAMILIES: dict[str, MethodFamily] = _by_name(
     [
-        one_layer("CAA", CAA.fit, LayerPrior((0.1, 2.0), activation_lengths=True)),
+        one_layer("CAA", CAA.fit, LayerPrior()),
         MethodFamily("SADI", _sadi, _sadi_grid, _sadi_prior),
         # LQR stops short of its set-points: its gain is below 1, and it acts a layer late.
         regulator("LQR", _lqr, setpoints=(3.0, 10.0, 30.0)),
         regulator("LQRTracker", _lqr_tracker, setpoints=(1.0, 3.0, 10.0)),
-        MethodFamily("ODESteer", _odesteer, layer_grid, LayerPrior((0.2, 6.0))),
-        one_layer("MeanAcT", MeanAcT.fit, LayerPrior((0.1, 3.0))),
-        one_layer("LinearAcT", LinearAcT.fit, LayerPrior((0.1, 3.0))),
-        one_layer("MiMiC", MiMiC.fit, LayerPrior((0.1, 3.0))),
-        MethodFamily("FishBack", _fishback, layer_grid, LayerPrior((0.1, 3.0))),
-        one_layer("RepE", _repe, LayerPrior((0.4, 8.0))),
+        MethodFamily("ODESteer", _odesteer, layer_grid, LayerPrior()),
+        one_layer("MeanAcT", MeanAcT.fit, LayerPrior()),
+        one_layer("LinearAcT", LinearAcT.fit, LayerPrior()),
+        one_layer("MiMiC", MiMiC.fit, LayerPrior()),
+        MethodFamily("FishBack", _fishback, layer_grid, LayerPrior()),
+        one_layer("RepE", _repe, LayerPrior()),
         MethodFamily("ITI", _iti, _iti_grid, _iti_prior),
-        one_layer("ResidualITI", _residual_iti, LayerPrior((0.4, 8.0))),
+        one_layer("ResidualITI", _residual_iti, LayerPrior()),
         MethodFamily("Ablation", _ablation, layer_grid, LayerPrior((0.1, 1.0))),
         one_layer("Angular", partial(Angular.fit, to_angle=0.0), LayerPrior((0.1, 1.0))),
     ]

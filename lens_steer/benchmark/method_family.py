@@ -17,6 +17,7 @@ Grid = Callable[[FitCache], list[Hyperparameters]]
 Prior = Callable[[FitCache, np.random.Generator], Hyperparameters]
 
 _GRID_SIZE = 12  # settings of the grid of a method of one layer, at most
+NATS = (0.003, 1.0)  # local nats per token of a strength that is drawn, the least and the most
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class MethodFamily:
         make: Makes the method with a setting, which is plain JSON. The method then gets the
             strength of the setting, or strength 1 if the setting has none yet.
         grid: The settings to choose from on dev, without a strength, which is calibrated.
-        prior: Draws a setting, strength included, for random search; None if there is no search.
+        prior: Draws a setting for random search, with a `strength` or with `nats`, the local nats
+            per token that it is to cost, see `methods_of_draws`; None if there is no search.
 
     Example:
         >>> family = ls.benchmark.MethodFamily(
@@ -48,7 +50,7 @@ class MethodFamily:
         object.__setattr__(self, "make", partial(_with_strength_of_setting, self.make))
 
     def draw(self, cache: FitCache, source: np.random.Generator) -> Hyperparameters:
-        """A setting drawn from the prior, strength included.
+        """A setting drawn from the prior, with a strength or with the nats that it is to cost.
 
         Raises:
             ValueError: If the family has no prior.
@@ -69,24 +71,22 @@ def _with_strength_of_setting(
 
 @dataclass(frozen=True)
 class LayerPrior:
-    """Any layer and read position at which the classes differ, and a strength.
+    """Any layer and read position at which the classes differ, and what is done there.
 
     Attributes:
-        strengths: The least and the largest; the prior is even in the logarithm.
-        activation_lengths: Whether these are lengths of what is added, in lengths of the usual
-            activation, rather than strengths.
+        strengths: The least and the largest, even in the logarithm: for methods whose strength is
+            a share of the whole way. None draws local nats instead, from 0.003 to 1 per token.
     """
 
-    strengths: tuple[float, float]
-    activation_lengths: bool = False
+    strengths: tuple[float, float] | None = None
 
     def __call__(self, cache: FitCache, source: np.random.Generator) -> Hyperparameters:
-        """A setting of one layer and read position, strength included."""
+        """A setting of one layer and read position, with a strength or nats."""
         settings = [s for read in cache.reads for s in _layers_that_differ(cache, read)]
         setting = settings[int(source.integers(len(settings)))]
-        strength = log_uniform(source, *self.strengths)
-        unit = cache.layer(setting).relative_length if self.activation_lengths else 1.0
-        return setting | {"strength": strength / unit}
+        if self.strengths is None:
+            return setting | drawn_nats(source)
+        return setting | {"strength": log_uniform(source, *self.strengths)}
 
 
 def layer_grid(cache: FitCache) -> list[Hyperparameters]:
@@ -102,7 +102,7 @@ def one_layer(
 
     Example:
         >>> family = ls.benchmark.one_layer(
-        ...     "MeanAcT", ls.MeanAcT.fit, ls.benchmark.LayerPrior((0.1, 3.0))
+        ...     "MeanAcT", ls.MeanAcT.fit, ls.benchmark.LayerPrior()
         ... )
     """
     return MethodFamily(name, lambda cache, setting: fit(cache.layer(setting)), layer_grid, prior)
@@ -142,6 +142,11 @@ def log_uniform(source: np.random.Generator, low: float | int, high: float | int
     return float(np.exp(source.uniform(np.log(low), np.log(high))))
 
 
+def drawn_nats(source: np.random.Generator) -> Hyperparameters:
+    """Local nats per token, 0.003 to 1, evenly in the logarithm: a unit for any method."""
+    return {"nats": log_uniform(source, *NATS)}
+
+
 # Regulators: set-points that are so many class differences from the undesired mean.
 
 
@@ -151,8 +156,8 @@ def regulator(name: str, make: Make, setpoints: Sequence[float]) -> MethodFamily
     Args:
         make: Makes the regulator of a setting; `regulator_weights(setting)` are its keywords.
         setpoints: Those of the grid, at each read position at which some layer has a feature; 1 is
-            the desired mean. The prior draws a set-point of 0.5 to 8 and a control cost of 0.3 to
-            10, both evenly in the logarithm.
+            the desired mean. The prior draws a set-point of 0.5 to 8, a control cost of 0.3 to 10
+            and local nats, all evenly in the logarithm.
     """
 
     def reads(cache: FitCache) -> list[ReadPosition]:
@@ -171,7 +176,7 @@ def regulator(name: str, make: Make, setpoints: Sequence[float]) -> MethodFamily
             "read": choices[int(source.integers(len(choices)))],
             "setpoint": log_uniform(source, 0.5, 8.0),
             "control_cost": log_uniform(source, 0.3, 10.0),
-        }
+        } | drawn_nats(source)
 
     return MethodFamily(name, make, grid, prior)
 

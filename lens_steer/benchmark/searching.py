@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from lens_steer.benchmark.draws import methods_of_draws
+from lens_steer.benchmark.fit_cache import Hyperparameters
 from lens_steer.benchmark.journal import Journal, content
 from lens_steer.benchmark.method_family import MethodFamily
 from lens_steer.benchmark.random_search import RandomSearchCurve
 from lens_steer.benchmark.settings import Behaviour, CompareSettings, file_stem
 from lens_steer.benchmark.trials import Trial
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import Evaluation, evaluate_each
+from lens_steer.evaluation import Evaluation, FixedTexts, evaluate_each
 from lens_steer.figures import save_figure
 from lens_steer.steering import Intervention
 
 BASELINE = "CAA"  # the method that others are held against, where it was searched
 _TOGETHER = 8  # trials that are run, and kept, in one go
 _PARTS = ("dev", "test")
+_PROMPTS = 12  # of dev, along whose texts local nats are measured
 
 
 def search(
@@ -60,10 +63,10 @@ def _trials(
     family: MethodFamily, behaviour: Behaviour, settings: CompareSettings, journal: Journal
 ) -> list[tuple[str, Trial]]:
     """(part, trial) of every draw; those that are kept already are not run again."""
-    methods = _drawn(family, behaviour, settings)
-    starts = range(0, len(methods), _TOGETHER)
+    drawn = _drawn(family, behaviour, settings)
+    starts = range(0, len(drawn), _TOGETHER)
     for start in tqdm(starts, desc=f"search {family.name}"):
-        batch = list(enumerate(methods[start : start + _TOGETHER], start=start))
+        batch = list(enumerate(drawn[start : start + _TOGETHER], start=start))
         unit = (behaviour.name, family.name, start, len(batch))
         if unit not in journal.done:
             journal.add(unit, _rows(family, behaviour, settings, batch))
@@ -72,21 +75,23 @@ def _trials(
         for row in journal.rows
         if row["unit"][:2] == [behaviour.name, family.name]
     }
-    return [(part, kept[part, i]) for part in _PARTS for i in range(len(methods))]
+    return [(part, kept[part, i]) for part in _PARTS for i in range(len(drawn))]
 
 
 def _rows(
     family: MethodFamily,
     behaviour: Behaviour,
     settings: CompareSettings,
-    numbered: Sequence[tuple[int, Intervention]],
+    numbered: Sequence[tuple[int, Hyperparameters]],
 ) -> list[dict[str, Any]]:
     """Rows of some draws, on dev and on test."""
+    cache, dev = behaviour.cache, behaviour.dev.first(_PROMPTS)
+    texts = FixedTexts.sample(cache.model, dev, decoding=settings.config.decoding)
+    methods = methods_of_draws(family, cache, [setting for _, setting in numbered], texts)
     rows = []
     for part in _PARTS:
-        methods = [method for _, method in numbered]
         evaluations = _evaluated(methods, getattr(behaviour, part), behaviour, settings)
-        for (number, method), evaluation in zip(numbered, evaluations, strict=True):
+        for (number, _), method, evaluation in zip(numbered, methods, evaluations, strict=True):
             trial = Trial(
                 method=family.name,
                 behaviour_name=behaviour.name,
@@ -103,11 +108,10 @@ def _rows(
 
 def _drawn(
     family: MethodFamily, behaviour: Behaviour, settings: CompareSettings
-) -> list[Intervention]:
-    """Methods with drawn settings: a larger budget adds to the draws of a smaller one."""
+) -> list[Hyperparameters]:
+    """Drawn settings: a larger budget adds to the draws of a smaller one."""
     source = np.random.default_rng(settings.config.seed)
-    drawn = [family.draw(behaviour.cache, source) for _ in range(settings.budget)]
-    return [family.make(behaviour.cache, setting) for setting in drawn]
+    return [family.draw(behaviour.cache, source) for _ in range(settings.budget)]
 
 
 def _evaluated(

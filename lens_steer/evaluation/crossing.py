@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import copysign, sqrt
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
@@ -165,7 +165,8 @@ def _refined(measure: Measure, values: dict[float, float], quantity: str, target
         return order[0]
     left, right = next(pair for pair in pairwise(order) if _crosses(values, pair, target))
     smallest = abs(right - left) * _FINEST
-    return float(brentq(beyond, left, right, xtol=smallest, maxiter=_MOST, disp=False))
+    root: Any = brentq(beyond, left, right, xtol=smallest, maxiter=_MOST, disp=False)
+    return float(root)
 
 
 def _crosses(values: Mapping[float, float], pair: tuple[float, float], target: float) -> bool:

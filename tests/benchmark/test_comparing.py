@@ -28,15 +28,16 @@ from lens_steer.benchmark import (
     Trial,
     choose_all,
     families,
+    methods_of_draws,
     run_provenance,
     stored,
     thinned,
 )
 from lens_steer.benchmark import running as comparing
 from lens_steer.benchmark.journal import content
-from lens_steer.benchmark.method_family import spaced
+from lens_steer.benchmark.method_family import NATS, spaced
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import OutOfReach
+from lens_steer.evaluation import FixedTexts, LocalNats, OutOfReach
 from lens_steer.models import load_model
 from lens_steer.steering import (
     CAA,
@@ -230,13 +231,13 @@ def test_a_run_of_an_earlier_version_is_refused_by_its_number(first: Run, tmp_pa
     old = kept_by_version_0_1(first.settings.out, tmp_path)
     before, settings = tree(old), replace(first.settings, out=old)
     kept = "kept by lens-steer 0.1.0 in form 2, this version"
-    with pytest.raises(ValueError, match=rf"trials.jsonl' was {kept} reads form 4: read it .*$"):
+    with pytest.raises(ValueError, match=rf"trials.jsonl' was {kept} reads form 5: read it .*$"):
         comparing.read(old)
-    with pytest.raises(ValueError, match=rf"trials.jsonl' is of a run .*{kept} keeps form 4\).*$"):
+    with pytest.raises(ValueError, match=rf"trials.jsonl' is of a run .*{kept} keeps form 5\).*$"):
         start(settings)
     assert tree(old) == before
     (old / "trials.jsonl").unlink()
-    with pytest.raises(ValueError, match=rf"CAA.json' is of a method .*{kept} keeps form 4\).*$"):
+    with pytest.raises(ValueError, match=rf"CAA.json' is of a method .*{kept} keeps form 5\).*$"):
         start(settings)
 
 
@@ -296,7 +297,7 @@ def test_the_documentation_states_every_prior() -> None:
     assert set(rows) == set(FAMILIES)
     for name, each in FAMILIES.items():
         if isinstance(each.prior, LayerPrior):
-            low, high = each.prior.strengths
+            low, high = each.prior.strengths or NATS
             assert f"{low:g} to {high:g}" in rows[name]
 
 
@@ -311,6 +312,28 @@ def test_every_family_makes_what_it_draws_and_what_its_grid_says(load: Any, pair
             assert method.strength == pytest.approx(setting.get("strength", 1.0))
         again = family.draw(inputs, np.random.default_rng(0))
         assert again == settings[-1]
+
+
+@pytest.mark.parametrize("name", ["CAA", "ITI", "LQR", "Angular"])
+def test_draws_are_made_at_the_strength_of_their_local_nats(
+    load: Any, pairs: Any, name: str
+) -> None:
+    inputs, family = FitCache(load("llama"), pairs), FAMILIES[name]
+    texts = FixedTexts.sample(inputs.model, pairs, max_new_tokens=4, seed=0)
+    source = np.random.default_rng(1)
+    settings = [family.draw(inputs, source) for _ in range(3)]
+    settings[0]["nats"] = 0.02
+    made = methods_of_draws(family, inputs, settings, texts)
+    for method, setting in zip(made, settings, strict=True):
+        at_one = family.make(inputs, setting | {"strength": 1.0})
+        if "nats" in setting:
+            local = LocalNats.along(inputs.model, at_one, texts)
+            expected = local.strength_at(setting["nats"])
+            assert method.strength == pytest.approx(expected, rel=1e-2)
+        else:
+            assert method.strength == setting["strength"]
+        assert repr(method) == repr(at_one.with_strength(method.strength))
+    assert texts.kl(inputs.model, [(made[0],)])[0] == pytest.approx(0.02, rel=0.3)
 
 
 @pytest.fixture
@@ -365,11 +388,11 @@ def test_sadi_draws_only_what_the_model_has(
     assert len(contrasts) == 6
 
 
-def test_iti_draws_pushes_that_small_models_bear(load: Any, pairs: Any) -> None:
+def test_iti_draws_heads_and_nats(load: Any, pairs: Any) -> None:
     inputs, source = FitCache(load("llama"), pairs), np.random.default_rng(0)
     drawn = [FAMILIES["ITI"].draw(inputs, source) for _ in range(200)]
-    alphas = [15 * setting["strength"] for setting in drawn]
-    assert 0.03 <= min(alphas) < 0.1 < 10 < max(alphas) <= 30
+    nats = [setting["nats"] for setting in drawn]
+    assert 0.003 <= min(nats) < 0.004 < 0.8 < max(nats) <= 1
     assert {setting["k"] for setting in drawn} == set(range(1, 9))  # of 16 heads
 
 
@@ -426,8 +449,9 @@ def test_baselines_have_few_settings_and_make_what_they_say(
         size = found.vector_field(resid.desired[0, 2]).norm()  # type: ignore[attr-defined]
         assert float(size) == pytest.approx(quarter, rel=1e-5)
     drawn = [family.draw(inputs, np.random.default_rng(i)) for i in range(50)]
-    low, high = (0.03 / 15, 30 / 15) if name == "ITI" else (0.05, 10)
-    assert all(low <= each["strength"] <= high for each in drawn)
+    share = name in ("Ablation", "Angular")  # of the whole way
+    knob, low, high = ("strength", 0.1, 1.0) if share else ("nats", *NATS)
+    assert all(low <= each[knob] <= high for each in drawn)
     assert len({json.dumps(each) for each in drawn}) == 50
 
 
@@ -480,10 +504,10 @@ def test_barriers_of_few_pairs_have_the_papers_settings(load: Any, pairs: Any) -
 
 def tiny_caa(cache: FitCache, setting: Any) -> Any:
     method: Any = FAMILIES["CAA"].make(cache, setting)
-    return replace(method, vectors=tuple(1e-9 * v for v in method.vectors))
+    return replace(method, vectors=tuple(0 * v for v in method.vectors))
 
 
-WEAK = replace(FAMILIES["CAA"], name="weak", make=tiny_caa)  # pushes by next to nothing
+WEAK = replace(FAMILIES["CAA"], name="weak", make=tiny_caa)  # pushes by nothing at any strength
 
 
 def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(

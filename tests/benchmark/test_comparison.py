@@ -633,16 +633,16 @@ def test_a_comparison_has_every_reference_and_method(llama: Any, pairs: Contrast
     assert mine[0].evaluation.kl == pytest.approx(expected.kl, rel=CLOSE)
     assert mine[0].shown == repr(half)
     assert mine[0].model == "tiny"
-    own, learned = (row_of(table, name) for name in ("mine", "learned"))
-    assert learned["relative_norm"] == pytest.approx(own["relative_norm"], rel=0.2)
+    mine_row, learned = (row_of(table, name) for name in ("mine", "learned"))
+    assert learned["relative_norm"] == pytest.approx(mine_row["relative_norm"], rel=0.2)
     first = [t for t in found.trials if (t.method, t.fit) == ("mine", 0)]
     for name in ("random", "random (covariance)"):
         alike = [t for t in found.trials if t.method == name]
-        paid = [
-            sum(t.fixed.kl.sum() for t in trials if t.multiple == 1 and t.seed == 0)
+        own, paid = (
+            [t.fixed.kl.sum().item() for t in trials if t.fixed and (t.multiple, t.seed) == (1, 0)]
             for trials in (first, alike)
-        ]
-        assert paid[1].item() == pytest.approx(paid[0].item(), rel=0.01)
+        )
+        assert paid == pytest.approx(own, rel=0.01)
     assert row_of(table, "unsteered")["kl_fixed"] == pytest.approx(0, abs=1e-9)
     assert len(found.differences()) == len(names) * (len(names) - 1) // 2
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -51,7 +51,8 @@ def fisher(folder: Path, texts: FixedTexts, where: Tensor, vector: Tensor) -> fl
             return found[start : start + text.draws] / texts.temperature
 
         zero, one = torch.zeros(()).double(), torch.ones(()).double()
-        at, slope = torch.autograd.functional.jvp(logits, (zero,), (one,))
+        found: Any = torch.autograd.functional.jvp(logits, (zero,), (one,))
+        at, slope = found
         p = at.softmax(dim=-1)
         mean = (p * slope).sum(dim=-1, keepdim=True)
         total += float((p * (slope - mean) ** 2).sum())
@@ -160,7 +161,9 @@ def test_what_is_no_parabola_is_refused_with_both_readings(llama: Any, texts: Fi
 )
 def test_readings_that_make_no_sense_are_refused(strengths: Any, kl: Any) -> None:
     with pytest.raises(ValueError, match="expected two"):
-        LocalNats(tuple(map(float, strengths)), tuple(map(float, kl)), C, 8, 2)
+        LocalNats(
+            cast(Any, tuple(map(float, strengths))), cast(Any, tuple(map(float, kl))), C, 8, 2
+        )
 
 
 def test_local_nats_are_saved(tmp_path: Path) -> None:
