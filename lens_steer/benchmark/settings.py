@@ -20,7 +20,7 @@ from lens_steer.models import SteerableModel, attach, version_of
 
 # The form of what a run keeps: higher whenever a method is made, or a trial is measured or written
 # down, in another way. A run of another form is refused.
-FORM = 4
+FORM = 5
 # The versions that results depend on, as they were imported: others may be installed while a long
 # run goes on.
 _VERSIONS = {
