@@ -24,7 +24,7 @@ from lens_steer.sites import Site
 from lens_steer.steering import Decoding, Intervention
 
 Key = tuple[str, int, int]  # method, fit, seed
-LEARNING = {"steps": 40, "batch": 16}  # of the vector `learned`
+LEARNING = {"steps": 10, "batch": 16}  # of the vector `learned`
 _NEEDED = {"prompting": "instruction", "best of n": "a judge", "learned": "train, other pairs"}
 Tick = Callable[[int], object]  # told how much work has been done
 

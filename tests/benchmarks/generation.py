@@ -14,11 +14,7 @@ PROMPTS = [f"{number} apples and a dog were" for number in ("One", "Two", "Three
 
 
 def loop_speed(model: Any, runs: int, tokens: int = 40) -> str:
-    """Greedy texts of a batch of 8, unsteered and with CAA, in processor time.
-
-    Each ends at its `tokens`: the model's end tokens are left out of neither loop, but greedy texts
-    of the same prompts end at the same steps.
-    """
+    """Greedy texts of a batch of 8, unsteered and with one vector added, in processor time."""
     ids, mask = pad(model, [encode_prompt(model, prompt) for prompt in PROMPTS], left=True)
     method = Additive((ls.Site(model.cfg.n_layers // 2),), (torch.zeros(model.cfg.d_model) + 0.01,))
     own: dict[str, Any] = {"max_new_tokens": tokens, "do_sample": False, "verbose": False}
