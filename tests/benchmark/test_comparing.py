@@ -230,13 +230,13 @@ def test_a_run_of_an_earlier_version_is_refused_by_its_number(first: Run, tmp_pa
     old = kept_by_version_0_1(first.settings.out, tmp_path)
     before, settings = tree(old), replace(first.settings, out=old)
     kept = "kept by lens-steer 0.1.0 in form 2, this version"
-    with pytest.raises(ValueError, match=rf"trials.jsonl' was {kept} reads form 4: read it .*$"):
+    with pytest.raises(ValueError, match=rf"trials.jsonl' was {kept} reads form 5: read it .*$"):
         comparing.read(old)
-    with pytest.raises(ValueError, match=rf"trials.jsonl' is of a run .*{kept} keeps form 4\).*$"):
+    with pytest.raises(ValueError, match=rf"trials.jsonl' is of a run .*{kept} keeps form 5\).*$"):
         start(settings)
     assert tree(old) == before
     (old / "trials.jsonl").unlink()
-    with pytest.raises(ValueError, match=rf"CAA.json' is of a method .*{kept} keeps form 4\).*$"):
+    with pytest.raises(ValueError, match=rf"CAA.json' is of a method .*{kept} keeps form 5\).*$"):
         start(settings)
 
 
