@@ -3,11 +3,13 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tests.numpy_models import NumpyModel, recorded
+
+Part = TypeVar("Part")
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -205,3 +207,9 @@ def subspace_similarity(a: Array, b: Array, m: int, *, left: bool) -> float:
         sizes.append(float(np.sqrt((s**2).sum())))
     overlap = np.linalg.svd(weighted[0].T @ weighted[1], compute_uv=False).sum()
     return float(overlap) / (sizes[0] * sizes[1])
+
+
+def present(value: Part | None) -> Part:
+    """What is there: a report's part that may be left out."""
+    assert value is not None
+    return value

@@ -31,7 +31,8 @@ def save_report(run: Run, report: LinearityReport, pairs: str) -> None:
     for direction in ("feature", "contrast", "random"):
         run.save(f"{pairs}-error-{direction}", curves.figure(direction), curves.table())
     run.save(f"{pairs}-persistence", persistence.figure(), persistence.table())
-    run.save(f"{pairs}-logits", logits.figure(), logits.table())
+    if logits is not None:
+        run.save(f"{pairs}-logits", logits.figure(), logits.table())
 
 
 def measure(run: Run, pairs: str, *, most: Most = 64, tokens: Tokens = organism.LONGEST) -> Tables:

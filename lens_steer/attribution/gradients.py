@@ -1,6 +1,8 @@
 """First-order attribution: the gradient of the answers' margin, times what might change."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,6 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lens_steer.activations import Activations
+from lens_steer.arguments import Count
 from lens_steer.attribution.contrasts import over_pairs, summed
 from lens_steer.attribution.scores import ElementScores
 from lens_steer.data import ContrastivePairs
@@ -26,19 +29,26 @@ from lens_steer.models import (
 )
 from lens_steer.sites import Kind, Site, site_shape, sites_of
 
-_TOKENS = 2048  # of a batch whose activations are kept for the backward pass
-
 Product = Callable[[Tensor, Tensor, int], Tensor]  # (gradient, activation, layer row) -> [b p site]
 
 
 def grad_x_activation(
-    model: SteerableModel, pairs: ContrastivePairs, kind: str = "head", *, progress: bool = True
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    kind: str = "head",
+    *,
+    token_budget: Count = 256,
+    progress: bool = True,
 ) -> ElementScores:
     """Gradient times activation: what the margin gains per unit of delta, as scaling begins.
 
     The margin is the log-probability per token of the desired answer minus that of the undesired;
     positions are the last prompt token and the answer's. One backward pass per pair predicts, to
     first order, SADI's effect for every element (and minus `zero_ablation`).
+
+    Args:
+        token_budget: Tokens of a batch, padding included, whose activations and logits are kept for
+            the backward pass; speed and memory only. A row is never parted.
 
     Raises:
         ValueError: If the pairs are unpaired, or `kind` cannot be edited.
@@ -47,7 +57,8 @@ def grad_x_activation(
         >>> ls.attribution.grad_x_activation(model, pairs, "neuron").top(100)
     """
     name = "gradient x activation, nats per token and unit of delta"
-    return _attributed(model, pairs, kind, name, lambda g, a, _: g * a, progress)
+    bar = partial(tqdm, disable=not progress)
+    return _attributed(model, pairs, kind, name, lambda g, a, _: g * a, token_budget, bar)
 
 
 def attribution_patching(
@@ -55,11 +66,15 @@ def attribution_patching(
     pairs: ContrastivePairs,
     activations: Activations,
     *,
+    token_budget: Count = 256,
     progress: bool = True,
 ) -> ElementScores:
     """Attribution patching: gradient times the mean difference of the classes, per element.
 
     To first order, what the margin gains when the difference is added where SADI would scale.
+
+    Args:
+        token_budget: As in `grad_x_activation`.
 
     Source: Nanda 2023, "Attribution patching"; Syed et al. 2023 (arXiv:2310.10348).
 
@@ -82,7 +97,8 @@ def attribution_patching(
         del activation
         return gradient * direction[row].to(gradient)
 
-    return _attributed(model, pairs, activations.kind.value, name, product, progress)
+    bar = partial(tqdm, disable=not progress)
+    return _attributed(model, pairs, activations.kind.value, name, product, token_budget, bar)
 
 
 def _attributed(
@@ -91,7 +107,8 @@ def _attributed(
     kind: str,
     name: str,
     product: Product,
-    progress: bool,
+    token_budget: int,
+    with_bar: "Callable[..., tqdm[Any]]",
 ) -> ElementScores:
     what = Kind.parse(kind)
     if not what.editable:
@@ -102,8 +119,8 @@ def _attributed(
     rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
     shape = len(rows), int(model.cfg.n_layers), site_shape(model, what)[0]
     products = torch.zeros(shape, dtype=torch.double)
-    with tqdm(total=len(rows), desc=f"gradients {what.value}", disable=not progress) as bar:
-        for batch in batches([len(row.ids) for row in rows], _TOKENS):
+    with with_bar(total=len(rows), desc=f"gradients {what.value}") as bar:
+        for batch in batches([len(row.ids) for row in rows], token_budget):
             products[batch] = _of_batch(model, [rows[i] for i in batch], what, product)
             bar.update(len(batch))
     desired, undesired = products.chunk(2)

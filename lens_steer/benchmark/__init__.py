@@ -3,7 +3,7 @@
 `config` says how texts are written; `fit_cache`, `method_family` and `method_families` how each
 method is made and which settings it may try; `choosing` takes the best of them on dev at one cost,
 and `kept_methods` keeps it.
-`comparison_run` runs methods and `references` (and a `learned` vector) on test, as `trials`;
+`comparison_run` runs methods (`method_names`), `references` and a `learned` vector as `trials`;
 `grouped_sums`, `statistics` and `quantities` turn these into numbers with intervals, and `result`
 into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `energy`, `tails` and
 `specificity` are its figures. `settings`, `journal` and `running` are `lens-steer compare`, which
@@ -21,8 +21,10 @@ from lens_steer.benchmark.comparing import comparison as comparison
 from lens_steer.benchmark.comparing import time_generation as time_generation
 from lens_steer.benchmark.comparison_run import ComparisonRun as ComparisonRun
 from lens_steer.benchmark.config import KL as KL
+from lens_steer.benchmark.config import REFERENCES as REFERENCES
 from lens_steer.benchmark.config import SHARES as SHARES
 from lens_steer.benchmark.config import ComparisonConfig as ComparisonConfig
+from lens_steer.benchmark.config import References as References
 from lens_steer.benchmark.config import SeveralTexts as SeveralTexts
 from lens_steer.benchmark.dose_response import DoseResponse as DoseResponse
 from lens_steer.benchmark.doses import collapse_dose as collapse_dose

@@ -1,7 +1,8 @@
 """Running methods against each other and against what they have to beat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
-from lens_steer.benchmark.comparison_run import ComparisonRun, NamedMethods
+from lens_steer.benchmark.comparison_run import ComparisonRun, Key, Tick
 from lens_steer.benchmark.config import ComparisonConfig, ComparisonOptions, config_of_call
-from lens_steer.benchmark.controls import RANDOMS
+from lens_steer.benchmark.method_names import NamedMethods
 from lens_steer.benchmark.references import Rewrite
 from lens_steer.benchmark.result import Comparison
 from lens_steer.data import ContrastivePairs
@@ -46,6 +47,7 @@ def compare(  # noqa: PLR0913 - what a comparison is made of
     (covariance)`, some in which the clean residual stream varies by itself; `prompting`, if an
     instruction is given; `best of n`, if there is a judge; `learned`, a vector of gradient descent
     at the first method's layer, if `train` is given; and the methods as they are given.
+    `references=` chooses among these rows.
 
     | column | |
     |---|---|
@@ -144,47 +146,95 @@ def comparison(  # noqa: PLR0913 - what a comparison is made of
         model_name=model_name,
     )
     trials = []
-    with tqdm(total=len(comparison_run.units()), desc="compare", disable=not progress) as bar:
-        for (name, _, _), new in comparison_run.run():
-            bar.set_postfix_str(name)
+    timing = timing_work(comparison_run)
+    with progress_bar(comparison_run, besides=timing, disable=not progress) as bar:
+        for key, new in comparison_run.run(tick=bar.update):
+            bar.set_postfix_str(key[0])
             trials += new
-            bar.update()
-    return Comparison(tuple(trials), config, time_generation(comparison_run))
+            bar.update(comparison_run.work(key))
+        bar.set_postfix_str("timing")
+        seconds = time_generation(comparison_run, tick=bar.update)
+    return Comparison(tuple(trials), config, seconds)
 
 
-def time_generation(comparison_run: ComparisonRun) -> dict[tuple[str, str], float]:
-    """Time of generation over that of the unsteered model, for every method: median of rounds."""
-    prompts = list(comparison_run.pairs.prompts[:_PROMPTS])
-    writers: dict[str, Callable[[], Any]] = {
-        name: _writer(comparison_run, prompts, comparison_run.random(0, name)) for name in RANDOMS
-    }
-    if comparison_run.rewrite is not None:
-        rewritten = [comparison_run.rewrite(prompt) for prompt in prompts]
-        writers["prompting"] = _writer(comparison_run, rewritten)
-    if comparison_run.judge is not None:
-        writers["best of n"] = _writer(comparison_run, prompts * comparison_run.config.best_of)
-    if comparison_run.train is not None:
-        writers["learned"] = _writer(comparison_run, prompts, comparison_run.learned)
-    for name, fits in comparison_run.methods.items():
-        writers[name] = _writer(comparison_run, prompts, fits[0])
-    unsteered = _writer(comparison_run, prompts)
+def progress_bar(
+    comparison_run: ComparisonRun, done: Collection[Key] = (), *, besides: int = 0, **options: Any
+) -> "tqdm[Any]":
+    """A bar of a run's work, in texts written, learning among it.
+
+    Args:
+        done: Units that need not be run again.
+        besides: Work that comes on top.
+        options: Of the bar.
+    """
+    run, units = comparison_run, comparison_run.units()
+    kept = sum(run.work(key) for key in units if key in done)
+    learnt = bool(done) and all(key in done for key in units if key[0] == "learned")
+    total = sum(map(run.work, units)) + besides + (0 if learnt else run.learning)
+    return tqdm(**{"desc": "compare", "total": total, "initial": kept, "unit": "text"} | options)
+
+
+def timing_work(comparison_run: ComparisonRun) -> int:
+    """How many texts `time_generation` writes."""
+    return _ROUNDS * len(_writers(comparison_run)) * len(_timed_prompts(comparison_run))
+
+
+def time_generation(
+    comparison_run: ComparisonRun, *, tick: Tick | None = None
+) -> dict[tuple[str, str], float]:
+    """Time of generation over that of the unsteered model, for every method: median of rounds.
+
+    Args:
+        tick: Called with the texts of each method, once they are written in every round.
+    """
+    writers = _writers(comparison_run)
+    unsteered = writers.pop("unsteered")
     unsteered()
-    seconds = {"unsteered": 1.0}
-    for name, writer in writers.items():
-        try:
-            rounds = [_seconds(writer) / _seconds(unsteered) for _ in range(_ROUNDS)]
-            seconds[name] = median(rounds)
-        except NotFinite:  # its trials have failed, and say why
-            seconds[name] = float("nan")
-    return {(comparison_run.behaviour_name, name): ratio for name, ratio in seconds.items()}
+    rounds: dict[str, list[float]] = {name: [] for name in ("unsteered", *writers)}
+    texts = len(_timed_prompts(comparison_run))
+    for _ in range(_ROUNDS):
+        base = _seconds(unsteered)
+        rounds["unsteered"].append(1.0)
+        for name, writer in writers.items():
+            try:
+                rounds[name].append(_seconds(writer) / base)
+            except NotFinite:  # its trials have failed, and say why
+                rounds[name].append(float("nan"))
+            if tick is not None:
+                tick(texts)
+        if tick is not None:
+            tick(texts)
+    behaviour = comparison_run.behaviour_name
+    return {(behaviour, name): median(ratios) for name, ratios in rounds.items()}
 
 
-def _writer(
-    comparison_run: ComparisonRun, prompts: list[Any], *methods: Intervention
-) -> Callable[[], Any]:
+def _timed_prompts(comparison_run: ComparisonRun) -> list[Any]:
+    return list(comparison_run.pairs.prompts[:_PROMPTS])
+
+
+def _writers(comparison_run: ComparisonRun) -> dict[str, Callable[[], Any]]:
+    """What writes a few texts in each way, made when it is called."""
+    run, prompts = comparison_run, _timed_prompts(comparison_run)
+    made: dict[str, Callable[[], Any]] = {
+        "unsteered": lambda: _written(run, prompts),
+        "random": lambda: _written(run, prompts, run.random(0)),
+        "random (covariance)": lambda: _written(run, prompts, run.random(0, "random (covariance)")),
+        "best of n": lambda: _written(run, prompts * run.config.best_of),
+        "learned": lambda: _written(run, prompts, run.learned),
+    }
+    rewrite = run.rewrite
+    if rewrite is not None:
+        made["prompting"] = lambda: _written(run, [rewrite(prompt) for prompt in prompts])
+    writers = {name: made[name] for name in run.references}
+    for name, fits in run.methods.items():
+        writers[name] = partial(_written, run, prompts, fits[0])
+    return writers
+
+
+def _written(comparison_run: ComparisonRun, prompts: list[Any], *methods: Intervention) -> None:
     decoding = comparison_run.config.decoding
     few = replace(decoding, max_new_tokens=min(_TOKENS, decoding.max_new_tokens))
-    return lambda: generate(comparison_run.model, prompts, *methods, decoding=few)
+    generate(comparison_run.model, prompts, *methods, decoding=few)
 
 
 def _seconds(action: Callable[[], Any]) -> float:

@@ -1,14 +1,15 @@
 """Running a comparison, unit by unit: a unit is a method's fit with a seed, at every strength."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
-from lens_steer.benchmark.config import ComparisonConfig
-from lens_steer.benchmark.controls import RANDOMS, RandomControls
+from lens_steer.benchmark.config import RANDOMS, REFERENCES, ComparisonConfig
+from lens_steer.benchmark.controls import RandomControls
 from lens_steer.benchmark.learned import learn
+from lens_steer.benchmark.method_names import NamedMethods, methods_by_name
 from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted
 from lens_steer.benchmark.trials import Trial, fixed_costs
 from lens_steer.data import ContrastivePairs
@@ -23,10 +24,10 @@ from lens_steer.models import SteerableModel, attach
 from lens_steer.sites import Site
 from lens_steer.steering import Decoding, Intervention
 
-Fits = Intervention | Sequence[Intervention]
-NamedMethods = Sequence[Intervention] | Mapping[str, Fits]
 Key = tuple[str, int, int]  # method, fit, seed
-REFERENCES = ("unsteered", *RANDOMS, "prompting", "best of n", "learned")
+LEARNING = {"steps": 10, "batch": 16}  # of the vector `learned`
+_NEEDED = {"prompting": "instruction", "best of n": "a judge", "learned": "train, other pairs"}
+Tick = Callable[[int], object]  # told how much work has been done
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +74,15 @@ class ComparisonRun:
 
         Raises:
             ValueError: If there are no methods, one does not fit the model, a name is that of a
-                reference, there is neither a judge nor pairs, or the cost of the instruction would
+                reference, what a reference of the config needs is not given, there is neither a
+                judge nor pairs, or the cost of the instruction would
                 be infinite because n-grams are ruled out.
         """
         by_name = methods_by_name(methods)
+        given = {"prompting": instruction, "best of n": judge, "learned": train}
+        for name in config.references or ():
+            if name in given and given[name] is None:
+                raise ValueError(f"the reference {name!r} needs {_NEEDED[name]}: pass it")
         check_scorable(pairs, judge)
         for fits in by_name.values():
             for method in fits:
@@ -101,27 +107,54 @@ class ComparisonRun:
             model_name=model_name or attach(model).fingerprint.architecture,
         )
 
-    def units(self) -> dict[Key, Callable[[], list[Trial]]]:
-        """The units of work in their order: each runs a fit with a seed, at every strength."""
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The references that are made: those of the config or, of all, those that can be."""
+        given = {"prompting": self.rewrite, "best of n": self.judge, "learned": self.train}
+        wanted = REFERENCES if self.config.references is None else self.config.references
+        return tuple(name for name in wanted if given.get(name, name) is not None)
+
+    def units(self, tick: Tick | None = None) -> dict[Key, Callable[[], list[Trial]]]:
+        """The units of work in their order: each runs a fit with a seed, at every strength.
+
+        Args:
+            tick: Called with what learning a vector has taken, step by step, see `work`.
+        """
         units: dict[Key, Callable[[], list[Trial]]] = {}
+        made = self.references
         for seed in range(self.config.seed, self.config.seed + self.config.seeds):
             units["unsteered", 0, seed] = partial(self._unsteered, seed)
-            for name, fit in product(RANDOMS, range(self.config.randoms)):
+            randoms = [name for name in RANDOMS if name in made]
+            for name, fit in product(randoms, range(self.config.randoms)):
                 units[name, fit, seed] = partial(self._random, name, fit, seed)
-            if self.rewrite is not None:
+            if "prompting" in made and self.rewrite is not None:
                 units["prompting", 0, seed] = partial(self._prompting, self.rewrite, seed)
-            if self.judge is not None:
+            if "best of n" in made and self.judge is not None:
                 units["best of n", 0, seed] = partial(self._best_of_n, self.judge, seed)
-            if self.train is not None:
-                units["learned", 0, seed] = partial(self._learned, seed)
+            if "learned" in made:
+                units["learned", 0, seed] = partial(self._learned, seed, tick)
             for name, fits in self.methods.items():
                 for fit, method in enumerate(fits):
                     units[name, fit, seed] = partial(self._steered, name, fit, method, seed)
         return units
 
-    def run(self, done: Collection[Key] = ()) -> Iterator[tuple[Key, list[Trial]]]:
-        """The trials of each unit that is not done."""
-        for key, unit in self.units().items():
+    def work(self, key: Key) -> int:
+        """How much work a unit is, in texts written; learning comes on top, see `learning`."""
+        strengths = {"unsteered": 1, "prompting": 1, "best of n": self.config.best_of}
+        return len(self.pairs.prompts) * strengths.get(key[0], len(self.config.multiples))
+
+    @property
+    def learning(self) -> int:
+        """How much work it is to learn a vector: a step is as many texts as its batch has."""
+        if "learned" not in self.references or self.train is None:
+            return 0
+        return LEARNING["steps"] * min(LEARNING["batch"], len(self.train))
+
+    def run(
+        self, done: Collection[Key] = (), *, tick: Tick | None = None
+    ) -> Iterator[tuple[Key, list[Trial]]]:
+        """The trials of each unit that is not done; `tick` as in `units`."""
+        for key, unit in self.units(tick).items():
             if key not in done:
                 yield key, unit()
 
@@ -149,8 +182,8 @@ class ComparisonRun:
     def _random(self, name: str, fit: int, seed: int) -> list[Trial]:
         return self._steered(name, fit, self.random(fit, name), seed)
 
-    def _learned(self, seed: int) -> list[Trial]:
-        return self._steered("learned", 0, self.learned, seed)
+    def _learned(self, seed: int, tick: Tick | None) -> list[Trial]:
+        return self._steered("learned", 0, self._vector(tick), seed)
 
     def random(self, fit: int, name: str = "random") -> Intervention:
         """A random direction that costs what the first method does: the same for every seed."""
@@ -161,22 +194,32 @@ class ComparisonRun:
         seed = self.config.seed
         return RandomControls(self.model, self.first, self._texts(seed), seed)
 
-    @cached_property
+    @property
     def learned(self) -> Intervention:
         """The vector learned from `train`, its edits as large as the first method's on average.
 
         Raises:
             ValueError: If there is none.
         """
+        return self._vector(None)
+
+    def _vector(self, tick: Tick | None) -> Intervention:
+        """The vector, learned once however often it is asked for; `tick` as in `units`."""
         if self.train is None:
             raise ValueError("nothing to learn a vector from: pass train=")
-        site, config = Site(self.first.sites[0].layer), self.config
-        method = learn(
-            self.model, self.train, site, scope=config.scope, seed=config.seed, progress=False
-        )
-        texts = self._texts(config.seed)
-        sizes, wanted = texts.sizes(self.model, [(method,), (self.first,)])
-        return method.with_strength(wanted.relative_norm / sizes.relative_norm)
+        if not self._vectors:
+            site, config = Site(self.first.sites[0].layer), self.config
+            each = None if tick is None else partial(tick, self.learning // LEARNING["steps"])
+            how: dict[str, Any] = {"scope": config.scope, "seed": config.seed, **LEARNING}
+            method = learn(self.model, self.train, site, on_step=each, progress=False, **how)
+            texts = self._texts(config.seed)
+            sizes, wanted = texts.sizes(self.model, [(method,), (self.first,)])
+            self._vectors.append(method.with_strength(wanted.relative_norm / sizes.relative_norm))
+        return self._vectors[0]
+
+    @cached_property
+    def _vectors(self) -> list[Intervention]:
+        return []
 
     def _prompting(self, rewrite: Rewrite, seed: int) -> list[Trial]:
         evaluation = prompted(
@@ -211,34 +254,3 @@ class ComparisonRun:
 
     def _trial(self, name: str, fit: int, seed: int, multiple: float, *rest: Any) -> Trial:
         return Trial(name, self.behaviour_name, self.model_name, fit, seed, multiple, *rest)
-
-
-def references_first(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, references first."""
-    ordered = list(names)
-    return tuple(dict.fromkeys([*(name for name in REFERENCES if name in ordered), *ordered]))
-
-
-def methods_by_name(methods: NamedMethods) -> dict[str, tuple[Intervention, ...]]:
-    """Fits by name; methods without a name are called by their class, and numbered if alike.
-
-    Raises:
-        ValueError: If there are none, or a name is that of a reference.
-    """
-    if isinstance(methods, Intervention):
-        raise ValueError(f"got one method {methods!r}, expected a list of them: write [method]")
-    by_name: dict[str, tuple[Intervention, ...]] = {}
-    if isinstance(methods, Mapping):
-        for name, fits in methods.items():
-            by_name[name] = (fits,) if isinstance(fits, Intervention) else tuple(fits)
-    else:
-        kinds = [type(method).__name__ for method in methods]
-        for i, (kind, method) in enumerate(zip(kinds, methods, strict=True)):
-            before = kinds[:i].count(kind)
-            by_name[f"{kind} {before + 1}" if before else kind] = (method,)
-    if not by_name or not all(by_name.values()):
-        raise ValueError(f"got the methods {methods!r}, expected at least one, none without a fit")
-    reserved = sorted(set(by_name) & set(REFERENCES))
-    if reserved:
-        raise ValueError(f"the names {reserved} are those of references: give the methods others")
-    return by_name

@@ -1,6 +1,6 @@
 """How methods are compared: which texts are sampled, and at which strengths."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
@@ -10,6 +10,15 @@ from lens_steer.steering import Decoding, DecodingOptions, decoding_of_call
 
 SHARES = (0.4, 0.25, 0.35)  # of the pairs: train, dev, test
 KL = 0.1  # nats per token to which methods are calibrated where nothing else is asked for
+RANDOMS = ("random", "random (covariance)")
+REFERENCES = ("unsteered", *RANDOMS, "prompting", "best of n", "learned")
+References = Annotated[
+    Sequence[str],
+    Expected(
+        f"a list of references, among {', '.join(REFERENCES)}",
+        lambda names: set(names) <= set(REFERENCES),
+    ),
+]
 SeveralTexts = Annotated[int, Expected("a whole number of at least 2", lambda n: n >= 2)]
 
 
@@ -21,6 +30,7 @@ class ComparisonOptions(DecodingOptions, total=False):
     randoms: Count
     best_of: SeveralTexts
     budgets: Rising
+    references: References | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,9 @@ class ComparisonConfig(Decoding):
         best_of: The number of texts of which the best is taken.
         budgets: Nats per token at which behaviour is read off, in rising order; the area under the
             frontier goes up to the largest.
+        references: Which of `REFERENCES` are made beside the methods; the unsteered model always
+            is, as changes are against it. None makes all for which there is what they need (a
+            judge, training pairs, an instruction).
 
     Raises:
         ValueError: If a field makes no sense; or with a temperature of 0, `top_p` or `top_k`, with
@@ -56,6 +69,7 @@ class ComparisonConfig(Decoding):
     randoms: Count = 3
     best_of: SeveralTexts = 4
     budgets: Rising = (0.03, 0.1, 0.3)
+    references: References | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +78,9 @@ class ComparisonConfig(Decoding):
             raise ValueError("temperature 0: greedy texts have no finite divergence to compare at")
         for name in ("multiples", "budgets"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        if self.references is not None:
+            named = {"unsteered", *self.references}
+            object.__setattr__(self, "references", tuple(r for r in REFERENCES if r in named))
         object.__setattr__(self, "multiples", tuple(sorted({*self.multiples, 1.0})))
 
     @property

@@ -5,11 +5,12 @@ from functools import cached_property
 from math import inf
 
 from lens_steer.arguments import CountFromZero, Seed
+from lens_steer.benchmark.config import RANDOMS
 from lens_steer.evaluation import FixedTexts, random_as_activations_vary, random_like
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention, Random
 
-RANDOMS = {"random": random_like, "random (covariance)": random_as_activations_vary}
+_DRAWN_BY = dict(zip(RANDOMS, (random_like, random_as_activations_vary), strict=True))
 _LEAST = 1e-6  # nats per token: what costs less does nothing but for rounding
 
 
@@ -48,6 +49,6 @@ class RandomControls:
         if (name, number) not in self._drawn:
             kl = self.kl if _LEAST < self.kl < inf else None
             seeds = [self.seed + number]
-            [drawn] = RANDOMS[name](self.model, self.method, self.texts, seeds=seeds, kl=kl)
+            [drawn] = _DRAWN_BY[name](self.model, self.method, self.texts, seeds=seeds, kl=kl)
             self._drawn[name, number] = drawn
         return self._drawn[name, number]

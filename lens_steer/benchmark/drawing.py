@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from lens_steer.benchmark.comparison_run import REFERENCES, references_first
+from lens_steer.benchmark.config import REFERENCES
+from lens_steer.benchmark.method_names import references_first
 from lens_steer.benchmark.result import Comparison
 from lens_steer.intervals import Interval
 

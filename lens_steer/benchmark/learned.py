@@ -5,7 +5,7 @@ Steering Vectors Through Bi-directional Preference Optimization" (arXiv:2406.000
 direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from lens_steer.models import (
     Provenance,
     SteerableModel,
     attach,
+    batches,
     check_differentiable,
     encode,
     forward,
@@ -41,11 +42,13 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
     pairs: ContrastivePairs,
     site: Site,
     *,
-    steps: Count = 40,
+    steps: Count = 10,
     batch: Count = 16,
-    rate: float = 0.05,
+    rate: float = 0.2,
     scope: Scope = "last",
+    token_budget: Count = 512,
     seed: Seed,
+    on_step: Callable[[], object] | None = None,
     progress: bool = True,
 ) -> Additive:
     """The vector at one site under which desired continuations gain most over undesired ones.
@@ -59,7 +62,11 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
         batch: The number of pairs of each step, drawn anew.
         rate: The learning rate, as a share of the activation's length spread over its dimensions.
         scope: Where the vector is added, see `steered`.
+        token_budget: Tokens whose activations are kept for a backward pass, padding included;
+            speed and memory only. A pair is never parted.
         seed: The seed of the batches.
+        on_step: Called after every step, such as the `update` of a caller's own bar.
+        progress: Whether to show a bar.
 
     Raises:
         ValueError: If the pairs are unpaired, the site is not one of the residual stream, or there
@@ -79,22 +86,30 @@ def learn(  # noqa: PLR0913 - each is a knob of learning
         for side in (pairs.desired, pairs.undesired)
     ]
     before = [
-        torch.stack([nats.sum() for nats in log_probabilities(model, rows)]) for rows in sides
+        torch.stack([n.sum() for n in log_probabilities(model, rows, token_budget=token_budget)])
+        for rows in sides
     ]
     unit = _length(model, sides[0], site) / float(model.cfg.d_model) ** 0.5
     vector = torch.zeros(model.cfg.d_model, device=input_device(model), requires_grad=True)
     adam, draw = torch.optim.Adam([vector], lr=rate), np.random.default_rng(seed)
+    lengths = [
+        max(map(len, pair)) for pair in zip(*([r.ids for r in s] for s in sides), strict=True)
+    ]
     for _ in tqdm(range(steps), desc="learn", disable=not progress):
         chosen = draw.choice(len(pairs), size=min(batch, len(pairs)), replace=False).tolist()
-        with torch.enable_grad():
-            method = Additive((site,), (unit * vector,))
-            gains = [
-                _nats(model, [rows[i] for i in chosen], method, scope) - known[chosen]
-                for rows, known in zip(sides, before, strict=True)
-            ]
-            loss = -torch.nn.functional.logsigmoid(_SHARPNESS * (gains[0] - gains[1])).mean()
-        [vector.grad] = torch.autograd.grad(loss, [vector])
+        vector.grad = torch.zeros_like(vector)
+        for part in batches([2 * lengths[i] for i in chosen], token_budget):
+            of_part = [chosen[k] for k in part]
+            with torch.enable_grad():
+                method = Additive((site,), (unit * vector,))
+                nats = _nats(model, [rows[i] for rows in sides for i in of_part], method, scope)
+                gains = nats - torch.cat([known[of_part] for known in before])
+                margin = gains[: len(part)] - gains[len(part) :]
+                loss = -torch.nn.functional.logsigmoid(_SHARPNESS * margin).sum() / len(chosen)
+            vector.grad += torch.autograd.grad(loss, [vector])[0]
         adam.step()
+        if on_step is not None:
+            on_step()
     source = Provenance(attach(model).fingerprint, pairs.name, "learned", seed)
     return Additive((site,), ((unit * vector).detach().cpu(),), provenance=source)
 
@@ -107,12 +122,14 @@ def _nats(
     lengths = [row.prompt_length for row in rows]
     attach(model)
     with steered(model, method, scope=scope, prompt_lengths=lengths):
-        scores = forward(model, tokens, mask)[:, :-1].float().log_softmax(dim=-1)
-    nats = scores.gather(-1, tokens[:, 1:, None])[..., 0]
+        logits = forward(model, tokens, mask)[:, :-1]
     inside = mask[:, 1:].clone()
     for i, length in enumerate(lengths):
         inside[i, : max(length, 1) - 1] = False
-    return (nats * inside).sum(dim=1).cpu()
+    scores = logits[inside].float().log_softmax(dim=-1)  # of the continuations alone
+    nats = scores.gather(-1, tokens[:, 1:][inside][:, None])[:, 0]
+    owner = inside.nonzero()[:, 0]
+    return nats.new_zeros(len(rows)).index_add(0, owner, nats).cpu()
 
 
 def _length(model: SteerableModel, rows: Sequence[Encoded], site: Site) -> float:

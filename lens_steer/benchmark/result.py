@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens_steer.benchmark.comparison_run import references_first
 from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.grouped_sums import (
     Array,
@@ -17,6 +16,7 @@ from lens_steer.benchmark.grouped_sums import (
     group_differences,
     grouped_by_strength,
 )
+from lens_steer.benchmark.method_names import references_first
 from lens_steer.benchmark.quantities import (
     QUANTITIES,
     along,

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from lens_steer.benchmark.choosing import choose_and_keep
-from lens_steer.benchmark.comparing import time_generation
+from lens_steer.benchmark.comparing import progress_bar, time_generation, timing_work
 from lens_steer.benchmark.comparison_run import ComparisonRun
 from lens_steer.benchmark.config import ComparisonConfig
 from lens_steer.benchmark.dose_response import DoseResponse
@@ -148,18 +148,19 @@ def _compared(
         model_name=settings.model,
     )
     trials = resume(comparison_run, journal)
-    return Comparison(trials, settings.config, time_generation(comparison_run))
+    with tqdm(total=timing_work(comparison_run), desc="timing", unit="text") as bar:
+        seconds = time_generation(comparison_run, tick=bar.update)
+    return Comparison(trials, settings.config, seconds)
 
 
 def resume(comparison_run: ComparisonRun, journal: Journal) -> tuple[Trial, ...]:
     """All trials of a run: those that the journal has, and the rest, which are added to it."""
     name = comparison_run.behaviour_name
     done = {tuple(unit[1:]) for unit in journal.done if unit[0] == name}
-    units = comparison_run.units()
-    with tqdm(total=len(units), initial=len(done), desc=f"compare {name}") as bar:
-        for key, trials in comparison_run.run(done):
+    with progress_bar(comparison_run, done, desc=f"compare {name}") as bar:
+        for key, trials in comparison_run.run(done, tick=bar.update):
             journal.add((name, *key), [trial.row() for trial in trials])
-            bar.update()
+            bar.update(comparison_run.work(key))
     return tuple(Trial.of_row(content(row)) for row in journal.rows if row["unit"][0] == name)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from lens_steer.arguments import Count, CountFromZero, Rising, Text
-from lens_steer.benchmark import SeveralTexts
+from lens_steer.benchmark import References, SeveralTexts
 from lens_steer.cli.demo_command import demo
 from lens_steer.cli.model_commands import describe, fetch
 from lens_steer.cli.options import (
@@ -115,6 +115,15 @@ def compare(  # noqa: PLR0913 - options of a command
             metavar="INTEGER",
         ),
     ] = 0,
+    references: Annotated[
+        Any,
+        option(
+            References,
+            "The rows beside the methods, separated by commas, of unsteered (always there), "
+            "random, prompting, best of n and learned. Left out: all that can be made.",
+            show_default=False,
+        ),
+    ] = None,
     instruction: Annotated[
         str | None,
         option(
@@ -162,6 +171,7 @@ def compare(  # noqa: PLR0913 - options of a command
         multiples=multiples,
         budgets=budgets,
         best_of=best_of,
+        references=references,
     )
     settings = CompareSettings(
         model=model,

@@ -59,16 +59,9 @@ def compared(
         model_name=stages.settings.model,
     )
     journal = Journal(kept.out / JOURNAL, kept.origin)
-    wanted = {
-        key: unit
-        for key, unit in run.units().items()
-        if stages.plan.every_reference or key[0] in (*_FEW_REFERENCES, *methods)
-    }
-    for (name, fit, seed), unit in wanted.items():
-        if (name, fit, seed) not in journal.done:
-            trials = unit()
-            journal.add((name, fit, seed), [trial.row() for trial in trials])
-            echo(_said(name, trials))
+    for key, trials in run.run(journal.done):
+        journal.add(key, [trial.row() for trial in trials])
+        echo(_said(key[0], trials))
     trials = tuple(Trial.of_row(content(row)) for row in journal.rows)
     return Comparison(trials, config, {})
 
@@ -76,6 +69,8 @@ def compared(
 def comparison_config(stages: DemoStages) -> ComparisonConfig:
     """How the methods of the table are compared."""
     variation: dict[str, Any] = {"multiples": stages.plan.multiples, "randoms": 1}
+    if not stages.plan.every_reference:
+        variation["references"] = _FEW_REFERENCES
     return ComparisonConfig(**asdict(stages.settings.decoding), **variation)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -106,17 +107,27 @@ class BlockMaps:
 
     def logits(self, layer: Layer, z: Batch) -> Float[Tensor, "n text vocab"]:
         """The next token's logits if z entered block `layer`; `n_layers` is behind the last."""
-        run: _Run = lambda r, x: torch.vmap(lambda one: r.logits(layer, one))(x)  # noqa: E731
         with torch.no_grad():
-            return self._each(layer, z, run, behind=1)
+            if layer == self.n_layers:
+                head = self._checked_parts()[0][1].head  # the same behind every text
+                return _plain(head(z.flatten(0, 1))).unflatten(0, z.shape[:2])
+            return self._each(layer, z, lambda r, x: torch.vmap(partial(r.logits, layer))(x))
 
     def jvp(self, layer: Layer, tangents: Batch) -> Batch:
         """A_l t for each text's own Jacobian A_l at its own state."""
-        return self._forward_mode(tangents, layer, lambda r: lambda x: r.block(layer, x))
+        return self._each(
+            layer, tangents, lambda r, t: _pushed(partial(r.block, layer), r.states[layer], t)
+        )
 
     def logits_jvp(self, layer: Layer, tangents: Batch) -> Float[Tensor, "n text vocab"]:
         """First-order change of the next token's logits: through all blocks from `layer` on."""
-        return self._forward_mode(tangents, layer, lambda r: lambda x: r.logits(layer, x), behind=1)
+        if layer == self.n_layers:
+            head, x = self._checked_parts()[0][1].head, self.states[:, layer]
+            with gradients_possible():
+                return _plain(_pushed(head, x, tangents))
+        return self._each(
+            layer, tangents, lambda r, t: _pushed(partial(r.logits, layer), r.states[layer], t)
+        )
 
     def logits_vjp(
         self, layer: Layer, cotangents: Float[Tensor, "n text vocab"]
@@ -169,44 +180,40 @@ class BlockMaps:
         rows = torch.eye(d)[:, None].expand(d, len(self.states), d)
         return self.vjp(layer, rows).transpose(0, 1)
 
-    def _forward_mode(
-        self,
-        tangents: Batch,
-        layer: int,
-        map_of: Callable[[FrozenContextBlocks], Callable[[Tensor], Tensor]],
-        behind: int = 0,
-    ) -> Tensor:
-        """By two backward passes: J' v is linear in v, and its derivative along v is J t.
-
-        torch.func.jvp gives the same in twice the time.
-        """
-
-        def products(replay: FrozenContextBlocks, t: Tensor) -> Tensor:
-            with torch.enable_grad():
-                x = replay.states[layer].detach().requires_grad_()
-                y = map_of(replay)(x)
-                v = torch.zeros_like(y, requires_grad=True)
-                (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
-                (product,) = torch.autograd.grad(pulled, v, t.to(pulled), is_grads_batched=True)
-            return product
-
-        return self._each(layer, tangents, products, behind)
-
     @gradients_possible()
     def _each(self, layer: int, x: Batch, run: _Run, behind: int = 0) -> Tensor:
         """`run` on as many copies at a time as memory allows, texts put back in their order."""
         if not 0 <= layer < self.n_layers + behind:
             raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
         results = []
-        seen = attach(self.model)
-        _refuse_steered(self.model)
-        for texts, replay, size in self._parts:
-            _refuse_changed(seen, replay)
+        for texts, replay, size in self._checked_parts():
             vectors = x[:, list(texts)].to(replay.states)
             copies = max(1, self.memory_budget // size)
             parts = [_plain(run(replay, some)) for some in vectors.split(copies)]
             results.append((texts, torch.cat(parts)))
         return _gathered(results, dim=1)
+
+    def _checked_parts(self) -> tuple[tuple[tuple[int, ...], FrozenContextBlocks, int], ...]:
+        """The texts in batches, while the model is as it was when they were run."""
+        seen = attach(self.model)
+        _refuse_steered(self.model)
+        for _, replay, _ in self._parts:
+            _refuse_changed(seen, replay)
+        return self._parts
+
+
+def _pushed(function: Callable[[Tensor], Tensor], x: Tensor, tangents: Tensor) -> Tensor:
+    """J t by two backward passes: J' v is linear in v, and its derivative along v is J t.
+
+    torch.func.jvp gives the same in twice the time.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = function(x)
+        v = torch.zeros_like(y, requires_grad=True)
+        (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
+        (product,) = torch.autograd.grad(pulled, v, tangents.to(pulled), is_grads_batched=True)
+    return product
 
 
 def _refuse_steered(model: SteerableModel) -> None:

@@ -1,6 +1,6 @@
 """Predicted against true change of the logits: the radius that matters to a user."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 CHAINS = ("own", "mean", "identity", "shuffled")
 MOVED = ("feature", "random")
-_NUMBERS = 2**27  # of logits held at a time
+_NUMBERS = 2**25  # of logits held at a time
+
+Units = Float[Tensor, "layer direction text d"]  # along which the stream entering a block is moved
 
 
 @savable
@@ -53,8 +55,14 @@ class LogitReport(Report):
     @classmethod
     def fit(cls, probe: Probe, radii: Sequence[float], *, progress: bool = True) -> "LogitReport":
         """The slopes and R^2 of every layer's predictions, for each text."""
-        layers = tqdm(range(probe.n_layers), desc="logits", disable=not progress)
-        slope, explained = torch.stack([_of_layer(probe, layer, radii) for layer in layers], dim=4)
+        maps = probe.maps
+        each = range(probe.n_layers)
+        units = torch.stack([torch.stack([probe.feature(k), probe.random(k)]) for k in each])
+        units, sizes = units.to(maps.states), torch.tensor(radii).to(maps.states)
+        with_bar = tqdm(each, desc="logits", disable=not progress)
+        predicted, moved = _predicted(probe, units), _moved(probe, units, sizes)
+        parts = [_agreement(probe, k, predicted[:, k], moved[k], sizes) for k in with_bar]
+        slope, explained = torch.stack(parts, dim=4)
         return cls(tuple(radii), slope, explained, probe.groups, probe.seed)
 
     def radius(self, slope: Number = 0.5) -> Float[Tensor, " layer"]:
@@ -123,48 +131,67 @@ class LogitReport(Report):
         return nanmean_interval(values, self.groups, self.seed)
 
 
-def _of_layer(
-    probe: Probe, layer: int, radii: Sequence[float]
-) -> Float[Tensor, "two chain direction radius text"]:
-    """Slopes and R^2 of one layer's predictions."""
-    maps = probe.maps
-    units = torch.stack([probe.feature(layer), probe.random(layer)]).to(maps.states)
-    z = maps.states[:, layer]
-    ahead = range(layer, probe.n_layers)
-    chains = (ahead, (), [probe.other(k) for k in ahead])
-    unit_changes = [maps.logits_jvp(layer, units), *(_by_mean(probe, c, units) for c in chains)]
-    predicted = torch.stack([_centred(change) for change in unit_changes])
-    clean = maps.logits(layer, z[None])
-    most = max(1, _NUMBERS // (2 * clean.numel()))  # radii at a time
-    parts = []
-    for some in torch.tensor(radii).split(most):
-        sizes = some.to(z)[:, None] * z.norm(dim=-1)
-        moved = z + torch.einsum("mtw,rt->mrtw", units, sizes)
-        true = _centred(maps.logits(layer, moved.flatten(0, 1)) - clean)
-        expected = torch.einsum("cmtv,rt->cmrtv", predicted, sizes)
-        parts.append(_agreement(expected, true.unflatten(0, moved.shape[:2])))
-    return torch.cat(parts, dim=3).float()
+def _predicted(probe: Probe, units: Units) -> Float[Tensor, "chain layer direction text d"]:
+    """What leaves the last block, to first order, if a unit vector enters a block: by each chain.
+
+    The vectors of all layers go through a block together, those from behind it joining there.
+    """
+    maps, (directions, texts) = probe.maps, units.shape[1:3]
+    own, mean, shuffled = (units[:0] for _ in range(3))
+    for k in range(probe.n_layers):
+        new = units[[k]]
+        own = maps.jvp(k, torch.cat([own, new]).flatten(0, 1)).unflatten(0, (k + 1, directions))
+        rows = torch.cat([mean, new]).flatten(0, 2)
+        mean = probe.jacobians.jvp(k, rows).unflatten(0, (k + 1, directions, texts))
+        rows = torch.cat([shuffled, new]).flatten(0, 2)
+        shuffled = probe.jacobians.jvp(probe.other(k), rows)
+        shuffled = shuffled.unflatten(0, (k + 1, directions, texts))
+    return torch.stack([x.to(units) for x in (own, mean, units, shuffled)])
+
+
+def _moved(
+    probe: Probe, units: Units, radii: Float[Tensor, " radius"]
+) -> Float[Tensor, "layer direction radius text d"]:
+    """What leaves the last block if the stream that enters a block is moved."""
+    maps, moved = probe.maps, units.new_empty(0)
+    for k in range(probe.n_layers):
+        z = maps.states[:, k]
+        steps = torch.einsum("mtw,rt->mrtw", units[k], radii[:, None] * z.norm(dim=-1))
+        start = (z + steps)[None]
+        moved = torch.cat([moved, start]) if k else start
+        moved = maps.apply(k, moved.flatten(0, 2)).unflatten(0, moved.shape[:3])
+    return moved
 
 
 def _agreement(
-    predicted: Float[Tensor, "chain direction radius text vocab"],
-    true: Float[Tensor, "direction radius text vocab"],
+    probe: Probe,
+    layer: int,
+    predicted: Float[Tensor, "chain direction text d"],
+    moved: Float[Tensor, "direction radius text d"],
+    radii: Float[Tensor, " radius"],
 ) -> Float[Tensor, "two chain direction radius text"]:
-    """Slopes and R^2 of the true changes on the predicted ones."""
-    slope = (predicted * true).sum(dim=-1) / predicted.square().sum(dim=-1)
-    left = (true - predicted).square().sum(dim=-1)
-    return torch.stack([slope, 1 - left / true.square().sum(dim=-1)])
+    """Slopes and R^2 of the true changes of the logits on those predicted.
 
-
-def _by_mean(
-    probe: Probe, blocks: Iterable[int], units: Float[Tensor, "direction text d"]
-) -> Float[Tensor, "direction text vocab"]:
-    """Change of the logits through the mean Jacobians of some blocks, and each text's own head."""
-    pushed = units.flatten(0, 1)
-    for k in blocks:
-        pushed = probe.jacobians.jvp(k, pushed)
-    return probe.maps.logits_jvp(probe.n_layers, pushed.unflatten(0, units.shape[:2]))
-
-
-def _centred(x: Float[Tensor, "*any vocab"]) -> Float[Tensor, "*any vocab"]:
-    return x - x.mean(dim=-1, keepdim=True)
+    A prediction is a step along one vector, however long: its products with the true changes say
+    all, and nothing of the vocabulary's size is made for each of them.
+    """
+    maps, n = probe.maps, probe.n_layers
+    expected = maps.logits_jvp(n, predicted.flatten(0, 1))
+    expected = expected - expected.mean(dim=-1, keepdim=True)
+    at_once = max(1, _NUMBERS // (moved.shape[0] * expected[0].numel()))
+    products, squares = [], []
+    for some in moved.split(at_once, dim=1):
+        rows = torch.cat([maps.states[None, :, n], some.flatten(0, 1)])
+        clean, *_ = logits = maps.logits(n, rows)
+        true = logits[1:] - clean
+        along = torch.einsum("ptv,qtv->pqt", expected, true)  # the means of `true` play no part
+        products.append(along.unflatten(1, some.shape[:2]).unflatten(0, predicted.shape[:2]))
+        lengths, means = true.norm(dim=-1), true.mean(dim=-1)
+        square = lengths.square() - expected.shape[-1] * means.square()
+        squares.append(square.unflatten(0, some.shape[:2]))
+    along = torch.cat(products, dim=3).diagonal(dim1=1, dim2=2).movedim(-1, 1)
+    true2 = torch.cat(squares, dim=1)
+    size = radii[:, None] * maps.states[:, layer].norm(dim=-1)
+    unit2 = expected.square().sum(dim=-1).unflatten(0, predicted.shape[:2])[:, :, None]
+    left = true2 - 2 * size * along + size.square() * unit2
+    return torch.stack([along / (size * unit2), 1 - left / true2]).float()

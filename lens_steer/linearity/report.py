@@ -37,12 +37,12 @@ class LinearityReport(Report):
     Attributes:
         curves: Error of the linear prediction against radius.
         persistence: Whether features are carried from layer to layer.
-        logits: Predicted against true change of the logits.
+        logits: Predicted against true change of the logits; None where it was left out.
     """
 
     curves: ErrorCurves
     persistence: PersistenceReport
-    logits: LogitReport
+    logits: LogitReport | None
 
     def error_at(self, radius: Number) -> Float[Tensor, " layer"]:
         """Mean over texts of |phi(z+d)-phi(z)-Ad| / |phi(z+d)-phi(z)|, |d| = radius |z|.
@@ -75,31 +75,29 @@ class LinearityReport(Report):
     def window(self, radius: Number) -> tuple[int, ...]:
         """Longest run of consecutive layers whose trust radius is at least this, the first such.
 
-        Raises:
-            ValueError: If there is none.
+        It is empty where no layer has such a radius.
         """
-        radii = self.trust_radius
         runs: list[list[int]] = [[]]
-        for layer, trusted in enumerate(radii.tolist()):
+        for layer, trusted in enumerate(self.trust_radius.tolist()):
             if trusted >= radius:
                 runs[-1].append(layer)
             else:
                 runs.append([])
-        best = max(runs, key=len)
-        if not best:
-            most = float(radii.nan_to_num().max())
-            raise ValueError(f"no layer has a trust radius of {radius}: the largest is {most:.3g}")
-        return tuple(best)
+        return tuple(max(runs, key=len))
 
     def table(self) -> "pd.DataFrame":
-        """A row per layer: both radii, errors at .1, .3 and 1 where measured, and persistence."""
+        """A row per layer: radii, errors at .1, .3 and 1 where measured, and persistence.
+
+        The column `logit_radius` is there where the logits were looked at.
+        """
         import pandas as pd
 
         radii = [r for r in (0.1, 0.3, 1.0) if self.curves.radii[0] <= r <= self.curves.radii[-1]]
         columns = {f"error_{r:g}": self.error_at(r).numpy() for r in radii}
         columns |= {f"identity_error_{r:g}": self.identity_error_at(r).numpy() for r in radii}
         columns |= {"trust_radius": self.trust_radius.numpy()}
-        columns |= {"logit_radius": self.logits.radius().numpy()}
+        if self.logits is not None:
+            columns |= {"logit_radius": self.logits.radius().numpy()}
         table = pd.concat([pd.DataFrame(columns), self.persistence.table()], axis=1)
         table.insert(0, "layer", table.pop("layer"))
         return table
@@ -118,13 +116,14 @@ class LinearityReport(Report):
         )
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0913 - what is measured, and what may be left out
     model: SteerableModel,
     jacobians: LayerJacobians,
     pairs: ContrastivePairs,
     *,
     features: FeatureDirections | None = None,
     radii: Sequence[float | int] = RADII,
+    logits: bool = True,
     read: ReadPosition = "last",
     seed: Seed = 0,
     progress: bool = True,
@@ -137,6 +136,9 @@ def diagnose(
         features: Directions to move along, from `capture` at the same `read`; None takes the mean
             differences of these pairs.
         radii: How far the stream z that enters a block is moved, |d| / |z|; rising.
+        logits: Whether to measure what predictions of the next token's logits are worth, which
+            takes most of the time: every text goes through all blocks behind each, once for each
+            radius and direction. False leaves `report.logits` None.
         read: As in `capture`; must be the jacobians'.
         seed: Of random directions, the shuffled layers and the intervals.
 
@@ -172,5 +174,5 @@ def diagnose(
     return LinearityReport(
         ErrorCurves.fit(probe, sizes, progress=progress),
         PersistenceReport.fit(probe),
-        LogitReport.fit(probe, sizes, progress=progress),
+        LogitReport.fit(probe, sizes, progress=progress) if logits else None,
     )

@@ -115,7 +115,7 @@ def logits_at(
 
 def wrapped_logits(
     model: Any, tokens: Tokens, mask: Bool[Tensor, "batch total"] | None, **options: Any
-) -> Float[Tensor, "batch _ vocab"]:
+) -> Float[Tensor, "_ _ vocab"]:
     """Run the model that a bridge wraps, as a forward pass of the bridge would.
 
     The bridge's own `forward` notes the size of the batch on the model, where the forward pass of
@@ -126,6 +126,9 @@ def wrapped_logits(
         tokens: The tokens of this pass.
         mask: False at padding, over what the cache holds and these tokens; None without padding.
         options: Further arguments of the wrapped model.
+
+    Returns:
+        Logits of as many rows as leave the last block: a hook may put others there.
     """
     if mask is not None:
         options["attention_mask"] = mask.long()

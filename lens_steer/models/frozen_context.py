@@ -16,7 +16,7 @@ from lens_steer.axes import Mask, Tokens
 from lens_steer.models.attachment import attach
 from lens_steer.models.decoders import Decoder
 from lens_steer.models.fingerprint import Fingerprint
-from lens_steer.models.forward_pass import hooked
+from lens_steer.models.forward_pass import forward, hooked
 from lens_steer.models.hooks import placed_hooks
 from lens_steer.models.modules import all_modules, evaluating
 from lens_steer.models.protocol import SteerableModel
@@ -98,10 +98,18 @@ class FrozenContextBlocks:
             layer: Block index; the number of blocks means that `x` leaves the last one.
             x: A vector for each text.
         """
-        last = layer == len(self._model.blocks)
-        site = Site(layer - 1) if last else Site(layer, Kind.RESID_PRE)
-        with hooked(self._model, {site: partial(_replaced_by, x)}):
+        if layer == len(self._model.blocks):
+            return self.head(x)
+        with hooked(self._model, {Site(layer, Kind.RESID_PRE): partial(_replaced_by, x)}):
             return self._decoder.repeat(self._last)
+
+    def head(self, x: Float[Tensor, "row d"]) -> Float[Tensor, "row vocab"]:
+        """Next-token logits if `x` left the last block, for any number of rows; differentiable.
+
+        No text is looked at behind the last block: the blocks run on one token, to get there.
+        """
+        with hooked(self._model, {Site(len(self._model.blocks) - 1): partial(_replaced_by, x)}):
+            return forward(self._model, self._last[:1])[:, -1]
 
 
 def _record(calls: list[_Call], args: tuple[Any, ...], options: dict[str, Any]) -> None:

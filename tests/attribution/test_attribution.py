@@ -87,6 +87,12 @@ def test_patching_is_the_slope_of_adding_the_mean_difference(
         assert found.values[layer, element].item() == pytest.approx(slope, abs=4e-3, rel=0.03)
 
 
+def test_gradients_in_small_batches_are_the_same(llama: Any, pairs: ContrastivePairs) -> None:
+    one = grad_x_activation(llama, pairs, "neuron", token_budget=1, progress=False)
+    other = grad_x_activation(llama, pairs, "neuron", token_budget=4096, progress=False)
+    torch.testing.assert_close(one.values, other.values, atol=1e-6, rtol=1e-4)
+
+
 def test_gradients_leave_the_model_as_it_was(llama: Any, pairs: ContrastivePairs) -> None:
     before = ls.preference(llama, pairs)
     grad_x_activation(llama, pairs, "neuron", progress=False)

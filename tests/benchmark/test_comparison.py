@@ -21,7 +21,9 @@ from lens_steer.benchmark import (
     comparison,
     learn,
     prompted,
+    time_generation,
 )
+from lens_steer.benchmark.comparing import timing_work
 from lens_steer.benchmark.comparison_run import methods_by_name
 from lens_steer.benchmark.grouped_sums import GroupedSums, all_groups, group_differences
 from lens_steer.benchmark.references import instructed
@@ -592,6 +594,15 @@ def test_learning_is_the_same_for_a_seed(llama: Any, pairs: ContrastivePairs) ->
         assert torch.equal(learn(llama, pairs, Site(1), seed=0, **how).vectors[0], one.vectors[0])
 
 
+def test_learning_in_small_batches_is_the_same(llama: Any, pairs: ContrastivePairs) -> None:
+    steps: list[int] = []
+    how: dict[str, Any] = {"steps": 3, "batch": 5, "seed": 0, "progress": False}
+    one = learn(llama, pairs, Site(1), token_budget=1, on_step=lambda: steps.append(1), **how)
+    other = learn(llama, pairs, Site(1), token_budget=4096, **how)
+    torch.testing.assert_close(one.vectors[0], other.vectors[0], atol=1e-4, rtol=1e-3)
+    assert len(steps) == 3
+
+
 @pytest.mark.parametrize("site", [Site(1, Kind.HEAD), Site(1, Kind.MLP_OUT)])
 def test_what_cannot_be_learned_is_refused(llama: Any, pairs: ContrastivePairs, site: Site) -> None:
     with pytest.raises(ValueError, match="expected pairs and a site of kind 'resid'"):
@@ -818,3 +829,38 @@ def test_one_method_without_a_list_and_training_texts_without_pairs_are_refused(
         ComparisonRun.of(llama, pairs, [method], config=ComparisonConfig(), train=texts)
     with pytest.raises(ValueError, match="no_repeat_ngram 2 with an instruction"):
         ComparisonRun.of(llama, pairs, [method], config=config(no_repeat_ngram=2), instruction="Hi")
+
+
+def test_references_are_chosen_and_what_they_need_is_asked_for(llama: Any) -> None:
+    def run(**options: Any) -> ComparisonRun:
+        given = {name: options.pop(name) for name in ("judge", "train") if name in options}
+        return ComparisonRun.of(llama, SMALL, [push(llama)], config=config(**options), **given)
+
+    def names(made: ComparisonRun) -> list[str]:
+        return list(dict.fromkeys(name for name, _, _ in made.units()))
+
+    assert names(run()) == ["unsteered", "random", "Additive"]
+    assert names(run(references=())) == ["unsteered", "Additive"]
+    found = run(references=["learned", "random"], train=SMALL, judge=JUDGE)
+    assert names(found) == ["unsteered", "random", "learned", "Additive"]
+    assert found.config.references == ("unsteered", "random", "learned")
+    with pytest.raises(ValueError, match="the reference 'learned' needs train, other pairs: pass"):
+        run(references=["learned"])
+    known = "expected a list of references, among unsteered, random, prompting, best of n, learned"
+    with pytest.raises(ValueError, match=known):
+        run(references=["lerned"])
+
+
+def test_the_bar_weighs_work_and_ends_full(llama: Any, pairs: ContrastivePairs) -> None:
+    config_ = config(references=["learned"], multiples=(0.5, 1))
+    run = ComparisonRun.of(llama, SMALL, [push(llama)], config=config_, train=pairs)
+    assert [run.work(key) for key in run.units()] == [2, 4, 4]  # texts x strengths
+    ticks: list[int] = []
+    *_, last = run.run(done=[("unsteered", 0, config_.seed)], tick=ticks.append)
+    assert last[0][0] == "Additive"
+    assert sum(ticks) == run.learning
+    assert len(ticks) > 4  # it moves at every step
+    timed: list[int] = []
+    seconds = time_generation(run, tick=timed.append)
+    assert sum(timed) == timing_work(run)
+    assert {name for _, name in seconds} == {"unsteered", "learned", "Additive"}

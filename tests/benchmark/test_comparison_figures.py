@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lens_steer.benchmark import (
+    REFERENCES,
     Comparison,
     ComparisonConfig,
     CostTails,
@@ -21,7 +22,6 @@ from lens_steer.benchmark import (
     Trial,
     collapse_dose,
 )
-from lens_steer.benchmark.comparison_run import REFERENCES
 from lens_steer.benchmark.doses import central, half_dose, with_intact
 from lens_steer.benchmark.drawing import all_methods, colours, errors, marks
 from lens_steer.evaluation import Evaluation, TextCosts, binary_kl, least_nats

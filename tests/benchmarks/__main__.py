@@ -26,6 +26,7 @@ from lens_steer.attribution import answers_at
 from lens_steer.models import Encoded, encode, input_device, read
 from lens_steer.steering import Additive, Decoding, continuations_of_each, prompt_rows
 from lens_steer.steering.sadi.grid import PUBLISHED
+from tests.benchmarks.generation import loop_speed
 from tests.benchmarks.jacobians import jacobian_speed
 from tests.benchmarks.odesteer import fit_speed, flow_generation_speed, flow_speed
 from tests.benchmarks.regulators import gains_speed, regulated_generation_speed
@@ -229,6 +230,12 @@ def regulated_generation(runs: int, backend: str) -> str:
     return regulated_generation_speed(llama(256, 8, backend), runs)
 
 
+def generation_loop(runs: int, backend: str) -> str:
+    """Our decode loop against the bridge's, and that against Transformers' own."""
+    del backend
+    return loop_speed(llama(512, 8, "bridge"), runs)
+
+
 def flow_generation(runs: int, backend: str) -> str:
     """Generation along a flow at one layer."""
     return flow_generation_speed(llama(256, 8, backend), runs)
@@ -316,7 +323,7 @@ def main() -> None:
         *(trial_speed, sweep_speed, grid_speed),
         *(jacobians_of_a_block, regulator_gains, regulated_generation, flow_generation),
     )
-    no_model = (flows, barrier_fit, import_speed)
+    no_model = (flows, barrier_fit, import_speed, generation_loop)
     for measure in (*measures, *no_model, streaming_memory):
         chosen = [options.backend] if options.backend else backends
         for backend in chosen[:1] if measure in no_model else chosen:

@@ -55,6 +55,7 @@ BY_NAME: dict[str, list[str]] = {
     "results": ["", "{}/file", "{}/missing"],
     "runs": ["", "{}/file", "{}/missing", "{}/empty"],
     "one": ["", "x", "3"],
+    "references": ["", ",", "x", "random,", "random,random", *_NUMBERS],
     "architectures": ["", ",", "x", "gpt2,", "gpt2,gpt2", *_NUMBERS],
     "backends": ["", ",", "x", "bridge,", "bridge,bridge", *_NUMBERS],
     "dtypes": ["", ",", "x", "float32,", "float32,float32", *_NUMBERS],

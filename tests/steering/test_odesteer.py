@@ -191,6 +191,7 @@ def test_a_target_is_reached_and_no_more(rank: int) -> None:
 
 def test_probability_and_quantile_name_values_of_h() -> None:
     barrier, x = drawn_barrier(D, 4, linear=3.0), drawn_rows(30, D)
+    barrier = replace(barrier, settings={"temperature": 1.0})  # its h is a log-ratio
     method = ODESteer(barrier, angle=3.0, steps=30)
     likely = method.to_target(probability=0.9)
     assert likely.target == pytest.approx(np.log(9))
@@ -235,6 +236,25 @@ def test_what_does_not_reach_the_target_says_so() -> None:
     assert reach.reached.shape == (4, 5)
     assert not bool(reach.reached.any())
     torch.testing.assert_close(reach.angle, torch.full_like(reach.angle, 0.05))
+
+
+def test_a_probability_is_of_calibrated_h_and_never_a_target_that_all_have() -> None:
+    barrier, x = drawn_barrier(D, 4, linear=3.0), drawn_rows(200, D)
+    draw = torch.rand(200, generator=torch.Generator().manual_seed(0)).double()
+    likely = torch.sigmoid(barrier.h(x)) > draw  # classes of which h is the log-ratio
+    dev = LayerActivations.from_tensors(x[likely], x[~likely])
+    method = ODESteer(barrier.scaled(50.0), angle=3.0)  # as saturated as a fit with a large C
+    with pytest.raises(ValueError, match="expected activations that the barrier was not fitted on"):
+        method.to_target(probability=0.9)
+    found = method.to_target(probability=0.9, activations=dev)
+    expected = float(barrier.calibrated(dev).settings["temperature"]) * np.log(9) * 50
+    assert found.target == pytest.approx(expected, rel=1e-6)
+    calibrated = ODESteer(method.barrier.calibrated(dev), angle=3.0).to_target(probability=0.9)
+    rows = x[~likely]
+    torch.testing.assert_close(calibrated.flow(rows), found.flow(rows), atol=1e-6, rtol=1e-6)
+    same = LayerActivations.from_tensors(x[:1], x[:1])
+    with pytest.raises(ValueError, match="every undesired one of 1 activations has h >= "):
+        method.to_target(quantile=0.5, activations=same)
 
 
 @pytest.mark.parametrize(

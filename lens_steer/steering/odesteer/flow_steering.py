@@ -92,13 +92,21 @@ class ODESteer(BarrierFlow):
         Angle or length is then the most that one may walk.
 
         Args:
-            h: The target, in nats.
-            probability: Instead: of being desired, for classes of equal size; log(p / (1 - p)).
+            h: The target, in nats of the barrier as it is.
+            probability: Instead: of being desired, for classes of equal size. The target is then
+                log(p / (1 - p)) of h calibrated on `activations`.
             quantile: Instead: of h on the desired `activations`, 0 to 1; 0.5 is their median.
+            activations: Held out: the barrier was not fitted on them. A probability needs none
+                where the barrier is `calibrated` already.
 
         Raises:
-            ValueError: Unless exactly one target is given; if it is out of range, or above sup h;
-                the message then says sup h.
+            ValueError: Unless exactly one target is given; if it is out of range, above sup h (the
+                message says sup h), or every undesired one of `activations` has it already; if a
+                probability is asked of a barrier that is not calibrated, or cannot be.
+
+        Example:
+            >>> flow = ls.ODESteer(barrier, layer=3, angle=0.5)
+            >>> flow.to_target(probability=0.9, activations=dev.at(layer=3))
         """
         target = target_in_nats(self.barrier, h, probability, quantile, activations)
         return TargetODESteer(**self._settings(), target=target)

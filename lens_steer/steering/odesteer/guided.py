@@ -110,20 +110,46 @@ def target_in_nats(
 ) -> float:
     """The target of h in nats, which is given in one of the three ways of `ODESteer.to_target`."""
     one = [h, probability, quantile].count(None) == 2
-    if not one or (quantile is None) != (activations is None):
+    if not one or (quantile is not None and activations is None):
         raise ValueError(
             "expected one target: h, probability, or quantile with the activations it is of"
         )
+    if h is not None:
+        if activations is not None:
+            raise ValueError("h is a target in nats by itself: expected no activations with it")
+        return float(h)
     if probability is not None:
-        if not 0 < probability < 1:
-            raise ValueError(f"probability {probability}: expected between 0 and 1")
-        return log(probability / (1 - probability))
-    if quantile is not None and activations is not None:
+        target = _of_probability(barrier, float(probability), activations)
+    else:
+        assert quantile is not None and activations is not None  # noqa: PT018 - for the reader
         if not 0 <= quantile <= 1:
             raise ValueError(f"quantile {quantile}: expected 0 to 1")
-        return float(torch.quantile(barrier.h(activations.desired.double()), float(quantile)))
-    assert h is not None  # one of the three is given
-    return float(h)
+        target = float(torch.quantile(barrier.h(activations.desired.double()), float(quantile)))
+    if activations is not None and bool((barrier.h(activations.undesired) >= target).all()):
+        raise ValueError(
+            f"every undesired one of {len(activations.undesired)} activations has h >= "
+            f"{target:.4g} already, so that steering to it would do nothing: expected a higher "
+            "target, or a barrier that tells the classes apart"
+        )
+    return target
+
+
+def _of_probability(
+    barrier: Barrier, probability: float, activations: LayerActivations | None
+) -> float:
+    """The h, in nats of the barrier as it is, at which an activation is desired so probably."""
+    if not 0 < probability < 1:
+        raise ValueError(f"probability {probability}: expected between 0 and 1")
+    odds = log(probability / (1 - probability))
+    if activations is not None:
+        return odds * float(barrier.calibrated(activations).settings["temperature"])
+    if "temperature" not in barrier.settings:
+        raise ValueError(
+            f"probability {probability}: expected activations that the barrier was not fitted on, "
+            "to calibrate it, as h of a fit is no log-odds by itself: to_target(probability=..., "
+            "activations=dev.at(layer)), or barrier.calibrated(dev.at(layer))"
+        )
+    return odds
 
 
 @savable
