@@ -167,7 +167,12 @@ class ComparisonRun:
             raise ValueError("nothing to learn a vector from: pass train=")
         site, config = Site(self.first.sites[0].layer), self.config
         method = learn(
-            self.model, self.train, site, scope=config.scope, seed=config.seed, progress=False
+            self.model,
+            self.train,
+            site,
+            scope=config.steered_scope,
+            seed=config.seed,
+            progress=False,
         )
         texts = self._texts(config.seed)
         sizes, wanted = texts.sizes(self.model, [(method,), (self.first,)])

@@ -28,7 +28,6 @@ from lens_steer.evaluation.divergence import efficiency as efficiency
 from lens_steer.evaluation.divergence import kl_divergence as kl_divergence
 from lens_steer.evaluation.divergence import least_nats as least_nats
 from lens_steer.evaluation.edits import EditSizes as EditSizes
-from lens_steer.evaluation.edits import positions_of as positions_of
 from lens_steer.evaluation.evaluating import check_scorable as check_scorable
 from lens_steer.evaluation.evaluating import evaluate as evaluate
 from lens_steer.evaluation.evaluating import evaluate_each as evaluate_each
@@ -42,6 +41,7 @@ from lens_steer.evaluation.judges import scores_of as scores_of
 from lens_steer.evaluation.likelihood import log_probabilities as log_probabilities
 from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
+from lens_steer.evaluation.positions import positions_of as positions_of
 from lens_steer.evaluation.random_control import random_like as random_like
 from lens_steer.evaluation.result import Evaluation as Evaluation
 from lens_steer.evaluation.sampled_texts import SampledText as SampledText

@@ -7,7 +7,8 @@ Every function of lens_steer takes a HookedTransformer or a TransformerBridge (`
 leaves a `Fingerprint`, which `Provenance` carries on. Prompts (`prompts`) become tokens in
 `tokens` and `special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to
 run a model; `hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
-`checked_weights` hands out W_O, W_out, W_E and W_U.
+`checked_weights` hands out W_O, W_out, W_E and W_U; `attention_sinks` finds the tokens whose
+activations are many times as large as the others', and `sink_report` lists them.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -17,6 +18,8 @@ from lens_steer.models.attachment import attach as attach
 from lens_steer.models.attachment import is_processed as is_processed
 from lens_steer.models.attachment import last_seen as last_seen
 from lens_steer.models.attachment import looked_at as looked_at
+from lens_steer.models.attention_sinks import clean_sinks as clean_sinks
+from lens_steer.models.attention_sinks import sink_positions as sink_positions
 from lens_steer.models.cache_names import cache_of as cache_of
 from lens_steer.models.cache_names import name_of_cache as name_of_cache
 from lens_steer.models.cached_states import holds_states_alone as holds_states_alone
@@ -41,6 +44,7 @@ from lens_steer.models.forward_pass import reading as reading
 from lens_steer.models.frozen_context import FrozenContextBlocks as FrozenContextBlocks
 from lens_steer.models.hooks import ForkSafeLock as ForkSafeLock
 from lens_steer.models.hooks import PlacedHooks as PlacedHooks
+from lens_steer.models.hooks import hooks_at_rest as hooks_at_rest
 from lens_steer.models.hooks import placed_hooks as placed_hooks
 from lens_steer.models.loading import available_device as available_device
 from lens_steer.models.loading import load_model as load_model
@@ -57,6 +61,9 @@ from lens_steer.models.protocol import is_bridge as is_bridge
 from lens_steer.models.protocol import working_place as working_place
 from lens_steer.models.provenance import Provenance as Provenance
 from lens_steer.models.provenance import check_one_model as check_one_model
+from lens_steer.models.sink_report import Sink as Sink
+from lens_steer.models.sink_report import Sinks as Sinks
+from lens_steer.models.sink_report import sinks as sinks
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
 from lens_steer.models.special_tokens import tokenizer_of as tokenizer_of
