@@ -177,9 +177,10 @@ def all_hooks_at_rest(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
     """
     from transformer_lens.hook_points import HookPoint
 
+    points: list[Any] = [module for module in modules if isinstance(module, HookPoint)]
     held = []
     with _bookkeeping:
-        for hooks in [m._forward_hooks for m in modules if isinstance(m, HookPoint)]:
+        for hooks in [point._forward_hooks for point in points]:
             for number, hook in list(hooks.items()):
                 resting = hook if isinstance(hook, _Resting) else _Resting(hook)
                 resting.passes += 1

@@ -1,7 +1,7 @@
 """Attention sinks: which tokens they are, against the definition, and planted ones in a model."""
 
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -183,7 +183,7 @@ def test_scopes_that_name_tokens_steer_sinks_and_read_no_prompt(planted: Any) ->
     handle = block.register_forward_pre_hook(lambda *_: passes.append(1))
     try:
         for scope, steered in (("last", [6]), ("generated", []), ((0, 2), [0, 2])):
-            for options in ({"scope": scope, "sink": True}, {"scope": scope}):
+            for options in cast(Any, ({"scope": scope, "sink": True}, {"scope": scope})):
                 with torch.no_grad(), ls.steered(planted, method, **options):
                     clean = watched(planted, SITE, lambda: run(planted, row, None))
                 seen = torch.cat(method.seen) if method.seen else clean[0, []]
@@ -217,7 +217,8 @@ def test_sinks_are_those_of_the_clean_model_inside_another_block(planted: Any) -
     row = torch.tensor([ROWS[1]])
     large = Additive((Site(0),), (drawn((planted.cfg.d_model,), size=1e4),))
     recorder = Recorder()
-    outer, inner = (large, (2,)), (recorder, "all")
+    outer: Any = (large, (2,))
+    inner: Any = (recorder, "all")
     with torch.no_grad(), ExitStack() as stack:
         for method, scope in (outer, inner):
             stack.enter_context(ls.steered(planted, method, scope=scope))
