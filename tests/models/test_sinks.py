@@ -12,7 +12,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.models import clean_sinks, pad, sink_positions, sinks
-from lens_steer.sites import Site
+from lens_steer.sites import Kind, Site
 from lens_steer.steering import Additive, WithSinks
 from tests.conftest import BACKENDS, Loader
 from tests.interventions import STEERED_LAYER, Recorder, drawn, run, watched
@@ -251,7 +251,7 @@ def test_a_mean_leaves_sinks_out_unless_asked(planted: Any) -> None:
                 for i, pair in enumerate(pairs):
                     row = ls.models.encode(planted, pair[0], pair[side])
                     tokens = torch.tensor([row.ids])
-                    site = Site(2, "resid" if kind == "resid" else "neuron")  # type: ignore[arg-type]
+                    site = Site(2, Kind.parse(kind))
                     held = watched(planted, site, lambda t=tokens: run(planted, t, None))[0]
                     read = [
                         at

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Bool, Int
@@ -60,7 +60,7 @@ def leaves_out_sinks(scope: Scope) -> bool:
     return isinstance(scope, str) and scope in ("prompt", "all")
 
 
-def _checked(scope: Positions) -> Positions:
+def _checked(scope: Any) -> Positions:  # whatever a user gave
     if isinstance(scope, str):
         if scope not in get_args(ScopeName):
             names = ", ".join(get_args(ScopeName))
