@@ -38,6 +38,7 @@ from lens_steer import tracking as tracking
 # Models and data.
 from lens_steer.models import SteerableModel as SteerableModel
 from lens_steer.models import load_model as load_model
+from lens_steer.models import sinks as sinks
 from lens_steer.models import special_tokens as special_tokens
 from lens_steer.models import versions as versions
 from lens_steer.data import ContrastivePairs as ContrastivePairs

@@ -190,7 +190,12 @@ def padded(model: Any, rows: Rows, side: str) -> Batch:
 
 
 def brute_force(
-    scope: Any, real: Sequence[bool], chunk: int, prompt_length: int, starts_with_bos: bool
+    scope: Any,
+    real: Sequence[bool],
+    chunk: int,
+    prompt_length: int,
+    starts_with_bos: bool,
+    sinks: Sequence[int] = (),
 ) -> list[bool]:
     """The scope's definition, token by token, for the last `chunk` columns of one row."""
     chosen, position = [], -1
@@ -199,14 +204,14 @@ def brute_force(
         if not is_real:
             chosen.append(False)
         elif scope == "all":
-            chosen.append(True)
+            chosen.append(position not in sinks)
         elif scope == "last":
             chosen.append(position >= prompt_length - 1)
         elif scope == "generated":
             chosen.append(position >= prompt_length)
         elif scope == "prompt":
             is_bos = position == 0 and starts_with_bos
-            chosen.append(position < prompt_length and not is_bos)
+            chosen.append(position < prompt_length and not is_bos and position not in sinks)
         else:
             chosen.append(position in scope)
     return chosen[len(chosen) - chunk :]
@@ -215,11 +220,14 @@ def brute_force(
 def expected(
     model: Any, scope: Any, real: Rows | list[list[bool]], chunk: int, prompt_lengths: Sequence[int]
 ) -> Tensor:
-    """`brute_force` of every row, all of which begin with the BOS if the model has one."""
+    """`brute_force` of every row, all of which begin with the BOS if the model has one.
+
+    The first token of a prompt is its only sink: activations of random weights are of one size.
+    """
     has_bos = bos_id(model) is not None
     return torch.tensor(
         [
-            brute_force(scope, [bool(r) for r in row], chunk, length, has_bos)
+            brute_force(scope, [bool(r) for r in row], chunk, length, has_bos, range(length)[:1])
             for row, length in zip(real, prompt_lengths, strict=True)
         ]
     )

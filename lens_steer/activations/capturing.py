@@ -27,6 +27,7 @@ def capture(
     kind: str = "resid",
     *,
     read: ReadPosition = "last",
+    sink: bool = False,
     layers: Layers | None = None,
     token_budget: Count = TOKEN_BUDGET,
     progress: bool = True,
@@ -43,6 +44,9 @@ def capture(
             activation function of the gate alone; on MLPs without one it equals `neuron`.
         read: `last` (the continuation's last token), `mean` (over the continuation), `prompt_last`,
             or a position (the row's first token is 0; negative counts from its end).
+        sink: Whether `mean` averages over attention sinks too (the first token of a text, and those
+            of `models.sink_positions`), whose activations may be hundreds of times as large as the
+            others'. Finding them is one more pass. The other positions are read as they are named.
         layers: Blocks to read; None is all.
         token_budget: Tokens of a padded batch; only speed and memory depend on it.
         progress: Whether to show a bar.
@@ -57,7 +61,7 @@ def capture(
 
     Raises:
         ValueError: If the kind, a layer or the position does not exist, or an example does not fit
-            the context or has an empty continuation.
+            the context, has an empty continuation, or one of sinks alone with `mean`.
 
     Example:
         >>> resid = ls.capture(model, pairs, "resid", read="mean")
@@ -73,7 +77,9 @@ def capture(
     split = len(pairs.desired)
     _warn_of_label_tokens(rows[:split], rows[split:], read)
     with tqdm(total=len(rows), desc=f"capture {what.value}", disable=not progress) as bar:
-        values = read_rows(model, rows, sites, read, token_budget=token_budget, advance=bar.update)
+        values = read_rows(
+            model, rows, sites, read, sink=sink, token_budget=token_budget, advance=bar.update
+        )
     embedded: tuple[torch.Tensor, ...] | tuple[None, None] = (None, None)
     if what is Kind.RESID:
         embedded, values = (values[:split, 0], values[split:, 0]), values[:, 1:]

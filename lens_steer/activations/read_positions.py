@@ -1,11 +1,19 @@
 """Which tokens of an example are read: `span` finds them, `show_read_positions` prints them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from lens_steer.data import ContrastivePairs, Example, as_pairs
-from lens_steer.models import Encoded, SteerableModel, encode, token_texts
+from lens_steer.models import (
+    Encoded,
+    SteerableModel,
+    batches,
+    clean_sinks,
+    encode,
+    pad,
+    token_texts,
+)
 
 ReadPosition = Literal["last", "mean", "prompt_last"] | int
 
@@ -41,6 +49,44 @@ def span(row: Encoded, position: ReadPosition) -> range:
     return range(index, index + 1)
 
 
+def positions_read(
+    model: SteerableModel,
+    rows: Sequence[Encoded],
+    position: ReadPosition,
+    *,
+    sink: bool = False,
+    token_budget: int = 2048,
+) -> list[tuple[int, ...]]:
+    """The positions of each row that are read; a mean leaves attention sinks out, unless asked.
+
+    A sink is one of the whole row, its continuation included, as the unsteered model reads it.
+
+    Args:
+        rows: Tokenised examples.
+        position: See `span`.
+        sink: Whether a mean is over sinks too.
+        token_budget: Tokens of a padded batch.
+
+    Raises:
+        ValueError: As `span`; or if a mean would be over no token.
+    """
+    spans = [tuple(span(row, position)) for row in rows]
+    if sink or position != "mean":
+        return spans
+    for batch in batches([len(row.ids) for row in rows], token_budget):
+        tokens, mask = pad(model, [rows[i].ids for i in batch])
+        for i, sinks in zip(batch, clean_sinks(model, tokens, mask).tolist(), strict=True):
+            spans[i] = tuple(at for at in spans[i] if not sinks[at])
+            if not spans[i]:
+                text = "".join(token_texts(model, rows[i].ids[rows[i].prompt_length :]))
+                raise ValueError(
+                    f"read 'mean': the continuation {text[:40]!r} has no token but attention sinks "
+                    "(a text's first token is one): give the example a prompt, read 'last', or "
+                    "pass sink=True"
+                )
+    return spans
+
+
 @dataclass(frozen=True)
 class ReadPreview:
     """One example as it is read.
@@ -66,6 +112,8 @@ def show_read_positions(
     model: SteerableModel,
     examples: ContrastivePairs | Iterable[Any],
     read: ReadPosition = "last",
+    *,
+    sink: bool = False,
 ) -> list[ReadPreview]:
     """Each example's tokens, and which of them `capture` reads.
 
@@ -73,10 +121,11 @@ def show_read_positions(
         examples: Examples; or pairs, or a list of tuples as `ContrastivePairs.of` takes them, of
             which the desired examples come first.
         read: As in `capture`.
+        sink: As in `capture`.
 
     Raises:
-        ValueError: If there is no such position in an example, it does not fit the context, or the
-            tuples are broken.
+        ValueError: If there is no such position in an example, no token is left to average, it does
+            not fit the context, or the tuples are broken.
 
     Example:
         >>> pairs = ls.ContrastivePairs.of([("The film was", " good.", " bad.")])
@@ -90,7 +139,8 @@ def show_read_positions(
         pairs = as_pairs(listed)
         chosen = [*pairs.desired, *pairs.undesired]
     rows = [encode(model, example.prompt, example.continuation) for example in chosen]
+    found = positions_read(model, rows, read, sink=sink)
     return [
-        ReadPreview(tuple(token_texts(model, row.ids)), row.prompt_length, tuple(span(row, read)))
-        for row in rows
+        ReadPreview(tuple(token_texts(model, row.ids)), row.prompt_length, positions)
+        for row, positions in zip(rows, found, strict=True)
     ]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.activations.read_positions import ReadPosition, span
+from lens_steer.activations.read_positions import ReadPosition, positions_read
 from lens_steer.models import (
     Decoder,
     Encoded,
@@ -36,6 +36,7 @@ def read_rows(
     sites: Sequence[Site],
     position: ReadPosition,
     *,
+    sink: bool = False,
     token_budget: int = TOKEN_BUDGET,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Float[Tensor, "n layer *site"]:
@@ -47,12 +48,13 @@ def read_rows(
     Args:
         rows: Tokenised examples, at least one.
         sites: Of one kind.
-        position: Which tokens of a row are read; see `span`.
+        position: Which tokens of a row are read; see `positions_read`.
+        sink: Whether a mean is over attention sinks too.
         token_budget: Tokens of a padded batch.
         advance: Called with the number of rows after each batch.
     """
-    spans = [span(row, position) for row in rows]
     attach(model)
+    spans = positions_read(model, rows, position, sink=sink, token_budget=token_budget)
     continuations_alone = position in ("last", "mean") and not open_blocks(model)
     behind = continuations_alone and continues_tokens_together(model)
     shared = batches_by_prompt(rows, token_budget) if behind else []
@@ -78,18 +80,18 @@ def read_rows(
 def _read_batch(
     model: SteerableModel,
     rows: Sequence[Encoded],
-    spans: Sequence[range],
+    spans: Sequence[Sequence[int]],
     sites: Sequence[Site],
     *,
     prompts_once: bool,
 ) -> Float[Tensor, "batch layer *site"]:
-    """What the sites hold, averaged over each row's span, from one padded forward.
+    """What the sites hold, averaged over each row's positions, from one padded forward.
 
     With `prompts_once` the continuations alone are run, behind a cache of their prompts.
     """
     starts = [row.prompt_length if prompts_once else 0 for row in rows]
     tokens, mask = pad(model, [row.ids[n:] for row, n in zip(rows, starts, strict=True)])
-    moved = [range(s.start - n, s.stop - n) for s, n in zip(spans, starts, strict=True)]
+    moved = [[at - n for at in s] for s, n in zip(spans, starts, strict=True)]
     select = dict.fromkeys(sites, _averaged(model, sites[0].kind, moved, tokens.shape[1]))
     decoder = _after_prompts(model, rows, sites) if prompts_once else None
     with reading(model, select) as held:
@@ -118,9 +120,9 @@ def _after_prompts(
 
 
 def _averaged(
-    model: SteerableModel, kind: Kind, spans: Sequence[range], width: int
+    model: SteerableModel, kind: Kind, spans: Sequence[Sequence[int]], width: int
 ) -> Callable[[Tensor], Tensor]:
-    """The mean over each row's span of a site's activation; of `gate`, behind its function."""
+    """The mean over each row's positions of a site's activation; of `gate`, behind its function."""
     activation: Callable[[Tensor], Tensor] = lambda x: x  # noqa: E731
     if kind is Kind.GATE:
         from transformers.activations import ACT2FN
@@ -128,11 +130,11 @@ def _averaged(
         activation = ACT2FN[model.cfg.act_fn]
     if all(len(positions) == 1 for positions in spans):
         rows = torch.arange(len(spans))
-        columns = torch.tensor([positions.start for positions in spans])
+        columns = torch.tensor([positions[0] for positions in spans])
         return lambda x: activation(x[rows.to(x.device), columns.to(x.device)].detach())
     weights = torch.zeros(len(spans), width, dtype=torch.float32)
     for row, positions in enumerate(spans):
-        weights[row, positions.start : positions.stop] = 1 / len(positions)
+        weights[row, list(positions)] = 1 / len(positions)
     return lambda x: torch.einsum(
         "bp,bp...->b...", weights.to(x.device), activation(x.detach().float())
     )

@@ -98,6 +98,7 @@ class ContrastStats:
         kind: str,
         *,
         read: ReadPosition = "last",
+        sink: bool = False,
         layers: Layers | None = None,
         window: int = 64,
         progress: bool = True,
@@ -108,6 +109,7 @@ class ContrastStats:
             kind: `resid head neuron gate mlp_out attn_out`, or TransformerLens' name.
             pairs: As in `capture`.
             read: As in `capture`.
+            sink: As in `capture`.
             layers: Blocks to read; None is all.
             window: Pairs (or, unpaired, examples) held at once; any value gives the same result.
 
@@ -125,7 +127,7 @@ class ContrastStats:
         size = len(pairs.desired) + len(pairs.undesired)
         with tqdm(total=size, desc=f"stream {sites[0].kind.value}", disable=not progress) as bar:
             for part in _windows(pairs, window):
-                sides = _sides(model, part, sites, read, bar.update)
+                sides = _sides(model, part, sites, read, sink, bar.update)
                 stats = cls.of(Activations(*sides, sites[0].kind, chosen, paired=pairs.paired))
                 total = stats if total is None else total.merge(stats)
         assert total is not None  # pairs are never empty
@@ -188,10 +190,11 @@ def _sides(
     pairs: ContrastivePairs,
     sites: list[Site],
     read: ReadPosition,
+    sink: bool,
     advance: Callable[[int], object],
 ) -> tuple[Float[Tensor, "desired layer *site"], Float[Tensor, "undesired layer *site"]]:
     """Both classes, read together: a pair's examples have their prompt in common."""
     examples = (*pairs.desired, *pairs.undesired)
     rows = [encode(model, example.prompt, example.continuation) for example in examples]
-    values = read_rows(model, rows, sites, read, advance=advance)
+    values = read_rows(model, rows, sites, read, sink=sink, advance=advance)
     return values[: len(pairs.desired)], values[len(pairs.desired) :]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.artifacts.field_types import check_field_types
-from lens_steer.artifacts.registry import OLD_FIELDS, OLD_NAMES, TYPES
+from lens_steer.artifacts.registry import NEWER_FIELDS, OLD_FIELDS, OLD_NAMES, TYPES
 
 _PLAIN = str | int | float | bool | None
 _NOT_FINITE = {repr(number): number for number in (nan, inf, -inf)}
@@ -113,7 +113,10 @@ def _unpacked_value(value: dict[str, Any], tensors: Mapping[str, Tensor]) -> Any
 
 
 def with_names_of_today(value: Any) -> Any:
-    """The same JSON, in which classes and fields that were renamed are called what they are now."""
+    """The same JSON, in which classes and fields that were renamed are called what they are now.
+
+    Fields that are newer than the file have the value that it was written with.
+    """
     if isinstance(value, list):
         return [with_names_of_today(item) for item in value]
     if not isinstance(value, dict) or "map" in value:
@@ -126,6 +129,7 @@ def with_names_of_today(value: Any) -> Any:
     today = {name: with_names_of_today(item) for name, item in value.items()} | renamed
     values = today.get("fields")
     if isinstance(values, dict):
-        names = OLD_FIELDS.get(str(today.get("type")), {})
-        today["fields"] = {names.get(name, name): item for name, item in values.items()}
+        kind = str(today.get("type"))
+        names, newer = OLD_FIELDS.get(kind, {}), NEWER_FIELDS.get(kind, {})
+        today["fields"] = newer | {names.get(name, name): item for name, item in values.items()}
     return today

@@ -1,6 +1,6 @@
 """The classes that can be saved, by the names that files call them."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lens_steer.intervals import Interval
 from lens_steer.models import Fingerprint, Provenance
@@ -14,6 +14,9 @@ TYPES: dict[str, type] = {
 OLD_NAMES: dict[str, str] = {}  # a class's name in files of earlier versions -> its name today
 # Fields in files of earlier versions: class, by its name today -> field -> its name today.
 OLD_FIELDS: dict[str, dict[str, str]] = {"Evaluation": {"paths": "text_costs"}}
+# Fields that files of earlier versions lack, where those files mean another value than the default:
+# class -> field -> that value. Attention sinks were steered and averaged with the other tokens.
+NEWER_FIELDS: dict[str, dict[str, Any]] = {"Decoding": {"sink": True}, "Gate": {"sink": True}}
 # Classes that register when their package in the repository is imported; it is not installed.
 IN_ANALYSES = {"DivergenceReport": "analyses.divergence", "PathSplitReport": "analyses.paths"}
 

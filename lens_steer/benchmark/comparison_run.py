@@ -210,7 +210,7 @@ class ComparisonRun:
         if not self._vectors:
             site, config = Site(self.first.sites[0].layer), self.config
             each = None if tick is None else partial(tick, self.learning // LEARNING["steps"])
-            how: dict[str, Any] = {"scope": config.scope, "seed": config.seed, **LEARNING}
+            how: dict[str, Any] = {"scope": config.steered_scope, "seed": config.seed, **LEARNING}
             method = learn(self.model, self.train, site, on_step=each, progress=False, **how)
             texts = self._texts(config.seed)
             sizes, wanted = texts.sizes(self.model, [(method,), (self.first,)])

@@ -118,7 +118,7 @@ class ManifoldReport(Report):
             raise ValueError(f"the name {reserved[0]!r} is one of the report's own: give another")
         chosen = tuple(site.layer for site in sites_of(model, "resid", layers))
         texts = FixedTexts.sample(model, pairs, decoding=decoding)
-        scope, seed = decoding.scope, decoding.seed or 0
+        scope, seed = decoding.steered_scope, decoding.seed or 0
         fitted, steered = halved(texts.texts, seed)
         desired_fitted, desired = halved(_desired_texts(model, pairs), seed)
 

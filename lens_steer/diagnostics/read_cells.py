@@ -117,7 +117,7 @@ def with_effects(
     methods = [cell.method for cell in cells if cell.method is not None]
     seed = decoding.seed or 0
     if judge is None:
-        scope = decoding.scope
+        scope = decoding.steered_scope
         unsteered = preference(model, test, scope=scope)
         steered = [preference(model, test, method, scope=scope) for method in methods]
         changes = iter([interval(x - unsteered, test.groups, seed=seed) for x in steered])

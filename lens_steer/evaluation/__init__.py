@@ -29,7 +29,6 @@ from lens_steer.evaluation.divergence import efficiency as efficiency
 from lens_steer.evaluation.divergence import kl_divergence as kl_divergence
 from lens_steer.evaluation.divergence import least_nats as least_nats
 from lens_steer.evaluation.edits import EditSizes as EditSizes
-from lens_steer.evaluation.edits import positions_of as positions_of
 from lens_steer.evaluation.evaluating import check_scorable as check_scorable
 from lens_steer.evaluation.evaluating import evaluate as evaluate
 from lens_steer.evaluation.evaluating import evaluate_each as evaluate_each
@@ -45,6 +44,7 @@ from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
 from lens_steer.evaluation.local_nats import LocalNats as LocalNats
 from lens_steer.evaluation.local_nats import NotLocal as NotLocal
+from lens_steer.evaluation.positions import positions_of as positions_of
 from lens_steer.evaluation.random_control import (
     random_as_activations_vary as random_as_activations_vary,
 )

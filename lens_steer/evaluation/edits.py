@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens_steer.evaluation.positions import positions_of
 from lens_steer.evaluation.sampled_texts import SampledText, even_batches, steered_by_row
 from lens_steer.models import (
     SteerableModel,
     attach,
-    bos_id,
     forward,
     hooked,
     pad,
@@ -20,7 +20,7 @@ from lens_steer.models import (
     residual_edit,
 )
 from lens_steer.sites import Site
-from lens_steer.steering import Methods, Scope, steered_positions
+from lens_steer.steering import Methods, Scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +71,14 @@ class CleanStream:
     Attributes:
         resid: At each position and layer, the positions of text 0 first.
         text_index: The number of the text of each position.
+        columns: Each position, counted from the first token of its text.
         whitening: By layer: `x @ whitening` has unit covariance.
         layers: Block indices of the layer axis.
     """
 
     resid: Float[Tensor, "position layer d"]
     text_index: Int[Tensor, " position"]
+    columns: Int[Tensor, " position"]
     whitening: Float[Tensor, "layer d d"]
     layers: tuple[int, ...]
 
@@ -96,6 +98,7 @@ class CleanStream:
         sites = [Site(layer) for layer in layers]
         parts: list[Tensor] = []
         owners: list[Tensor] = []
+        columns: list[Tensor] = []
         for batch in even_batches(model, [len(text.ids) for text in texts]):
             part = [texts[i] for i in batch]
             tokens, mask = pad(model, [text.ids for text in part])
@@ -106,11 +109,12 @@ class CleanStream:
                 streams = read(model, tokens, mask, select)
             parts.append(torch.stack([streams[site] for site in sites], dim=1))
             owners.append(torch.tensor(batch)[where.nonzero()[:, 0]])
-        resid, owner = torch.cat(parts), torch.cat(owners)
+            columns.append(where.nonzero()[:, 1])
+        resid, owner, column = torch.cat(parts), torch.cat(owners), torch.cat(columns)
         if len(resid) == 0:
             raise ValueError(f"scope {scope!r} steers no position of these texts")
         order = owner.argsort(stable=True)
-        return cls(resid[order], owner[order], _whitening(resid), tuple(layers))
+        return cls(resid[order], owner[order], column[order], _whitening(resid), tuple(layers))
 
 
 def edit_sizes(
@@ -146,23 +150,6 @@ def _gathered(
     return x[where.to(x.device)].float().cpu()
 
 
-def positions_of(
-    model: SteerableModel, texts: Sequence[SampledText], scope: Scope
-) -> Bool[Tensor, "text pos"]:
-    """The positions that a scope steers, rows padded on the right.
-
-    The last token of a text that was cut off is among them.
-    """
-    width = max(len(text.ids) for text in texts)
-    positions = torch.arange(width).repeat(len(texts), 1)
-    lengths = torch.tensor([len(text.ids) for text in texts])
-    positions = torch.where(positions < lengths[:, None], positions, -1)
-    prompts = torch.tensor([text.prompt_length for text in texts])
-    first = bos_id(model)
-    bos = torch.tensor([first is not None and text.ids[0] == first for text in texts])
-    return steered_positions(scope, positions, prompts, bos)
-
-
 def _added(
     model: SteerableModel,
     texts: Sequence[SampledText],
@@ -175,14 +162,16 @@ def _added(
     sites = _sites(methods)
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         part = [texts[i] for i in batch]
-        where = positions_of(model, part, scope)
         before, after = _around(model, part, methods, sites, scope)
-        owner = torch.tensor(batch)[where.nonzero()[:, 0]]
-        rows = torch.isin(clean.text_index, owner).nonzero()[:, 0]
+        numbers = torch.tensor(batch)
+        rows = torch.isin(clean.text_index, numbers).nonzero()[:, 0]
+        order = numbers.argsort()
+        row = order[torch.searchsorted(numbers[order], clean.text_index[rows])]
         for site in sites:
-            steered = where.to(before[site].device)
-            edit = residual_edit(model, site, before[site][steered], after[site][steered]).cpu()
-            added[rows, clean.layers.index(site.layer)] += edit[owner.argsort(stable=True)]
+            device = before[site].device
+            where = row.to(device), clean.columns[rows].to(device)
+            edit = residual_edit(model, site, before[site][where], after[site][where]).cpu()
+            added[rows, clean.layers.index(site.layer)] += edit
     return added
 
 

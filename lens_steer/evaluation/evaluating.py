@@ -125,7 +125,7 @@ def _evaluated(
         failures=failures,
     )
     parts = [slice(len(rows) * i, len(rows) * (i + 1)) for i in range(len(methods))]
-    scope, stop = decoding.scope, decoding.stop
+    scope, stop = decoding.steered_scope, decoding.stop
     trials = [
         evaluation_of(
             model, pairs, combination, texts[part], costs[part], judge=judge, scope=scope, stop=stop

@@ -94,7 +94,7 @@ class FixedTexts:
     @property
     def scope(self) -> Scope:
         """Where methods steer."""
-        return self.decoding.scope
+        return self.decoding.steered_scope
 
     @property
     def draws(self) -> Float[Tensor, " text"]:

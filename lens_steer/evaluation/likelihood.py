@@ -12,7 +12,15 @@ from lens_steer.arguments import Count
 from lens_steer.axes import Mask, Tokens
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import Encoded, SteerableModel, batches, encode, forward, looked_at, pad
-from lens_steer.steering import Intervention, Run, Scope, is_distribution, not_finite, steered
+from lens_steer.steering import (
+    Intervention,
+    Run,
+    Scope,
+    check_scope,
+    is_distribution,
+    not_finite,
+    steered,
+)
 
 
 def log_probabilities(
@@ -84,9 +92,17 @@ def _of_row(
 
 
 def preference(
-    model: SteerableModel, pairs: ContrastivePairs, *methods: Intervention, scope: Scope = "last"
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    *methods: Intervention,
+    scope: Scope = "last",
+    sink: bool = False,
 ) -> Float[Tensor, " pair"]:
     """Log-probability per token of the desired continuation minus that of the undesired, nats.
+
+    Args:
+        scope: See `steered`.
+        sink: See `steered`.
 
     Raises:
         ValueError: If the pairs are unpaired, or nothing precedes a continuation's only token.
@@ -99,10 +115,11 @@ def preference(
         raise ValueError(
             f"{pairs!r}: a preference needs both continuations of each prompt; pass a judge"
         )
+    where = check_scope(scope, sink=sink)
     sides = []
     for side in (pairs.desired, pairs.undesired):
         rows = [encode(model, example.prompt, example.continuation) for example in side]
-        scores = log_probabilities(model, rows, *methods, scope=scope)
+        scores = log_probabilities(model, rows, *methods, scope=where)
         bare = [e.continuation for e, score in zip(side, scores, strict=True) if len(score) == 0]
         if bare:
             raise ValueError(f"{bare[0]!r} has no token with anything before it: give it a prompt")

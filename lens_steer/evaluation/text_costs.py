@@ -186,8 +186,8 @@ def teacher_forced_kl(
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         ours, theirs = [texts[i] for i in batch], [others[i] for i in batch]
         by_row = [methods[i] for i in batch]
-        steered_logits, steered_at = draw_logits(model, ours, by_row, decoding.scope)
-        clean, clean_at = draw_logits(model, theirs, [()] * len(batch), decoding.scope)
+        steered_logits, steered_at = draw_logits(model, ours, by_row, decoding.steered_scope)
+        clean, clean_at = draw_logits(model, theirs, [()] * len(batch), decoding.steered_scope)
         if decoding.temperature > 0:
             nats = kl_divergence(
                 penalised_draws(decoding, steered_logits, ours),

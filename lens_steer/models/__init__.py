@@ -9,7 +9,8 @@ leaves a `Fingerprint`, which `Provenance` carries on. Prompts (`prompts`) becom
 `tokens` and `special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to
 run a model; `hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
 `checked_weights` hands out W_O, W_out, W_E and W_U; `quantised` says of which models there are
-none. `description` is a model on one screen.
+none. `attention_sinks` finds the tokens whose activations are many times as large as the others',
+`sink_report` lists them, and `description` is a model on one screen.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -19,6 +20,8 @@ from lens_steer.models.attachment import attach as attach
 from lens_steer.models.attachment import is_processed as is_processed
 from lens_steer.models.attachment import last_seen as last_seen
 from lens_steer.models.attachment import looked_at as looked_at
+from lens_steer.models.attention_sinks import clean_sinks as clean_sinks
+from lens_steer.models.attention_sinks import sink_positions as sink_positions
 from lens_steer.models.cache_names import cache_of as cache_of
 from lens_steer.models.cache_names import name_of_cache as name_of_cache
 from lens_steer.models.cached_states import holds_states_alone as holds_states_alone
@@ -46,6 +49,7 @@ from lens_steer.models.forward_pass import reading as reading
 from lens_steer.models.frozen_context import FrozenContextBlocks as FrozenContextBlocks
 from lens_steer.models.hooks import ForkSafeLock as ForkSafeLock
 from lens_steer.models.hooks import PlacedHooks as PlacedHooks
+from lens_steer.models.hooks import hooks_at_rest as hooks_at_rest
 from lens_steer.models.hooks import placed_hooks as placed_hooks
 from lens_steer.models.loading import available_device as available_device
 from lens_steer.models.loading import load_model as load_model
@@ -69,6 +73,9 @@ from lens_steer.models.provenance import Provenance as Provenance
 from lens_steer.models.provenance import check_one_model as check_one_model
 from lens_steer.models.quantised import check_differentiable as check_differentiable
 from lens_steer.models.quantised import quantisation as quantisation
+from lens_steer.models.sink_report import Sink as Sink
+from lens_steer.models.sink_report import Sinks as Sinks
+from lens_steer.models.sink_report import sinks as sinks
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
 from lens_steer.models.special_tokens import tokenizer_of as tokenizer_of

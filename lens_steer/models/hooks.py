@@ -9,7 +9,7 @@ modules of the original.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import RLock
@@ -130,3 +130,71 @@ def placed_hooks() -> Iterator[PlacedHooks]:
         # Not `reset`: the block may end in another context than it began in, as generators do.
         _placed.set(_placed.get() - {hooks})
         hooks.remove()
+
+
+@contextmanager
+def hooks_at_rest() -> Iterator[None]:
+    """While it lasts, no hook that was placed before acts in this thread or task.
+
+    It is for a forward pass inside another one's hook: what reads or steers the outer pass is not
+    to see the inner one. Hooks that are placed inside act, and so do the user's own.
+
+    Example:
+        >>> with hooks_at_rest():
+        ...     clean = forward(model, tokens)
+    """
+    before = _placed.get()
+    _placed.set(frozenset())
+    try:
+        yield
+    finally:
+        _placed.set(before)
+
+
+class _Resting:
+    """A hook of the user's that does nothing in threads and tasks where it rests."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.hook, self.passes = hook, 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return None if self in _resting.get() else self.hook(*args, **kwargs)
+
+
+_resting: ContextVar[frozenset[_Resting]] = ContextVar("lens_steer_resting", default=frozenset())
+
+
+@contextmanager
+def all_hooks_at_rest(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """As `hooks_at_rest`, and the user's own hooks on TransformerLens hook points rest too.
+
+    It is for a forward pass that the user has not asked for, such as reading a prompt to find its
+    attention sinks: a hook that collects activations, or changes a batch by its rows, sees one pass
+    for each that the user runs.
+
+    Args:
+        modules: All modules of the model.
+    """
+    from transformer_lens.hook_points import HookPoint
+
+    points: list[Any] = [module for module in modules if isinstance(module, HookPoint)]
+    held = []
+    with _bookkeeping:
+        for hooks in [point._forward_hooks for point in points]:
+            for number, hook in list(hooks.items()):
+                resting = hook if isinstance(hook, _Resting) else _Resting(hook)
+                resting.passes += 1
+                hooks[number] = resting
+                held.append((hooks, number, resting))
+    before = _resting.get()
+    _resting.set(before | {resting for _, _, resting in held})
+    try:
+        with hooks_at_rest():
+            yield
+    finally:
+        _resting.set(before)
+        with _bookkeeping:
+            for hooks, number, resting in held:
+                resting.passes -= 1
+                if resting.passes == 0 and hooks.get(number) is resting:
+                    hooks[number] = resting.hook

@@ -30,6 +30,7 @@ from lens_steer.steering.base import Push as Push
 from lens_steer.steering.base import Run as Run
 from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import VectorMethod as VectorMethod
+from lens_steer.steering.base import WithSinks as WithSinks
 from lens_steer.steering.base import absolute_positions as absolute_positions
 from lens_steer.steering.base import as_rows as as_rows
 from lens_steer.steering.base import check_activation_shape as check_activation_shape
@@ -42,6 +43,7 @@ from lens_steer.steering.base import decoding_of_call as decoding_of_call
 from lens_steer.steering.base import editable_site as editable_site
 from lens_steer.steering.base import generate as generate
 from lens_steer.steering.base import is_distribution as is_distribution
+from lens_steer.steering.base import leaves_out_sinks as leaves_out_sinks
 from lens_steer.steering.base import not_finite as not_finite
 from lens_steer.steering.base import on_device as on_device
 from lens_steer.steering.base import preview as preview

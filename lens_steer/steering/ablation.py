@@ -34,8 +34,8 @@ class Ablation(Displacement):
     """x becomes x + strength * (setpoint - r . x) r, one direction r at each of its sites.
 
     Strength 1 removes the component along r whole (or sets it to `setpoint`), strength s keeps
-    1 - s of it. Published: every layer, every position (`scope="all"`), every sum of the residual
-    stream, also that between attention and MLP, which has no site here.
+    1 - s of it. Published: every layer, every position (`scope="all", sink=True`), every sum of the
+    residual stream, also that between attention and MLP, which has no site here.
 
     Attributes:
         at: The sites, each once.

@@ -80,8 +80,7 @@ class PositionGap(Report):
         Args:
             texts: Texts up to the token that `capture` reads, which is the last; of pairs both
                 sides.
-            scope: `prompt` (all but the beginning-of-sequence token), `all`, or positions, which
-                include the last token.
+            scope: `prompt`, `all`, or positions, which include the last token; see `steered`.
             read: The token that counts as the last, as in `capture`.
             seed: The seed of the intervals.
 

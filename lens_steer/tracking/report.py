@@ -119,7 +119,7 @@ class TrackingReport(Report):
         rows = rows if one_token else rows.continued(model, decoding)
         with tqdm(total=len(rows.groups), desc="record", disable=not progress) as bar:
             for numbers, batch in in_batches(model, rows.encoded):
-                run = batch.run(method, decoding.scope)
+                run = batch.run(method, decoding.steered_scope)
                 parts.append((numbers, *run.signals(features), run.energy))
                 bar.update(len(numbers))
         clean, steered, energy = (in_order([(p[0], p[i]) for p in parts]) for i in (1, 2, 3))

@@ -262,14 +262,13 @@ def test_steered_log_probabilities_are_those_of_a_hook_written_by_hand(
     rows = rows_of(model, pairs)[:3]
     found = log_probabilities(model, rows, method, scope=scope)
     clean = log_probabilities(model, rows)
-    has_bos = rows[0].ids[0] == model.tokenizer.bos_token_id and model.cfg.default_prepend_bos
     for row, ours, unsteered in zip(rows, found, clean, strict=True):
         length, prompt = len(row.ids), row.prompt_length
         named: dict[Any, Any] = {
             "last": range(prompt - 1, length),
-            "prompt": range(int(has_bos), prompt),
+            "prompt": range(1, prompt),  # the first token is a sink
             "generated": range(prompt, length),
-            "all": range(length),
+            "all": range(1, length),
         }
         places = named.get(scope, scope)
         where = torch.zeros(1, length, dtype=torch.bool)

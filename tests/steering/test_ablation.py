@@ -88,7 +88,7 @@ def test_a_fit_takes_one_layers_direction_everywhere(llama: Any, pairs: Any) -> 
     assert few.setpoint == 1.0
     assert ls.Ablation.fit(at.at(2)).sites == (Site(2),)
     batch = padded(llama, rows_of(llama), "left")
-    with torch.no_grad(), ls.steered(llama, method, scope="all"):
+    with torch.no_grad(), ls.steered(llama, method, scope="all", sink=True):
         for site in method.sites:
             x = watched(llama, site, lambda: run(llama, batch.tokens, batch.mask))[batch.mask]
             seen = (x @ method.direction).abs() / x.norm(dim=-1)

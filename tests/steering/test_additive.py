@@ -128,9 +128,9 @@ def test_a_sum_of_two_layers_steers_at_both(model: Any) -> None:
     ]
     with torch.no_grad():
         expected = model.run_with_hooks(tokens, fwd_hooks=by_hand)
-        with ls.steered(model, a + b, scope="all"):
+        with ls.steered(model, a + b, scope="all", sink=True):
             torch.testing.assert_close(run(model, tokens, None), expected, **ROUNDING)
-        with ls.steered(model, a, b, scope="all"):
+        with ls.steered(model, a, b, scope="all", sink=True):
             torch.testing.assert_close(run(model, tokens, None), expected, **ROUNDING)
 
 
@@ -209,7 +209,7 @@ def test_caa_is_the_difference_of_means_and_steers_at_the_kind_it_was_read_from(
 
         with torch.no_grad():
             clean = watched(model, method.sites[0], forward)
-            with ls.steered(model, method, scope="all"):
+            with ls.steered(model, method, scope="all", sink=True):
                 moved = watched(model, method.sites[0], forward)
         torch.testing.assert_close(moved, clean + vector, **ROUNDING)
         assert float((logits[1] - logits[0]).abs().max()) > 1e-3, kind

@@ -48,7 +48,7 @@ def test_a_hook_does_what_transform_does(model: Any) -> None:
         site = method.sites[0]
         with torch.no_grad():
             before = watched(model, site, lambda: run(model, batch.tokens, batch.mask))
-            with ls.steered(model, method, scope="all"):
+            with ls.steered(model, method, scope="all", sink=True):
                 after = watched(model, site, lambda: run(model, batch.tokens, batch.mask))
         expected = method.transform(before, site)
         torch.testing.assert_close(after[batch.mask], expected[batch.mask], **ROUNDING)

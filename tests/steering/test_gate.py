@@ -156,16 +156,22 @@ def test_by_default_the_direction_is_the_mean_difference() -> None:
 # ---- what is read ----
 
 
-def test_prompts_are_read_at_the_mean_of_all_their_tokens(model: Any) -> None:
-    wanted = []
+def test_prompts_are_read_at_the_mean_of_their_tokens_without_the_first_unless_asked(
+    model: Any,
+) -> None:
+    """The first token is the only sink: activations of random weights are of one size."""
+    wanted, without = [], []
     for prompt in MORE:
         tokens = torch.tensor([encode_prompt(model, prompt)])
         with torch.no_grad():
             x = watched(model, Site(LAYER), lambda tokens=tokens: run(model, tokens, None))
         wanted.append(x[0].double().mean(dim=0).float())
+        without.append(x[0, 1:].double().mean(dim=0).float())
     for budget in (1, 30, 2048):
-        found = prompt_means(model, MORE, LAYER, token_budget=budget)
+        found = prompt_means(model, MORE, LAYER, sink=True, token_budget=budget)
         torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-4, atol=1e-4)
+        found = prompt_means(model, MORE, LAYER, token_budget=budget)
+        torch.testing.assert_close(found, torch.stack(without), rtol=1e-4, atol=1e-4)
 
 
 # ---- which rows are steered ----

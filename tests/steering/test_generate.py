@@ -120,7 +120,9 @@ def test_greedy_tokens_equal_those_of_a_loop_written_by_hand(model: Any, scope: 
         has_bos = model.tokenizer.bos_token_id == row[0] and model.cfg.default_prepend_bos
         with torch.no_grad():
             for _ in range(NEW):
-                where = brute_force(scope, [True] * len(tokens), len(tokens), len(row), has_bos)
+                where = brute_force(
+                    scope, [True] * len(tokens), len(tokens), len(row), has_bos, [0]
+                )
                 hook = manual_hook(vector, torch.tensor([where]))
                 logits = model.run_with_hooks(
                     torch.tensor([tokens]), fwd_hooks=[(SITE.hook_name, hook)]

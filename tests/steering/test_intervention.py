@@ -47,7 +47,7 @@ def test_hooks_for_run_with_hooks_equal_a_block_with_scope_all(model: Any) -> No
     both = push(model, layer=0) + push(model, layer=2, seed=1)
     with torch.no_grad():
         for method in (both, Scale()):
-            with ls.steered(model, method, scope="all"):
+            with ls.steered(model, method, scope="all", sink=True):
                 ours = run(model, tokens, None)
             assert torch.equal(model.run_with_hooks(tokens, fwd_hooks=method.hooks(model)), ours)
 

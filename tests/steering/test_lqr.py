@@ -289,7 +289,7 @@ def test_hooks_for_every_position_do_what_scope_all_does(
         if name == "online":
             continue  # it needs the prompts first
         with torch.no_grad():
-            with ls.steered(llama, law, scope="all"):
+            with ls.steered(llama, law, scope="all", sink=True):
                 ours = forward(llama, tokens)
             theirs = llama.run_with_hooks(tokens, fwd_hooks=law.hooks(llama))
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

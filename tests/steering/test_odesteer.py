@@ -325,7 +325,7 @@ def test_a_hook_does_what_the_flow_does(model: Any) -> None:
         (site,) = method.sites
         with torch.no_grad():
             before = watched(model, site, lambda: run(model, batch.tokens, batch.mask))
-            with ls.steered(model, method, scope="all"):
+            with ls.steered(model, method, scope="all", sink=True):
                 after = watched(model, site, lambda: run(model, batch.tokens, batch.mask))
         expected = method.flow(before)  # type: ignore[attr-defined]
         torch.testing.assert_close(after[batch.mask], expected[batch.mask], **FLOAT32)

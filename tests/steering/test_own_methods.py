@@ -106,11 +106,20 @@ def test_a_prompt_that_is_not_read_alone_needs_to_be_measured(bridge: Any, way: 
     for generate in (bridge.hf_generate, bridge.original_model.generate):
         with ls.steered(bridge, method), pytest.raises(ValueError, match="prompt_lengths"):
             getattr(generate.__self__, generate.__name__)(tokens, **settings, **OTHERWISE[way])
+    lengths = [tokens.shape[1]]
     for scope in ("last", "prompt", "generated"):
-        with ls.steered(bridge, method, scope=scope, prompt_lengths=[tokens.shape[1]]):
+        with ls.steered(bridge, method, scope=scope, sink=True, prompt_lengths=lengths):
             plain = bridge.hf_generate(tokens, **settings)
             otherwise = bridge.hf_generate(tokens, **settings, **OTHERWISE[way])
         assert plain.tolist() == otherwise.tolist()
+    with ls.steered(bridge, method, scope="prompt", prompt_lengths=lengths):
+        if way == "in chunks":  # the sinks of a prompt are found by reading it whole
+            with pytest.raises(ValueError, match="got a part of the prompt"):
+                bridge.hf_generate(tokens, **settings, **OTHERWISE[way])
+        else:
+            plain = bridge.hf_generate(tokens, **settings)
+            otherwise = bridge.hf_generate(tokens, **settings, **OTHERWISE[way])
+            assert plain.tolist() == otherwise.tolist()
 
 
 # ---- beyond the row ----

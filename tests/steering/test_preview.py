@@ -16,14 +16,13 @@ PROMPT, CONTINUATION = "A dog sat in the sun and", " the cat was very old."
 SCOPES = ("last", "prompt", "generated", "all", (2, 5))
 
 
-def places(model: Any, scope: Any, prompt_length: int, length: int) -> list[int]:
-    """The definition of each scope, for one row without padding."""
-    start = int(bos_id(model) is not None)
+def places(scope: Any, prompt_length: int, length: int) -> list[int]:
+    """The definition of each scope, for one row without padding: its first token is a sink."""
     named: dict[Any, Any] = {
         "last": range(prompt_length - 1, length),
-        "prompt": range(start, prompt_length),
+        "prompt": range(1, prompt_length),
         "generated": range(prompt_length, length),
-        "all": range(length),
+        "all": range(1, length),
     }
     return list(named.get(scope, scope))
 
@@ -43,7 +42,7 @@ def test_relative_sizes_are_those_of_the_edit_and_zero_elsewhere(
     site = method.sites[0]
     with torch.no_grad():
         clean = watched(model, site, lambda: run(model, torch.tensor([ids]), None))[0]
-    steered = places(model, scope, prompt_length, len(ids))
+    steered = places(scope, prompt_length, len(ids))
     expected = torch.zeros(len(ids))
     expected[steered] = 1.5 * method.vectors[0].norm() / clean[steered].norm(dim=-1)
     assert found.sites == (site,)
@@ -55,7 +54,7 @@ def test_relative_sizes_are_those_of_the_edit_and_zero_elsewhere(
 def test_what_is_upstream_is_steered_when_a_later_site_is_measured(model: Any) -> None:
     early, late = push(model, layer=0, size=2.0), push(model, layer=2, seed=1)
     ids = encode_prompt(model, PROMPT)
-    found = preview(model, PROMPT, early, late, scope="all")
+    found = preview(model, PROMPT, early, late, scope="all", sink=True)
     hook = manual_hook(early.vectors[0], torch.ones(1, len(ids)))
     with torch.no_grad(), model.hooks(fwd_hooks=[(early.sites[0].hook_name, hook)]):
         before = watched(model, Site(2), lambda: run(model, torch.tensor([ids]), None))[0]
@@ -65,14 +64,14 @@ def test_what_is_upstream_is_steered_when_a_later_site_is_measured(model: Any) -
 
 def test_two_methods_at_one_site_are_measured_together(llama: Any) -> None:
     method = push(llama)
-    twice = preview(llama, PROMPT, method, method, scope="all")
-    double = preview(llama, PROMPT, 2.0 * method, scope="all")
+    twice = preview(llama, PROMPT, method, method, scope="all", sink=True)
+    double = preview(llama, PROMPT, 2.0 * method, scope="all", sink=True)
     assert twice.sites == double.sites
     torch.testing.assert_close(twice.relative, double.relative, atol=SIZE, rtol=SIZE)
 
 
 def test_a_factor_is_measured_as_its_distance_from_one(model: Any) -> None:
-    found = preview(model, PROMPT, Scale(factor=1.25), scope="all")
+    found = preview(model, PROMPT, Scale(factor=1.25), scope="all", sink=True)
     expected = torch.full_like(found.relative, 0.25)
     torch.testing.assert_close(found.relative, expected, atol=SIZE, rtol=SIZE)
 
@@ -83,14 +82,14 @@ def test_heads_are_measured_over_all_of_them(model: Any) -> None:
     ids = torch.tensor([encode_prompt(model, PROMPT)])
     with torch.no_grad():
         clean = watched(model, site, lambda: run(model, ids, None))[0]
-    found = preview(model, PROMPT, Additive((site,), (vector,)), scope="all")
+    found = preview(model, PROMPT, Additive((site,), (vector,)), scope="all", sink=True)
     expected = vector.norm() / clean.flatten(1).norm(dim=-1)
     torch.testing.assert_close(found.relative[0], expected, atol=SIZE, rtol=SIZE)
 
 
 def test_sites_come_in_the_order_of_the_forward_pass(llama: Any) -> None:
     methods = [push(llama, layer=layer) for layer in (3, 0, 2)]
-    found = preview(llama, PROMPT, *methods, scope="all")
+    found = preview(llama, PROMPT, *methods, scope="all", sink=True)
     assert found.sites == (Site(0), Site(2), Site(3))
 
 
@@ -99,13 +98,15 @@ def test_sites_of_one_layer_come_in_the_order_of_the_forward_pass(llama: Any) ->
         Site(1, kind): drawn((llama.cfg.d_model,))
         for kind in (Kind.RESID, Kind.MLP_OUT, Kind.ATTN_OUT, Kind.RESID_PRE)
     }
-    found = preview(llama, PROMPT, Additive(tuple(vectors), tuple(vectors.values())), scope="all")
+    found = preview(
+        llama, PROMPT, Additive(tuple(vectors), tuple(vectors.values())), scope="all", sink=True
+    )
     expected = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
     assert tuple(site.kind for site in found.sites) == expected
 
 
 def test_strength_zero_touches_no_token(llama: Any) -> None:
-    found = preview(llama, PROMPT, push(llama).with_strength(0.0), scope="all")
+    found = preview(llama, PROMPT, push(llama).with_strength(0.0), scope="all", sink=True)
     assert found.relative.tolist() == [[0.0] * len(found.tokens)]
     assert "[" not in str(found)
 
@@ -131,7 +132,7 @@ def test_a_preview_shows_the_steered_tokens_in_brackets(model: Any) -> None:
 
 
 def test_line_breaks_are_shown_as_such(llama: Any) -> None:
-    shown = str(preview(llama, "a\nb", push(llama), scope="all"))
+    shown = str(preview(llama, "a\nb", push(llama), scope="all", sink=True))
     assert "\n" not in shown
     assert r"\n" in shown
 

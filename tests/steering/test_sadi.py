@@ -112,7 +112,7 @@ def assert_steers_like(
 def logits_of(model: Any, *methods: Intervention) -> Tensor:
     batch = padded(model, rows_of(model), "left")
     assert batch.mask is not None
-    with torch.no_grad(), ls.steered(model, *methods, scope="all"):
+    with torch.no_grad(), ls.steered(model, *methods, scope="all", sink=True):
         return run(model, batch.tokens, batch.mask)[batch.mask]
 
 
@@ -370,7 +370,7 @@ def test_signed_sadi_pushes_towards_the_desired_sign(
     tokens = torch.tensor(rows_of(llama, ["The cat sat"]))
     with torch.no_grad():
         clean = watched(llama, site, lambda: run(llama, tokens, None))
-        with ls.steered(llama, method, scope="all"):
+        with ls.steered(llama, method, scope="all", sink=True):
             seen = watched(llama, site, lambda: run(llama, tokens, None))
     gap = read.desired[:, 1].double().mean(dim=0) - read.undesired[:, 1].double().mean(dim=0)
     on = mask.selected[1][:, None] if kind == "head" else mask.selected[1]

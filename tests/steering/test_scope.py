@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lens_steer.steering import absolute_positions, check_scope, steered_positions
+from lens_steer.steering import WithSinks, absolute_positions, check_scope, steered_positions
 from tests.interventions import brute_force
 
 scopes = st.one_of(
@@ -72,6 +72,28 @@ def test_every_scope_agrees_with_its_definition_token_by_token(
         for row, length, bos in zip(real, lengths, with_bos, strict=True)
     ]
     assert found.tolist() == by_hand
+
+
+@given(rectangles(), st.sampled_from(["last", "prompt", "generated", "all", (0, 3)]), st.data())
+def test_prompt_and_all_leave_sinks_out_and_no_other_scope_does(
+    real: list[list[bool]], scope: Any, data: st.DataObject
+) -> None:
+    chunk, width = data.draw(st.integers(1, len(real[0]))), data.draw(st.integers(1, 12))
+    lengths = [data.draw(st.integers(0, 12)) for _ in real]
+    sinks = [data.draw(st.lists(st.booleans(), min_size=width, max_size=width)) for _ in real]
+    given_to = (
+        absolute_positions(torch.tensor(real), chunk),
+        torch.tensor(lengths),
+        torch.zeros(len(real), dtype=torch.bool),
+        torch.tensor(sinks),
+    )
+    by_hand = [
+        brute_force(scope, row, chunk, length, False, [i for i, sink in enumerate(out) if sink])
+        for row, length, out in zip(real, lengths, sinks, strict=True)
+    ]
+    assert steered_positions(scope, *given_to).tolist() == by_hand
+    kept = steered_positions(WithSinks(scope), *given_to)
+    assert torch.equal(kept, steered_positions(scope, *given_to[:3]))
 
 
 @given(st.integers(1, 6), st.integers(0, 6), scopes, st.booleans(), st.data())

@@ -150,7 +150,8 @@ def test_a_prompt_read_in_two_parts_over_a_cache_is_steered_as_when_read_at_once
     batch = padded(either, rows_of(either), "none")
     width, method = batch.tokens.shape[1], push(either)
     for scope in FEW_SCOPES:
-        with torch.no_grad(), ls.steered(either, method, scope=scope, prompt_lengths=batch.lengths):
+        how: Any = {"scope": scope, "sink": True, "prompt_lengths": batch.lengths}
+        with torch.no_grad(), ls.steered(either, method, **how):
             whole = run(either, batch.tokens, None)
             cached = Cached(either, len(batch.real), masked=False)
             parts = [cached(batch.tokens[:, : width - 2]), cached(batch.tokens[:, width - 2 :])]
@@ -165,22 +166,24 @@ def test_scope_prompt_leaves_the_bos_alone_and_steers_rows_without_one_wholly(
     model = load(architecture, backend)
     (row,) = rows_of(model, PROMPTS[1:2])
     assert (bos_id(model) is not None) == (architecture in WITH_BOS)
-    recorder = Recorder()
-    with ls.steered(model, recorder, scope="prompt"):
-        run(model, torch.tensor([row]), None)
-    assert len(torch.cat(recorder.seen)) == len(row) - (architecture in WITH_BOS)
+    for sink, left_out in ((True, architecture in WITH_BOS), (False, True)):
+        recorder = Recorder()
+        with ls.steered(model, recorder, scope="prompt", sink=sink):
+            run(model, torch.tensor([row]), None)
+        assert len(torch.cat(recorder.seen)) == len(row) - left_out
 
 
 def test_scope_prompt_goes_by_the_token_so_that_a_row_that_lacks_its_bos_is_steered_wholly(
     llama: Any,
 ) -> None:
     rows = [[1, 10, 11, 12], [9, 10, 11, 12]]
-    recorder = Recorder()
     clean = watched(llama, SITE, lambda: run(llama, torch.tensor(rows), None))
-    with ls.steered(llama, recorder, scope="prompt"):
-        run(llama, torch.tensor(rows), None)
-    where = torch.tensor([[False, True, True, True], [True] * 4])
-    assert torch.equal(torch.cat(recorder.seen), clean[where])
+    for sink in (True, False):
+        recorder = Recorder()
+        with ls.steered(llama, recorder, scope="prompt", sink=sink):
+            run(llama, torch.tensor(rows), None)
+        where = torch.tensor([[False, True, True, True], [sink, True, True, True]])
+        assert torch.equal(torch.cat(recorder.seen), clean[where])
 
 
 # ---- what ----
@@ -224,7 +227,7 @@ def test_every_editable_kind_is_steered_where_it_says(model: Any) -> None:
             site = Site(2, kind)
             vector = drawn(shapes.get(kind, (model.cfg.d_model,)))
             everywhere = torch.ones(tokens.shape, dtype=torch.bool)
-            with ls.steered(model, Additive((site,), (vector,)), scope="all"):
+            with ls.steered(model, Additive((site,), (vector,)), scope="all", sink=True):
                 ours = run(model, tokens, None)
             with model.hooks(fwd_hooks=[(site.hook_name, manual_hook(vector, everywhere))]):
                 by_hand = run(model, tokens, None)
@@ -279,7 +282,7 @@ def test_strength_zero_leaves_logits_bit_equal_and_so_does_a_block_once_it_is_ov
 def test_twice_the_strength_adds_twice_the_vector(either: Any) -> None:
     tokens, vector = padded(either, rows_of(either), "none").tokens, drawn((either.cfg.d_model,))
     clean = watched(either, SITE, lambda: run(either, tokens, None))
-    with ls.steered(either, Additive((SITE,), (vector,), strength=2.0), scope="all"):
+    with ls.steered(either, Additive((SITE,), (vector,), strength=2.0), scope="all", sink=True):
         twice = watched(either, SITE, lambda: run(either, tokens, None))
     torch.testing.assert_close(twice, clean + 2 * vector, **SAME_FORWARD)
 
@@ -389,13 +392,19 @@ def test_methods_act_in_list_order_and_nested_blocks_with_the_outer_first(either
     tokens, vector = padded(either, rows_of(either), "none").tokens, drawn((either.cfg.d_model,))
     add, scale = Additive((SITE,), (vector,)), Scale()
     with torch.no_grad():
-        with ls.steered(either, add, scale, scope="all"):
+        with ls.steered(either, add, scale, scope="all", sink=True):
             listed = run(either, tokens, None)
-        with ls.steered(either, add, scope="all"), ls.steered(either, scale, scope="all"):
+        with (
+            ls.steered(either, add, scope="all", sink=True),
+            ls.steered(either, scale, scope="all", sink=True),
+        ):
             nested = run(either, tokens, None)
-        with ls.steered(either, scale, add, scope="all"):
+        with ls.steered(either, scale, add, scope="all", sink=True):
             turned = run(either, tokens, None)
-        with ls.steered(either, scale, scope="all"), ls.steered(either, add, scope="all"):
+        with (
+            ls.steered(either, scale, scope="all", sink=True),
+            ls.steered(either, add, scope="all", sink=True),
+        ):
             nested_turned = run(either, tokens, None)
     added_first = by_hand_in_order(either, tokens, [lambda x: x + vector, lambda x: x * 1.5])
     scaled_first = by_hand_in_order(either, tokens, [lambda x: x * 1.5, lambda x: x + vector])
@@ -409,7 +418,7 @@ def test_methods_act_in_list_order_and_nested_blocks_with_the_outer_first(either
 def test_nested_blocks_keep_their_own_scopes_and_the_inner_one_ends_by_itself(either: Any) -> None:
     tokens = padded(either, rows_of(either), "none").tokens
     outer, inner = Recorder(), Recorder()
-    with ls.steered(either, outer, scope="all"):
+    with ls.steered(either, outer, scope="all", sink=True):
         with ls.steered(either, inner, scope=(1,)):
             run(either, tokens, None)
         run(either, tokens, None)
@@ -420,7 +429,10 @@ def test_nested_blocks_keep_their_own_scopes_and_the_inner_one_ends_by_itself(ei
 def test_the_same_method_in_two_nested_blocks_acts_twice(either: Any) -> None:
     tokens, method = padded(either, rows_of(either), "none").tokens, push(either)
     clean = watched(either, SITE, lambda: run(either, tokens, None))
-    with ls.steered(either, method, scope="all"), ls.steered(either, method, scope="all"):
+    with (
+        ls.steered(either, method, scope="all", sink=True),
+        ls.steered(either, method, scope="all", sink=True),
+    ):
         twice = watched(either, SITE, lambda: run(either, tokens, None))
     torch.testing.assert_close(twice, clean + 2 * method.vectors[0], **SAME_FORWARD)
 
@@ -461,7 +473,7 @@ def test_run_with_cache_in_the_block_shows_the_steered_activations(either: Any) 
 def test_run_with_hooks_in_the_block_adds_to_the_steering(either: Any) -> None:
     tokens, vector = padded(either, rows_of(either), "none").tokens, drawn((either.cfg.d_model,))
     users = [users_hook(lambda x: 1.5 * x)]
-    with torch.no_grad(), ls.steered(either, Additive((SITE,), (vector,)), scope="all"):
+    with torch.no_grad(), ls.steered(either, Additive((SITE,), (vector,)), scope="all", sink=True):
         both = either.run_with_hooks(tokens, fwd_hooks=users)
     by_hand = by_hand_in_order(either, tokens, [lambda x: x + vector, lambda x: x * 1.5])
     torch.testing.assert_close(both, by_hand, **SAME_FORWARD)
@@ -616,7 +628,7 @@ def test_prepare_sees_the_prompt_on_the_clean_model_once_and_not_at_later_steps(
     final = Site(model.cfg.n_layers - 1)
     clean = watched(model, final, lambda: run(model, batch.tokens, batch.mask))[real].mean(dim=0)
     method = Prepared()
-    with torch.no_grad(), ls.steered(model, push(model, layer=0), method, scope="all"):
+    with torch.no_grad(), ls.steered(model, push(model, layer=0), method, scope="all", sink=True):
         cached = Cached(model, len(batch.real), masked=batch.mask is not None)
         cached(batch.tokens, batch.mask)
         for tokens, mask in zip(more, ones, strict=True):
@@ -634,7 +646,7 @@ def test_what_was_made_ready_is_used_at_the_prompt_and_at_later_steps(either: An
     by_hand = Additive((SITE,), (mean,))
     found = []
     for method in (Prepared(), by_hand):
-        with torch.no_grad(), ls.steered(either, method, scope="all"):
+        with torch.no_grad(), ls.steered(either, method, scope="all", sink=True):
             cached = Cached(either, len(batch.real), masked=False)
             found.append([cached(batch.tokens), cached(batch.tokens[:, :1])])
     for ours, theirs in zip(*found, strict=True):
@@ -670,8 +682,8 @@ def test_in_nested_blocks_both_methods_are_made_ready_on_the_clean_model(either:
     clean = watched(either, final, lambda: run(either, tokens, None)).flatten(0, 1).mean(dim=0)
     outer, inner = Prepared(), Prepared()
     with (
-        ls.steered(either, push(either, layer=0), outer, scope="all"),
-        ls.steered(either, push(either, layer=2), inner, scope="all"),
+        ls.steered(either, push(either, layer=0), outer, scope="all", sink=True),
+        ls.steered(either, push(either, layer=2), inner, scope="all", sink=True),
     ):
         run(either, tokens, None)
     assert [len(outer.calls), len(inner.calls)] == [1, 1]

@@ -10,10 +10,12 @@ caches. `steered` (`steered_block.py`) puts a method to work for the length of a
    task that opened the block, and are gone after it.
 2. When a pass begins, `watch` (`forward_passes.py`) reports a `ForwardPass`: how many columns are
    computed, which of them are padding, and what a key-value cache holds already.
-3. The first pass of a batch says where its prompts end (`Prompts`); later passes of the same
-   generation remember it. A method that needs its prompts is made ready for them on the clean model
-   (`Intervention.prepare`).
-4. The `Scope` (`scope.py`) then chooses positions by arithmetic on masks and lengths alone:
+3. The first pass of a batch says where its prompts end (`Prompts`, `pass_positions.py`); later
+   passes of the same generation remember it. A method that needs its prompts is made ready for them
+   on the clean model (`Intervention.prepare`).
+4. Scopes `prompt` and `all` leave out attention sinks: which tokens of a prompt they are is decided
+   on the clean model, once for a prompt, whatever is written behind it (`Prompts.with_sinks`).
+   The `Scope` (`scope.py`) then chooses positions by arithmetic on masks, lengths and sinks alone:
    `PassPositions`. That is why steering means the same cached, batched and padded on either side.
 5. At each site the hook gathers the chosen activations, calls the edit, and returns a copy of the
    tensor with the edited ones in their places. An edit of strength 0 is not called at all.
@@ -67,7 +69,9 @@ from lens_steer.steering.base.intervention import Edit as Edit
 from lens_steer.steering.base.intervention import Intervention as Intervention
 from lens_steer.steering.base.method_copies import Methods as Methods
 from lens_steer.steering.base.scope import Scope as Scope
+from lens_steer.steering.base.scope import WithSinks as WithSinks
 from lens_steer.steering.base.scope import absolute_positions as absolute_positions
 from lens_steer.steering.base.scope import check_scope as check_scope
+from lens_steer.steering.base.scope import leaves_out_sinks as leaves_out_sinks
 from lens_steer.steering.base.scope import steered_positions as steered_positions
 from lens_steer.steering.base.steered_block import steered as steered

@@ -14,7 +14,7 @@ from lens_steer.steering.base.decode_loop import StepCallback
 from lens_steer.steering.base.decoding import Decoding
 from lens_steer.steering.base.intervention import Intervention
 from lens_steer.steering.base.method_copies import MethodCopies, Methods
-from lens_steer.steering.base.scope import Scope
+from lens_steer.steering.base.scope import Scope, WithSinks
 
 
 def continuations(
@@ -116,7 +116,7 @@ def _check_reached(scope: Scope, longest: int) -> None:
     Raises:
         ValueError: If none can.
     """
-    if not isinstance(scope, str) and min(scope) >= longest:
+    if not isinstance(scope, str | WithSinks) and min(scope) >= longest:
         raise ValueError(
             f"scope {tuple(scope)} steers nothing: the longest prompt and its continuation have "
             f"{longest} tokens that are read, at positions 0 to {longest - 1}"

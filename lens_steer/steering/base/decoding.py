@@ -20,7 +20,7 @@ from lens_steer.steering.base.sampling import (
     repetition_penalised,
     without_repeated_ngrams,
 )
-from lens_steer.steering.base.scope import Scope, check_scope
+from lens_steer.steering.base.scope import Scope, WithSinks, check_scope
 
 Stops = Annotated[
     Sequence[str], Expected("a list of texts, none empty, as ['\\n']", lambda stop: all(stop))
@@ -35,6 +35,7 @@ class DecodingOptions(TypedDict, total=False):
     top_k: Count | None
     max_new_tokens: Count
     scope: Scope
+    sink: bool
     seed: Seed | None
     stop: Stops
     repetition_penalty: Positive
@@ -56,6 +57,7 @@ class Decoding:
         max_new_tokens: At most; a text ends earlier at any end token that the tokenizer or the
             model's generation config names.
         scope: Where methods steer, see `steered`.
+        sink: Whether scopes `prompt` and `all` steer attention sinks too, see `steered`.
         seed: Row i of a call draws from a generator seeded by (seed, i), whatever batch it is in.
             Needed wherever tokens are drawn, unless greedily.
         stop: A text ends before the first of these strings, however it is tokenised.
@@ -78,14 +80,23 @@ class Decoding:
     top_k: Count | None = None
     max_new_tokens: Count = 40
     scope: Scope = "last"
+    sink: bool = False
     seed: Seed | None = None
     stop: Stops = ()
     repetition_penalty: Positive = 1.0
     no_repeat_ngram: CountFromZero = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.scope, WithSinks):  # both ways to write it make one value
+            object.__setattr__(self, "sink", True)
+            object.__setattr__(self, "scope", self.scope.scope)
         object.__setattr__(self, "scope", check_scope(self.scope))
         object.__setattr__(self, "stop", tuple(self.stop))
+
+    @property
+    def steered_scope(self) -> Scope:
+        """`scope` and `sink` as one value: what functions that take a scope alone are given."""
+        return check_scope(self.scope, sink=self.sink)
 
     def check_seed(self) -> None:
         """Raise a ValueError if tokens are to be drawn without a seed."""

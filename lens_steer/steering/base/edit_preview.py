@@ -56,12 +56,14 @@ def preview(
     *methods: Intervention,
     continuation: str = "",
     scope: Scope = "last",
+    sink: bool = False,
 ) -> Preview:
     """Run a prompt, with a continuation if one is given, and see what steering does to each token.
 
     Args:
         continuation: Read as generated text; scope `last` then steers it too.
         scope: See `steered`.
+        sink: See `steered`.
 
     Raises:
         ValueError: As `steered`.
@@ -82,7 +84,7 @@ def preview(
     with (
         torch.no_grad(),
         hooked(model, {site: partial(_keep, before, site) for site in sites}),
-        steered(model, *methods, scope=scope, prompt_lengths=length),
+        steered(model, *methods, scope=scope, sink=sink, prompt_lengths=length),
         hooked(model, {site: partial(_keep, after, site) for site in sites}),
     ):
         forward(model, tokens)

@@ -44,7 +44,7 @@ def generate(
         first_row: Number of the first row, to continue a list in parts.
         use_cache: False recomputes everything for each token: slow, the same text.
         options: The fields of `Decoding` as keywords: `max_new_tokens temperature top_p top_k seed
-            scope stop repetition_penalty no_repeat_ngram`.
+            scope sink stop repetition_penalty no_repeat_ngram`.
 
     Returns:
         The continuations only, a leading space kept.

@@ -109,7 +109,7 @@ class MethodCopies:
         lengths = mask.sum(dim=1)[copies]
         for k, together in enumerate(self.methods):
             if together:
-                scope, rows = self.decoding.scope, owner == k
+                scope, rows = self.decoding.steered_scope, owner == k
                 stack.enter_context(
                     steered(self.model, *together, scope=scope, prompt_lengths=lengths, rows=rows)
                 )

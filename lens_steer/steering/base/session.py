@@ -10,18 +10,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lens_steer.models import PlacedHooks, SteerableModel, bos_id, unsteered
+from lens_steer.models import PlacedHooks, SteerableModel, bos_id, hooks_at_rest, unsteered
 from lens_steer.sites import Site, hook_points
-from lens_steer.steering.base.forward_passes import (
-    ForwardPass,
+from lens_steer.steering.base.forward_passes import ForwardPass, watch
+from lens_steer.steering.base.intervention import Intervention, apply_everywhere, check_edited
+from lens_steer.steering.base.pass_positions import (
     PassPositions,
     Prompts,
     check_lengths,
     check_scope_within,
-    watch,
 )
-from lens_steer.steering.base.intervention import Intervention, apply_everywhere, check_edited
-from lens_steer.steering.base.scope import Scope
+from lens_steer.steering.base.scope import Scope, leaves_out_sinks
 from lens_steer.steering.base.session_state import SessionState
 
 # Threads and tasks that run under one block at the same time each have a state of their own.
@@ -147,6 +146,8 @@ class Session:
                 check_lengths(seen, self._lengths)
             if not state.generating and not seen.has_cache:
                 check_scope_within(seen, self._scope)
+            if leaves_out_sinks(self._scope) and any(state.edits):
+                prompts = prompts.with_sinks(self.model, seen, state.rows)
         else:
             assert state.prompts is not None  # `begins` says so
             prompts = state.prompts
@@ -191,7 +192,7 @@ class Session:
         if len(tokens) == 0 or not any(method.needs_prompt for method in self.methods):
             return state
         methods, edits = list(state.methods), list(state.edits)
-        with unsteered(self.model):
+        with unsteered(self.model), hooks_at_rest():
             for i, method in enumerate(self.methods):
                 if method.needs_prompt and method.strength != 0:
                     methods[i] = method.prepare(self.model, tokens, prompt)

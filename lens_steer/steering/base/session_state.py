@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Site
-from lens_steer.steering.base.forward_passes import PassPositions, Prompts
 from lens_steer.steering.base.intervention import Edit, Intervention
+from lens_steer.steering.base.pass_positions import PassPositions, Prompts
 
 
 @dataclass(frozen=True, eq=False)

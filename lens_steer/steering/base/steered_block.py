@@ -37,6 +37,7 @@ def steered(
     model: SteerableModel,
     *methods: Intervention,
     scope: Scope = "last",
+    sink: bool = False,
     prompt_lengths: Sequence[int] | Int[Tensor, " batch"] | None = None,
     rows: Sequence[bool] | Bool[Tensor, " batch"] | None = None,
 ) -> Iterator[SteerableModel]:
@@ -51,7 +52,12 @@ def steered(
         methods: What steers it.
         scope: `last` (the last prompt token, then every generated one), `prompt` (every prompt
             token but the beginning-of-sequence token), `generated`, `all`, or positions counted
-            from the row's first real token.
+            from the row's first real token. `prompt` and `all` leave out attention sinks (the first
+            token, and those of `models.sink_positions`), as the unsteered model has them when it
+            reads the prompt: one more pass over it. What is generated is no sink; the other scopes
+            steer the tokens that they name, sinks or not.
+        sink: Whether `prompt` and `all` steer sinks too. `prompt` still leaves out the
+            beginning-of-sequence token.
         prompt_lengths: Real tokens of each row's prompt. None: a forward that brings no key-value
             cache is all prompt, one that brings one is all generated. The model's own `generate`
             needs no help.
@@ -60,7 +66,8 @@ def steered(
 
     Raises:
         ValueError: If a method does not fit the model, or the scope or the lengths make no sense;
-            in a forward pass inside, also if they lie beyond its rows. At the end of the block, if
+            in a forward pass inside, also if they lie beyond its rows, or if the scope leaves out
+            sinks and the pass does not show all tokens of the prompt. At the end of the block, if
             it is reached in a thread or task that is not steered by it, as in a generator whose
             steps are run by several threads.
 
@@ -70,7 +77,7 @@ def steered(
         ...     text = model.generate("The film was", max_new_tokens=20)
     """
     with nullcontext() if open_blocks(model) else looked_at(model):
-        session = Session(model, methods, check_scope(scope), prompt_lengths, rows)
+        session = Session(model, methods, check_scope(scope, sink=sink), prompt_lengths, rows)
     with placed_hooks() as hooks, opened(session), own_methods_aware(model):
         session.place(hooks)
         try:

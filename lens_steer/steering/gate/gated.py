@@ -35,8 +35,9 @@ class Gate(Intervention):
     """Any method, on the prompts alone whose clean activation meets a condition.
 
     Before a prompt is continued, the clean model reads it; the mean of the residual stream over all
-    its tokens (the paper's choice; the beginning-of-sequence token is one of them) is scored, and
-    that decides for the prompt and all that is written behind it. Each row decides for itself.
+    its tokens but attention sinks is scored, and that decides for the prompt and all that is
+    written behind it. Each row decides for itself. The paper averages over all tokens, the first
+    included (`sink=True`), whose activation is then most of the mean on many models.
     Strength multiplies the method's own.
 
     Attributes:
@@ -47,6 +48,8 @@ class Gate(Intervention):
         above: Whether the method acts on scores of at least the threshold; False: on those below.
         fitted: `f1` and `balanced_accuracy` on the prompts the threshold was chosen on.
         opened: On which prompts it acts; made by `prepare`.
+        sink: Whether attention sinks are averaged too; as in the `prompt_means` that the threshold
+            was chosen on.
     """
 
     method: Intervention
@@ -56,6 +59,7 @@ class Gate(Intervention):
     above: bool = True
     fitted: Mapping[str, float] = field(default_factory=dict, repr=False)
     opened: Bool[Tensor, " prompt"] | None = field(default=None, repr=False)
+    sink: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +79,7 @@ class Gate(Intervention):
         *,
         layer: Layer | None = None,
         condition: Condition | None = None,
+        sink: bool = False,
     ) -> "Gate":
         """Choose a threshold on prompts, by F1, and the side of it on which the method acts.
 
@@ -88,6 +93,7 @@ class Gate(Intervention):
             undesired: The tensor of the prompts to be left alone.
             layer: Of tensors.
             condition: None is a `CosineCondition` along the classes' mean difference.
+            sink: As the activations were read: True if `prompt_means` was given it.
 
         Raises:
             ValueError: If the activations are not of the residual stream, the class means are equal
@@ -117,6 +123,7 @@ class Gate(Intervention):
             cut.threshold,
             cut.above,
             fitted,
+            sink=sink,
             provenance=prompts.provenance or method.provenance,
         )
 
@@ -149,7 +156,7 @@ class Gate(Intervention):
 
     @override
     def prepare(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> "Gate":
-        opened = self.opens(token_means(model, tokens, mask, self.layer))
+        opened = self.opens(token_means(model, tokens, mask, self.layer, sink=self.sink))
         return replace(self, opened=opened, method=self.method.prepare(model, tokens, mask))
 
     @override

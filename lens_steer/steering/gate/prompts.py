@@ -14,6 +14,7 @@ from lens_steer.models import (
     attach,
     batches,
     check_fits,
+    clean_sinks,
     encode_prompt,
     pad,
     read,
@@ -29,18 +30,23 @@ def prompt_means(
     prompts: Sequence[Prompt],
     layer: Layer,
     *,
+    sink: bool = False,
     token_budget: Count = TOKEN_BUDGET,
 ) -> Float[Tensor, "prompt d"]:
-    """Mean of the residual stream leaving a block over all tokens of each prompt, float32, CPU.
+    """Mean of the residual stream leaving a block over the tokens of each prompt, float32, CPU.
 
-    All tokens, the beginning-of-sequence token too, as in the paper: what `Gate` reads.
+    It is what `Gate` reads.
 
     Args:
         layer: Block.
+        sink: Whether the mean is over all tokens, as in the paper: attention sinks too, such as the
+            beginning-of-sequence token, whose activation may be hundreds of times as large as the
+            others'.
         token_budget: Tokens of a batch; speed and memory only.
 
     Raises:
-        ValueError: If there is no prompt, one has no token or is too long, or no such layer.
+        ValueError: If there is no prompt, one has no token that is averaged or is too long, or no
+            such layer.
 
     Example:
         >>> harmful = ls.steering.prompt_means(model, prompts, layer=3)
@@ -54,21 +60,25 @@ def prompt_means(
     attach(model)
     for batch in batches([len(row) for row in rows], token_budget):
         tokens, mask = pad(model, [rows[i] for i in batch])
-        means.append(token_means(model, tokens, mask, layer))
+        means.append(token_means(model, tokens, mask, layer, sink=sink))
         order += batch
     return torch.cat(means)[torch.tensor(order).argsort()]
 
 
 def token_means(
-    model: SteerableModel, tokens: Tokens, mask: Mask, layer: int
+    model: SteerableModel, tokens: Tokens, mask: Mask, layer: int, *, sink: bool
 ) -> Float[Tensor, "batch d"]:
-    """Mean over the real tokens of each row of a padded batch."""
-    counts = mask.sum(dim=1)
+    """Mean over the real tokens of each row of a padded batch, of attention sinks only if asked."""
+    averaged = mask if sink else mask & ~clean_sinks(model, tokens, mask)
+    counts = averaged.sum(dim=1)
     if not bool(counts.all()):
-        raise ValueError("a prompt without a token: a Gate reads the mean over its tokens")
+        raise ValueError(
+            "a prompt without a token, or with none but attention sinks (its first token is one): "
+            "a Gate reads the mean over its tokens; give it a second token, or sink=True"
+        )
 
     def mean(x: Tensor) -> Tensor:
-        real = mask.to(x.device)[..., None]
+        real = averaged.to(x.device)[..., None]
         return torch.where(real, x.detach().float(), 0.0).sum(dim=1) / counts.to(x.device)[:, None]
 
     with torch.no_grad():

@@ -123,10 +123,10 @@ class SADI(Intervention):
         return {site: by_element(row, site.kind) for site, row in rows.items()}
 
     def fold_into_weights(self, model: SteerableModel) -> SteerableModel:
-        """A new model that does at every position what this does at scope "all", without hooks.
+        """A new model that does what this does at scope "all" with `sink=True`, without hooks.
 
-        Heads are scaled in their rows of W_O, neurons in theirs of W_out, dimensions of `mlp_out`
-        and `attn_out` in the columns and the bias.
+        It does so at every position. Heads are scaled in their rows of W_O, neurons in theirs of
+        W_out, dimensions of `mlp_out` and `attn_out` in the columns and the bias.
 
         Raises:
             ValueError: If no weights do the same: the residual stream, dimensions behind a norm of

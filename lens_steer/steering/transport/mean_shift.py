@@ -97,8 +97,8 @@ class MeanAcT(OneSite, VectorMethod):
             layers: Blocks to steer; None is all.
             kind: What to capture and steer, as in `capture`.
             read: The token to read, as in `capture`.
-            scope: Where the methods of earlier layers steer during a capture; every token, as
-                published.
+            scope: Where the methods of earlier layers steer during a capture: every token but
+                attention sinks; `steering.WithSinks("all")` is every token, as published.
             progress: Whether to show a bar.
 
         Raises:
