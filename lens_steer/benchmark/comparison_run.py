@@ -1,7 +1,7 @@
 """Running a comparison, unit by unit: a unit is a method's fit with a seed, at every strength."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
@@ -55,6 +55,8 @@ class ComparisonRun:
     rewrite: Rewrite | None = None
     behaviour_name: str = ""
     model_name: str = ""
+    _sampled: dict[int, FixedTexts] = field(default_factory=dict, init=False, repr=False)
+    _vectors: list[Intervention] = field(default_factory=list, init=False, repr=False)
 
     @classmethod
     def of(  # noqa: PLR0913 - what a comparison is made of
@@ -217,10 +219,6 @@ class ComparisonRun:
             self._vectors.append(method.with_strength(wanted.relative_norm / sizes.relative_norm))
         return self._vectors[0]
 
-    @cached_property
-    def _vectors(self) -> list[Intervention]:
-        return []
-
     def _prompting(self, rewrite: Rewrite, seed: int) -> list[Trial]:
         evaluation = prompted(
             self.model, self.pairs, rewrite, judge=self.judge, decoding=self._decoding(seed)
@@ -240,10 +238,6 @@ class ComparisonRun:
             decoding = self._decoding(seed)
             self._sampled[seed] = FixedTexts.sample(self.model, self.pairs, decoding=decoding)
         return self._sampled[seed]
-
-    @cached_property
-    def _sampled(self) -> dict[int, FixedTexts]:
-        return {}
 
     def _decoding(self, seed: int) -> Decoding:
         return replace(self.config.decoding, seed=seed)

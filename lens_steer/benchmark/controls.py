@@ -1,5 +1,6 @@
 """Random controls of a comparison: directions that cost what the method does that they stand by."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -10,7 +11,9 @@ from lens_steer.evaluation import FixedTexts, random_as_activations_vary, random
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention, Random
 
-_DRAWN_BY = dict(zip(RANDOMS, (random_like, random_as_activations_vary), strict=True))
+_DRAWN_BY: dict[str, Callable[..., list[Random]]] = dict(
+    zip(RANDOMS, (random_like, random_as_activations_vary), strict=True)
+)
 _LEAST = 1e-6  # nats per token: what costs less does nothing but for rounding
 
 

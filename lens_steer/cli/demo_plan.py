@@ -1,7 +1,8 @@
 """How much work the demo does: the largest plan that fits into the minutes that there are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lens_steer.arguments import Count, Nats, Positive
 
@@ -108,6 +109,11 @@ class DemoPlan:
     levels: tuple[float, ...] = COSTS
     multiples: tuple[float, ...] = (1.0,)
     every_reference: bool = False
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "DemoPlan":
+        """A plan as it is kept: tuples are lists there."""
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
     def work(self, sizes: Sizes) -> tuple[Work, ...]:
         """What each stage does with a model and pairs of these sizes."""

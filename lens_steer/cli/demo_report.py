@@ -90,7 +90,10 @@ def test_lines(report: DemoReport) -> Iterator[str]:
         yield f"         {name:9} {_measured(trial, seed)}, change {change}"
     texts = report.texts
     yield from _side_by_side(
-        [repr(prompt) for prompt in texts["prompt"]], texts["unsteered"], texts["steered"], _SHOWN
+        [repr(prompt) for prompt in texts["prompt"]],
+        list(texts["unsteered"]),
+        list(texts["steered"]),
+        _SHOWN,
     )
 
 

@@ -66,13 +66,13 @@ def run(settings: DemoSettings, echo: Echo) -> DemoReport:
     """
     families(settings.methods)  # an unknown name ends the demo here
     pairs = ContrastivePairs.load(settings.pairs)
-    parts = split_for(settings.judge, pairs, settings.seed)
+    train, dev, test = split_for(settings.judge, pairs, settings.seed)
     if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
         raise ValueError(
             f"{str(settings.out)!r} holds a run of lens-steer compare: choose another folder"
         )
     with writing_in(settings.out):
-        return _run(settings, pairs, parts, echo)
+        return _run(settings, pairs, (train, dev, test), echo)
 
 
 def _run(settings: DemoSettings, pairs: ContrastivePairs, parts: Parts, echo: Echo) -> DemoReport:
@@ -150,8 +150,7 @@ def _plan(
     values = kept.plan(made)
     if begun:
         echo(f"plan     as kept in {settings.out / RECORD}: goes on where it was stopped")
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return DemoPlan(**values | lists)
+    return DemoPlan.of_json(values)
 
 
 def examine(model: SteerableModel, parts: Parts, settings: DemoSettings) -> DemoReport:

@@ -118,8 +118,9 @@ class SweepReport(Report):
             above.legend(title=counted, loc="best")
             below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
             below.set(xlabel=_AXES[along])
-            if by_cost and (table["kl"] > 0).any():
-                below.set_xscale("symlog", linthresh=table["kl"][table["kl"] > 0].min())
+            paid = [nats for nats in table["kl"] if nats > 0] if by_cost else []
+            if paid:
+                below.set_xscale("symlog", linthresh=min(paid))
                 below.set_xlim(left=0)
             below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)", yscale="log")
             below.yaxis.set_major_formatter("{x:g}")

@@ -97,8 +97,8 @@ def logits_at(
         columns: Its column.
     """
     unembed: Any = getattr(model, "unembed", None) if is_bridge(model) else None
-    points = [getattr(unembed, name, None) for name in ("hook_in", "hook_out")]
-    if None in points or points[1].fwd_hooks:
+    before, after = (getattr(unembed, name, None) for name in ("hook_in", "hook_out"))
+    if before is None or after is None or after.fwd_hooks:
         logits = forward(model, tokens, mask)
         return logits[rows.to(logits.device), columns.to(logits.device)]
     steering = [block.active for block in open_blocks(model)]
@@ -109,7 +109,7 @@ def logits_at(
         return x[rows.to(x.device), columns.to(x.device)][None]
 
     with placed_hooks() as hooks:
-        hooks.at_point(points[0], gathered)
+        hooks.at_point(before, gathered)
         return forward(model, tokens, mask)[0]
 
 

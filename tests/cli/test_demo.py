@@ -139,13 +139,18 @@ def test_the_method_on_disk_is_the_one_that_was_chosen(first: Run, load_llama: A
     found = load(path, model=load_llama)
     assert isinstance(found, CAA)
     assert repr(found) == repr(first.report.method) == repr(first.report.choice.method)
-    assert torch.equal(found.vectors[0], first.report.method.vectors[0])
+    assert torch.equal(found.vectors[0], chosen(first).vectors[0])
     assert describe(path)["content"]["fields"]["provenance"]["fields"]["data"] == "nouns"
 
 
 @pytest.fixture(scope="module")
 def load_llama(load: Any) -> Any:  # the name `load` is the artefacts' here
     return load("llama")
+
+
+def chosen(run: Run) -> CAA:
+    assert isinstance(run.report.method, CAA)
+    return run.report.method
 
 
 def parts_of(run: Run) -> tuple[ContrastivePairs, ...]:
@@ -157,7 +162,7 @@ def test_fitting_choosing_and_reporting_use_different_pairs(first: Run, load_lla
     fitted = CAA.fit(
         capture(load_llama, train, "resid", progress=False).at(first.report.method.sites[0].layer)
     )
-    assert torch.equal(fitted.vectors[0], first.report.method.vectors[0])
+    assert torch.equal(fitted.vectors[0], chosen(first).vectors[0])
     assert first.report.choice.unsteered.groups == dev.prompts[:2]
     assert first.report.sweep.method[0].groups == test.prompts
     assert first.report.separability.held_out == (len(dev.desired), len(dev.undesired))

@@ -87,6 +87,7 @@ def test_everything_that_groups_examples_makes_the_same_partition(
     jacobians = linearize(model, pairs, progress=False)
     report = diagnose(model, jacobians, pairs, radii=[0.1], progress=False)
     assert partition(report.curves.groups) == expected
+    assert report.logits is not None
     assert report.curves.groups == report.persistence.groups == report.logits.groups
     assert partition(TrackedTexts.of(model, pairs, "last").groups) == expected
     examples = (*pairs.desired, *pairs.undesired)

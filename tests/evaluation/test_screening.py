@@ -124,5 +124,5 @@ def test_a_screen_is_saved_shown_and_drawn(
     axes, bar = found.figure().axes
     assert "nats" in axes.get_ylabel()
     assert "nats" in bar.get_ylabel()
-    [dots] = axes.collections[-1:]
+    dots: Any = axes.collections[-1]
     assert dots.get_offsets()[:, 1].tolist() == pytest.approx(found.gains.tolist())

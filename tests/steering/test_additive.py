@@ -620,4 +620,4 @@ def test_what_to_write_instead_of_adding_a_number_is_said(other: Any) -> None:
 @pytest.mark.parametrize("divisor", [0, True, "2"])
 def test_what_cannot_divide_is_refused(divisor: Any) -> None:
     with pytest.raises(TypeError, match="expected a number that is not 0"):
-        Additive((Site(1),), (torch.ones(2),)) / divisor
+        _ = Additive((Site(1),), (torch.ones(2),)) / divisor
