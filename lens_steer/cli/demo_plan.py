@@ -113,7 +113,9 @@ class DemoPlan:
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> "DemoPlan":
         """A plan as it is kept: tuples are lists there."""
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        made: dict[str, Any] = dict(values)
+        made |= {name: tuple(value) for name, value in made.items() if isinstance(value, list)}
+        return cls(**made)
 
     def work(self, sizes: Sizes) -> tuple[Work, ...]:
         """What each stage does with a model and pairs of these sizes."""
