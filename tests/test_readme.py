@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lens_steer.benchmark import REFERENCES
 from tests.conftest import HAS_HOOKED
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +39,7 @@ def test_the_quick_start_and_the_guide_run_as_one_script(
         elif HAS_HOOKED:
             with_a_model_of_the_users_own(block, names, monkeypatch)
     assert names["fair"].report.quantity == "kl"
-    expected = ["unsteered", "random", "prompting", "best of n", "learned", "CAA"]
-    assert names["table"]["method"].tolist() == expected
+    assert names["table"]["method"].tolist() == [*REFERENCES, "CAA"]
     assert names["mask"].count == 4
     assert names["best"].mask.kind == "head"
     assert names["local"].window(0.5) == (1, 2, 3, 4)

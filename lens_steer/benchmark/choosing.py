@@ -80,6 +80,8 @@ def calibrated_best(
         settings.append(setting | {"strength": method.strength})
     if not calibrated:
         raise OutOfReach(f"{family.name} cannot be calibrated on {dev!r}: {reason}")
+    if len(settings) == 1:  # nothing to choose from
+        return settings[0]
     evaluations = evaluate_each(cache.model, dev, calibrated, judge=judge, decoding=decoding)
     usable = [i for i, evaluation in enumerate(evaluations) if not evaluation.failure]
     if not usable:

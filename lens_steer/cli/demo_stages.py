@@ -16,12 +16,14 @@ from lens_steer.evaluation import (
     LocalNats,
     Screen,
     SweepReport,
+    calibrate_along,
     choose,
+    random_like,
     screen,
     sweep,
 )
 from lens_steer.models import SteerableModel, encode, encode_prompt
-from lens_steer.steering import CAA, Random, generate
+from lens_steer.steering import CAA, generate
 
 Parts = tuple[ContrastivePairs, ContrastivePairs, ContrastivePairs]  # train, dev, test
 
@@ -99,18 +101,17 @@ class DemoStages:
         """CAA at evenly spaced layers, all at one cost: which make the desired texts likelier.
 
         Raises:
-            ValueError: If the classes are equal at every layer that may be steered, or no push has
-                a cost that can be measured.
+            OutOfReach: If a layer's push cannot cost so much.
+            ValueError: If the classes are equal at every layer that may be steered.
         """
         methods = candidate_layers(activations, self.settings.layers, self.plan.layers)
         local = LocalNats.along_each(self.model, methods, texts)
         candidates = [
             method.with_strength(cost.strength_at(SCREEN_COST))
-            for method, cost in zip(methods, local, strict=True)
             if isinstance(cost, LocalNats)
+            else calibrate_along(self.model, method, texts, kl=SCREEN_COST, progress=False)
+            for method, cost in zip(methods, local, strict=True)
         ]
-        if not candidates:
-            raise ValueError(f"the cost of no layer's push can be measured: {local[0]}")
         return screen(
             self.model,
             self.seen,
@@ -139,18 +140,19 @@ class DemoStages:
         """Behaviour and perplexity on test against nats, beside a random direction.
 
         Raises:
-            NotLocal: If the cost of the random direction cannot be measured.
+            OutOfReach: If the random direction cannot cost as much as the method.
         """
         method, cost = choice.best, COSTS[choice.best_index % len(COSTS)]
-        reference = Random.like(method, seed=self.settings.seed)
-        local = LocalNats.along(self.model, reference, texts)
+        seeds = [self.settings.seed]
+        [reference] = random_like(self.model, method, texts, seeds=seeds, kl=cost)
+        multiples = [0.0, *(sqrt(level / cost) for level in self.plan.levels)]
         return sweep(
             self.model,
             self.test,
             method,
             reference,
-            [0.0, *(method.strength * sqrt(level / cost) for level in self.plan.levels)],
-            reference_strengths=[0.0, *map(local.strength_at, self.plan.levels)],
+            [method.strength * multiple for multiple in multiples],
+            reference_strengths=[reference.strength * multiple for multiple in multiples],
             behaviour_name=self.settings.behaviour_name,
             **self.how,
         )

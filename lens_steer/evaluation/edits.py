@@ -1,6 +1,6 @@
 """How large edits are: against the length of the residual stream, and against its spread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from lens_steer.models import (
     hooked,
     pad,
     read,
+    reading,
     residual_edit,
 )
 from lens_steer.sites import Site
@@ -123,8 +124,17 @@ def edit_sizes(
     methods: Sequence[Methods],
     *,
     scope: Scope = "last",
+    clean_stream: Callable[[tuple[int, ...]], CleanStream] | None = None,
 ) -> list[EditSizes]:
     """Steer the texts by each of several methods and measure what is added.
+
+    Args:
+        model: The model.
+        texts: The texts, teacher-forced.
+        methods: Each steers all of them.
+        scope: Where they steer.
+        clean_stream: Gives the clean stream of these texts at some layers, where it is kept; None
+            reads it.
 
     Raises:
         ValueError: If a method does not fit the model, or the scope steers nothing.
@@ -132,8 +142,9 @@ def edit_sizes(
     edited = {
         site.layer for combination in methods for method in combination for site in method.sites
     }
-    layers = sorted(edited) or [0]
-    clean = CleanStream.read(model, texts, layers, scope)
+    layers = tuple(sorted(edited)) or (0,)
+    read_stream = clean_stream or (lambda these: CleanStream.read(model, texts, these, scope))
+    clean = read_stream(layers)
     return [
         _sizes(_added(model, texts, combination, clean, scope), clean) for combination in methods
     ]
@@ -160,6 +171,8 @@ def _added(
     """What edits add to the residual stream at every steered position, in the order of `clean`."""
     added = torch.zeros(clean.resid.shape)
     sites = _sites(methods)
+    if not sites:
+        return added
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         part = [texts[i] for i in batch]
         before, after = _around(model, part, methods, sites, scope)
@@ -184,7 +197,6 @@ def _around(
 ) -> tuple[dict[Site, Tensor], dict[Site, Tensor]]:
     """Activations `[text pos *site]` before and after the edits at each site."""
     before: dict[Site, Tensor] = {}
-    after: dict[Site, Tensor] = {}
     tokens, mask = pad(model, [text.ids for text in texts])
     lengths = [text.prompt_length for text in texts]
     attach(model)
@@ -193,7 +205,7 @@ def _around(
         torch.no_grad(),
         hooked(model, {site: partial(_keep, before, site) for site in sites}),
         steered_by_row(model, [methods] * len(texts), lengths, scope),
-        hooked(model, {site: partial(_keep, after, site) for site in sites}),
+        reading(model, dict.fromkeys(sites, Tensor.detach)) as after,  # and stop there
     ):
         forward(model, tokens, mask)
     return before, after
@@ -219,6 +231,9 @@ def _whitening(resid: Float[Tensor, "position layer d"]) -> Float[Tensor, "layer
                 f"the clean activations of {len(x)} positions do not vary: give more prompts"
             )
         covariance = torch.from_numpy(LedoitWolf().fit(x.numpy()).covariance_)
-        values, vectors = torch.linalg.eigh(covariance)
-        transforms.append((vectors / values.clamp(min=1e-12 * float(values.max())).sqrt()).float())
+        # shrunk, and so of full rank: with L L' the covariance, x L'^-1 has unit covariance
+        lower = torch.linalg.cholesky(covariance)
+        identity = torch.eye(len(lower), dtype=lower.dtype)
+        inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
+        transforms.append(inverse.T.float())
     return torch.stack(transforms)

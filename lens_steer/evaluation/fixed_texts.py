@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,8 +12,9 @@ from typing_extensions import Unpack
 
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs
+from lens_steer.evaluation.clean_runs import keepable, remembered
 from lens_steer.evaluation.divergence import kl_divergence
-from lens_steer.evaluation.edits import EditSizes, edit_sizes
+from lens_steer.evaluation.edits import CleanStream, EditSizes, edit_sizes
 from lens_steer.evaluation.sampled_texts import (
     SampledText,
     as_sampled_texts,
@@ -140,15 +142,24 @@ class FixedTexts:
         Raises:
             ValueError: As `edit_sizes`.
         """
-        return edit_sizes(model, self.texts, methods, scope=self.scope)
+
+        def clean_stream(layers: tuple[int, ...]) -> CleanStream:
+            tokens = sum(len(text.ids) for text in self.texts)
+            width = int(model.cfg.d_model)
+            read = partial(CleanStream.read, model, self.texts, layers, self.scope)
+            if not keepable(model, len(layers) * width * (tokens + width)):
+                return read()
+            return remembered(self, model, ("stream", layers), read)
+
+        return edit_sizes(model, self.texts, methods, scope=self.scope, clean_stream=clean_stream)
 
     def _batch(
         self, model: SteerableModel, part: Sequence[tuple[int, int]], methods: Sequence[Methods]
     ) -> Float[Tensor, "method text"]:
         once = sorted({i for i, _ in part})  # the clean model sees a text once for all methods
-        plain = [self.texts[i] for i in once]
-        clean, of = draw_logits(model, plain, [()] * len(once), self.scope)
-        clean = penalised_draws(self.decoding, clean, plain)
+        clean = self._clean(model, once)
+        counts = [self.texts[i].draws for i in once]
+        of = torch.arange(len(once)).repeat_interleave(torch.tensor(counts))
         texts, by_row = [self.texts[i] for i, _ in part], [methods[k] for _, k in part]
         steered, rows = draw_logits(model, texts, by_row, self.scope, strict=False)
         steered = penalised_draws(self.decoding, steered, texts)
@@ -157,3 +168,22 @@ class FixedTexts:
         places = torch.tensor([[k, i] for i, k in part])[rows]
         zeros = torch.zeros(len(methods), len(self.texts)).double()
         return zeros.index_put((places[:, 0], places[:, 1]), nats.cpu(), accumulate=True)
+
+    def _clean(self, model: SteerableModel, once: Sequence[int]) -> Float[Tensor, "draw vocab"]:
+        """The unsteered logits of some texts, one after another."""
+        if not keepable(model, int(self.draws.sum()) * int(model.cfg.d_vocab)):
+            return torch.cat(list(self._logits(model, once).values()))
+        every = range(len(self.texts))
+        parts = remembered(self, model, "logits", lambda: self._logits(model, every))
+        return torch.cat([parts[i] for i in once])
+
+    def _logits(self, model: SteerableModel, numbers: Sequence[int]) -> dict[int, Tensor]:
+        """The unsteered logits of some texts by their numbers, in that order."""
+        found: dict[int, Tensor] = {}
+        for batch in even_batches(model, [len(self.texts[i].ids) for i in numbers]):
+            chosen = [numbers[k] for k in batch]
+            texts = [self.texts[i] for i in chosen]
+            logits, _ = draw_logits(model, texts, [()] * len(texts), self.scope)
+            logits = penalised_draws(self.decoding, logits, texts)
+            found |= dict(zip(chosen, logits.split([t.draws for t in texts]), strict=True))
+        return {i: found[i] for i in numbers}

@@ -174,18 +174,23 @@ def sweep(  # noqa: PLR0913 - as evaluate
     for name, values in (("relative sizes", relative), ("reference strengths", of_reference)):
         if values is not None and len(values) != len(strengths):
             raise ValueError(f"{len(values)} {name} for {len(strengths)} strengths")
-    trials = evaluate_each(
+    steering = [
+        *map(method.with_strength, strengths),
+        *map(reference.with_strength, of_reference),
+    ]
+    acting = [one for one in steering if one.strength != 0]
+    unsteered = [None] if len(acting) < len(steering) else []  # once, however often it is asked for
+    found = evaluate_each(
         model,
         pairs,
-        [
-            *map(method.with_strength, strengths),
-            *map(reference.with_strength, of_reference),
-        ],
+        [*acting, *unsteered],
         judge=judge,
         token_budget=token_budget,
         progress=progress,
         decoding=decoding,
     )
+    in_turn = iter(found)
+    trials = [next(in_turn) if one.strength != 0 else found[-1] for one in steering]
     return SweepReport(
         tuple(map(float, strengths)),
         tuple(map(float, relative or ())),

@@ -14,6 +14,7 @@ none. `attention_sinks` finds the tokens whose activations are many times as lar
 """
 
 from lens_steer.arguments import check_room as _check_room
+from lens_steer.models.agreement import has_hooks as has_hooks
 from lens_steer.models.agreement import probe_tokens as probe_tokens
 from lens_steer.models.attachment import Attachment as Attachment
 from lens_steer.models.attachment import attach as attach

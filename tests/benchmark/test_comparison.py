@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -839,15 +840,15 @@ def test_references_are_chosen_and_what_they_need_is_asked_for(llama: Any) -> No
     def names(made: ComparisonRun) -> list[str]:
         return list(dict.fromkeys(name for name, _, _ in made.units()))
 
-    assert names(run()) == ["unsteered", "random", "Additive"]
+    assert names(run()) == ["unsteered", "random", "random (covariance)", "Additive"]
     assert names(run(references=())) == ["unsteered", "Additive"]
     found = run(references=["learned", "random"], train=SMALL, judge=JUDGE)
     assert names(found) == ["unsteered", "random", "learned", "Additive"]
     assert found.config.references == ("unsteered", "random", "learned")
     with pytest.raises(ValueError, match="the reference 'learned' needs train, other pairs: pass"):
         run(references=["learned"])
-    known = "expected a list of references, among unsteered, random, prompting, best of n, learned"
-    with pytest.raises(ValueError, match=known):
+    known = "unsteered, random, random (covariance), prompting, best of n, learned"
+    with pytest.raises(ValueError, match=re.escape(f"a list of references, among {known}")):
         run(references=["lerned"])
 
 

@@ -153,13 +153,16 @@ def by_rule(command: Command) -> Iterator[tuple[str, list[str]]]:
         if name == "runs":
             yield from (("RUNS", [value]) for value in BY_NAME[name])
             continue
+        if kind is bool:
+            yield option, [*start, option, option]
+            continue
         first = [*command.before, *(() if option in command.required else command.required)]
         for value in bad_values(name, kind):
             yield option, [*first, option, value]
         yield option, [*first, option]
         if name in ("seed", "out"):
             yield option, [*first, option, "1", option, "2"]
-    for wrong in ("--sed", "--minutes", "--ou", "-x"):
+    for wrong in ("--sed", "--hours", "--ou", "-x"):
         yield wrong, [*start, wrong, "1"]
     if "runs" not in command.options:
         yield "surplus", [*start, "surplus"]

@@ -800,3 +800,25 @@ def test_scores_that_cannot_be_used_are_named(
 def test_scores_may_be_any_numbers(llama: Any, pairs: ContrastivePairs, scores: Any) -> None:
     found = evaluate(llama, pairs, judge=saying(scores), **FEW)
     assert found.behaviour.tolist() == list(map(float, scores))
+
+
+def test_what_is_kept_of_unsteered_logits_is_of_the_model_as_it_is(
+    fresh_model: Any, pairs: ContrastivePairs
+) -> None:
+    model = fresh_model("llama")
+    texts = FixedTexts.sample(model, pairs, seed=0, max_new_tokens=3)
+    method, again = push(model), FixedTexts(texts.texts, texts.decoding)
+    first = texts.kl(model, [(method,)])
+    assert texts.kl(model, [(method,)]) == first == again.kl(model, [(method,)])
+    half = (0.5 * method.vectors[0],)
+    with model.hooks([(method.sites[0].hook_name, lambda x, hook: x + 0.5)]):  # noqa: ARG005
+        hooked = texts.kl(model, [(method,)])
+        assert hooked == FixedTexts(texts.texts, texts.decoding).kl(model, [(method,)]) != first
+    with steered(model, Additive(method.sites, half)):
+        inside = texts.kl(model, [(method,)])
+        assert inside == FixedTexts(texts.texts, texts.decoding).kl(model, [(method,)]) != first
+    assert texts.kl(model, [(method,)]) == first
+    with torch.no_grad():
+        model.blocks[0].mlp.out.weight.mul_(0.5)
+    changed = texts.kl(model, [(method,)])
+    assert changed == FixedTexts(texts.texts, texts.decoding).kl(model, [(method,)]) != first

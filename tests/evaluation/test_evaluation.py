@@ -824,12 +824,13 @@ def test_a_sweep_evaluates_both_at_every_strength(llama: Any, pairs: Contrastive
     assert found.method[0].texts == found.reference[0].texts  # no push, the same draws
     table = found.table()
     assert list(table.columns) == [
-        *("direction", "strength", "relative_norm"),
+        *("direction", "strength", "relative_norm", "kl"),
         *("behaviour", "behaviour_low", "behaviour_high", "perplexity"),
     ]
     assert table["direction"].tolist() == ["Additive"] * 2 + ["random"] * 2
     assert table["strength"].tolist() == [*strengths, *strengths]
     assert table["relative_norm"].tolist() == [0.0, 0.1] * 2
+    assert table["kl"].tolist() == [trial.kl for trial in (*found.method, *found.reference)]
     rows: Any = table.to_dict("records")
     for row, trial in zip(rows, (*found.method, *found.reference), strict=True):
         around = trial.interval(seed=found.seed)

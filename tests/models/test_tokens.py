@@ -162,7 +162,7 @@ def test_a_bos_that_the_tokenizer_writes_is_kept_where_transformer_lens_leaves_i
     assert encode_prompt(found, "The cat") == published
     assert bos_id(found) == (BOS if writes else None)
     assert beginning(found).by_tokenizer is True
-    touched = preview(found, "The cat", push(found), scope="prompt").relative[0]
+    touched = preview(found, "The cat", push(found), scope="prompt", sink=True).relative[0]
     assert (touched == 0).tolist() == [writes, *[False] * (len(touched) - 1)]
 
 
