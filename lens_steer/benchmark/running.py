@@ -186,10 +186,11 @@ def summary_lines(comparison: Comparison) -> Iterator[str]:
     table = comparison.table()
     for behaviour in comparison.behaviours:
         part = table[table["behaviour_name"] == behaviour]
+        width = max(map(len, part["method"]))
         yield f"test     {behaviour}: share with 95 % interval; nats per token and per text;"
         yield "         efficiency; perplexity; share failed; |edit| / |residual|; p after Holm"
         for _, row in part.iterrows():
-            yield f"         {row['method']:11} {_summary(row)}".replace("nan", "  -")
+            yield f"         {row['method']:{width}} {_summary(row)}".replace("nan", "  -")
 
 
 def _summary(row: Any) -> str:

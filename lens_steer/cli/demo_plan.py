@@ -10,7 +10,7 @@ COSTS: tuple[Nats, ...] = (0.05, 0.15, 0.4)  # nats per token at which a layer i
 LEVELS: tuple[Nats, ...] = (0.02, *COSTS, 1.0)  # of a long sweep on test, beside no steering
 
 _LOCAL_PASSES = 3  # over the cost texts, to find what a strength costs
-_CALIBRATION_PASSES = 8  # over the cost texts, to calibrate one setting of a method
+_CALIBRATION_PASSES = 10  # over the cost texts, to calibrate one setting of a method
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Sizes:
         prompt: Tokens of a prompt, on average.
         new_tokens: Tokens of a text that is written, at most.
         methods: Methods in the table; 0 for no table.
+        fitted: How many of them are fitted and calibrated, none of their settings being stored.
         judged: Whether texts are judged, not the likelihood of the pairs.
     """
 
@@ -54,6 +55,7 @@ class Sizes:
     prompt: float
     new_tokens: int
     methods: int
+    fitted: int
     judged: bool
 
 
@@ -143,9 +145,9 @@ class DemoPlan:
             Work("test", swept * test, local + swept * test * pairs, swept * test * new),
         ]
         if sizes.methods:
-            settings = sizes.methods * self.settings
+            settings = sizes.fitted * self.settings
             rows = 2 + sizes.methods * len(self.multiples) + 8 * self.every_reference
-            fits = self.jacobians * 2 * sizes.width + 4 * train * sizes.example
+            fits = (self.jacobians * 2 * sizes.width + 4 * train * sizes.example) * (settings > 0)
             read = settings * _CALIBRATION_PASSES * measured * text + fits + 2 * rows * test * text
             written = settings * dev * (self.settings > 1) + rows * test
             stages.append(Work("compare", written, read + written * pairs, written * new))
@@ -178,7 +180,7 @@ PLANS = (
     DemoPlan(400, 100, 48, 24, 4, 48, 400, 48, 4, LEVELS, (0.5, 1.0, 1.4), every_reference=True),
     DemoPlan(128, 32, 24, 16, 3, 32, 64, 24, 2, LEVELS, (0.5, 1.0, 1.4)),
     DemoPlan(64, 16, 16, 12, 3, 16, 32, 12, 1),
-    DemoPlan(48, 10, 12, 8, 2, 10, 20, 6, 1),
+    DemoPlan(48, 8, 12, 6, 2, 8, 20, 6, 1),
     DemoPlan(24, 6, 8, 6, 1, 6, 8, 4, 1),
 )
 

@@ -32,7 +32,7 @@ from lens_steer.cli.demo_report import (
 )
 from lens_steer.cli.demo_settings import DemoSettings
 from lens_steer.cli.demo_stages import DemoStages, Parts, measured_rates, sizes_of
-from lens_steer.cli.demo_table import JOURNAL, compared
+from lens_steer.cli.demo_table import JOURNAL, compared, kept_setting
 from lens_steer.data import ContrastivePairs
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
@@ -137,8 +137,11 @@ def _plan(
     """The plan of the demo that is kept in the folder, or the one that fits; says it."""
 
     def made() -> dict[str, Any]:
-        methods = len(families(settings.methods)) if settings.table else 0
-        sizes = sizes_of(model, parts, settings, methods * (settings.temperature > 0))
+        names = []
+        if settings.table and settings.temperature > 0:
+            names = [family.name for family in families(settings.methods)]
+        fitted = [name for name in names if kept_setting(settings, name) is None]
+        sizes = sizes_of(model, parts, settings, methods=len(names), fitted=len(fitted))
         rates = measured_rates(model, parts, settings)
         minutes = None if settings.minutes is None else settings.minutes - spent / 60
         plan = plan_for(sizes, rates, minutes)

@@ -203,7 +203,9 @@ def measured_rates(model: SteerableModel, parts: Parts, settings: DemoSettings) 
     return Rates(rate, len(prompts) * few.max_new_tokens / drawing)
 
 
-def sizes_of(model: SteerableModel, parts: Parts, settings: DemoSettings, methods: int) -> Sizes:
+def sizes_of(
+    model: SteerableModel, parts: Parts, settings: DemoSettings, *, methods: int, fitted: int
+) -> Sizes:
     """What the work of a demo depends on, for its plan."""
     train, dev, test = parts
     few = [*train.desired[:16], *train.undesired[:16]]
@@ -220,5 +222,6 @@ def sizes_of(model: SteerableModel, parts: Parts, settings: DemoSettings, method
         prompt=sum(row.prompt_length for row in rows) / len(rows),
         new_tokens=settings.decoding.max_new_tokens,
         methods=methods,
+        fitted=fitted,
         judged=settings.judge is not None,
     )

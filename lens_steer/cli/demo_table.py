@@ -11,6 +11,7 @@ from lens_steer.benchmark import (
     ComparisonConfig,
     ComparisonRun,
     FitCache,
+    Hyperparameters,
     Journal,
     MethodFamily,
     Trial,
@@ -21,6 +22,7 @@ from lens_steer.benchmark import (
     thinned,
 )
 from lens_steer.cli.demo_kept import KeptStages
+from lens_steer.cli.demo_settings import DemoSettings
 from lens_steer.cli.demo_stages import DemoStages
 from lens_steer.evaluation import OutOfReach
 from lens_steer.steering import Intervention
@@ -74,6 +76,12 @@ def comparison_config(stages: DemoStages) -> ComparisonConfig:
     return ComparisonConfig(**asdict(stages.settings.decoding), **variation)
 
 
+def kept_setting(settings: DemoSettings, name: str) -> Hyperparameters | None:
+    """The setting of a method that is stored in the package for these pairs and texts, or None."""
+    config = ComparisonConfig(**asdict(settings.decoding))
+    return stored(settings.model, settings.pairs, name, config)
+
+
 def _chosen(
     stages: DemoStages,
     kept: KeptStages,
@@ -85,7 +93,7 @@ def _chosen(
     settings = stages.settings
     cache = FitCache(stages.model, stages.train, (settings.read,), linearised=stages.plan.jacobians)
     for family in families(settings.methods):
-        setting = stored(settings.model, settings.pairs, family.name, config)
+        setting = kept_setting(settings, family.name)
         few = at_layer(family, best.sites[0].layer, settings.read, stages.plan.settings)
 
         def make(family: MethodFamily = few, setting: Any = setting) -> Intervention:

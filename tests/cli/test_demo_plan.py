@@ -15,6 +15,7 @@ SIZES = Sizes(
     prompt=15.0,
     new_tokens=40,
     methods=5,
+    fitted=5,
     judged=True,
 )
 RATES = Rates(read=400.0, drawn=250.0)
@@ -60,5 +61,5 @@ def test_the_lines_say_texts_tokens_and_minutes() -> None:
     texts = sum(work.texts for work in plan.work(SIZES))
     assert f"{texts:,.0f} texts" in said
     assert f"about {plan.seconds(SIZES, RATES) / 60:.1f} minutes" in said
-    for word in ("screen 10 layers", "20 test prompts", "tokens read", "400 tokens a second"):
+    for word in ("screen 8 layers", "20 test prompts", "tokens read", "400 tokens a second"):
         assert word in said
