@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from lens_steer.benchmark import REFERENCES
+from lens_steer.data import ContrastivePairs
 from tests.conftest import HAS_HOOKED
 
 ROOT = Path(__file__).parents[1]
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+FEW = 60  # pairs of each set, of which its 240 would take minutes
 OWN_MODEL = "from_pretrained_no_processing"  # the one block that would need a network
 
 
@@ -23,6 +25,8 @@ def test_the_quick_start_and_the_guide_run_as_one_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    load = ContrastivePairs.load
+    monkeypatch.setattr(ContrastivePairs, "load", lambda *given: load(*given).spread(FEW))
     names: dict[str, Any] = {}
     [quick_start] = blocks(README)
     exec(quick_start, names)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_FEW_DECADES = 100  # of perplexity, up to which there is room for more numbers than powers of ten
 _AXES = {
     "kl": "nats paid per token, KL(steered || unsteered)",
     "relative_norm": "size of the push, |strength x vector| / median |activation|",
@@ -63,6 +64,12 @@ class SweepReport(Report):
         trials = (*self.method, *self.reference)
         return all(t.text_costs is not None and (t.failure or not isnan(t.kl)) for t in trials)
 
+    def _along(self, table: "pd.DataFrame") -> str:
+        """The column that the figure is drawn against; both signs of a strength cost nats."""
+        if "kl" in table and min(self.strengths) >= 0:
+            return "kl"
+        return "relative_norm" if self.relative else "strength"
+
     def table(self) -> "pd.DataFrame":
         """One row per strength and method: behaviour with its interval, nats per token paid."""
         import pandas as pd
@@ -100,8 +107,7 @@ class SweepReport(Report):
         from lens_steer.figures import canvas
 
         table = self.table()
-        by_cost = "kl" in table and min(self.strengths) >= 0  # both signs cost nats
-        along = "kl" if by_cost else "relative_norm" if self.relative else "strength"
+        along = self._along(table)
         with canvas(2, 1, width=5.0, height=5.2, sharex=True) as (figure, (above, below)):
             for name, colour in ((self.method_name, "C0"), ("random", "C7")):
                 part = table[table["direction"] == name]
@@ -117,15 +123,16 @@ class SweepReport(Report):
                 counted += "\ncrosses: share well formed"
             above.legend(title=counted, loc="best")
             below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
-            below.set(xlabel=_AXES[along])
-            paid = [nats for nats in table["kl"] if nats > 0] if by_cost else []
+            paid = [nats for nats in table[along] if nats > 0] if along == "kl" else []
             if paid:
                 below.set_xscale("symlog", linthresh=min(paid))
                 below.set_xlim(left=0)
-            below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)", yscale="log")
+            below.set(xlabel=_AXES[along], yscale="log")
+            below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)")
             below.yaxis.set_major_formatter("{x:g}")
-            below.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-            below.yaxis.set_minor_formatter("{x:g}")
+            if table["perplexity"].max() < _FEW_DECADES * table["perplexity"].min():
+                below.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+                below.yaxis.set_minor_formatter("{x:g}")
         return figure
 
 

@@ -182,7 +182,7 @@ def test_a_process_that_is_killed_and_started_again_gives_the_same_bytes(
     arguments = [
         *("compare", "--model", str(model_dirs["llama"]), "--pairs", str(pairs), "--words", "a,e"),
         *("--device", "cpu", "--max-new-tokens", "4", "--dev-prompts", "2", "--kl", "0.05"),
-        *("--multiples", "0.5,1", "--out"),
+        *("--multiples", "0.5,1", "--methods", "CAA,SADI", "--out"),
     ]
     for name, wait in (("whole", None), ("killed", 0.3)):
         line = [sys.executable, "-c", ENTRY, *arguments, str(tmp_path / name)]
