@@ -43,7 +43,7 @@ Loader = Callable[..., Any]
 
 # Fixtures that are models or make them, and files whose tests load models without a fixture: what
 # `--models-only` keeps.
-MODELS = {"model_dirs", "stories", "embedded"}
+MODELS = {"model_dirs", "stories", "smollm2", "gemma3", "embedded"}
 LOADING = ("test_readme", "test_other_architectures", "test_versions", "test_cli", "test_import")
 
 
