@@ -79,6 +79,9 @@ notebooks: .venv/.installed ## execute every notebook
 	@if [ -d $(STORIES) ]; then \
 	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
 	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi
+	@if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; then \
+	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=1500 notebooks/real_model.ipynb; \
+	else echo 'real_model.ipynb: skipped, no SmolLM2: make models'; fi
 
 architecture: .venv/.installed ## write docs/architecture.md anew from the imports
 	$(BIN)/python docs/architecture.py

@@ -1,7 +1,7 @@
 """One style for every figure, and one way to save it: with its numbers and their origin."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,10 @@ from lens_steer.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+_LABELS = 16  # of layers along an axis: more would touch
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -58,6 +61,28 @@ def canvas(
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
         plt.close(figure)
         yield figure, axes
+
+
+def name_layers(axis: "Axis", labels: Sequence[str]) -> None:
+    """Write the labels of layers, which lie at 0, 1, 2 ..., along an axis; of many only some.
+
+    Of more than 16 it is every second, fifth, tenth and so on. A first label that is no number,
+    such as `embedding`, is always written, and what would touch it is not.
+
+    Args:
+        axis: Of a figure: `axes.xaxis` or `axes.yaxis`.
+        labels: One for each layer, in order.
+
+    Example:
+        >>> name_layers(axes.xaxis, ["embedding", "0", "1"])
+    """
+    steps = (power * step for power in (1, 10, 100, 1000) for step in (1, 2, 5))
+    step = next(step for step in steps if len(labels) <= _LABELS * step)
+    places = list(range(0, len(labels), step))
+    if not labels[0].isdigit():  # a word is wider than a number: about a tenth of the axis
+        after = range(1, len(labels), step)
+        places = [0, *(place for place in after if place >= len(labels) / 10)]
+    axis.set_ticks(places, [labels[place] for place in places])
 
 
 def save_figure(

@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from lens_steer.activations import Activations, SeparabilityReport
+from lens_steer.attribution import ElementScores
 from lens_steer.evaluation import Evaluation, SweepReport
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import write_whole
@@ -91,6 +92,46 @@ def test_separability_is_drawn_layer_by_layer_with_chance_and_bands() -> None:
     assert np.asarray(curve.get_ydata()).tolist() == report.auc.tolist()
     assert [label.get_text() for label in axes.get_xticklabels()] == list(report.labels)
     assert len(axes.collections) == 2  # the band of the areas, and the control's
+
+
+def overlapping(axis: Any, figure: Figure) -> list[tuple[str, str]]:
+    """Neighbouring tick labels that touch where the figure is drawn."""
+    figure.canvas.draw()
+    labels = [label for label in axis.get_ticklabels() if label.get_text()]
+    boxes = [label.get_window_extent().padded(1.5) for label in labels]
+    assert len(labels) > 4
+    return [
+        (labels[i].get_text(), labels[i + 1].get_text())
+        for i in range(len(labels) - 1)
+        if boxes[i].overlaps(boxes[i + 1])
+    ]
+
+
+@pytest.mark.parametrize("depth", [15, 17, 30, 80])
+def test_the_labels_of_many_layers_do_not_touch(depth: int) -> None:
+    area, layers = torch.full((depth + 1,), 0.9), tuple(range(depth))
+    report = SeparabilityReport(
+        ("embedding", *map(str, layers)), area, area, area, area, area, (9, 9), 0
+    )
+    heads = ElementScores(normal(depth, 9, seed=0), Kind.HEAD, layers)
+    neurons = ElementScores(normal(depth, 99, seed=0), Kind.NEURON, layers)
+    drawn = [report.figure(), heads.figure(), neurons.figure(), neurons.top(99).figure()]
+    for i, figure in enumerate(drawn):
+        axes = figure.axes[0]
+        axis: Any = axes.yaxis if i == 1 else axes.xaxis
+        assert overlapping(axis, figure) == []
+        places = [int(place) for place in axis.get_ticklocs()]  # each at the place of its layer
+        labels = report.labels if i == 0 else tuple(map(str, layers))
+        assert [tick.get_text() for tick in axis.get_ticklabels()] == [labels[p] for p in places]
+
+
+def test_a_ring_fits_into_its_cell_on_a_map_of_many_layers() -> None:
+    heads = ElementScores(normal(30, 9, seed=0), Kind.HEAD, tuple(range(30)))
+    figure: Any = heads.figure(heads.top(4))
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    ring = axes.lines[-1].get_markersize() * figure.dpi / 72
+    assert ring <= axes.get_window_extent().height / 30
 
 
 def plotted(label: str = "x") -> Figure:

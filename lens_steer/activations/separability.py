@@ -112,7 +112,7 @@ class SeparabilityReport(Report):
 
     def figure(self) -> "Figure":
         """Area under the curve against the layer, with the control's band."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, name_layers
 
         x, band = np.arange(len(self.labels)), {"alpha": 0.25, "lw": 0}
         with canvas(width=5.0, height=3.6) as (figure, axes):
@@ -122,7 +122,7 @@ class SeparabilityReport(Report):
             axes.plot(x, self.auc, "o-", color="C0", label="mean difference of training pairs")
             axes.plot([], [], color="C7", lw=6, alpha=0.25, label=band_label)
             axes.axhline(0.5, color="k", lw=0.8, ls=":")
-            axes.set_xticks(x, self.labels)
+            name_layers(axes.xaxis, self.labels)
             axes.set(xlabel="layer (output of the block)", ylim=(0, 1.03))
             axes.set(ylabel="held-out area under ROC")
             desired, undesired = self.held_out

@@ -71,11 +71,11 @@ class ElementMask(Report):
 
     def figure(self) -> "Figure":
         """How many are chosen in each layer."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, name_layers
 
         with canvas(height=2.6) as (figure, axes):
             axes.bar(range(len(self.layers)), self.by_layer.numpy(), color="C0")
-            axes.set_xticks(range(len(self.layers)), list(map(str, self.layers)))
+            name_layers(axes.xaxis, list(map(str, self.layers)))
             axes.set(xlabel="layer", ylabel=f"chosen of {self.selected.shape[1]}")
             axes.set_title(f"{self.count} {self.kind.value} elements")
         return figure

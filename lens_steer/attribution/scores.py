@@ -135,20 +135,22 @@ class ElementScores(Report):
 
     def figure(self, chosen: ElementMask | None = None) -> "Figure":
         """Every element's score by layer, the chosen ringed: a map for heads, else a strip."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, name_layers
 
         if chosen is not None and (chosen.kind, chosen.layers) != (self.kind, self.layers):
             raise ValueError(f"got {chosen!r} to ring on a map of {self!r}")
         most = float(self.values.abs().max()) or 1.0
         rings = [] if chosen is None else chosen.selected.nonzero().tolist()
         names = list(map(str, self.layers))
-        with canvas(width=5.4, height=3.4) as (figure, axes):
-            if self.values.shape[1] <= _MAPPED:
+        mapped = self.values.shape[1] <= _MAPPED
+        height = max(3.4, 0.16 * len(names) + 0.9) if mapped else 3.4  # a ring fits into its cell
+        with canvas(width=5.4, height=height) as (figure, axes):
+            if mapped:
                 scale = {"cmap": "RdBu_r", "vmin": -most, "vmax": most}
                 image = axes.imshow(self.values.numpy(), aspect="auto", origin="lower", **scale)
                 figure.colorbar(image, ax=axes, label=fill(self.name, 30))
                 axes.plot([e for _, e in rings], [i for i, _ in rings], **_RING)
-                axes.set_yticks(range(len(names)), names)
+                name_layers(axes.yaxis, names)
                 axes.xaxis.get_major_locator().set_params(integer=True)
                 axes.set(xlabel=self.kind.value, ylabel="layer")
             else:
@@ -158,7 +160,7 @@ class ElementScores(Report):
                 axes.plot(
                     place, [float(self.values[i, e]) for i, e in rings], **(_RING | {"ms": 4})
                 )
-                axes.set_xticks(range(len(names)), names)
+                name_layers(axes.xaxis, names)
                 axes.set(xlabel="layer", ylabel=fill(self.name, 36))
             if chosen is not None:
                 axes.set_title(f"ringed: the {chosen.count} chosen")
