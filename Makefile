@@ -6,8 +6,8 @@ BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
 # Once, on the pinned versions: types and shapes (they take as long as the tests themselves), broken
-# files and killed processes, and whatever loads no model.
-ELSEWHERE := --jaxtyping-packages= --models-only --ignore tests/thorough
+# files and killed processes, what takes more than ten seconds, and whatever loads no model.
+ELSEWHERE := --jaxtyping-packages= -m 'not slow' --models-only --ignore tests/thorough
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py --ignore tests/thorough
 .DEFAULT_GOAL := help
 
@@ -46,7 +46,7 @@ models: .venv/.installed ## SmolLM2-135M-Instruct and Gemma-3-270M into models/,
 test: .venv/.installed ## the test suite on TransformerLens 3.9.0 (both model classes)
 	$(BIN)/python $(PYTEST)
 
-test-tl4: .venv-tl4/.installed ## the same on TransformerLens 4.3.0, but shapes, broken files and kills
+test-tl4: .venv-tl4/.installed ## what loads models, on TransformerLens 4.3.0, but slow tests and shapes
 	$(BIN4)/python $(PYTEST) $(ELSEWHERE)
 
 test-newest: .venv-newest/.installed ## the fast tests on what a plain pip install takes today

@@ -130,7 +130,8 @@ class SweepReport(Report):
             below.set(xlabel=_AXES[along], yscale="log")
             below.set(ylabel="perplexity of the text\n(unsteered model; dotted: 2 x)")
             below.yaxis.set_major_formatter("{x:g}")
-            if table["perplexity"].max() < _FEW_DECADES * table["perplexity"].min():
+            lowest, highest = (float(getattr(table["perplexity"], end)()) for end in ("min", "max"))
+            if highest < _FEW_DECADES * lowest:
                 below.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
                 below.yaxis.set_minor_formatter("{x:g}")
         return figure
