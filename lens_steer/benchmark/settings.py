@@ -39,19 +39,21 @@ class ModelDefaults:
         read: Where activations are read, see `capture`.
         max_new_tokens: The length of every text.
         minutes: How long the demo may take; None is as long as it needs.
+        methods: The methods that the demo compares; None is those of `DEFAULT_METHODS`.
     """
 
     pairs: str
     read: ReadPosition
     max_new_tokens: CountFromZero
     minutes: float | None = None
+    methods: str | None = None
 
 
 def defaults_of(model: str) -> ModelDefaults:
     """The defaults of the embedded model (`organism`), or of any other model."""
     if model == "organism":
         return ModelDefaults("organism:sentiment", "mean", organism.LONGEST)
-    return ModelDefaults("stories:sad", "last", 40, minutes=5.0)
+    return ModelDefaults("stories:sad", "last", 40, 5.0, "CAA,SADI,LQR,ODESteer")
 
 
 @dataclass(frozen=True)

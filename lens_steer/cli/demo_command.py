@@ -71,7 +71,7 @@ def demo(  # noqa: PLR0913 - options of a command
         pairs=pairs or defaults.pairs,
         out=out,
         seed=seed,
-        methods=methods,
+        methods=methods or defaults.methods,
         words=words or (),
         read=read or defaults.read,
         scope=scope,

@@ -10,6 +10,7 @@ COSTS: tuple[Nats, ...] = (0.05, 0.15, 0.4)  # nats per token at which a layer i
 LEVELS: tuple[Nats, ...] = (0.02, *COSTS, 1.0)  # of a long sweep on test, beside no steering
 
 _LOCAL_PASSES = 3  # over the cost texts, to find what a strength costs
+_SMALL_BATCHES = 1.5  # times as long for a token where one method writes at a time
 _CALIBRATION_PASSES = 10  # over the cost texts, to calibrate one setting of a method
 
 
@@ -51,8 +52,8 @@ class Sizes:
     test: int
     layers: int
     width: int
-    example: float
-    prompt: float
+    example: float | int
+    prompt: float | int
     new_tokens: int
     methods: int
     fitted: int
@@ -71,9 +72,9 @@ class Work:
     """
 
     stage: str
-    texts: float
-    read: float
-    drawn: float
+    texts: float | int
+    read: float | int
+    drawn: float | int
 
     def seconds(self, rates: Rates) -> float:
         """How long it takes at these rates."""
@@ -108,7 +109,7 @@ class DemoPlan:
     test: Count
     jacobians: Count
     settings: Count
-    levels: tuple[float, ...] = COSTS
+    levels: tuple[Nats, ...] = COSTS
     multiples: tuple[float, ...] = (1.0,)
     every_reference: bool = False
 
@@ -150,7 +151,8 @@ class DemoPlan:
             fits = (self.jacobians * 2 * sizes.width + 4 * train * sizes.example) * (settings > 0)
             read = settings * _CALIBRATION_PASSES * measured * text + fits + 2 * rows * test * text
             written = settings * dev * (self.settings > 1) + rows * test
-            stages.append(Work("compare", written, read + written * pairs, written * new))
+            drawn = _SMALL_BATCHES * written * new
+            stages.append(Work("compare", written, read + written * pairs, drawn))
         return tuple(stages)
 
     def seconds(self, sizes: Sizes, rates: Rates) -> float:
@@ -181,11 +183,12 @@ PLANS = (
     DemoPlan(128, 32, 24, 16, 3, 32, 64, 24, 2, LEVELS, (0.5, 1.0, 1.4)),
     DemoPlan(64, 16, 16, 12, 3, 16, 32, 12, 1),
     DemoPlan(48, 8, 12, 6, 2, 8, 20, 6, 1),
+    DemoPlan(40, 6, 10, 6, 1, 8, 20, 4, 1),
     DemoPlan(24, 6, 8, 6, 1, 6, 8, 4, 1),
 )
 
 
-def plan_for(sizes: Sizes, rates: Rates, minutes: float | None) -> DemoPlan:
+def plan_for(sizes: Sizes, rates: Rates, minutes: float | int | None) -> DemoPlan:
     """The largest plan that fits into some minutes; the largest of all where there is no limit.
 
     Raises:

@@ -49,7 +49,7 @@ class DemoSettings:
     max_new_tokens: int = 40
     temperature: float = 0.7
     dev_prompts: int = DEV_PROMPTS
-    minutes: float | None = None
+    minutes: float | int | None = None
     layers: tuple[int, ...] | None = None
     table: bool = True
 

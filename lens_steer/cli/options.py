@@ -62,7 +62,8 @@ Methods = Annotated[
     option(
         Text,
         "The methods to compare: names separated by commas, or all. Left out: "
-        f"{', '.join(DEFAULT_METHODS)}.",
+        f"{', '.join(DEFAULT_METHODS)}; the demo of any model but the organism does without "
+        "LQRTracker.",
         check=families,
         metavar="LIST",
         show_default=False,

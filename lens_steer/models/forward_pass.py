@@ -135,10 +135,29 @@ def wrapped_logits(
         if model._accepts_derived_position_ids():  # else it takes them from the mask by itself
             positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
             options["position_ids"] = positions[:, -tokens.shape[1] :]
-    output = model.original_model(tokens, **options)
+    with _no_batch_noted(model):
+        output = model.original_model(tokens, **options)
     if hasattr(output, "logits"):
         return output.logits
     return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def _no_batch_noted(model: Any) -> Iterator[None]:
+    """Hide the size of the batch that the bridge's own forward has noted, until the block ends.
+
+    Inside such a forward a pass of other rows may be run, before the size is used.
+    """
+    embedding = getattr(model, "pos_embed", None)
+    noted = getattr(embedding, "_current_batch_size", None)
+    if noted is None:
+        yield
+        return
+    embedding._current_batch_size = None
+    try:
+        yield
+    finally:
+        embedding._current_batch_size = noted
 
 
 class _Enough(Exception):

@@ -201,6 +201,10 @@ def test_the_sweep_is_at_the_levels_and_holds_the_choice(first: Run) -> None:
     assert tuple(report.texts["steered"]) == report.sweep.method[report.chosen].texts
 
 
+def run_again(*given: Any) -> Any:
+    raise AssertionError("a stage that was kept is run again")
+
+
 def test_a_demo_that_was_stopped_goes_on_where_it_was(
     first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +216,7 @@ def test_a_demo_that_was_stopped_goes_on_where_it_was(
     for name in late:
         (begun / name).unlink()
     for done in ("read", "screen", "choose"):
-        monkeypatch.setattr(DemoStages, done, None)  # would raise if it were run again
+        monkeypatch.setattr(DemoStages, done, run_again)
     said: list[str] = []
     demo.run(replace(first.settings, out=begun), said.append)
     for name in FILES | KEPT:
@@ -302,7 +306,9 @@ USUAL: dict[str, Any] = asdict(defaults_of("organism"))
 
 def test_the_defaults_of_a_model_are_what_the_help_says() -> None:
     assert defaults_of("organism") == ModelDefaults("organism:sentiment", "mean", 110)
-    assert defaults_of("gpt2") == ModelDefaults("stories:sad", "last", 40, minutes=5.0)
+    assert defaults_of("gpt2") == ModelDefaults(
+        "stories:sad", "last", 40, 5.0, "CAA,SADI,LQR,ODESteer"
+    )
 
 
 def test_settings_know_their_judge(tmp_path: Path) -> None:
@@ -322,15 +328,15 @@ def test_the_demo_of_the_embedded_model_says_what_is_well_formed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_plan, "PLANS", demo_plan.PLANS[3:4])
+    usual: dict[str, Any] = USUAL | {"methods": "CAA,ODESteer"}
     settings = DemoSettings(
         model="organism",
         out=tmp_path,
         seed=0,
-        methods="CAA,ODESteer",
         device="cpu",
         dev_prompts=12,
         layers=(3,),
-        **USUAL,
+        **usual,
     )
     said: list[str] = []
     report = demo.run(settings, said.append)

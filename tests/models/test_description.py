@@ -47,12 +47,12 @@ def test_parameters_are_counted_once_as_hugging_face_counts_them(
     assert about.window is None
 
 
-def test_the_first_look_says_what_it_compared(load: Loader) -> None:
-    compared = " ".join(ls.describe(load("llama")).compared)
+def test_the_first_look_says_what_it_compared(fresh_model: Loader) -> None:
+    compared = " ".join(ls.describe(fresh_model("llama")).compared)
     for part in ("residual stream", "cache", "same weights", "same configuration"):
         assert part in compared
     if HAS_HOOKED:
-        assert "same weights" in " ".join(ls.describe(load("llama", "hooked")).compared)
+        assert "same weights" in " ".join(ls.describe(fresh_model("llama", "hooked")).compared)
 
 
 def test_a_sink_that_was_put_there_is_found_with_its_layers_and_dimension(

@@ -307,3 +307,15 @@ def test_the_users_hooks_see_one_pass_for_each_that_they_run(planted: Any) -> No
         planted.run_with_hooks(row, fwd_hooks=hooks)
     assert counted == [1]
     assert dict(planted.hook_dict["blocks.1.hook_resid_post"]._forward_hooks) == before
+
+
+def test_the_clean_pass_may_have_other_rows_than_the_pass_around_it(gpt2: Any) -> None:
+    """The bridge of GPT-2 notes the size of the batch of its own forward."""
+    draw = torch.Generator().manual_seed(7)
+    tokens = torch.randint(3, 100, (4, 6), generator=draw)
+    clean_sinks(gpt2, tokens[:2], torch.ones(2, 6).bool())  # two of the four rows are known
+    method = Additive((Site(1),), (drawn((gpt2.cfg.d_model,), seed=0, size=1.0),))
+    with torch.no_grad(), ls.steered(gpt2, method, scope="prompt"):
+        together = gpt2(tokens)
+        for i, row in enumerate(tokens):
+            torch.testing.assert_close(gpt2(row[None])[0], together[i], atol=1e-4, rtol=1e-4)
