@@ -73,15 +73,18 @@ types: .venv/.installed
 layers: .venv/.installed ## do imports only flow downwards?
 	$(BIN)/lint-imports
 
-# compare.ipynb takes some minutes with all pairs: here it takes 16 of each part.
+# The two longest first, as two run at a time. compare.ipynb takes some minutes with all pairs: here
+# it takes 16 of each part.
+NOTEBOOKS := quickstart sadi linearity lqr barrier_field
 notebooks: .venv/.installed ## execute every notebook
-	LENS_STEER_MOST_PAIRS=16 $(BIN)/python $(PYTEST) --dist=worksteal --nbmake --nbmake-timeout=1500 notebooks/compare.ipynb notebooks/quickstart.ipynb notebooks/sadi.ipynb notebooks/linearity.ipynb notebooks/lqr.ipynb notebooks/barrier_field.ipynb
+	@names="compare"; \
+	if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; \
+	then names="$$names real_model"; else echo 'real_model.ipynb: skipped, no SmolLM2: make models'; fi; \
+	LENS_STEER_MOST_PAIRS=16 $(BIN)/python $(PYTEST) --dist=worksteal --nbmake --nbmake-timeout=1500 \
+	$$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS))
 	@if [ -d $(STORIES) ]; then \
 	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
 	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi
-	@if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; then \
-	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=1500 notebooks/real_model.ipynb; \
-	else echo 'real_model.ipynb: skipped, no SmolLM2: make models'; fi
 
 architecture: .venv/.installed ## write docs/architecture.md anew from the imports
 	$(BIN)/python docs/architecture.py
