@@ -121,12 +121,11 @@ def at_layer(family: MethodFamily, layer: int, read: ReadPosition, settings: int
     """A family with few settings to choose from: of one that chooses a layer, this one first."""
 
     def grid(cache: FitCache) -> list[dict[str, Any]]:
-        every = family.grid(cache)
-        if not every or "layer" not in every[0]:
-            return thinned(family, settings).grid(cache)
-        others = [setting for setting in thinned(family, settings).grid(cache)]
-        here = [{"layer": layer, "read": read}]
-        return [*here, *(other for other in others if other != here[0])][:settings]
+        few = thinned(family, settings).grid(cache)
+        if not few or "layer" not in few[0]:
+            return few
+        here = {"layer": layer, "read": read}
+        return [here, *(other for other in few if other != here)][:settings]
 
     return replace(family, grid=grid)
 

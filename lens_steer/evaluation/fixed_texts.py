@@ -142,16 +142,25 @@ class FixedTexts:
         Raises:
             ValueError: As `edit_sizes`.
         """
+        return edit_sizes(
+            model,
+            self.texts,
+            methods,
+            scope=self.scope,
+            clean_stream=partial(self.clean_stream, model),
+        )
 
-        def clean_stream(layers: tuple[int, ...]) -> CleanStream:
-            tokens = sum(len(text.ids) for text in self.texts)
-            width = int(model.cfg.d_model)
-            read = partial(CleanStream.read, model, self.texts, layers, self.scope)
-            if not keepable(model, len(layers) * width * (tokens + width)):
-                return read()
-            return remembered(self, model, ("stream", layers), read)
+    def clean_stream(self, model: SteerableModel, layers: tuple[int, ...]) -> CleanStream:
+        """The unsteered residual stream at the steered positions, kept for the next call.
 
-        return edit_sizes(model, self.texts, methods, scope=self.scope, clean_stream=clean_stream)
+        Raises:
+            ValueError: As `CleanStream.read`.
+        """
+        tokens, width = sum(len(text.ids) for text in self.texts), int(model.cfg.d_model)
+        read = partial(CleanStream.read, model, self.texts, layers, self.scope)
+        if not keepable(model, len(layers) * width * (tokens + width)):
+            return read()
+        return remembered(self, model, ("stream", layers), read)
 
     def _batch(
         self, model: SteerableModel, part: Sequence[tuple[int, int]], methods: Sequence[Methods]

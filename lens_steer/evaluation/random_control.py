@@ -8,7 +8,6 @@ import torch
 from lens_steer.activations import Activations
 from lens_steer.arguments import Positive
 from lens_steer.evaluation.calibration import calibrate_along
-from lens_steer.evaluation.edits import CleanStream
 from lens_steer.evaluation.fixed_texts import FixedTexts
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Kind, Site
@@ -78,10 +77,10 @@ def random_as_activations_vary(
     in_stream = all(site.kind is Kind.RESID for site in method.sites)
     added = isinstance(method, VectorMethod) and in_stream
     sized = method if added else _as_large_as(model, method, texts)
-    layers = sorted({site.layer for site in sized.sites})
-    stream = CleanStream.read(model, texts.texts, layers, texts.scope).resid
+    layers = tuple(sorted({site.layer for site in sized.sites}))
+    stream = texts.clean_stream(model, layers).resid
     # One class, which is put on both sides: the covariance within classes is its own.
-    spread = Activations(stream, stream, Kind.RESID, tuple(layers), paired=False)
+    spread = Activations(stream, stream, Kind.RESID, layers, paired=False)
     drawn = [Random.like(sized, seed=seed, covariance_of=spread) for seed in seeds]
     return _costing(model, drawn, texts, kl)
 
