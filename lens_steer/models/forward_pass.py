@@ -150,7 +150,7 @@ def _no_batch_noted(model: Any) -> Iterator[None]:
     """
     embedding = getattr(model, "pos_embed", None)
     noted = getattr(embedding, "_current_batch_size", None)
-    if noted is None:
+    if embedding is None or noted is None:
         yield
         return
     embedding._current_batch_size = None
