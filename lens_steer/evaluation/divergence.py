@@ -11,7 +11,9 @@ from lens_steer.arguments import Count, NonNegative, Number
 
 Array = np.ndarray
 
-_AT_ONCE = 2**22  # probabilities held in float64
+# Probabilities held in float64. Above the size of a processor's cache the same sums take nine times
+# as long, most of it in getting memory: measured at a vocabulary of 262,144.
+AT_ONCE = 2**18
 
 
 def kl_divergence(
@@ -35,7 +37,7 @@ def kl_divergence(
             f"temperature {temperature}: between greedy texts a divergence is 0 or infinite, "
             "expected a positive temperature"
         )
-    step = max(1, _AT_ONCE // steered.shape[-1])
+    step = max(1, AT_ONCE // steered.shape[-1])
     parts = [
         _divergence(p.double() / temperature, q.double() / temperature)
         for p, q in zip(steered.split(step), unsteered.split(step), strict=True)
@@ -46,11 +48,14 @@ def kl_divergence(
 def _divergence(
     p: Float[Tensor, "draw vocab"], q: Float[Tensor, "draw vocab"]
 ) -> Float[Tensor, " draw"]:
-    log_p, log_q = p.log_softmax(dim=-1), q.log_softmax(dim=-1)
-    probability = log_p.exp()
+    """The mean over p of the difference of the logits, less that of the log-normalisers."""
+    largest, others = p.amax(dim=-1, keepdim=True), q.amax(dim=-1, keepdim=True)
+    weight = (p - largest).exp()
+    whole, other = weight.sum(dim=-1), (q - others).exp().sum(dim=-1)
     # A token that is never drawn (-inf) costs nothing.
-    gap = torch.where(probability > 0, log_p - log_q, torch.zeros_like(log_p))
-    return (probability * gap).sum(dim=-1)
+    gap = (p - q).masked_fill(weight == 0, 0.0)
+    normalisers = (whole / other).log() + (largest - others)[..., 0]
+    return torch.linalg.vecdot(weight, gap) / whole - normalisers
 
 
 def least_nats(

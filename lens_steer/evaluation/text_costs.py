@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.artifacts import savable
-from lens_steer.evaluation.divergence import kl_divergence
+from lens_steer.evaluation.divergence import AT_ONCE, kl_divergence
 from lens_steer.evaluation.sampled_texts import (
     SampledText,
     as_sampled_texts,
@@ -26,7 +26,6 @@ from lens_steer.steering import (
 )
 
 _END = -1  # stands for any token that ends a text
-_AT_ONCE = 2**22  # probabilities held in float64
 
 
 @savable
@@ -205,7 +204,7 @@ def surprises(
 ) -> Float[Tensor, " draw"]:
     """Minus the log-probability of each token drawn, 0 for the end (-1)."""
     drawn = tokens.to(logits.device)
-    step = max(1, _AT_ONCE // logits.shape[-1])
+    step = max(1, AT_ONCE // logits.shape[-1])
     parts = zip(logits.split(step), drawn.clamp(min=0).split(step), strict=True)
     chosen = [x.double().log_softmax(dim=-1).gather(-1, ids[:, None])[:, 0] for x, ids in parts]
     return -torch.cat(chosen).masked_fill(drawn == _END, 0.0)
