@@ -13,6 +13,8 @@
 Shapes are checked in the tests (jaxtyping with beartype) and cost nothing in use.
 """
 
+from collections.abc import Sequence
+
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -20,3 +22,14 @@ Tokens = Int[Tensor, "batch pos"]
 Mask = Bool[Tensor, "batch pos"]
 Activation = Float[Tensor, "n *site"]
 Logits = Float[Tensor, "batch vocab"]
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Rising whole numbers in short, such as `2-5, 7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)

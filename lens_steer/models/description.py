@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from lens_steer.axes import ranges
 from lens_steer.models.attachment import attach
 from lens_steer.models.fingerprint import Fingerprint
-from lens_steer.models.first_position import FirstPosition, first_position, ranges
+from lens_steer.models.first_position import FirstPosition, first_position
 from lens_steer.models.forward_pass import context_length
 from lens_steer.models.protocol import SteerableModel, is_bridge, wrapped_model
 from lens_steer.models.quantised import quantisation

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lens_steer.axes import ranges
 from lens_steer.models.agreement import probe_tokens
 from lens_steer.models.forward_pass import context_length, input_device, read
 from lens_steer.models.protocol import SteerableModel
@@ -63,17 +64,6 @@ def first_position(model: SteerableModel) -> FirstPosition:
     activations = read(model, tokens, None, dict.fromkeys(map(Site, layers), _first_and_median))
     ratios, dimensions, shares = zip(*(_of(activations[Site(i)]) for i in layers), strict=True)
     return FirstPosition(ratios, dimensions, shares)
-
-
-def ranges(numbers: tuple[int, ...]) -> str:
-    """Rising whole numbers in short, such as `2-5, 7`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
 
 
 def _first_and_median(x: Tensor) -> Tensor:

@@ -621,3 +621,14 @@ def test_what_to_write_instead_of_adding_a_number_is_said(other: Any) -> None:
 def test_what_cannot_divide_is_refused(divisor: Any) -> None:
     with pytest.raises(TypeError, match="expected a number that is not 0"):
         _ = Additive((Site(1),), (torch.ones(2),)) / divisor
+
+
+def test_many_hook_names_are_printed_as_ranges_of_layers():
+    def printed(*sites: Site) -> str:
+        return repr(Additive(sites, (torch.ones(4),) * len(sites)))
+
+    assert printed(*map(Site, (0, 3, 4, 5))).endswith(" at blocks.{0, 3-5}.hook_resid_post")
+    few = " at blocks.3.hook_resid_post, blocks.5.hook_resid_post"
+    assert printed(Site(3), Site(5)).endswith(few)
+    kinds = (Site(layer, kind) for layer in (1, 2, 3) for kind in (Kind.MLP_OUT, Kind.RESID))
+    assert printed(*kinds).endswith(" at blocks.{1-3}.hook_mlp_out, blocks.{1-3}.hook_resid_post")

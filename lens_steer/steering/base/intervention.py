@@ -1,7 +1,7 @@
 """What every steering method is: a value that says which activations become what."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
 from numbers import Real
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.arguments import Number, shortened
-from lens_steer.axes import Activation, Mask, Tokens
+from lens_steer.axes import Activation, Mask, Tokens, ranges
 from lens_steer.models import Provenance, SteerableModel
 from lens_steer.sites import Site
 
@@ -150,8 +150,7 @@ class Intervention(ABC):
         knobs = [f.name for f in fields(self) if f.repr and f.name not in hidden]
         printed = [f"{name}={getattr(self, name)!r}" for name in knobs]
         settings = ", ".join([f"strength={self.strength:g}", *printed, *self._summary()])
-        places = ", ".join(site.hook_name for site in self.sites)
-        return f"{type(self).__name__}({settings}) at {places}"
+        return f"{type(self).__name__}({settings}) at {_places(self.sites)}"
 
     def _summary(self) -> list[str]:
         """Further settings to print, for fields whose own repr is long (marked `repr=False`)."""
@@ -184,3 +183,20 @@ def _everywhere(edit: Edit) -> Callable[..., Tensor]:
         return apply_everywhere(edit, x)
 
     return fn
+
+
+def _places(sites: Sequence[Site]) -> str:
+    """The hook names of some sites; of one kind at three layers or more as one name.
+
+    Such a name has the layers in braces: `blocks.{1-29}.hook_resid_post`.
+    """
+    by_kind: dict[str, list[int]] = {}
+    for site in sites:
+        by_kind.setdefault(site.hook_name.split(".", 2)[2], []).append(site.layer)
+    names = []
+    for kind, layers in by_kind.items():
+        shown = [str(layer) for layer in layers]
+        if len(layers) > 2:
+            shown = [f"{{{ranges(sorted(layers))}}}"]
+        names += [f"blocks.{layer}.{kind}" for layer in shown]
+    return ", ".join(names)

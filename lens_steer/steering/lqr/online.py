@@ -10,7 +10,7 @@ from typing_extensions import Unpack, override
 from lens_steer.activations import Activations
 from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
-from lens_steer.axes import Activation, Mask, Tokens
+from lens_steer.axes import Activation, Mask, Tokens, ranges
 from lens_steer.linearity import BlockMaps
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Site
@@ -121,7 +121,7 @@ class OnlineLQR(FeatureLaw):
         return super().edits(model)
 
     def _summary(self) -> list[str]:
-        return [f"layers={list(self.layers)}"]
+        return [f"layers {ranges(self.layers)}"]
 
 
 def _unready(x: Activation, *_prompts: Int[Tensor, " n"]) -> Activation:

@@ -14,6 +14,7 @@ from typing_extensions import Unpack, override
 from lens_steer.activations import Activations
 from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
+from lens_steer.axes import ranges
 from lens_steer.linearity import LayerJacobians
 from lens_steer.steering.lqr.costs import RegulatorOptions, Weights
 from lens_steer.steering.lqr.feature_law import FittedLaw, absent_layers
@@ -140,7 +141,7 @@ class LQR(FittedLaw):
 
     def _summary(self) -> list[str]:
         absent = [f"no feature at {list(self.absent)}"] if self.absent else []
-        return [f"layers={list(self.layers)}", *absent]
+        return [f"layers {ranges(self.layers)}", *absent]
 
 
 @savable
@@ -206,4 +207,4 @@ class JointLQR(FittedLaw):
         return self.directions[layer], self.setpoints[layer], self.gains[layer]
 
     def _summary(self) -> list[str]:
-        return [f"{self.gains.shape[-1]} concepts", f"layers={list(self.layers)}"]
+        return [f"{self.gains.shape[-1]} concepts", f"layers {ranges(self.layers)}"]

@@ -10,7 +10,7 @@ from typing_extensions import Unpack, override
 
 from lens_steer.activations import Activations
 from lens_steer.artifacts import savable
-from lens_steer.axes import Activation
+from lens_steer.axes import Activation, ranges
 from lens_steer.linearity import LayerJacobians
 from lens_steer.models import SteerableModel
 from lens_steer.sites import Site, hook_points
@@ -119,4 +119,4 @@ class LQRTracker(ActivationMap):
         return lambda x: x + (target - x @ factor) @ push
 
     def _summary(self) -> list[str]:
-        return [f"layers={list(self.layers)}"]
+        return [f"layers {ranges(self.layers)}"]
