@@ -176,6 +176,8 @@ def progress_bar(
 
 def timing_work(comparison_run: ComparisonRun) -> int:
     """How many texts `time_generation` writes."""
+    if not comparison_run.config.timed:
+        return 0
     return _ROUNDS * len(_writers(comparison_run)) * len(_timed_prompts(comparison_run))
 
 
@@ -184,9 +186,13 @@ def time_generation(
 ) -> dict[tuple[str, str], float]:
     """Time of generation over that of the unsteered model, for every method: median of rounds.
 
+    Nothing is timed, and nothing returned, where the configuration says so.
+
     Args:
         tick: Called with the texts of each method, once they are written in every round.
     """
+    if not comparison_run.config.timed:
+        return {}
     writers = _writers(comparison_run)
     unsteered = writers.pop("unsteered")
     unsteered()

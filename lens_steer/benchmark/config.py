@@ -31,6 +31,7 @@ class ComparisonOptions(DecodingOptions, total=False):
     best_of: SeveralTexts
     budgets: Rising
     references: References | None
+    timed: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class ComparisonConfig(Decoding):
         references: Which of `REFERENCES` are made beside the methods; the unsteered model always
             is, as changes are against it. None makes all for which there is what they need (a
             judge, training pairs, an instruction).
+        timed: Whether generation is timed when all is written, for the column `seconds`: it takes
+            three rounds of a few short texts of every method. Without, the column is NaN.
 
     Raises:
         ValueError: If a field makes no sense; or with a temperature of 0, `top_p` or `top_k`, with
@@ -70,6 +73,7 @@ class ComparisonConfig(Decoding):
     best_of: SeveralTexts = 4
     budgets: Rising = (0.03, 0.1, 0.3)
     references: References | None = None
+    timed: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,6 +20,7 @@ from lens_steer.cli.options import (
     Out,
     Seed,
     SeveralPairs,
+    Sink,
     TemperatureAbove0,
     Where,
     Words,
@@ -136,11 +137,19 @@ def compare(  # noqa: PLR0913 - options of a command
     ] = None,
     words: Words = None,
     scope: Where = "last",
+    sink: Sink = False,
     backend: Backend = "bridge",
     device: Device = None,
     max_new_tokens: Length = None,
     temperature: TemperatureAbove0 = 1.0,
     dev_prompts: DevPrompts = 48,
+    timing: Annotated[
+        bool,
+        typer.Option(
+            help="Time generation with every method at the end, for seconds.csv: three rounds of a "
+            "few texts each, as long again as the rest of a small comparison."
+        ),
+    ] = True,
 ) -> None:
     """Compare methods with each other and with what they have to beat, at matched cost.
 
@@ -168,6 +177,8 @@ def compare(  # noqa: PLR0913 - options of a command
         temperature=temperature,
         max_new_tokens=max_new_tokens or defaults.max_new_tokens,
         scope=scope,
+        sink=sink,
+        timed=timing,
         multiples=multiples,
         budgets=budgets,
         best_of=best_of,

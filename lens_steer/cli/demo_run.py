@@ -188,7 +188,11 @@ def _examined(stages: DemoStages, keep: Keep, echo: Echo) -> DemoReport:
     chosen = 1 + stages.plan.levels.index(COSTS[choice.best_index % len(COSTS)])
     unsteered, steered = swept.method[0].texts, swept.method[chosen].texts
     first_text = preview(
-        model, stages.test.prompts[0], method, continuation=steered[0], scope=settings.scope
+        model,
+        stages.test.prompts[0],
+        method,
+        continuation=steered[0],
+        scope=settings.decoding.steered_scope,
     )
     table = _texts(model, stages.test, unsteered, steered)
     report = DemoReport(separability, screened, choice, method, swept, chosen, table, first_text)

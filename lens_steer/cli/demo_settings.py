@@ -26,6 +26,7 @@ class DemoSettings:
             or, for other pairs, the share whose desired continuation is the likelier.
         read: Where activations are read, see `capture`.
         scope: Where the model is steered, see `steered`.
+        sink: Whether attention sinks are steered too, see `steered`.
         backend: See `load_model`.
         device: See `load_model`.
         max_new_tokens: The length of every text, in tokens.
@@ -44,6 +45,7 @@ class DemoSettings:
     words: tuple[str, ...] = ()
     read: ReadPosition = "last"
     scope: Scope = "last"
+    sink: bool = False
     backend: Literal["bridge", "hooked"] = "bridge"
     device: str | None = None
     max_new_tokens: int = 40
@@ -79,5 +81,6 @@ class DemoSettings:
             self.temperature,
             max_new_tokens=self.max_new_tokens,
             scope=self.scope,
+            sink=self.sink,
             seed=self.seed,
         )

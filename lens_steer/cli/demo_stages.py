@@ -117,6 +117,7 @@ class DemoStages:
             self.seen,
             candidates,
             scope=self.settings.scope,
+            sink=self.settings.sink,
             seed=self.settings.seed,
             progress=True,
         )

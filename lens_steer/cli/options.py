@@ -114,6 +114,14 @@ Where = Annotated[
         metavar="[last|prompt|generated|all]",
     ),
 ]
+Sink = Annotated[
+    bool,
+    typer.Option(
+        "--sink",
+        help="Steer attention sinks as well: a token whose norm is over ten times the median of "
+        "its layer, such as the first of most models. They are left alone otherwise.",
+    ),
+]
 Backend = Annotated[
     Backends,
     option(

@@ -25,7 +25,7 @@ from lens_steer.evaluation.text_costs import surprises
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel, encode
 from lens_steer.reports import Report
-from lens_steer.steering import Intervention, Scope
+from lens_steer.steering import Intervention, Scope, check_scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,7 @@ def screen(
     candidates: Sequence[Intervention],
     *,
     scope: Scope = "last",
+    sink: bool = False,
     seed: Seed = 0,
     progress: bool = False,
 ) -> Screen:
@@ -143,6 +144,7 @@ def screen(
         pairs: Pairs that the candidates were not fitted on; paired or not.
         candidates: Methods, each at its own strength; at equal nats (`LocalNats`) they compare.
         scope: Where they steer.
+        sink: Whether attention sinks are steered too, see `steered`.
         seed: The seed of the intervals.
 
     Returns:
@@ -158,6 +160,7 @@ def screen(
         >>> best = [candidates[i] for i in found.best(3)]
     """
     check_pairs(pairs)
+    where = check_scope(scope, sink=sink)
     if not candidates:
         raise ValueError("no candidates to screen: expected at least one method")
     for method in candidates:
@@ -171,7 +174,7 @@ def screen(
         for batch in even_batches(model, [len(texts[i].ids) for i, _ in cells]):
             part = [cells[number] for number in batch]
             for (i, k), (change, cost) in zip(
-                part, _batch(model, texts, candidates, part, scope), strict=True
+                part, _batch(model, texts, candidates, part, where), strict=True
             ):
                 changes[k, i] = change
                 nats[k] += cost / draws

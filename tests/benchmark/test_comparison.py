@@ -865,3 +865,16 @@ def test_the_bar_weighs_work_and_ends_full(llama: Any, pairs: ContrastivePairs) 
     seconds = time_generation(run, tick=timed.append)
     assert sum(timed) == timing_work(run)
     assert {name for _, name in seconds} == {"unsteered", "learned", "Additive"}
+
+
+def test_generation_is_timed_unless_the_configuration_says_no(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    plain = config(references=["random"], multiples=(1,))
+    run = ComparisonRun.of(llama, SMALL, [push(llama)], config=replace(plain, timed=False))
+    assert timing_work(run) == 0
+    assert time_generation(run) == {}
+    assert timing_work(ComparisonRun.of(llama, SMALL, [push(llama)], config=plain)) > 0
+    whole = comparison(llama, SMALL, [push(llama)], config=run.config, progress=False)
+    assert whole.table()["seconds"].isna().all()
+    assert whole.table()["kl"].notna().all()

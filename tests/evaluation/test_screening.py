@@ -8,7 +8,7 @@ from lens_steer.artifacts import load, save
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import Screen, log_probabilities, preference, screen
 from lens_steer.models import encode, forward, pad
-from lens_steer.steering import steered
+from lens_steer.steering import WithSinks, steered
 from tests.interventions import push
 
 
@@ -67,6 +67,16 @@ def test_the_nats_are_those_of_every_token_of_the_continuations(
         nats = (pushed.exp() * (pushed - clean)).sum(-1)[drawn]
         total, tokens = total + nats.sum().item(), tokens + len(nats)
     assert found.nats.item() == pytest.approx(total / tokens, rel=1e-4)
+
+
+def test_sinks_are_left_alone_unless_they_are_asked_for(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    method = [push(llama, size=0.5)]
+    without = screen(llama, pairs, method, scope="all").nats.item()
+    with_sinks = screen(llama, pairs, method, scope="all", sink=True).nats.item()
+    assert with_sinks == screen(llama, pairs, method, scope=WithSinks("all")).nats.item()
+    assert abs(with_sinks - without) > 1e-6
 
 
 def test_a_candidate_has_the_same_gain_whatever_others_there_are(
