@@ -34,7 +34,10 @@ from lens_steer.data.contrastive_pairs import ContrastivePairs as ContrastivePai
 from lens_steer.data.contrastive_pairs import as_pairs as as_pairs
 from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
+from lens_steer.data.left_out import LeftOut as LeftOut
 from lens_steer.data.named_sets import behaviour_words as behaviour_words
 from lens_steer.data.named_sets import set_names as set_names
+from lens_steer.data.questions import Question as Question
+from lens_steer.data.questions import Questions as Questions
 
 _check_room(globals())
