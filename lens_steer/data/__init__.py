@@ -31,7 +31,7 @@ bracket, which both classes share, and position -2 the letter, as the paper does
 
 from lens_steer.arguments import check_room as _check_room
 from lens_steer.data.contrastive_pairs import ContrastivePairs as ContrastivePairs
-from lens_steer.data.contrastive_pairs import as_pairs as as_pairs
+from lens_steer.data.conversion import as_pairs as as_pairs
 from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
 from lens_steer.data.left_out import LeftOut as LeftOut
@@ -39,5 +39,8 @@ from lens_steer.data.named_sets import behaviour_words as behaviour_words
 from lens_steer.data.named_sets import set_names as set_names
 from lens_steer.data.questions import Question as Question
 from lens_steer.data.questions import Questions as Questions
+from lens_steer.data.templates import TEMPLATES as TEMPLATES
+from lens_steer.data.templates import Template as Template
+from lens_steer.data.templates import as_template as as_template
 
 _check_room(globals())

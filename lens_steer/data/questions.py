@@ -1,4 +1,4 @@
-"""Multiple-choice questions: a prompt, continuations to choose from, and which of them are right."""
+"""Multiple-choice questions: a prompt, continuations to choose from, and which are right."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Question:
             another text in its place the prompt asks another question.
 
     Example:
-        >>> Question("Q: Is the Earth flat?\\nA:", (" No.", " Yes."), (True, False))
+        >>> Question("The Earth is", (" round.", " flat."), (True, False))
     """
 
     prompt: Annotated[Prompt, Accepts(Any)]

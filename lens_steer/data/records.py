@@ -20,7 +20,7 @@ _COUPLES = (
     ("true", "false"),
     _LISTS,
 )
-_COLUMNS = ("prompt", "messages", "question", "group", "text", "label", *_TARGETS) + tuple(
+COLUMNS = ("prompt", "messages", "question", "group", "text", "label", *_TARGETS) + tuple(
     name for couple in _COUPLES for name in couple
 )
 # The headings of TruthfulQA.csv as it is published.
@@ -69,7 +69,7 @@ def as_row(record: Any, *, paired: bool) -> Row:
             f"got {shortened(record)}, expected an object with 'desired' and 'undesired'"
         )
     columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in record.items()}
-    check_names(columns, _COLUMNS)
+    check_names(columns, COLUMNS)
     prompt, space = _prompt(columns)
     group = "" if columns.get("group") is None else columns["group"]
     labelled = "label" in columns
