@@ -46,6 +46,19 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"{place}: not JSON ({error})") from error
 
 
+def read_text_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text file, blank ones too.
+
+    Yields:
+        `(place, line)` for each line.
+
+    Raises:
+        ValueError: If there is no such file, or it is not UTF-8.
+    """
+    for number, line in enumerate(_lines(path).read().splitlines(), start=1):
+        yield f"{path} line {number}", line
+
+
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a comma-separated file, whose first line names the columns.
 

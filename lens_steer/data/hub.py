@@ -9,9 +9,14 @@ from typing import Any
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+){0,2}")
 
 
-def is_hub_name(source: str | Path) -> bool:
-    """Whether a source is written as a data set on the hub: "owner/name", with a split or not."""
-    return isinstance(source, str) and _NAME.fullmatch(source) is not None
+def is_hub_name(source: Any) -> bool:
+    """Whether a source is written as a data set on the hub: "owner/name", with a split or not.
+
+    What ends like the name of a file (in a dot and letters), or is one, is not looked for there.
+    """
+    if not isinstance(source, str) or _NAME.fullmatch(source) is None:
+        return False
+    return not Path(source).suffix[1:].isalpha() and not Path(source).is_file()
 
 
 def hub_rows(source: str) -> Iterator[tuple[str, Any]]:
