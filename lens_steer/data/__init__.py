@@ -37,7 +37,13 @@ from lens_steer.data.example import as_records as as_records
 from lens_steer.data.left_out import LeftOut as LeftOut
 from lens_steer.data.named_sets import behaviour_words as behaviour_words
 from lens_steer.data.named_sets import set_names as set_names
+from lens_steer.data.near_duplicates import DistinctParts as DistinctParts
+from lens_steer.data.near_duplicates import without_near_duplicates as without_near_duplicates
 from lens_steer.data.prompts import Prompts as Prompts
+from lens_steer.data.published import PUBLISHED as PUBLISHED
+from lens_steer.data.published import About as About
+from lens_steer.data.published import PublishedSet as PublishedSet
+from lens_steer.data.published import load_published as load_published
 from lens_steer.data.questions import Question as Question
 from lens_steer.data.questions import Questions as Questions
 from lens_steer.data.templates import TEMPLATES as TEMPLATES
