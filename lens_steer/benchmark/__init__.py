@@ -1,8 +1,8 @@
 """Comparing methods: what they do, what it costs, and whether the difference is real.
 
 `published_data` reads published benchmarks. `config` says how texts are written; `fit_cache`,
-`method_family` and `method_families` how each method is made and which settings it may try; `choosing` takes the best of them on dev at one cost,
-and `kept_methods` keeps it.
+`method_family` and `method_families` how each method is made and which settings it may try;
+`choosing` takes the best of them on dev at one cost, and `kept_methods` keeps it.
 `comparison_run` runs methods (`method_names`), `references` and a `learned` vector as `trials`;
 `grouped_sums`, `statistics` and `quantities` turn these into numbers with intervals, and `result`
 into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `energy`, `tails` and

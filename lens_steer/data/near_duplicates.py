@@ -132,10 +132,10 @@ def _runs(
 
 def _taken(part: Part, numbers: Sequence[int], left_out: LeftOut) -> Part:
     if isinstance(part, Questions):
-        return Questions([part[i] for i in numbers], part.name, left_out)
+        return Questions(tuple(part[i] for i in numbers), part.name, left_out)
     if isinstance(part, Prompts):
-        groups = [part.groups[i] for i in numbers]
-        return Prompts([part[i] for i in numbers], groups, part.name, left_out)
+        groups = tuple(part.groups[i] for i in numbers)
+        return Prompts(tuple(part[i] for i in numbers), groups, part.name, left_out)
     half = len(part.desired)
     first = [part.desired[i] for i in numbers if i < half]
     if part.paired:
@@ -147,4 +147,4 @@ def _taken(part: Part, numbers: Sequence[int], left_out: LeftOut) -> Part:
             f"nothing remains of one side of {part.name}: {len(first)} desired and {len(others)} "
             "undesired examples share no words with an earlier part, expected one of either"
         )
-    return ContrastivePairs(first, others, part.paired, part.name)
+    return ContrastivePairs(tuple(first), tuple(others), part.paired, part.name)

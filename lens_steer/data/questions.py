@@ -125,7 +125,7 @@ class Questions:
         """
         ties = [ties_of_prompt(question.prompt, question.group) for question in self.items]
         parts = split_numbers(ties, fractions, seed, "questions")
-        return tuple(Questions([self.items[i] for i in part], self.name) for part in parts)
+        return tuple(Questions(tuple(self.items[i] for i in part), self.name) for part in parts)
 
 
 def _check_choices(choices: tuple[str, ...], correct: tuple[bool, ...]) -> None:

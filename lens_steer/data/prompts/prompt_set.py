@@ -74,5 +74,5 @@ class Prompts(Sequence[Prompt]):
         return tuple(map(self._part, split_numbers(ties, fractions, seed, "prompts")))
 
     def _part(self, numbers: Sequence[int]) -> "Prompts":
-        items, groups = ([of[i] for i in numbers] for of in (self.items, self.groups))
-        return Prompts(items, groups, self.name)
+        groups = tuple(self.groups[i] for i in numbers)
+        return Prompts(tuple(self.items[i] for i in numbers), groups, self.name)

@@ -83,7 +83,7 @@ def prompts_of_rows(
             raise ValueError(f"{place}: {error}") from error
     if not items:
         raise ValueError(f"{name} holds no prompt, expected at least one that is not blank")
-    return Prompts(items, groups, name, LeftOut.of(blank))
+    return Prompts(tuple(items), tuple(groups), name, LeftOut.of(blank))
 
 
 def _rows(source: Any) -> tuple[Iterable[tuple[str, Any]], str]:

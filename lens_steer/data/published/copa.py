@@ -49,11 +49,11 @@ def copa(file: FileRows, template: Template | None = None) -> PublishedSet:
                 choices = ["A", "B"]
             prompt, instruction = template.prompt(bare), template.instruction
             choices = [template.answer(bare, choice) for choice in choices]
-        return Question(prompt, choices, [label == 0, label == 1], "", instruction, bare)
+        return Question(prompt, tuple(choices), (label == 0, label == 1), "", instruction, bare)
 
     items, left_out = gathered(file, question)
     name = f"{ABOUT.name}:{file.path.stem}"
-    return PublishedSet.of_questions(ABOUT, Questions(items, name, left_out))
+    return PublishedSet.of_questions(ABOUT, Questions(tuple(items), name, left_out))
 
 
 def _continued(sentence: str) -> str:

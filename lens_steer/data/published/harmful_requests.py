@@ -85,8 +85,8 @@ def _requests(
     items, left_out = gathered(file, make)
     asked, targets, groups = zip(*items, strict=True)
     prompts = Prompts(
-        [template.prompt(text) for text in asked],
-        groups,
+        tuple(template.prompt(text) for text in asked),
+        tuple(groups),
         f"{about.name}:{file.path.stem}",
         left_out,
     )

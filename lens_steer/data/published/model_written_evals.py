@@ -57,7 +57,7 @@ def caa(file: FileRows, template: Template) -> PublishedSet:
     if _MATCHING in file.columns:
         return PublishedSet.of_questions(CAA, _questions(file, template, name))
     items, left_out = gathered(file, lambda row: template.prompt(text_in(row, "question")))
-    prompts = Prompts(items, name=name, left_out=left_out)
+    prompts = Prompts(tuple(items), name=name, left_out=left_out)
     return PublishedSet(CAA, prompts=prompts, left_out=left_out)
 
 
@@ -69,17 +69,17 @@ def _questions(file: FileRows, template: Template, name: str) -> Questions:
         )
         if matching == other:
             raise LeaveOutError("one answer on both sides")
-        choices = sorted((matching, other))
+        choices = tuple(sorted((matching, other)))
         return Question(
             template.prompt(text),
             choices,
-            [choice == matching for choice in choices],
+            tuple(choice == matching for choice in choices),
             instruction=template.instruction,
             bare=_bare(row, text),
         )
 
     items, left_out = gathered(file, question)
-    return Questions(items, name, left_out)
+    return Questions(tuple(items), name, left_out)
 
 
 def _bare(row: Any, text: str) -> str:

@@ -86,8 +86,8 @@ def repeng(
             ]
             for each in _instructions(positive, negative, persona)
         ]
-        pairs = ContrastivePairs(sides[0], sides[1], paired=False, name=name)
-    prompts = Prompts(openings, name=name, left_out=left_out)
+        pairs = ContrastivePairs(tuple(sides[0]), tuple(sides[1]), paired=False, name=name)
+    prompts = Prompts(tuple(openings), name=name, left_out=left_out)
     return PublishedSet(REPENG, pairs=pairs, prompts=prompts, left_out=left_out)
 
 
@@ -116,10 +116,12 @@ def persona_vectors(file: FileRows, template: Template) -> PublishedSet:
         told = _texts(file, f"instruction {side}", [couple.get(side) for couple in couples])
         both = list(product(told, questions))
         items = [_instructed(instruction, q, template) for instruction, q in both]
-        sides.append(Prompts(items, [question for _, question in both], f"{name}:{side}"))
+        sides.append(
+            Prompts(tuple(items), tuple(question for _, question in both), f"{name}:{side}")
+        )
     return PublishedSet(
         TRAITS,
-        prompts=Prompts([template.prompt(q) for q in questions], name=name),
+        prompts=Prompts(tuple(template.prompt(q) for q in questions), name=name),
         desired_prompts=sides[0],
         undesired_prompts=sides[1],
         judge_prompt=str(found.get("eval_prompt", "")),

@@ -96,11 +96,11 @@ class PublishedSet:
     @classmethod
     def of_questions(cls, about: About, questions: Questions) -> "PublishedSet":
         """A set of questions, with the pairs and prompts in them."""
-        groups = [question.group for question in questions]
+        groups = tuple(question.group for question in questions)
         return cls(
             about,
             questions,
             questions.pairs(),
-            Prompts(questions.prompts, groups, questions.name),
+            Prompts(tuple(questions.prompts), groups, questions.name),
             left_out=questions.left_out,
         )

@@ -37,18 +37,18 @@ def sst2(file: FileRows, template: Template) -> PublishedSet:
     def question(row: Any) -> Question:
         sentence = text_in(row, "sentence").strip()
         label = one_of(row, "label", (0, 1))
-        choices = [template.answer(sentence, word) for word in words]
+        choices = tuple(template.answer(sentence, word) for word in words)
         return Question(
             template.prompt(sentence),
             choices,
-            [label == 0, label == 1],
+            (label == 0, label == 1),
             instruction=template.instruction,
             bare=sentence,
         )
 
     items, left_out = gathered(file, question)
     name = f"{ABOUT.name}:{file.path.stem}"
-    questions = Questions(items, name, left_out)
+    questions = Questions(tuple(items), name, left_out)
     read = PublishedSet.of_questions(ABOUT, questions)
     texts = [[q.bare for q in items if q.correct[1] is positive] for positive in (True, False)]
     pairs = ContrastivePairs.unpaired(*texts, name=name) if all(texts) else read.pairs

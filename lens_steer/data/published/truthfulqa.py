@@ -37,8 +37,8 @@ def truthfulqa_mc(file: FileRows, template: Template) -> PublishedSet:
 
     def question(row: Any) -> Question:
         text, right, wrong = _answers(row)
-        choices = [template.answer(text, answer) for answer in (*right, *wrong)]
-        marks = [True] * len(right) + [False] * len(wrong)
+        choices = tuple(template.answer(text, answer) for answer in (*right, *wrong))
+        marks = (True,) * len(right) + (False,) * len(wrong)
         prompt = template.prompt(text)
         return Question(prompt, choices, marks, instruction=template.instruction, bare=text)
 
@@ -49,7 +49,7 @@ def truthfulqa_mc(file: FileRows, template: Template) -> PublishedSet:
         if _in_both(row)
     )
     noted = LeftOut({**left_out.rows, **LeftOut.of(both).rows})
-    return PublishedSet.of_questions(MC, Questions(items, MC.name, noted))
+    return PublishedSet.of_questions(MC, Questions(tuple(items), MC.name, noted))
 
 
 def truthfulqa_pairs(file: FileRows, template: Template) -> PublishedSet:
