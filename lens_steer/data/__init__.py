@@ -1,12 +1,18 @@
-"""Contrastive pairs: texts that show a behaviour, and texts that do not.
+"""Contrastive pairs, questions and prompts: from files, published sets, lists and the hub.
 
-`ContrastivePairs` (`contrastive_pairs`) is the set. Its examples (`example`) come from the rows of
-a source (`sources`): of a file (`file_formats`), of Python objects or a JSON document
-(`documents`), or of a named set (`named_sets`); `records` says what the columns of a row mean.
-`splits` divides a set so that what shares a prompt or a group stays together.
+`ContrastivePairs` (`contrastive_pairs`, and `conversion` from what a user has) is a set of texts
+that show a behaviour, and texts that do not. Its examples (`example`) come from the rows of a
+source (`sources`): of a file (`file_formats`), of a data set on the hub (`hub`), of Python objects
+or a JSON document (`documents`), or of a named set (`named_sets`); `records` says what the columns
+of a row mean, and `templates` how prompts and answers are written. `splits` divides a set so that
+what shares a prompt or a group stays together.
 
-A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has these columns, by
-name:
+`Questions` (`questions`) are multiple-choice questions, `prompts` are prompts alone, and
+`published` reads published data sets into all three. `left_out` counts and names what was left out;
+`near_duplicates` leaves out of a test what shares a run of words with what was learned from.
+
+A line of `.jsonl`, a row of `.csv` or `.tsv` (in which no field is quoted) or an object in the list
+of a `.json` file has these columns, by name, or by another through `columns=`:
 
 - `prompt` or `messages` (a chat), both optional; or `question`, after which a space is put if
   neither it nor the answer has one there;

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 _SHOWN = 3  # rows that are named in print
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)  # it equals any mapping of the same counts
 class LeftOut(Mapping[str, int]):
     """How many rows were left out for each reason; `rows` says which they were.
 

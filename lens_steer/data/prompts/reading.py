@@ -52,22 +52,20 @@ def load(
     rows, place = _rows(source)
     if columns is not None:
         rows = mapped(rows, columns, _KNOWN)
-    return prompts_of_rows(rows, name or place, how)
+    if not isinstance(source, str | Path):
+        return _prompts(rows, name or place, how)
+    file = source if is_hub_name(source) else Path(source)
+    found = [(where.removeprefix(f"{file} "), row) for where, row in rows]
+    try:
+        return _prompts(found, name or place, how)
+    except ValueError as error:
+        raise ValueError(f"{file} {error}") from error
 
 
-def prompts_of_rows(
+def _prompts(
     rows: Iterable[tuple[str, Any]], name: str, template: Template | None = None
 ) -> Prompts:
-    """The prompts in some rows; blank ones are left out.
-
-    Args:
-        rows: `(place, row)`: a text, a chat, or columns by name.
-        name: What the set is called.
-        template: How a prompt is put.
-
-    Raises:
-        ValueError: If a row holds no prompt, or no prompt is left.
-    """
+    """The prompts in some rows; blank ones are left out."""
     items: list[Prompt] = []
     groups: list[str] = []
     blank: list[tuple[str, str]] = []
@@ -82,7 +80,7 @@ def prompts_of_rows(
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
     if not items:
-        raise ValueError(f"{name} holds no prompt, expected at least one that is not blank")
+        raise ValueError("holds no prompt, expected at least one that is not blank")
     return Prompts(tuple(items), tuple(groups), name, LeftOut.of(blank))
 
 
