@@ -58,11 +58,10 @@ def test_a_template_puts_the_prompts(tmp_path: Path) -> None:
         prompts.load(chat, template="qa")
 
 
-def test_all_that_takes_a_list_of_prompts_takes_them() -> None:
-    model = ls.load_model("organism")
+def test_all_that_takes_a_list_of_prompts_takes_them(llama: Any) -> None:
     found = prompts.load(["The cat", "A dog"])
     few: dict[str, Any] = {"seed": 0, "max_new_tokens": 2}
-    assert ls.generate(model, found, **few) == ls.generate(model, list(found), **few)
+    assert ls.generate(llama, found, **few) == ls.generate(llama, list(found), **few)
 
 
 def test_a_split_keeps_groups_and_equal_prompts_together() -> None:

@@ -21,7 +21,7 @@ from lens_steer.data.published.published_set import About, PublishedSet
 from lens_steer.data.published.rows import FileRows, read_file
 from lens_steer.data.templates import Template, as_template
 
-_READERS: dict[About, Callable[..., PublishedSet]] = {
+READERS: dict[About, Callable[..., PublishedSet]] = {
     truthfulqa.MC: truthfulqa.truthfulqa_mc,
     truthfulqa.PAIRS: truthfulqa.truthfulqa_pairs,
     copa.ABOUT: copa.copa,
@@ -35,7 +35,7 @@ _READERS: dict[About, Callable[..., PublishedSet]] = {
     personas.TRAITS: personas.persona_vectors,
     concepts.ABOUT: concepts.concept_sentences,
 }
-PUBLISHED: Mapping[str, About] = MappingProxyType({about.name: about for about in _READERS})
+PUBLISHED: Mapping[str, About] = MappingProxyType({about.name: about for about in READERS})
 
 
 def load_published(
@@ -56,7 +56,7 @@ def load_published(
             it looks like is named), or a row is broken (it is named).
     """
     about = _about(name)
-    read = _READERS[about]
+    read = READERS[about]
     takes = inspect.signature(read).parameters
     known = [option for option in takes if option not in ("file", "template")]
     for option in options:
@@ -90,7 +90,7 @@ def _check_form(about: About, file: FileRows) -> None:
     """Raise a ValueError if a file is none of this set."""
     if about.fits(file.columns):
         return
-    like = [other.name for other in _READERS if other.fits(file.columns)]
+    like = [other.name for other in READERS if other.fits(file.columns)]
     looks = f"; it looks like {' or '.join(map(repr, like))}: give that name" if like else ""
     raise ValueError(
         f"{file.path} is no file of {about.name!r}: it has {', '.join(sorted(file.columns)[:10])}, "

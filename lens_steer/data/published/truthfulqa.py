@@ -65,7 +65,10 @@ def truthfulqa_pairs(file: FileRows, template: Template) -> PublishedSet:
 
 
 def _in_both(row: Any) -> bool:
-    _, right, wrong = _listed_answers(row)
+    try:
+        _, right, wrong = _listed_answers(row)
+    except LeaveOutError:  # it has been left out, and noted
+        return False
     return bool(set(right) & set(wrong))
 
 
