@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from lens_steer.arguments import Count, shortened
 from lens_steer.data.contrastive_pairs import ContrastivePairs
@@ -11,13 +12,14 @@ from lens_steer.data.prompts import Prompts
 from lens_steer.data.questions import Questions
 from lens_steer.models import Prompt
 
-Part = ContrastivePairs | Questions | Prompts
+AnyPart = ContrastivePairs | Questions | Prompts
+Part = TypeVar("Part", bound=AnyPart)
 
 _EDGES = re.compile(r"^\W+|\W+$")  # punctuation before and after a word
 
 
 @dataclass(frozen=True, repr=False)
-class DistinctParts:
+class DistinctParts(Generic[Part]):
     """Parts of which no later one has a near-duplicate of an earlier one; iterates over them.
 
     Attributes:
@@ -45,7 +47,7 @@ class DistinctParts:
 
 def without_near_duplicates(
     *parts: Part, words: Count = 5, ignore: Sequence[str] = ()
-) -> DistinctParts:
+) -> DistinctParts[Part]:
     """Leave out of later parts what shares a run of words with an earlier part.
 
     Words are what stands between spaces, in any case and without the punctuation around them (a
@@ -97,7 +99,7 @@ def without_near_duplicates(
     return DistinctParts(tuple(kept), tuple(left_out), tuple(counts))
 
 
-def _compared(part: Part) -> list[list[Prompt]]:
+def _compared(part: AnyPart) -> list[list[Prompt]]:
     """The texts of each item that are compared."""
     if isinstance(part, Questions):
         return [[question.bare or question.prompt] for question in part]
@@ -130,7 +132,7 @@ def _runs(
     return found
 
 
-def _taken(part: Part, numbers: Sequence[int], left_out: LeftOut) -> Part:
+def _taken(part: AnyPart, numbers: Sequence[int], left_out: LeftOut) -> Any:
     if isinstance(part, Questions):
         return Questions(tuple(part[i] for i in numbers), part.name, left_out)
     if isinstance(part, Prompts):
