@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from lens_steer.arguments import Accepts, Count, Seed, shortened
 from lens_steer.data.contrastive_pairs import ContrastivePairs
 from lens_steer.data.left_out import left_out_in_words
 from lens_steer.data.splits import split_numbers, ties_of_prompt
-from lens_steer.models import Prompt, as_prompt
+from lens_steer.models import Message, Prompt, as_prompt
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Question:
         >>> Question("The Earth is", (" round.", " flat."), (True, False))
     """
 
-    prompt: Annotated[Prompt, Accepts(Any)]
+    prompt: Annotated[Prompt, Accepts(str | Sequence[Message | Mapping[str, str]])]
     choices: Annotated[tuple[str, ...], Accepts(Sequence[str])]
     correct: Annotated[tuple[bool, ...], Accepts(Sequence[bool])]
     group: str = ""

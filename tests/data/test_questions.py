@@ -54,7 +54,7 @@ def test_a_chat_is_a_prompt_and_its_parts_are_found_in_it() -> None:
         ({"correct": (False, False)}, "at least one True and one False"),
         ({"bare": "Who?"}, "got bare='Who.', expected a part of the prompt 'Why.'"),
         ({"instruction": "Say."}, "got instruction='Say.', expected a part of the prompt"),
-        ({"prompt": 3}, "got the prompt 3"),
+        ({"prompt": 3}, "got prompt=3, expected"),
         ({"choices": " ab"}, "choices"),
         ({"correct": (1.5, 0)}, "correct"),
     ],
