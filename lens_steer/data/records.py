@@ -127,7 +127,10 @@ def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     missing = [name for name in couple if name not in columns]
     if missing:
         names = ", ".join(shortened(name) for name in sorted(map(str, columns))[:20])
-        raise ValueError(f"no {' and no '.join(missing)} in [{names}]")
+        raise ValueError(
+            f"no {' and no '.join(missing)} in [{names}], expected both: say columns={{...}}, or "
+            "read a published set with ls.benchmark.load(name, path).pairs"
+        )
     return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
 
 

@@ -88,6 +88,7 @@ def test_a_split_keeps_groups_and_equal_prompts_together() -> None:
         ([3], "row 0: got the prompt 3"),
         ([{"sentence": "a"}], r"row 0: no prompt in \['sentence'\], expected a column"),
         ([{"promt": "a"}], "did you mean 'prompt'"),
+        ([{"premise": "a", "choice1": "b", "question": "cause"}], "expected ls.benchmark.load.'co"),
         ([{"prompt": "a", "group": 3}], "row 0: got the group 3"),
     ],
 )

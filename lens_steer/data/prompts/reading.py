@@ -109,6 +109,8 @@ def _prompt(row: Any) -> tuple[Prompt, str]:
         return as_prompt(row), ""
     columns = {str(name).lower(): value for name, value in row.items()}
     check_names(columns, _KNOWN)
+    if "premise" in columns and "choice1" in columns:  # where "question" is cause or effect
+        raise ValueError("got a row of COPA, expected ls.benchmark.load('copa', path).prompts")
     found = [name for name in NAMES if name in columns]
     if not found:
         raise ValueError(

@@ -25,7 +25,7 @@ CAA = About(
     "arXiv:2312.06681",
     _COLUMNS,
     only=(frozenset({"question"}),),
-    counts="a few hundred pairs a behaviour to make a vector with, 50 to test",
+    counts="a few hundred pairs a behaviour to make a vector with, about 50 to test",
 )
 _CHOICES = "\n\nChoices:"
 

@@ -15,11 +15,12 @@ from lens_steer.data.published.rows import TEXT, FileRows, LeaveOutError, gather
 from lens_steer.data.templates import Template
 from lens_steer.models import Message, Prompt
 
+_SIDES = (("positive_personas", "negative_personas"), ("positive", "negative"))
 REPENG = About(
     "repeng",
     "MIT",
     "Vogel 2024, repeng, github.com/vgel/repeng",
-    (frozenset({TEXT}), frozenset({"positive_personas", "negative_personas"})),
+    (frozenset({TEXT}), *(frozenset(couple) for couple in _SIDES)),
     template="chat",
     counts="several hundred openings of answers",
 )
@@ -48,7 +49,8 @@ def repeng(
 
     `all_truncated_outputs.json` is a list of openings: with `positive` and `negative` it makes
     pairs, without them prompts. A file of `{"positive_personas": [...], "negative_personas": [...],
-    "template": "... {persona} ..."}` has the personas itself, and `suffixes` names the openings.
+    "template": "... {persona} ..."}` (or `positive` and `negative`) has the personas itself, and
+    `suffixes` names the openings.
 
     The n-th positive and the n-th negative persona belong together. A pair is an opening after the
     persona's instruction; its last word is the continuation, so that activations read at the last
@@ -67,7 +69,8 @@ def repeng(
     Licence: MIT. Source: Vogel 2024.
     """
     if file.document is not None:
-        positive, negative = (file.document[f"{s}_personas"] for s in ("positive", "negative"))
+        couple = next(couple for couple in _SIDES if couple[0] in file.document)
+        positive, negative = (_texts(file, name, file.document[name]) for name in couple)
         persona = file.document.get("template", persona)
         if suffixes is None:
             raise ValueError(

@@ -74,8 +74,13 @@ def test_personas_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
     found = load("repeng", path, suffixes=openings)
     same = load("repeng", openings, positive=["glad"], negative=["sad"], persona="Be {persona}.")
     assert found.pairs == same.pairs
+    short = as_json(tmp_path / "q.json", {"positive": ["glad"], "negative": ["sad"]})
+    assert load("repeng", short, suffixes=openings, persona="Be {persona}.").pairs == same.pairs
     with pytest.raises(ValueError, match="has personas, expected suffixes="):
         load("repeng", path)
+    broken = as_json(tmp_path / "q.json", {"positive": "glad", "negative": ["sad"]})
+    with pytest.raises(ValueError, match="'positive' is 'glad', expected a list of texts"):
+        load("repeng", broken, suffixes=openings)
 
 
 @pytest.mark.parametrize(
