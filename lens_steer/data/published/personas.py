@@ -68,15 +68,19 @@ def repeng(
 
     Licence: MIT. Source: Vogel 2024.
     """
-    if file.document is not None:
+    if (file.document is None) is not (suffixes is None):
+        raise ValueError(
+            f"{file.path} has personas, expected suffixes='all_truncated_outputs.json' (a list of "
+            "openings) with it"
+            if suffixes is None
+            else f"got suffixes={str(suffixes)!r}, expected none: {file.path} has openings itself"
+        )
+    if file.document is not None and suffixes is not None:
+        if positive is not None or negative is not None:
+            raise ValueError(f"got personas, expected none: {file.path} has some itself")
         couple = next(couple for couple in _SIDES if couple[0] in file.document)
         positive, negative = (_texts(file, name, file.document[name]) for name in couple)
-        persona = file.document.get("template", persona)
-        if suffixes is None:
-            raise ValueError(
-                f"{file.path} has personas, expected suffixes='all_truncated_outputs.json' (a list "
-                "of openings) with it"
-            )
+        [persona] = _texts(file, "template", [file.document.get("template", persona)])
         file = read_file(Path(suffixes))
     openings, left_out = gathered(file, _opening)
     name = f"{REPENG.name}:{file.path.stem}"

@@ -1,5 +1,6 @@
 """TruthfulQA: questions that people answer wrongly, with true and false answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lens_steer.arguments import shortened
@@ -84,7 +85,7 @@ def _answers(row: Any) -> tuple[str, list[str], list[str]]:
 
 def _listed_answers(row: Any) -> tuple[str, list[str], list[str]]:
     """The question and its answers as they are listed, the best one first."""
-    if "mc1_targets" in row:
+    if isinstance(row, Mapping) and "mc1_targets" in row:
         question = text_in(row, "question")
         best, _ = _by_label(row, "mc1_targets")
         right, wrong = _by_label(row, "mc2_targets")
@@ -103,8 +104,12 @@ def _by_label(row: Any, column: str) -> tuple[list[str], list[str]]:
     targets = row.get(column)
     if isinstance(targets, dict) and set(targets) == {"choices", "labels"}:  # as on the hub
         targets = dict(zip(targets["choices"], targets["labels"], strict=True))
-    if not isinstance(targets, dict) or not all(label in (0, 1) for label in targets.values()):
+    if not isinstance(targets, dict) or not all(map(_is_marked, targets.items())):
         raise ValueError(
             f"{column!r} is {shortened(targets)}, expected {{answer: 1 if correct, else 0}}"
         )
     return [a for a, label in targets.items() if label], [a for a, n in targets.items() if not n]
+
+
+def _is_marked(answer: tuple[Any, Any]) -> bool:
+    return isinstance(answer[0], str) and answer[1] in (0, 1)

@@ -79,6 +79,11 @@ def test_both_files_of_truthfulqa_are_read_alike(tmp_path: Path) -> None:
     broken = as_json(tmp_path / "mc_task.json", rows)
     with pytest.raises(ValueError, match="row 1: 'mc1_targets' is .'Me': 2., expected"):
         load("truthfulqa-mc", broken)
+    rows[1]["mc1_targets"] = {"choices": ["Me", 3], "labels": [1, 0]}
+    with pytest.raises(ValueError, match="row 1: 'mc1_targets' is .'Me': 1, 3: 0., expected"):
+        load("truthfulqa-mc", as_json(tmp_path / "mc_task.json", rows))
+    with pytest.raises(ValueError, match="row 1: no column 'Question' in 3"):
+        load("truthfulqa-mc", as_json(tmp_path / "mc_task.json", [rows[0], 3]))
 
 
 def test_all_answers_of_truthfulqa_are_paired(tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def test_personas_may_be_in_a_file_of_their_own(tmp_path: Path) -> None:
     assert load("repeng", short, suffixes=openings, persona="Be {persona}.").pairs == same.pairs
     with pytest.raises(ValueError, match="has personas, expected suffixes="):
         load("repeng", path)
+    with pytest.raises(ValueError, match="got personas, expected none: .* has some itself"):
+        load("repeng", path, suffixes=openings, positive=["a"], negative=["b"])
+    with pytest.raises(ValueError, match="got suffixes='.*', expected none: .* has openings"):
+        load("repeng", openings, suffixes=openings)
+    with pytest.raises(ValueError, match="is no file of 'repeng'|expected a text"):
+        load("repeng", path, suffixes=as_json(tmp_path / "s.json", [{"text": "a"}]))
     broken = as_json(tmp_path / "q.json", {"positive": "glad", "negative": ["sad"]})
     with pytest.raises(ValueError, match="'positive' is 'glad', expected a list of texts"):
         load("repeng", broken, suffixes=openings)
