@@ -114,7 +114,8 @@ def _after(space: str, text: Any) -> Any:
 def _labelled(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     if columns["label"] not in SIDES:
         raise ValueError(
-            f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired'"
+            f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired': read "
+            "a published set (COPA, SST-2) with ls.benchmark.load(name, path).pairs"
         )
     return {columns["label"]: [columns.get("text")]}
 

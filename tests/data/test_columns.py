@@ -80,6 +80,20 @@ def test_a_template_writes_prompts_and_answers(template: Any, prompt: Any, answe
     assert (pairs.desired[0].prompt, pairs.desired[0].continuation) == (prompt, answer)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"sentence": "fine", "label": "1"},
+        {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "label": 0},
+        {"instruction": "Help me", "category": None},
+        {"goal": "Do it", "target": "Sure"},
+    ],
+)
+def test_a_published_set_of_another_form_is_sent_to_its_reader(row: Any) -> None:
+    with pytest.raises(ValueError, match=r"row 0: .* with ls\.benchmark\.load\(name, path\)"):
+        ContrastivePairs.load([row])
+
+
 def test_a_template_parts_prompt_and_answer_once() -> None:
     assert as_template("qa").answer("Why?", " No") == " No"
     assert as_template("qa").answer("Why?", "No") == " No"
