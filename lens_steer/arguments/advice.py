@@ -27,6 +27,9 @@ _MADE_BY = {
     "Intervention": "ls.CAA.fit(activations.at(layer=...)) makes one",
     "Judge": "a judge is called with a list of prompts and one of texts and returns a score each",
     "LayerJacobians": "ls.linearize(model, pairs) makes one",
+    "Prompts": "ls.prompts.load(path) makes one",
+    "PublishedSet": "ls.benchmark.load(name, path) makes one",
+    "Questions": "ls.benchmark.load(name, path).questions makes one",
     "Site": "ls.Site(layer, 'resid') makes one",
     "SteerableModel": "ls.load_model(name) makes one",
 }

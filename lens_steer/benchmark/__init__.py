@@ -1,8 +1,8 @@
 """Comparing methods: what they do, what it costs, and whether the difference is real.
 
-`config` says how texts are written; `fit_cache`, `method_family` and `method_families` how each
-method is made and which settings it may try; `choosing` takes the best of them on dev at one cost,
-and `kept_methods` keeps it.
+`published_data` reads published benchmarks. `config` says how texts are written; `fit_cache`,
+`method_family` and `method_families` how each method is made and which settings it may try;
+`choosing` takes the best of them on dev at one cost, and `kept_methods` keeps it.
 `comparison_run` runs methods (`method_names`), `references` and a `learned` vector as `trials`;
 `grouped_sums`, `statistics` and `quantities` turn these into numbers with intervals, and `result`
 into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `energy`, `tails` and
@@ -49,6 +49,7 @@ from lens_steer.benchmark.method_family import one_layer as one_layer
 from lens_steer.benchmark.method_family import regulator as regulator
 from lens_steer.benchmark.method_family import regulator_weights as regulator_weights
 from lens_steer.benchmark.method_family import thinned as thinned
+from lens_steer.benchmark.published_data import load as load
 from lens_steer.benchmark.random_search import RandomSearchCurve as RandomSearchCurve
 from lens_steer.benchmark.references import best_of_n as best_of_n
 from lens_steer.benchmark.references import prompted as prompted

@@ -1,12 +1,18 @@
-"""Contrastive pairs: texts that show a behaviour, and texts that do not.
+"""Contrastive pairs, questions and prompts: from files, published sets, lists and the hub.
 
-`ContrastivePairs` (`contrastive_pairs`) is the set. Its examples (`example`) come from the rows of
-a source (`sources`): of a file (`file_formats`), of Python objects or a JSON document
-(`documents`), or of a named set (`named_sets`); `records` says what the columns of a row mean.
-`splits` divides a set so that what shares a prompt or a group stays together.
+`ContrastivePairs` (`contrastive_pairs`, and `conversion` from what a user has) is a set of texts
+that show a behaviour, and texts that do not. Its examples (`example`) come from the rows of a
+source (`sources`): of a file (`file_formats`), of a data set on the hub (`hub`), of Python objects
+or a JSON document (`documents`), or of a named set (`named_sets`); `records` says what the columns
+of a row mean, and `templates` how prompts and answers are written. `splits` divides a set so that
+what shares a prompt or a group stays together.
 
-A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has these columns, by
-name:
+`Questions` (`questions`) are multiple-choice questions, `prompts` are prompts alone, and
+`published` reads published data sets into all three. `left_out` counts and names what was left out;
+`near_duplicates` leaves out of a test what shares a run of words with what was learned from.
+
+A line of `.jsonl`, a row of `.csv` or `.tsv` (in which no field is quoted) or an object in the list
+of a `.json` file has these columns, by name, or by another through `columns=`:
 
 - `prompt` or `messages` (a chat), both optional; or `question`, after which a space is put if
   neither it nor the answer has one there;
@@ -31,10 +37,23 @@ bracket, which both classes share, and position -2 the letter, as the paper does
 
 from lens_steer.arguments import check_room as _check_room
 from lens_steer.data.contrastive_pairs import ContrastivePairs as ContrastivePairs
-from lens_steer.data.contrastive_pairs import as_pairs as as_pairs
+from lens_steer.data.conversion import as_pairs as as_pairs
 from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
+from lens_steer.data.left_out import LeftOut as LeftOut
 from lens_steer.data.named_sets import behaviour_words as behaviour_words
 from lens_steer.data.named_sets import set_names as set_names
+from lens_steer.data.near_duplicates import DistinctParts as DistinctParts
+from lens_steer.data.near_duplicates import without_near_duplicates as without_near_duplicates
+from lens_steer.data.prompts import Prompts as Prompts
+from lens_steer.data.published import PUBLISHED as PUBLISHED
+from lens_steer.data.published import About as About
+from lens_steer.data.published import PublishedSet as PublishedSet
+from lens_steer.data.published import load_published as load_published
+from lens_steer.data.questions import Question as Question
+from lens_steer.data.questions import Questions as Questions
+from lens_steer.data.templates import TEMPLATES as TEMPLATES
+from lens_steer.data.templates import Template as Template
+from lens_steer.data.templates import as_template as as_template
 
 _check_room(globals())

@@ -1,17 +1,18 @@
 """The set of contrastive pairs: a value that is made from rows, divided, and saved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from lens_steer.arguments import Accepts, Count, FilePath, Seed
+from lens_steer.arguments import Accepts, Count, FilePath, Seed, Text
 from lens_steer.data.documents import document_rows
 from lens_steer.data.example import Example, Sides, as_records, check_sides, read_rows
-from lens_steer.data.file_formats import WRITERS
-from lens_steer.data.sources import rows_of, rows_of_subsets
+from lens_steer.data.file_formats import write_rows
+from lens_steer.data.records import COLUMNS
+from lens_steer.data.sources import PlacedRows, mapped, rows_of, rows_of_subsets
 from lens_steer.data.splits import resampled_examples, split_examples, spread_examples
-from lens_steer.files import write_whole
+from lens_steer.data.templates import Template, as_template
 from lens_steer.models import Prompt
 
 
@@ -150,17 +151,27 @@ class ContrastivePairs:
         return cls._from_rows(rows, name or place)
 
     @classmethod
-    def load(cls, source: Any, *, paired: bool = True) -> "ContrastivePairs":
-        """Load pairs from a named set, from a `.jsonl`, `.csv` or `.json` file, or from its rows.
+    def load(
+        cls,
+        source: Any,
+        *,
+        paired: bool = True,
+        columns: Mapping[str, str] | None = None,
+        template: Text | Template | None = None,
+    ) -> "ContrastivePairs":
+        """Load pairs from a named set, a `.jsonl`, `.csv`, `.tsv` or `.json` file, or its rows.
 
-        A line of `.jsonl`, a row of `.csv` or an object in the list of a `.json` file has `desired`
-        and `undesired`, and optionally `prompt` (or `messages`, a chat) and `group`. The columns of
-        published sets (CAA, TruthfulQA), labelled texts and lists are read as well:
+        A row has `desired` and `undesired`, and optionally `prompt` (or `messages`, a chat) and
+        `group`. The columns of published sets, labelled texts and lists are read as well:
         `help(lens_steer.data)` names all forms.
 
         Args:
-            source: The name of a set, the path of a file, or rows as `of` takes them.
+            source: The name of a set, the path of a file, rows as `of` takes them, or a data set on
+                the hub: `"owner/name"`, `"owner/name:split"` or `"owner/name:config:split"`.
             paired: False keeps every answer of a list and makes an unpaired set.
+            columns: What columns are called there: `{"prompt": "instruction", ...}`; others are
+                passed over.
+            template: How prompts and answers are written, such as `"qa"`; None: as they are.
 
         Raises:
             ValueError: If there is no such set or file, or a line is broken (its number is named;
@@ -169,16 +180,18 @@ class ContrastivePairs:
         Example:
             >>> ls.ContrastivePairs.load("stories:sad")
             ContrastivePairs(stories:sad: 320 desired, 320 undesired, paired)
-            >>> ls.ContrastivePairs.load("my_pairs.jsonl")
+            >>> ls.ContrastivePairs.load("my.csv", columns={"desired": "good", "undesired": "bad"})
         """
+        how = None if template is None else as_template(template)
         rows, name = rows_of(source)
-        return cls._from_rows(rows, name, paired)
+        rows = rows if columns is None else mapped(rows, columns, COLUMNS)
+        return cls._from_rows(rows, name, paired, how)
 
     @classmethod
     def _from_rows(
-        cls, rows: Iterable[tuple[str, Any]], name: str, paired: bool = True
+        cls, rows: PlacedRows, name: str, paired: bool = True, template: Template | None = None
     ) -> "ContrastivePairs":
-        read = read_rows(rows, name, paired=paired)
+        read = read_rows(rows, name, paired=paired, template=template)
         return cls(read.desired, read.undesired, read.paired, name, read.left_out)
 
     def save(self, path: FilePath) -> None:
@@ -195,12 +208,7 @@ class ContrastivePairs:
             >>> ls.ContrastivePairs.load("pairs.jsonl") == pairs
             True
         """
-        target = Path(path)
-        if target.suffix not in WRITERS:
-            raise ValueError(f"got {str(path)!r}, expected a name that ends in .jsonl or .csv")
-        write = WRITERS[target.suffix]
-        rows = as_records(self.desired, self.undesired, paired=self.paired)
-        write_whole(target, lambda place: write(place, rows))
+        write_rows(Path(path), as_records(self.desired, self.undesired, paired=self.paired))
 
     def split(self, *fractions: float, seed: Seed) -> tuple["ContrastivePairs", ...]:
         """Split the set at random; what has a prompt or a group in common stays together.
@@ -239,12 +247,3 @@ class ContrastivePairs:
 
     def _part(self, sides: Sides) -> "ContrastivePairs":
         return ContrastivePairs(*sides, self.paired, self.name)
-
-
-def as_pairs(pairs: Any) -> ContrastivePairs:
-    """Pairs as they are, or made from rows as `ContrastivePairs.of` takes them.
-
-    Raises:
-        ValueError: If it is neither, or a row is broken.
-    """
-    return pairs if isinstance(pairs, ContrastivePairs) else ContrastivePairs.of(pairs)

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from lens_steer.arguments import Accepts, ArgumentError, NotBlank, shortened
-from lens_steer.data.records import SIDES, as_row
+from lens_steer.data.records import SIDES, Row, as_row
+from lens_steer.data.templates import Template
 from lens_steer.models import Prompt, as_prompt
 
 
@@ -79,13 +80,16 @@ class ExamplesOfRows:
     left_out: int
 
 
-def read_rows(rows: Iterable[tuple[str, Any]], name: str, *, paired: bool) -> ExamplesOfRows:
+def read_rows(
+    rows: Iterable[tuple[str, Any]], name: str, *, paired: bool, template: Template | None = None
+) -> ExamplesOfRows:
     """The examples in some rows.
 
     Args:
         rows: `(place, row)`; the place is named in errors.
         name: What the rows are called in errors.
         paired: Whether lists of answers become pairs, as far as the shorter one goes.
+        template: How prompts and answers are written; None takes them as they are.
 
     Raises:
         ValueError: If a row is broken, or some rows are labelled and others are not.
@@ -96,7 +100,7 @@ def read_rows(rows: Iterable[tuple[str, Any]], name: str, *, paired: bool) -> Ex
         try:
             row = as_row(columns, paired=paired)
             for side, texts in row.texts.items():
-                sides[side] += [Example(row.prompt, text, row.group) for text in texts]
+                sides[side] += [_example(row, text, template) for text in texts]
         except ArgumentError as error:
             raise ValueError(f"{place}: {error.of_argument}") from error
         except ValueError as error:
@@ -107,6 +111,18 @@ def read_rows(rows: Iterable[tuple[str, Any]], name: str, *, paired: bool) -> Ex
         raise ValueError(f"{name} mixes rows with 'desired' and rows with 'label': use one form")
     desired, undesired = (tuple(sides[side]) for side in SIDES)
     return ExamplesOfRows(desired, undesired, paired and True not in labelled, left_out)
+
+
+def _example(row: Row, text: Any, template: Template | None) -> Example:
+    if template is None:
+        return Example(row.prompt, text, row.group)
+    if not isinstance(row.prompt, str) or not row.prompt.strip():
+        raise ValueError(
+            f"got the prompt {shortened(row.prompt)} for the template {template.name!r}, expected "
+            "a text that is not blank: leave template out"
+        )
+    text = Example(row.prompt, text, row.group).continuation  # checked
+    return Example(template.prompt(row.prompt), template.answer(row.prompt, text), row.group)
 
 
 def as_records(

@@ -1,4 +1,4 @@
-"""Rows of pairs in .jsonl, .csv and .json files; each is read with its place, to name in errors."""
+"""Rows in .jsonl, .csv, .tsv and .json files; each is read with its place, to name in errors."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_steer.data.documents import document_rows
-from lens_steer.files import json_value
+from lens_steer.files import json_value, write_whole
 
 
 def read_json(path: Path) -> Any:
@@ -46,6 +46,19 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
                 raise ValueError(f"{place}: not JSON ({error})") from error
 
 
+def read_text_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text file, blank ones too.
+
+    Yields:
+        `(place, line)` for each line.
+
+    Raises:
+        ValueError: If there is no such file, or it is not UTF-8.
+    """
+    for number, line in enumerate(_lines(path).read().splitlines(), start=1):
+        yield f"{path} line {number}", line
+
+
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a comma-separated file, whose first line names the columns.
 
@@ -58,12 +71,33 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         ValueError: If there is no such file, it is not UTF-8, or a row has other columns than the
             first line.
     """
-    content = _bytes(path)
+    return _table(path, csv.DictReader(_lines(path), strict=True))
+
+
+def read_tsv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a tab-separated file, whose first line names the columns.
+
+    A line is a row and a quotation mark is text, as in the published sets that have this form
+    (SST-2), and in the registered form of tab-separated values: no field is quoted.
+
+    Yields:
+        `(place, row)` for each row.
+
+    Raises:
+        ValueError: As `read_csv`.
+    """
+    rows = csv.DictReader(_lines(path), dialect=csv.excel_tab, quoting=csv.QUOTE_NONE)
+    return _table(path, rows)
+
+
+def _lines(path: Path) -> io.StringIO:
     try:
-        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
+        return io.StringIO(_bytes(path).decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error})") from error
-    reader = csv.DictReader(lines, strict=True)
+
+
+def _table(path: Path, reader: csv.DictReader) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         for row in reader:
             place = f"{path} line {reader.line_num}"
@@ -80,7 +114,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _bytes(path: Path) -> bytes:
     if not os.path.isfile(path):
-        raise ValueError(f"no file {str(path)!r}: expected a .jsonl, .csv or .json file of pairs")
+        raise ValueError(f"no file {str(path)!r}: expected a .jsonl, .csv, .tsv or .json file")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -120,9 +154,19 @@ def _check_fits_csv(i: int, row: dict[str, Any]) -> None:
             raise ValueError(f"row {i}: {name} has half a surrogate pair: save as .jsonl")
 
 
-READERS = {
-    ".jsonl": read_jsonl,
-    ".csv": read_csv,
-    ".json": lambda path: document_rows(str(path), read_json(path)),
-}
-WRITERS = {".jsonl": write_jsonl, ".csv": write_csv}
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows into a `.jsonl` or `.csv` file, whole or not at all.
+
+    Raises:
+        ValueError: If the suffix is another, the folder does not exist, or `.csv` cannot hold a
+            row.
+    """
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"got {str(path)!r}, expected a name that ends in .jsonl or .csv")
+    write = _WRITERS[path.suffix]
+    write_whole(path, lambda place: write(place, rows))
+
+
+TABLES = {".jsonl": read_jsonl, ".csv": read_csv, ".tsv": read_tsv}
+READERS = {**TABLES, ".json": lambda path: document_rows(str(path), read_json(path))}
+_WRITERS = {".jsonl": write_jsonl, ".csv": write_csv}

@@ -20,7 +20,7 @@ _COUPLES = (
     ("true", "false"),
     _LISTS,
 )
-_COLUMNS = ("prompt", "messages", "question", "group", "text", "label", *_TARGETS) + tuple(
+COLUMNS = ("prompt", "messages", "question", "group", "text", "label", *_TARGETS) + tuple(
     name for couple in _COUPLES for name in couple
 )
 # The headings of TruthfulQA.csv as it is published.
@@ -69,7 +69,7 @@ def as_row(record: Any, *, paired: bool) -> Row:
             f"got {shortened(record)}, expected an object with 'desired' and 'undesired'"
         )
     columns: dict[Any, Any] = {_HEADINGS.get(name, name): value for name, value in record.items()}
-    check_names(columns, _COLUMNS)
+    check_names(columns, COLUMNS)
     prompt, space = _prompt(columns)
     group = "" if columns.get("group") is None else columns["group"]
     labelled = "label" in columns
@@ -114,7 +114,8 @@ def _after(space: str, text: Any) -> Any:
 def _labelled(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     if columns["label"] not in SIDES:
         raise ValueError(
-            f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired'"
+            f"got the label {shortened(columns['label'])}, expected 'desired' or 'undesired': read "
+            "a published set (COPA, SST-2) with ls.benchmark.load(name, path).pairs"
         )
     return {columns["label"]: [columns.get("text")]}
 
@@ -127,7 +128,10 @@ def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     missing = [name for name in couple if name not in columns]
     if missing:
         names = ", ".join(shortened(name) for name in sorted(map(str, columns))[:20])
-        raise ValueError(f"no {' and no '.join(missing)} in [{names}]")
+        raise ValueError(
+            f"no {' and no '.join(missing)} in [{names}], expected both: say columns={{...}}, or "
+            "read a published set with ls.benchmark.load(name, path).pairs"
+        )
     return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
 
 
