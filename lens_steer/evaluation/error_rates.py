@@ -81,7 +81,7 @@ class ErrorRates:
         Returns:
             The corrected share. Its 95 % interval holds three sources of chance: which groups there
             are (bootstrap), and which texts sensitivity and specificity were counted on (Beta
-            distributions with Jeffreys' prior).
+            distributions with Jeffreys' prior). Its ends are NaN where there is one group.
 
         Raises:
             ValueError: If sensitivity + specificity is at most 1: the judge is then no better than
@@ -103,24 +103,27 @@ class ErrorRates:
                 f"got {len(x)} scores, expected 1 or 0 for each text, and at least one text"
             )
         rate = float(x.mean())
+        keys = list(range(len(x))) if groups is None else list(groups)
+        if len(keys) != len(x):
+            raise ValueError(f"got {len(keys)} groups for {len(x)} scores, expected one for each")
+        corrected = (rate + self.specificity - 1) / informed
+        if len(set(keys)) < 2:
+            return Interval(corrected, float("nan"), float("nan"))
         source = np.random.default_rng(seed)
         hit = _beta(source, self.desired_right, self.desired)
         passed = _beta(source, self.undesired_right, self.undesired)
         gains = hit + passed - 1
-        drawn = (_rates(x, groups, source) + passed - 1)[gains > 0] / gains[gains > 0]
+        drawn = (_rates(x, keys, source) + passed - 1)[gains > 0] / gains[gains > 0]
         low, high = np.quantile(drawn, [0.025, 0.975])
-        return Interval((rate + self.specificity - 1) / informed, float(low), float(high))
+        return Interval(corrected, float(low), float(high))
 
 
 def _beta(source: np.random.Generator, right: float, n: float) -> Any:
     return source.beta(right + 0.5, n - right + 0.5, size=_DRAWS)
 
 
-def _rates(x: Any, groups: Sequence[Any] | None, source: np.random.Generator) -> Any:
+def _rates(x: Any, keys: Sequence[Any], source: np.random.Generator) -> Any:
     """Means of groups drawn again; of a Beta distribution where they are all 0, or all 1."""
-    keys = list(range(len(x))) if groups is None else list(groups)
-    if len(keys) != len(x):
-        raise ValueError(f"got {len(keys)} groups for {len(x)} scores, expected one for each")
     n = len(set(keys))
     if x.min() == x.max():
         return _beta(source, float(x[0]) * n, n)
@@ -128,4 +131,4 @@ def _rates(x: Any, groups: Sequence[Any] | None, source: np.random.Generator) ->
     again = Resampling.of(sums.shape, seed=int(source.integers(2**31)), resamples=_DRAWS)
     rates = again.sums(sums) / again.sums(counts)
     # Drawing n units again spreads by (n - 1) / n too little.
-    return x.mean() + (rates - x.mean()) * np.sqrt(n / max(n - 1, 1))
+    return x.mean() + (rates - x.mean()) * np.sqrt(n / (n - 1))
