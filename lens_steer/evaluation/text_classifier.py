@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.arguments import Seed, Texts
+from lens_steer.arguments import CountFromZero, Seed, Texts
 from lens_steer.artifacts import savable
 from lens_steer.evaluation.error_rates import ErrorRates
 from lens_steer.evaluation.words import comparable
@@ -35,6 +35,7 @@ class TextClassifier:
         weights: The coefficient of each; positive speaks for desired.
         bias: The intercept, in nats of log-odds.
         errors: How it fares on texts that were held out, or those given to `tested`.
+        left_out: How many texts were on both sides, which distinguish nothing: they were left out.
 
     Example:
         >>> judge = TextClassifier.fit(positive_reviews, negative_reviews, seed=0)
@@ -48,6 +49,7 @@ class TextClassifier:
     weights: Float[Tensor, " term"]
     bias: float
     errors: ErrorRates
+    left_out: CountFromZero = 0
 
     @classmethod
     def fit(cls, desired_texts: Texts, undesired_texts: Texts, *, seed: Seed) -> "TextClassifier":
@@ -63,14 +65,16 @@ class TextClassifier:
             seed: Of which texts are held out.
 
         Raises:
-            ValueError: If there are fewer texts, no words in them, or a text is on both sides.
+            ValueError: If there are fewer texts.
 
         Example:
             >>> TextClassifier.fit(positive_reviews, negative_reviews, seed=0)
         """
         from sklearn.linear_model import LogisticRegression
 
-        sides = [_distinct(desired_texts), _distinct(undesired_texts)]
+        every = [_alike(desired_texts), _alike(undesired_texts)]
+        shared = every[0].keys() & every[1].keys()
+        sides = [{k: texts for k, texts in side.items() if k not in shared} for side in every]
         _check_sides(sides)
         source = np.random.default_rng(seed)
         parts = [_parted(texts, source) for texts in sides]
@@ -84,7 +88,8 @@ class TextClassifier:
             torch.from_numpy(np.array(vectorizer.idf_)).float(),
             torch.from_numpy(fitted.coef_[0].copy()).float(),
             float(fitted.intercept_[0]),
-            ErrorRates(0, 1, 0, 1),
+            ErrorRates(0, 1, 0, 1),  # of no text yet
+            len(shared),
         )
         return made.tested(held_out[0], held_out[1])
 
@@ -119,7 +124,8 @@ class TextClassifier:
         return self.errors.corrected_rate(scores, groups, seed=seed)
 
     def __repr__(self) -> str:
-        return f"TextClassifier({len(self.terms)} terms, {self.errors})"
+        left_out = f", {self.left_out} texts of both sides left out" if self.left_out else ""
+        return f"TextClassifier({len(self.terms)} terms, {self.errors}{left_out})"
 
     @cached_property
     def _vectorizer(self) -> Any:
@@ -141,7 +147,7 @@ def _vectorizer(terms: list[str] | None) -> Any:
     )
 
 
-def _distinct(texts: Sequence[str]) -> dict[str, list[str]]:
+def _alike(texts: Sequence[str]) -> dict[str, list[str]]:
     """The texts by what they are alike in, in their order."""
     alike: dict[str, list[str]] = {}
     for text in texts:
@@ -153,12 +159,6 @@ def _check_sides(sides: Sequence[dict[str, list[str]]]) -> None:
     for name, side in zip(("desired_texts", "undesired_texts"), sides, strict=True):
         if len(side) < 2 * _HELD_OUT:
             raise ValueError(f"got {len(side)} different {name}, expected at least {2 * _HELD_OUT}")
-    shared = [text for text in sides[0] if text in sides[1]]
-    if shared:
-        raise ValueError(
-            f"{len(shared)} texts are on both sides, such as {shared[0][:60]!r}, expected each on "
-            "one: leave them out"
-        )
 
 
 def _parted(

@@ -14,6 +14,9 @@ from lens_steer.evaluation import Endpoint, EndpointError, FallibleJudge, evalua
 KEY = "LENS_STEER_TEST_KEY"
 
 
+BROKEN = {"no json": b"<html>", "no choices": b'{"choices": []}'}
+
+
 class Server(ThreadingHTTPServer):
     """Answers what stands in the text itself; keeps what it was asked."""
 
@@ -49,15 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             self._send(307, b"", Location=f"{self.server.url}/stolen")
         elif asked.startswith("status "):
             self._send(int(asked.split()[1]), b"{}")
-        elif asked == "no json":
-            self._send(200, b"<html>")
-        elif asked == "no choices":
-            self._send(200, b'{"choices": []}')
-        elif asked == "hang up":
-            self.close_connection = True
-        else:
+        elif asked != "hang up":
             said = "Yes" if asked == "once" else asked
-            self._send(200, json.dumps({"choices": [{"message": {"content": said}}]}).encode())
+            told = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+            self._send(200, BROKEN.get(asked, told))
 
     def _send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)

@@ -93,6 +93,15 @@ def test_alike_texts_are_held_out_together() -> None:
     assert found.errors.accuracy == pytest.approx(0.5, abs=5 * math.sqrt(0.25 / 80))
 
 
+def test_a_text_on_both_sides_is_left_out_and_counted(judge: TextClassifier) -> None:
+    both = "a lovely dull film"
+    good, bad = reviews(GOOD, 60, seed=0), reviews(BAD, 60, seed=1)
+    found = TextClassifier.fit([*good, both], [*bad, both.upper()], seed=0)
+    assert found.left_out == 1
+    assert found.terms == judge.terms
+    assert "1 texts of both sides left out" in repr(found)
+
+
 def test_a_rate_is_corrected_by_the_formula_of_rogan_and_gladen() -> None:
     """True share .3, sensitivity .8, specificity .9: .8 x .3 + .1 x .7 = .31 score 1."""
     errors = ErrorRates(80, 100, 90, 100)
@@ -146,7 +155,7 @@ B = [f"bad {i}" for i in range(10)]
 BAD_CALLS: list[tuple[Any, str]] = [
     (lambda: TextClassifier.fit(A[:9], B, seed=0), "got 9 different desired_texts"),
     (lambda: TextClassifier.fit([*A[:9], "GOOD  8"], B, seed=0), "got 9 different desired_texts"),
-    (lambda: TextClassifier.fit(A, [*B, "Good 3"], seed=0), "1 texts are on both sides"),
+    (lambda: TextClassifier.fit(A, [*B, "Good 3"], seed=0), "got 9 different desired_texts"),
     (lambda: TextClassifier.fit("good", B, seed=0), "desired_texts"),
     (lambda: ErrorRates(5, 4, 1, 1), "at most as many right"),
     (
