@@ -69,7 +69,7 @@ class BinaryScores(Report):
     @classmethod
     def of(
         cls,
-        log_probs: Sequence[Float[Tensor, " choice"]],
+        log_probs: Sequence[Float[Tensor, " _"]],
         correct: Sequence[Sequence[bool]],
         choices: Sequence[Sequence[str]],
         answers: tuple[str, str],

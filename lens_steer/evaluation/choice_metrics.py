@@ -21,7 +21,7 @@ PerQuestion = Float[Tensor, " question"]
 _ROUNDING = 1e-4  # nats by which float32 puts the log-probability of a certain choice above 0
 
 
-def padded(rows: Sequence[Float[Tensor, " choice"]]) -> Float[Tensor, "question choice"]:
+def padded(rows: Sequence[Float[Tensor, " _"]]) -> Float[Tensor, "question choice"]:
     """Log-probabilities of questions with different numbers of choices, as one float64 tensor.
 
     Args:

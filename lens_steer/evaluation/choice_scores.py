@@ -80,7 +80,7 @@ class ChoiceScores(Report):
     @classmethod
     def of(
         cls,
-        log_probs: Sequence[Float[Tensor, " choice"]],
+        log_probs: Sequence[Float[Tensor, " _"]],
         correct: Sequence[Sequence[bool]],
         tokens: Sequence[Sequence[int]],
         choices: Sequence[Sequence[str]],

@@ -118,7 +118,7 @@ class ErrorRates:
         return Interval(corrected, float(low), float(high))
 
 
-def _beta(source: np.random.Generator, right: float, n: float) -> Any:
+def _beta(source: np.random.Generator, right: float | int, n: int) -> Any:
     return source.beta(right + 0.5, n - right + 0.5, size=_DRAWS)
 
 

@@ -129,14 +129,14 @@ def test_the_interval_has_the_width_of_theory_and_covers() -> None:
 
 def test_the_interval_covers_the_true_share_nineteen_times_in_twenty() -> None:
     source, covered = np.random.default_rng(0), 0
-    for i in range(200):
+    for i in range(80):
         right = source.binomial(60, 0.85), source.binomial(60, 0.9)
         errors = ErrorRates(int(right[0]), 60, int(right[1]), 60)
         shows = source.random(80) < 0.4
         hits = np.where(shows, source.random(80) < 0.85, source.random(80) < 0.1)
         found = errors.corrected_rate(torch.tensor(hits).double(), seed=i)
         covered += found.low < 0.4 < found.high
-    assert covered >= 200 * 0.95 - 3 * math.sqrt(200 * 0.95 * 0.05)
+    assert covered >= 80 * 0.95 - 3 * math.sqrt(80 * 0.95 * 0.05)
 
 
 def test_whole_groups_are_drawn_again() -> None:
