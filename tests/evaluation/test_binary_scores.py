@@ -142,7 +142,7 @@ def test_a_question_that_failed_makes_numbers_nan() -> None:
     assert all(map(math.isnan, (*numbers, found.first_share)))
     table = found.table()
     assert table["failed"].tolist() == [1]
-    assert math.isnan(table["balanced"][0])
+    assert math.isnan(table["balanced"].item())
 
 
 def test_scores_are_saved_shown_and_drawn(tmp_path: Path) -> None:

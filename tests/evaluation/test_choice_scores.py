@@ -142,7 +142,7 @@ def test_scores_are_saved_shown_and_drawn(tmp_path: Path) -> None:
     assert len(again) == 2
     table = found.table()
     assert table["log_probability"].tolist() == ["whole", "per token", "per character"]
-    assert table["mc1"][0] == found.mc1.mean().item()
+    assert table["mc1"].tolist()[0] == found.mc1.mean().item()
     [axes] = found.figure().axes
     dots: Any = axes.lines[0]
     assert dots.get_ydata()[0] == found.mc1.mean().item()
@@ -198,13 +198,10 @@ def test_fields_that_do_not_belong_together_are_refused(untyped: None) -> None:
 
 def test_lm_eval_finds_the_same_numbers() -> None:
     """MC1 as `acc`, per character as `acc_norm`, MC2 as TruthfulQA's task there computes it."""
-    pytest.importorskip("lm_eval", reason="lm-eval, an optional oracle, is not installed")
-    from lm_eval.api.task import ConfigurableTask  # pyright: ignore[reportMissingImports]
-    from lm_eval.tasks.truthfulqa.utils import (  # pyright: ignore[reportMissingImports]
-        process_results_mc2,
-    )
+    task = pytest.importorskip("lm_eval.api.task", reason="lm-eval, an oracle, is not installed")
+    truthfulqa = pytest.importorskip("lm_eval.tasks.truthfulqa.utils")
 
-    class Items(ConfigurableTask):
+    class Items(task.ConfigurableTask):
         OUTPUT_TYPE = "multiple_choice"
         multiple_input, multiple_target = 0, 0
         _metric_fn_list = dict.fromkeys(("acc", "acc_norm"))
@@ -230,7 +227,7 @@ def test_lm_eval_finds_the_same_numbers() -> None:
         answers = [(x, False) for x in log_probs]
         one = Items().process_results(doc, answers)
         labels = [int(k == gold) for k in range(n)]
-        two = process_results_mc2({"mc2_targets": {"labels": labels}}, answers)
+        two = truthfulqa.process_results_mc2({"mc2_targets": {"labels": labels}}, answers)
         expected.append((one["acc"], one["acc_norm"], two["acc"]))
         rows.append(log_probs)
         correct.append([k == gold for k in range(n)])

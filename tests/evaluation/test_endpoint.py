@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,20 +36,22 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """`yes`, or any other text, is sent back; `status 500`, `hang` and the like are done."""
 
-    server: Server
+    @property
+    def home(self) -> Server:
+        return cast(Server, self.server)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((body, {**self.headers, "path": self.path}))
+        self.home.seen.append((body, {**self.headers, "path": self.path}))
         asked = body["messages"][0]["content"].rpartition("TEXT:")[2]
         if asked == "hang":
-            self.server.ended.wait(5)
+            self.home.ended.wait(5)
         elif asked == "drip":
             self._drip()
-        elif asked == "once" and sum("once" in str(b["messages"]) for b, _ in self.server.seen) < 2:
+        elif asked == "once" and sum("once" in str(b["messages"]) for b, _ in self.home.seen) < 2:
             self._send(503, b"")
         elif asked == "elsewhere":
-            self._send(307, b"", Location=f"{self.server.url}/stolen")
+            self._send(307, b"", Location=f"{self.home.url}/stolen")
         elif asked.startswith("status "):
             self._send(int(asked.split()[1]), b"{}")
         elif asked != "hang up":
@@ -69,12 +71,13 @@ class Handler(BaseHTTPRequestHandler):
         """A byte now and then: no single wait is long."""
         self.send_response(200)
         self.end_headers()
-        while not self.server.ended.wait(0.05):
+        while not self.home.ended.wait(0.05):
             self.wfile.write(b" ")
             self.wfile.flush()
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed."""
+        del format, args
 
 
 @pytest.fixture
