@@ -22,7 +22,7 @@ from lens_steer.evaluation.answer_judges import REFUSALS as REFUSALS
 from lens_steer.evaluation.answer_judges import ExactMatch as ExactMatch
 from lens_steer.evaluation.answer_judges import RefusalPhrases as RefusalPhrases
 from lens_steer.evaluation.answer_judges import normalised_answer as normalised_answer
-from lens_steer.evaluation.binary_metrics import Threshold as Threshold
+from lens_steer.evaluation.binary_metrics import AnswerThreshold as AnswerThreshold
 from lens_steer.evaluation.binary_metrics import auc as auc
 from lens_steer.evaluation.binary_metrics import balanced_accuracy as balanced_accuracy
 from lens_steer.evaluation.binary_metrics import d_prime as d_prime

@@ -83,7 +83,7 @@ def balanced_accuracy(predicted: Labels, labels: Labels) -> float:
 
 @savable
 @dataclass(frozen=True)
-class Threshold:
+class AnswerThreshold:
     """The score above which the first answer is taken, chosen on one set and used on others.
 
     Attributes:
@@ -92,7 +92,7 @@ class Threshold:
             there is: too high a promise for other sets.
 
     Example:
-        >>> threshold = Threshold.fit(dev.log_odds, dev.labels)
+        >>> threshold = AnswerThreshold.fit(dev.log_odds, dev.labels)
         >>> threshold.balanced_accuracy(test.log_odds, test.labels)
     """
 
@@ -100,7 +100,7 @@ class Threshold:
     fitted_accuracy: float = float("nan")
 
     @classmethod
-    def fit(cls, scores: Scores, labels: Labels) -> "Threshold":
+    def fit(cls, scores: Scores, labels: Labels) -> "AnswerThreshold":
         """The threshold of the highest balanced accuracy on a dev set.
 
         It lies midway between neighbouring scores, or 1 beyond the outermost; of equally good ones
@@ -179,7 +179,7 @@ def balanced_interval(
     """Balanced accuracy with its 95 % interval over groups.
 
     Args:
-        predicted: For each question, as `Threshold.predicted` says; the threshold is held fixed.
+        predicted: For each question, as `AnswerThreshold.predicted` says; the threshold is held fixed.
         labels: As `auc`.
         groups: One key for each question; whole groups are drawn again.
         seed: Of the draws.

@@ -12,9 +12,9 @@ from typing_extensions import override
 from lens_steer.arguments import Seed, shortened
 from lens_steer.artifacts import savable
 from lens_steer.evaluation.binary_metrics import (
+    AnswerThreshold,
     Labels,
     Scores,
-    Threshold,
     auc,
     auc_interval,
     balanced_interval,
@@ -40,12 +40,12 @@ class BinaryScores(Report):
         mass: The probability of both answers together, see `answer_mass`.
         answers: The two answers.
         groups: The group of each question; intervals draw whole groups again.
-        threshold: Log-odds above which the first answer is taken: `Threshold(0.0)` is the model's
+        threshold: Log-odds above which the first answer is taken: `AnswerThreshold(0.0)` is the model's
             own choice; fit one on other questions, see `with_threshold`.
         seed: Of the intervals.
 
     Example:
-        >>> test = test.with_threshold(Threshold.fit(dev.log_odds, dev.labels))
+        >>> test = test.with_threshold(AnswerThreshold.fit(dev.log_odds, dev.labels))
         >>> test.auc, test.balanced_accuracy, test.mass.mean()
     """
 
@@ -54,7 +54,7 @@ class BinaryScores(Report):
     mass: Float[Tensor, " question"]
     answers: tuple[str, str]
     groups: tuple[str, ...]
-    threshold: Threshold = Threshold(0.0)
+    threshold: AnswerThreshold = AnswerThreshold(0.0)
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class BinaryScores(Report):
             seed=seed,
         )
 
-    def with_threshold(self, threshold: Threshold) -> "BinaryScores":
+    def with_threshold(self, threshold: AnswerThreshold) -> "BinaryScores":
         """The same scores, decided at another threshold, which other questions have chosen."""
         return BinaryScores(
             self.log_odds, self.labels, self.mass, self.answers, self.groups, threshold, self.seed

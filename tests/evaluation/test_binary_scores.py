@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from lens_steer.artifacts import load, save
-from lens_steer.evaluation import BinaryScores, Threshold, auc, balanced_accuracy, d_prime
+from lens_steer.evaluation import AnswerThreshold, BinaryScores, auc, balanced_accuracy, d_prime
 from lens_steer.evaluation.binary_metrics import auc_interval, balanced_interval
 
 NAN = math.nan
@@ -52,8 +52,8 @@ def test_a_model_that_always_says_no_can_order_perfectly() -> None:
     assert found.balanced_accuracy == found.accuracy == 0.5
     assert found.auc == 1
     assert found.d_prime == math.inf
-    threshold = Threshold.fit(found.log_odds, found.labels)
-    assert threshold == Threshold(-2.0, 1.0)
+    threshold = AnswerThreshold.fit(found.log_odds, found.labels)
+    assert threshold == AnswerThreshold(-2.0, 1.0)
     moved = found.with_threshold(threshold)
     assert moved.balanced_accuracy == moved.accuracy == 1
     assert moved.first_share == 0.5
@@ -74,7 +74,7 @@ def test_d_prime_is_the_distance_of_two_normal_distributions() -> None:
 @given(Questions)
 def test_a_threshold_is_the_best_of_all_and_the_nearest_to_0(rows: list[tuple[int, bool]]) -> None:
     x, labels = tensors(rows)
-    found = Threshold.fit(x, labels)
+    found = AnswerThreshold.fit(x, labels)
     every = [k / 2 for k in range(-8, 9)]  # between and beyond whole numbers from -3 to 3
     quality = [balanced_accuracy(x > t, labels) for t in every]
     assert found.fitted_accuracy == pytest.approx(max(quality), abs=1e-12)
@@ -84,7 +84,7 @@ def test_a_threshold_is_the_best_of_all_and_the_nearest_to_0(rows: list[tuple[in
 def test_of_equal_thresholds_the_one_nearest_to_0_is_taken() -> None:
     x, labels = torch.tensor([-4.0, -2.0, 0.5, 5.0]), torch.tensor([False, True, False, True])
     # Above -3: 1 and 1/2. Above 2.75: 1/2 and 1. Both .75; none is better.
-    assert Threshold.fit(x, labels).value == 2.75
+    assert AnswerThreshold.fit(x, labels).value == 2.75
 
 
 def test_balanced_accuracy_weighs_both_labels_alike() -> None:
@@ -166,7 +166,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: auc(X, torch.tensor([True, True])), "all 2 labels are the same"),
     (lambda: auc(torch.ones(3), Y), "3 scores and 2 labels"),
     (lambda: d_prime(1.5), "from 0 to 1"),
-    (lambda: Threshold.fit(torch.tensor([1.0, NAN]), Y), "leave out what failed"),
+    (lambda: AnswerThreshold.fit(torch.tensor([1.0, NAN]), Y), "leave out what failed"),
     (lambda: of([1.0], [True], groups=("a", "b")), "2 groups"),
     (
         lambda: BinaryScores.of(PAIR, [[True, False]], [[" Yes", " Maybe"]], ANSWERS),
