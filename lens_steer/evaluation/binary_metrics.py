@@ -179,7 +179,8 @@ def balanced_interval(
     """Balanced accuracy with its 95 % interval over groups.
 
     Args:
-        predicted: For each question, as `AnswerThreshold.predicted` says; the threshold is held fixed.
+        predicted: For each question, as `AnswerThreshold.predicted` says; the threshold stays the
+            same in all draws.
         labels: As `auc`.
         groups: One key for each question; whole groups are drawn again.
         seed: Of the draws.

@@ -40,8 +40,8 @@ class BinaryScores(Report):
         mass: The probability of both answers together, see `answer_mass`.
         answers: The two answers.
         groups: The group of each question; intervals draw whole groups again.
-        threshold: Log-odds above which the first answer is taken: `AnswerThreshold(0.0)` is the model's
-            own choice; fit one on other questions, see `with_threshold`.
+        threshold: Log-odds above which the first answer is taken: at `AnswerThreshold(0.0)` it is
+            the likelier one; fit one on other questions, see `with_threshold`.
         seed: Of the intervals.
 
     Example:
