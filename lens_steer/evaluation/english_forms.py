@@ -26,7 +26,7 @@ AUXILIARIES = {
     "past": _of("was were had did wasn't weren't hadn't didn't"),
     "present": _of("""
         am is are has have do does isn't aren't ain't hasn't haven't don't doesn't
-        be been being having get gets got getting
+        be been being having get gets got getting become becomes becoming
     """),
     "modal": _of("""
         will would shall should can could may might must cannot won't wouldn't shan't shouldn't

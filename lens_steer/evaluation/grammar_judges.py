@@ -75,7 +75,8 @@ class PastTense:
     Past: `was`, `were`, `had`, `did` and their negations; common irregular forms (`went`, `said`);
     and words of four letters or more in -ed, but for a list (`hundred`) and those in -eed. Of these
     the ones after a determiner, a preposition or an auxiliary, adverbs between them passed over,
-    do not count: `has walked`, `is tired`, `the wanted man`.
+    do not count (`has walked`, `is tired`, `the wanted man`), nor do those that `and`, `or` or
+    `but` joins to one that did not (`are washed and dried`).
 
     Present: `am`, `is`, `are`, `has`, `have`, `do`, `does`, their negations and contractions after
     pronouns and question words, but not after `to` or a modal verb; a common verb after `I`, `you`,
@@ -156,22 +157,29 @@ def _persons(text: str) -> tuple[int, int]:
 def _tenses(text: str) -> tuple[int, int]:
     words = [word.lower() for word in _words(text)]
     past = present = 0
+    counted = True  # whether the last form that may be of the past was
     for i, word in enumerate(words):
         earlier = [other for other in words[max(0, i - 8) : i] if other not in ADVERBS]
         before, asked = earlier[-1] if earlier else "", earlier[-2] if len(earlier) > 1 else ""
-        past += _is_past(word, before)
+        if _may_be_past(word):
+            joined = before in ("and", "or", "but") and word not in AUXILIARIES["past"]
+            counted = counted if joined else _is_finite(word, before)
+            past += counted
         present += _is_present(word, before) and not (
             before in _PLURAL_SUBJECTS and asked in AUXILIARIES["modal"]
         )
     return past, present
 
 
-def _is_past(word: str, before: str) -> bool:
+def _may_be_past(word: str) -> bool:
+    regular = len(word) >= 4 and word.endswith("ed") and not word.endswith("eed")
+    return word in AUXILIARIES["past"] or word in PAST or (regular and word not in NO_PAST)
+
+
+def _is_finite(word: str, before: str) -> bool:
+    """Whether a form of the past is a verb by itself, and no participle, adjective or noun."""
     if word in AUXILIARIES["past"]:
         return True
-    regular = len(word) >= 4 and word.endswith("ed") and not word.endswith("eed")
-    if word not in PAST and (not regular or word in NO_PAST):
-        return False
     participle = any(before in words for words in AUXILIARIES.values())
     return not (participle or before in DETERMINERS or _CONTRACTED.fullmatch(before))
 
