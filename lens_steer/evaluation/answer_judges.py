@@ -50,7 +50,7 @@ def normalised_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", bare).split())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExactMatch:
     r"""Scores 1 where a text is one of the answers accepted for its prompt, else 0.
 
@@ -78,6 +78,9 @@ class ExactMatch:
                     "expected at least one, each with a letter or digit besides articles"
                 )
 
+    def __repr__(self) -> str:
+        return f"ExactMatch(answers to {len(self.answers)} prompts)"
+
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """1 for each text that is an accepted answer, else 0.
 
@@ -99,7 +102,7 @@ class ExactMatch:
         return answer in set(map(normalised_answer, self.answers[prompt]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RefusalPhrases:
     """Scores 1 where a text opens with a phrase of refusal, else 0.
 
@@ -126,6 +129,9 @@ class RefusalPhrases:
         object.__setattr__(self, "phrases", tuple(self.phrases))
         if not self.phrases or not all(map(comparable, self.phrases)):
             raise ValueError(f"got phrases={self.phrases!r}, expected at least one, none blank")
+
+    def __repr__(self) -> str:
+        return f"RefusalPhrases({len(self.phrases)} phrases, within={self.within})"
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """1 for each text that opens with a refusal, else 0."""

@@ -42,7 +42,8 @@ class Endpoint:
     and an answer of the server that says it failed are failures: such a text scores 0, is counted
     as unjudged with the reason, and where more than `most_failed` of the texts fail there are no
     scores at all but an error. Temperature is 0; answers may differ from day to day all the same.
-    The texts leave this machine for the one at `url`.
+    The texts leave this machine for the one at `url`, through the proxies that the environment
+    names; redirections are not followed.
 
     Attributes:
         url: Where the API begins, such as `http://localhost:8000/v1`; `/chat/completions` is added.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lens_steer.artifacts import load, save
-from lens_steer.benchmark.trials import Trial
+from lens_steer.benchmark import Comparison, ComparisonConfig, Trial
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
     REFUSALS,
@@ -29,6 +29,7 @@ from lens_steer.evaluation import (
     normalised_answer,
     perplexity,
     second_model_perplexity,
+    sweep,
 )
 from lens_steer.models import encode
 from tests.interventions import push
@@ -180,13 +181,27 @@ def test_what_a_judge_cannot_score_counts_as_0_and_is_shown(
     again = load(tmp_path / "found.safetensors")
     assert isinstance(again, Evaluation)
     assert again.unjudged == found.unjudged
-    trial = Trial("b", "m", "model", 0, 0, 1.0, "shown", found)
+    trial = Trial("m", "b", "model", 0, 0, 1.0, "shown", found)
     assert Trial.of_row(trial.row()).evaluation.unjudged == found.unjudged
     older = trial.row()
     del older["evaluation"]["unjudged"]
     assert Trial.of_row(older).evaluation.unjudged == ()
     choice = choose(llama, pairs, [push(llama)], judge=EverySecond(), perplexity_limit=1e9, **FEW)
     assert choice.table()["unjudged"].tolist() == [0.5, 0.5]
+
+
+def test_tables_show_what_a_judge_could_not_score(llama: Any, pairs: ContrastivePairs) -> None:
+    how: dict[str, Any] = {"judge": EverySecond(), "progress": False, **FEW}
+    swept = sweep(llama, pairs, push(llama), push(llama), [0.0, 1.0], **how)
+    assert swept.table()["unjudged"].tolist() == [0.5] * 4
+    found = evaluate(llama, pairs, judge=EverySecond(), **FEW)
+    trials = [
+        Trial(name, "b", "model", 0, 0, multiple, "shown", found)
+        for name, multiple in (("unsteered", 0.0), ("push", 1.0))
+    ]
+    table = Comparison(tuple(trials), ComparisonConfig(), {}).table()
+    assert table["unjudged"].tolist() == [0.5, 0.5]
+    assert table["behaviour"].tolist() == [0.5, 0.5]
 
 
 def test_where_a_judge_scores_all_nothing_is_said(llama: Any, pairs: ContrastivePairs) -> None:
