@@ -58,7 +58,8 @@ class ExactMatch:
     model that goes on talking is given a stop, such as `stop=["\n", "."]`.
 
     Attributes:
-        answers: For each prompt, as the model reads it, the answers that are accepted.
+        answers: For each prompt the answers that are accepted. A prompt is written as the model
+            reads it, a chat as `ls.models.render(model, prompt)` writes it.
 
     Example:
         >>> judge = ExactMatch({"Q: Which band sang Angie?\nA:": ["The Rolling Stones", "Stones"]})

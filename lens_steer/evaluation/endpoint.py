@@ -7,9 +7,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 from urllib import error, request
@@ -41,7 +41,7 @@ class Endpoint:
     `highest`, which become 0 and 1. Any other answer, a request that takes longer than `timeout`,
     and an answer of the server that says it failed are failures: such a text scores 0, is counted
     as unjudged with the reason, and where more than `most_failed` of the texts fail there are no
-    scores at all but an error. Temperature is 0; answers may differ from day to day all the same.
+    scores at all but an error. Answers may differ from day to day, also at temperature 0.
     The texts leave this machine for the one at `url`, through the proxies that the environment
     names; redirections are not followed.
 
@@ -58,6 +58,7 @@ class Endpoint:
         lowest: The number that means 0.
         highest: The number that means 1.
         parallel: How many requests run at once.
+        options: What is sent besides `model` and `messages`, for models that take other ones.
 
     Example:
         >>> question = "Is this text rude? Answer yes or no.\n\n{text}"
@@ -76,6 +77,7 @@ class Endpoint:
     lowest: Number = 0.0
     highest: Number = 1.0
     parallel: Count = 4
+    options: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0, "max_tokens": 16})
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -96,6 +98,9 @@ class Endpoint:
             raise ValueError(
                 f"got most_failed={self.most_failed:g}, expected a share from 0 to below 1"
             )
+        ours = sorted({"model", "messages", "stream"} & set(self.options))
+        if ours:
+            raise ValueError(f"got options with {', '.join(ours)}, expected others: leave it out")
 
     def __call__(self, prompts: Sequence[str], texts: Sequence[str]) -> Float[Tensor, " text"]:
         """A score for each text, 0 where there is none; see `judged`."""
@@ -143,8 +148,7 @@ class Endpoint:
         parts = {"prompt": prompt, "text": text}
         question = _PLACES.sub(lambda place: parts[place[1]], self.prompt_template)
         message = {"role": "user", "content": question}
-        asked = {"model": self.model, "messages": [message], "temperature": 0, "max_tokens": 16}
-        return json.dumps(asked).encode()
+        return json.dumps({**self.options, "model": self.model, "messages": [message]}).encode()
 
     def _asked(self, body: bytes, headers: dict[str, str]) -> float | str:
         """The score that one request gives, or why there is none."""
@@ -158,13 +162,13 @@ class Endpoint:
                 return self._score(_content(_sent(asked, self.timeout)))
             except error.HTTPError as refusal:
                 with refusal:
-                    status = refusal.code
-                if status not in _AGAIN:
+                    told = _told(refusal, headers)
+                if refusal.code not in _AGAIN:
                     raise EndpointError(
-                        f"{address} answered with status {status} ({refusal.reason}), expected "
-                        "200: check url, model and key"
+                        f"{address} answered with status {refusal.code} ({told}), expected 200: "
+                        "check url, model, key and options"
                     ) from None
-                reason = f"status {status}"
+                reason = f"status {refusal.code}"
             except TimeoutError:
                 reason = f"no answer within {self.timeout:g} s"
             except (OSError, HTTPException) as failure:
@@ -208,6 +212,17 @@ def _sent(asked: request.Request, timeout: float) -> bytes:
             if time.monotonic() > ends:
                 raise TimeoutError
     return b""
+
+
+def _told(refusal: error.HTTPError, headers: dict[str, str]) -> str:
+    """What a server says of its refusal, on one line and without the key."""
+    try:
+        told = json_value(refusal.read(_LARGEST))["error"]["message"]
+    except (ValueError, LookupError, TypeError, OSError, HTTPException):
+        told = refusal.reason
+    key = headers.get("Authorization", "").removeprefix("Bearer ")
+    line = " ".join(str(told).split())
+    return (line.replace(key, "...") if key else line)[:200]
 
 
 def _content(body: bytes) -> Any:

@@ -39,8 +39,9 @@ def evaluate(
     """Continue the prompts of `pairs`, steered, and score what comes.
 
     Args:
-        judge: Scores the texts. None: the behaviour is the share of pairs whose desired
-            continuation has the higher log-probability per token.
+        judge: Scores the texts; what it cannot score counts as 0 and is named in `unjudged`. None:
+            the behaviour is the share of pairs whose desired continuation has the higher
+            log-probability per token.
         token_budget: As `generate`.
         decoding: How texts are written; or the same as keywords. The same seed gives every method
             the same random draws, so that differences are paired.

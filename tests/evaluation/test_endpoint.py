@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         elif asked == "elsewhere":
             self._send(307, b"", Location=f"{self.home.url}/stolen")
         elif asked.startswith("status "):
-            self._send(int(asked.split()[1]), b"{}")
+            said = {"error": {"message": f"no such\nmodel for {self.headers['Authorization']}"}}
+            self._send(int(asked.split()[1]), json.dumps(said).encode())
         elif asked != "hang up":
             said = "Yes" if asked == "once" else asked
             told = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
@@ -157,9 +158,19 @@ def test_what_may_pass_is_tried_again_and_what_will_not_is_refused(
     assert len(server.seen) == 5
     for status in ("400", "401", "404"):
         server.seen.clear()
-        with pytest.raises(EndpointError, match=f"status {status} .*check url, model and key"):
+        with pytest.raises(EndpointError, match=f"status {status} .*check url, model, key"):
             judge(server, retries=3)(["p"], [f"status {status}"])
         assert len(server.seen) == 1
+
+
+def test_a_refusal_is_told_without_the_key(server: Server) -> None:
+    with pytest.raises(EndpointError, match=r"status 404 \(no such model for Bearer \.\.\.\)"):
+        judge(server)(["p"], ["status 404"])
+
+
+def test_other_models_take_other_options(server: Server) -> None:
+    judge(server, options={"max_completion_tokens": 500})(["p"], ["yes"])
+    assert set(server.seen[0][0]) == {"model", "messages", "max_completion_tokens"}
 
 
 def test_no_redirection_takes_the_key_elsewhere(server: Server) -> None:
@@ -199,6 +210,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"most_failed": 1}, "from 0 to below 1"),
     ({"timeout": 0}, "timeout"),
     ({"retries": -1}, "retries"),
+    ({"options": {"stream": True}}, "got options with stream"),
 ]
 
 
