@@ -20,8 +20,8 @@ from lens_steer.evaluation.binary_metrics import (
     balanced_interval,
     d_prime,
 )
-from lens_steer.evaluation.choice_metrics import answer_mass, padded
-from lens_steer.intervals import Interval, interval, proportion_interval
+from lens_steer.evaluation.choice_metrics import answer_mass, as_groups, padded
+from lens_steer.intervals import Interval, interval_of_each, proportion_interval
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class BinaryScores(Report):
             correct: Whether each is right: one of the two.
             choices: The choices of every question.
             answers: The two answers as they stand in `choices`, such as `(" Yes", " No")`.
-            groups: The group of each question; None makes each a group by itself.
+            groups: The group of each question; an empty name, or None, makes it one by itself.
             seed: Of the intervals.
 
         Raises:
@@ -116,7 +116,7 @@ class BinaryScores(Report):
             torch.tensor(labels),
             answer_mass(x),
             answers,
-            tuple(map(str, range(len(x)))) if groups is None else tuple(groups),
+            as_groups(groups, len(x)),
             seed=seed,
         )
 
@@ -161,10 +161,7 @@ class BinaryScores(Report):
         """One row: AUC, d', accuracies at the threshold, mass on the answers, with intervals."""
         import pandas as pd
 
-        auc_, seed = (
-            auc_interval(self.log_odds, self.labels, self.groups, seed=self.seed),
-            self.seed,
-        )
+        auc_ = auc_interval(self.log_odds, self.labels, self.groups, seed=self.seed)
         row: dict[str, Any] = {
             "answers": " / ".join(map(str.strip, self.answers)),
             "questions": len(self.labels),
@@ -172,10 +169,10 @@ class BinaryScores(Report):
         row |= auc_.columns("auc")
         row |= Interval(*map(d_prime, (auc_.mean, auc_.low, auc_.high))).columns("d_prime")
         row |= {"threshold_nats": self.threshold.value} | self._balanced().columns("balanced")
-        accuracy = interval(self._right, self.groups, seed=seed)
+        accuracy, mass = interval_of_each([self._right, self.mass], self.groups, seed=self.seed)
         row |= proportion_interval(accuracy, len(set(self.groups))).columns("accuracy")
         row |= {"first_share": self.first_share}
-        row |= interval(self.mass, self.groups, seed=seed).columns("mass")
+        row |= mass.columns("mass")
         return pd.DataFrame([row | {"failed": int(self.failed.sum())}])
 
     @override

@@ -51,6 +51,12 @@ def padded(rows: Sequence[Float[Tensor, " _"]]) -> Float[Tensor, "question choic
     return made
 
 
+def as_groups(groups: Sequence[str] | None, n: int) -> tuple[str, ...]:
+    """The group of each of n questions; a question without one is a group by itself."""
+    named = [""] * n if groups is None else groups
+    return tuple(group or f"question {i}" for i, group in enumerate(named))
+
+
 def mc1(log_probs: Choices, correct: Correct) -> PerQuestion:
     """Whether the first correct choice is likelier than every wrong one: 1 or 0.
 

@@ -15,6 +15,7 @@ from lens_steer.evaluation.choice_metrics import (
     Choices,
     Correct,
     PerQuestion,
+    as_groups,
     choice_accuracy,
     choice_margins,
     mc1,
@@ -22,7 +23,7 @@ from lens_steer.evaluation.choice_metrics import (
     mc2,
     padded,
 )
-from lens_steer.intervals import Interval, interval, proportion_interval
+from lens_steer.intervals import Interval, interval, interval_of_each, proportion_interval
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ChoiceScores(Report):
             correct: Whether each choice is correct; the first correct one is the answer of MC1.
             tokens: How many tokens each choice has.
             choices: The choices as texts, for their characters.
-            groups: The group of each question; None makes each a group by itself.
+            groups: The group of each question; an empty name, or None, makes it one by itself.
             seed: Of the intervals.
 
         Raises:
@@ -120,7 +121,7 @@ class ChoiceScores(Report):
             _filled(correct, x, False).bool(),
             _filled(tokens, x, 1),
             _filled([[len(choice.strip()) for choice in row] for row in choices], x, 1),
-            tuple(map(str, range(len(x)))) if groups is None else tuple(groups),
+            as_groups(groups, len(x)),
             seed,
         )
 
@@ -205,15 +206,18 @@ class ChoiceScores(Report):
         """MC1, MC2, accuracy and margin, whole and divided by length, with their intervals."""
         import pandas as pd
 
-        rows = []
         versions = (self, self.per_token, self.per_character)
-        for name, scores in zip(("whole", "per token", "per character"), versions, strict=True):
-            row: dict[str, Any] = {"log_probability": name, "questions": len(self)}
-            for metric in ("mc1", "mc2", "accuracy"):
-                row |= self.mean(getattr(scores, metric)).columns(metric)
-            row |= interval(scores.margins, self.groups, seed=self.seed).columns("margin_nats")
-            row["mc1_chance"] = mc1_chance(self.log_probs, self.correct).mean().item()
-            rows.append(row | {"failed": int(self.failed.sum())})
+        names = ["mc1", "mc2", "accuracy", "margins"]
+        values = [getattr(scores, name) for scores in versions for name in names]
+        found = iter(interval_of_each(values, self.groups, seed=self.seed))
+        chance = mc1_chance(self.log_probs, self.correct).mean().item()
+        groups, rows = len(set(self.groups)), []
+        for version in ("whole", "per token", "per character"):
+            row: dict[str, Any] = {"log_probability": version, "questions": len(self)}
+            for name in names[:3]:
+                row |= proportion_interval(next(found), groups).columns(name)
+            row |= next(found).columns("margin_nats")
+            rows.append(row | {"mc1_chance": chance, "failed": int(self.failed.sum())})
         return pd.DataFrame(rows)
 
     @override

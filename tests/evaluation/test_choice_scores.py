@@ -129,6 +129,12 @@ def test_means_have_intervals_over_groups() -> None:
     assert alone.mean(alone.mc1).mean == 0.5
     assert 0.3 < alone.mean(alone.mc1).low < 0.42
     assert math.isnan(tied.mean(tied.mc1).low)  # one group: nothing to draw again
+    unnamed = ChoiceScores.of(
+        list(alone.log_probs), correct, alone.tokens.tolist(), [["a", "b"]] * 40, groups=[""] * 40
+    )
+    assert unnamed.mean(unnamed.mc1) == alone.mean(alone.mc1)
+    table = alone.table()
+    assert table["mc2_low"].tolist()[0] == alone.mean(alone.mc2).low
     perfect = scores([[-1.0, -2.0]] * 8, correct[:8])
     assert perfect.mean(perfect.mc1).low == pytest.approx(0.025 ** (1 / 8))
 
