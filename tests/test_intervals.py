@@ -20,6 +20,7 @@ from lens_steer.intervals import (
     Resampling,
     group_sums,
     interval,
+    interval_of_each,
     proportion_interval,
     ratio_interval,
 )
@@ -180,6 +181,17 @@ def test_where_nothing_can_be_drawn_again_the_ends_are_not_numbers() -> None:
     assert found.mean == pytest.approx(0.4)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
+
+
+def test_several_quantities_are_drawn_once_and_have_their_own_intervals(untyped: None) -> None:
+    x, groups = torch.linspace(0, 1, 12) ** 2, [i // 2 for i in range(12)]
+    quantities = [x, 1 - x, torch.full((12,), torch.nan)]
+    found = interval_of_each(quantities, groups, seed=3)
+    assert found[:2] == [interval(q, groups, seed=3) for q in quantities[:2]]
+    assert math.isnan(found[2].mean)
+    for wrong in ([], [x, x[:3]], [torch.zeros(0)]):
+        with pytest.raises(ValueError, match="expected one each, and at least one"):
+            interval_of_each(wrong, seed=0)
 
 
 def test_what_does_not_vary_is_certain() -> None:

@@ -224,6 +224,8 @@ def _of_texts(trials: tuple[Trial, ...]) -> dict[str, Any]:
     row |= {"kl_95": float(np.quantile(nats, 0.95))}
     failure = next((e.failure for e in evaluations if e.failure), "")
     row |= {"failure": failure} if failure else {}
+    if any(e.unjudged for e in evaluations):
+        row |= {"unjudged": float(np.mean([e.unjudged_share for e in evaluations]))}
     row |= {"repetition": float(np.mean([e.repetition for e in evaluations]))}
     return row | {"fits": len({trial.fit for trial in trials})}
 

@@ -92,13 +92,14 @@ class Trial:
             evaluation, fixed = dict(row["evaluation"]), row["fixed"]
             if "paths" in evaluation:  # what version 0.1 called the costs
                 evaluation["text_costs"] = evaluation.pop("paths")
+            evaluation.setdefault("unjudged", ())  # newer than some journals
             evaluation["text_costs"] = _from_row(TextCosts, evaluation["text_costs"])
             if evaluation["well_formed"] is not None:
                 evaluation["well_formed"] = torch.tensor(
                     evaluation["well_formed"], dtype=torch.bool
                 )
             evaluation["behaviour"] = torch.tensor(evaluation["behaviour"], dtype=torch.float32)
-            for name in ("groups", "texts", "text_groups"):
+            for name in ("groups", "texts", "text_groups", "unjudged"):
                 evaluation[name] = tuple(evaluation[name])
             parts = {
                 "evaluation": Evaluation(**evaluation),

@@ -1,7 +1,12 @@
 """Evaluation: what a steering method does to prompts, what that costs, and which one to take.
 
-A judge (`judges.py`, on words in any script from `words.py`) says whether a text shows a behaviour;
-without one, a pair does if its desired continuation is likelier (`likelihood.py`). Costs are nats
+A judge (`judges.py`, on words in any script from `words.py`) says whether a text shows a behaviour:
+an exact or refused answer (`answer_judges.py`), the form of a text (`grammar_judges.py`, by
+`english_forms.py`), a classifier fitted to texts (`text_classifier.py`) whose errors are corrected
+for (`error_rates.py`), or a model behind an endpoint (`endpoint.py`). Without one, a pair does if
+its desired continuation is likelier (`likelihood.py`). Multiple choice is scored by likelihood
+(`choice_metrics.py`, `choice_scores.py`), and two fixed answers also without their bias
+(`binary_metrics.py`, `binary_scores.py`). Costs are nats
 between steered and unsteered model (`divergence.py`), along the method's own texts
 (`sampled_texts.py`, `text_costs.py`) or along fixed unsteered ones (`fixed_texts.py`), and sizes of
 edits (`edits.py`), which random directions can match (`random_control.py`). `evaluate`
@@ -13,9 +18,26 @@ candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
 """
 
 from lens_steer.arguments import check_room as _check_room
+from lens_steer.evaluation.answer_judges import REFUSALS as REFUSALS
+from lens_steer.evaluation.answer_judges import ExactMatch as ExactMatch
+from lens_steer.evaluation.answer_judges import RefusalPhrases as RefusalPhrases
+from lens_steer.evaluation.answer_judges import normalised_answer as normalised_answer
+from lens_steer.evaluation.binary_metrics import AnswerThreshold as AnswerThreshold
+from lens_steer.evaluation.binary_metrics import auc as auc
+from lens_steer.evaluation.binary_metrics import balanced_accuracy as balanced_accuracy
+from lens_steer.evaluation.binary_metrics import d_prime as d_prime
+from lens_steer.evaluation.binary_scores import BinaryScores as BinaryScores
 from lens_steer.evaluation.calibration import calibrate as calibrate
 from lens_steer.evaluation.calibration import calibrate_along as calibrate_along
 from lens_steer.evaluation.calibration import check_applicable as check_applicable
+from lens_steer.evaluation.choice_metrics import answer_mass as answer_mass
+from lens_steer.evaluation.choice_metrics import choice_accuracy as choice_accuracy
+from lens_steer.evaluation.choice_metrics import choice_margins as choice_margins
+from lens_steer.evaluation.choice_metrics import letter_bias as letter_bias
+from lens_steer.evaluation.choice_metrics import mc1 as mc1
+from lens_steer.evaluation.choice_metrics import mc1_chance as mc1_chance
+from lens_steer.evaluation.choice_metrics import mc2 as mc2
+from lens_steer.evaluation.choice_scores import ChoiceScores as ChoiceScores
 from lens_steer.evaluation.choosing import Choice as Choice
 from lens_steer.evaluation.choosing import choose as choose
 from lens_steer.evaluation.choosing import well_formed_rate as well_formed_rate
@@ -29,19 +51,29 @@ from lens_steer.evaluation.divergence import efficiency as efficiency
 from lens_steer.evaluation.divergence import kl_divergence as kl_divergence
 from lens_steer.evaluation.divergence import least_nats as least_nats
 from lens_steer.evaluation.edits import EditSizes as EditSizes
+from lens_steer.evaluation.endpoint import Endpoint as Endpoint
+from lens_steer.evaluation.endpoint import EndpointError as EndpointError
+from lens_steer.evaluation.error_rates import ErrorRates as ErrorRates
 from lens_steer.evaluation.evaluating import check_scorable as check_scorable
 from lens_steer.evaluation.evaluating import evaluate as evaluate
 from lens_steer.evaluation.evaluating import evaluate_each as evaluate_each
 from lens_steer.evaluation.evaluating import evaluation_of as evaluation_of
 from lens_steer.evaluation.fixed_texts import FixedTexts as FixedTexts
+from lens_steer.evaluation.grammar_judges import FirstPerson as FirstPerson
+from lens_steer.evaluation.grammar_judges import IsQuestion as IsQuestion
+from lens_steer.evaluation.grammar_judges import PastTense as PastTense
+from lens_steer.evaluation.judges import FallibleJudge as FallibleJudge
 from lens_steer.evaluation.judges import FormJudge as FormJudge
 from lens_steer.evaluation.judges import Judge as Judge
+from lens_steer.evaluation.judges import Judgement as Judgement
 from lens_steer.evaluation.judges import WordList as WordList
 from lens_steer.evaluation.judges import judge_of as judge_of
+from lens_steer.evaluation.judges import judgement_of as judgement_of
 from lens_steer.evaluation.judges import scores_of as scores_of
 from lens_steer.evaluation.likelihood import log_probabilities as log_probabilities
 from lens_steer.evaluation.likelihood import perplexity as perplexity
 from lens_steer.evaluation.likelihood import preference as preference
+from lens_steer.evaluation.likelihood import second_model_perplexity as second_model_perplexity
 from lens_steer.evaluation.local_nats import LocalNats as LocalNats
 from lens_steer.evaluation.local_nats import NotLocal as NotLocal
 from lens_steer.evaluation.positions import positions_of as positions_of
@@ -60,6 +92,7 @@ from lens_steer.evaluation.screening import Screen as Screen
 from lens_steer.evaluation.screening import screen as screen
 from lens_steer.evaluation.sweeping import SweepReport as SweepReport
 from lens_steer.evaluation.sweeping import sweep as sweep
+from lens_steer.evaluation.text_classifier import TextClassifier as TextClassifier
 from lens_steer.evaluation.text_costs import TextCosts as TextCosts
 from lens_steer.evaluation.text_costs import check_comparable as check_comparable
 from lens_steer.evaluation.text_costs import teacher_forced_kl as teacher_forced_kl

@@ -71,6 +71,8 @@ class Choice(Report):
         }
         if self.unsteered.well_formed is not None:
             columns["well_formed"] = [well_formed_rate(trial) for trial in trials]
+        if any(trial.unjudged for trial in trials):
+            columns["unjudged"] = [trial.unjudged_share for trial in trials]
         if any(trial.failure for trial in trials):
             columns["failure"] = [trial.failure for trial in trials]
         return pd.DataFrame(columns)

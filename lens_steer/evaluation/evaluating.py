@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 
 from lens_steer.arguments import Count
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation.judges import FormJudge, Judge, scores_of
+from lens_steer.evaluation.judges import FormJudge, Judge, judgement_of
 from lens_steer.evaluation.likelihood import preference
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.evaluation.sampled_texts import SampledText
@@ -39,8 +39,9 @@ def evaluate(
     """Continue the prompts of `pairs`, steered, and score what comes.
 
     Args:
-        judge: Scores the texts. None: the behaviour is the share of pairs whose desired
-            continuation has the higher log-probability per token.
+        judge: Scores the texts; what it cannot score counts as 0 and is named in `unjudged`. None:
+            the behaviour is the share of pairs whose desired continuation has the higher
+            log-probability per token.
         token_budget: As `generate`.
         decoding: How texts are written; or the same as keywords. The same seed gives every method
             the same random draws, so that differences are paired.
@@ -182,7 +183,7 @@ def evaluation_of(
     Raises:
         ValueError: If the judge's scores cannot be used, see `scores_of`.
     """
-    well_formed, failure = None, ""
+    well_formed, failure, unjudged = None, "", ()
     words = [
         decode_continuation(model, t.ids[: t.prompt_length], t.ids[t.prompt_length :], stop)
         for t in texts
@@ -192,7 +193,9 @@ def evaluation_of(
         groups = pairs.groups
     else:
         asked = [render(model, prompt) for prompt in pairs.prompts]
-        behaviour, groups = scores_of(judge, asked, words), pairs.prompt_groups
+        found = judgement_of(judge, asked, words)
+        behaviour, groups = found.scores, pairs.prompt_groups
+        unjudged = found.reasons if any(found.reasons) else ()
         if isinstance(judge, FormJudge):
             well_formed = judge.well_formed(asked, words)
     return Evaluation(
@@ -204,6 +207,7 @@ def evaluation_of(
         text_costs=costs,
         text_groups=pairs.prompt_groups,
         failure=failure,
+        unjudged=unjudged,
     )
 
 

@@ -1,15 +1,16 @@
 """Judges: which texts show a behaviour."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer import organism
-from lens_steer.arguments import Accepts, Texts
+from lens_steer.arguments import Accepts, Texts, shortened
 from lens_steer.data import behaviour_words
 from lens_steer.evaluation.words import comparable, whole_words
 
@@ -29,6 +30,61 @@ class FormJudge(Judge, Protocol):
 
     def well_formed(self, prompts: Sequence[str], texts: Sequence[str]) -> Bool[Tensor, " text"]:
         """Whether each continuation is well formed after its prompt."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a judge says that cannot score every text.
+
+    Attributes:
+        scores: In [0, 1]; 0 for a text that the judge could not score, which stays in every mean.
+        reasons: Why each text could not be scored; empty where it was.
+
+    Example:
+        >>> Judgement(torch.tensor([1.0, 0.0]), ("", "no verb recognised")).failed
+        tensor([False,  True])
+    """
+
+    scores: Float[Tensor, " text"]
+    reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.scores) != len(self.reasons):
+            raise ValueError(
+                f"got {len(self.reasons)} reasons for {len(self.scores)} scores, expected one for "
+                "each, empty where the text was scored"
+            )
+        if bool((self.scores[self.failed] != 0).any()):
+            raise ValueError("got scores of texts that failed, expected 0 for each of them")
+
+    @classmethod
+    def of(cls, decided: Sequence[float | str]) -> "Judgement":
+        """The judgement made of a score for each text, or the reason why there is none."""
+        scores = [0.0 if isinstance(x, str) else float(x) for x in decided]
+        return cls(torch.tensor(scores), tuple(x if isinstance(x, str) else "" for x in decided))
+
+    @property
+    def failed(self) -> Bool[Tensor, " text"]:
+        """Texts that the judge could not score."""
+        return torch.tensor([bool(reason) for reason in self.reasons], dtype=torch.bool)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many texts could not be scored, by reason, the most frequent first."""
+        return dict(Counter(filter(None, self.reasons)).most_common())
+
+
+@runtime_checkable
+class FallibleJudge(Judge, Protocol):
+    """A judge that cannot score every text, and says which.
+
+    Called like any judge it gives such texts 0. `evaluate` asks for `judged` instead and keeps the
+    reasons as `Evaluation.unjudged`.
+    """
+
+    def judged(self, prompts: Sequence[str], texts: Sequence[str]) -> Judgement:
+        """A score for each continuation, or the reason why there is none."""
         ...
 
 
@@ -83,7 +139,10 @@ def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Flo
         ValueError: If there is not one finite score in [0, 1] for each text; the message shows what
             the judge gave.
     """
-    answer = judge(prompts, texts)
+    return _checked(judge, judge(prompts, texts), texts)
+
+
+def _checked(judge: Judge, answer: Any, texts: Sequence[str]) -> Float[Tensor, " text"]:
     try:
         scores = torch.as_tensor(answer, dtype=torch.float32)
     except (TypeError, RuntimeError, ValueError) as error:
@@ -102,6 +161,20 @@ def scores_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Flo
             "and counts as 0"
         )
     return scores
+
+
+def judgement_of(judge: Judge, prompts: Sequence[str], texts: Sequence[str]) -> Judgement:
+    """The scores of any judge, checked, and what it could not score.
+
+    Raises:
+        ValueError: As `scores_of`.
+    """
+    if not isinstance(judge, FallibleJudge):
+        return Judgement(scores_of(judge, prompts, texts), ("",) * len(texts))
+    found = judge.judged(prompts, texts)
+    if not isinstance(found, Judgement):
+        raise ValueError(f"the judge {judge!r} gave {shortened(found)}, expected a Judgement")
+    return Judgement(_checked(judge, found.scores, texts), found.reasons)
 
 
 def judge_of(name: str, words: Sequence[str] = ()) -> Judge | None:

@@ -11,7 +11,16 @@ from torch import Tensor
 from lens_steer.arguments import Count
 from lens_steer.axes import Mask, Tokens
 from lens_steer.data import ContrastivePairs
-from lens_steer.models import Encoded, SteerableModel, batches, encode, forward, looked_at, pad
+from lens_steer.models import (
+    Encoded,
+    Prompt,
+    SteerableModel,
+    batches,
+    encode,
+    forward,
+    looked_at,
+    pad,
+)
 from lens_steer.steering import (
     Intervention,
     Run,
@@ -136,3 +145,36 @@ def perplexity(model: SteerableModel, rows: Sequence[Encoded]) -> float:
     if not rows:
         return float("nan")
     return float(torch.cat(log_probabilities(model, rows)).mean().neg().exp())
+
+
+def second_model_perplexity(
+    other_model: SteerableModel, prompts: Sequence[Prompt], texts: Sequence[str]
+) -> float:
+    """Perplexity of texts under another model than the one that wrote them, after their prompts.
+
+    Prompts and texts are tokenised anew, as the other model reads them; the number is per token of
+    its own, so that it is compared between methods under one model and never between models. A chat
+    is written with its own template. An empty text has no tokens and adds nothing.
+
+    Args:
+        other_model: Unsteered.
+        prompts: One for each text, as text or chat.
+        texts: What followed each prompt.
+
+    Returns:
+        exp of the mean surprise per token; NaN if every text is empty.
+
+    Raises:
+        ValueError: If there are other numbers of prompts, or a row is longer than the model's
+            context.
+
+    Example:
+        >>> trial = ls.evaluate(model, test, method, judge=judge, seed=0)
+        >>> ls.evaluation.second_model_perplexity(other, test.prompts, trial.texts)
+    """
+    if len(prompts) != len(texts):
+        raise ValueError(
+            f"got {len(prompts)} prompts for {len(texts)} texts, expected one for each text"
+        )
+    pairs = zip(prompts, texts, strict=True)
+    return perplexity(other_model, [encode(other_model, p, text) for p, text in pairs if text])

@@ -1,7 +1,7 @@
 """One method on one set of prompts: what it did, text by text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class Evaluation:
         text_groups: The group of each text, for intervals of quantities that belong to texts.
         failure: Why texts have failed, if steering makes their logits NaN or infinite: the method
             is then not one to choose. Empty if none has.
+        unjudged: Why the judge could not score a text, for each text and empty where it could; its
+            behaviour is 0. Empty if it scored them all.
     """
 
     behaviour: Float[Tensor, " example"]
@@ -41,6 +43,7 @@ class Evaluation:
     text_costs: TextCosts | None = None
     text_groups: tuple[Any, ...] = ()
     failure: str = ""
+    unjudged: tuple[str, ...] = field(default=(), metadata={"saved_if_set": True})
 
     def interval(self, *, seed: Seed) -> Interval:
         """Mean behaviour with its interval."""
@@ -91,6 +94,11 @@ class Evaluation:
         if self.text_costs is not None:
             failed = failed | self.text_costs.surprise.isnan()
         return failed if self.well_formed is None else failed | ~self.well_formed
+
+    @property
+    def unjudged_share(self) -> float:
+        """The share of texts that the judge could not score; their behaviour counts as 0."""
+        return sum(map(bool, self.unjudged)) / len(self.texts) if self.texts else 0.0
 
     def without(self, texts: Sequence[int], reason: str, *, judged: bool) -> "Evaluation":
         """The evaluation with some texts marked as failed: their logits became NaN or infinite.

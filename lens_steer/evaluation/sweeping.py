@@ -90,6 +90,8 @@ class SweepReport(Report):
                 row["perplexity"] = trial.perplexity
                 if trial.well_formed is not None:
                     row["well_formed"] = trial.well_formed.float().mean().item()
+                if trial.unjudged:
+                    row["unjudged"] = trial.unjudged_share
                 if trial.failure:
                     row["failure"] = trial.failure
                 rows.append(row)

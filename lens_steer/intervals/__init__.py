@@ -12,6 +12,7 @@ from lens_steer.intervals.means import NAN_INTERVAL as NAN_INTERVAL
 from lens_steer.intervals.means import Interval as Interval
 from lens_steer.intervals.means import group_sums as group_sums
 from lens_steer.intervals.means import interval as interval
+from lens_steer.intervals.means import interval_of_each as interval_of_each
 from lens_steer.intervals.means import nanmean_interval as nanmean_interval
 from lens_steer.intervals.means import proportion_interval as proportion_interval
 from lens_steer.intervals.means import ratio_interval as ratio_interval

@@ -64,13 +64,39 @@ def interval(
     Example:
         >>> interval(torch.tensor([0.1, 0.3, 0.2, 0.6]), ["ann", "ann", "bob", "cy"], seed=0)
     """
-    x = values.double().cpu().numpy()
-    keys = list(range(len(x))) if groups is None else list(groups)
-    if len(x) == 0 or len(keys) != len(x):
+    [found] = interval_of_each([values], groups, seed=seed, resamples=resamples)
+    return found
+
+
+def interval_of_each(
+    values: Sequence[Float[Tensor, " example"]],
+    groups: Sequence[Any] | None = None,
+    *,
+    seed: int,
+    resamples: int = 2000,
+) -> list[Interval]:
+    """What `interval` gives for each of several quantities of the same examples, drawn once.
+
+    Args:
+        values: One number for each example, of every quantity.
+        groups: As `interval`.
+        seed: As `interval`.
+        resamples: As `interval`.
+
+    Raises:
+        ValueError: As `interval`.
+    """
+    arrays = [quantity.double().cpu().numpy() for quantity in values]
+    keys = list(range(len(arrays[0]) if arrays else 0)) if groups is None else list(groups)
+    wrong = [len(x) for x in arrays if len(x) == 0 or len(x) != len(keys)]
+    if wrong or not arrays:
         raise ValueError(
-            f"{len(keys)} groups for {len(x)} values: expected one each, and at least one"
+            f"{len(keys)} groups for {wrong[0] if wrong else 0} values: expected one each, and at "
+            "least one"
         )
-    return ratio_interval(*group_sums(x, np.ones_like(x), keys), seed=seed, resamples=resamples)
+    summed = [group_sums(x, np.ones_like(x), keys) for x in arrays]
+    drawn = Resampling.of(summed[0][0].shape, seed=seed, resamples=resamples)
+    return [_ratio(sums, counts, drawn) for sums, counts in summed]
 
 
 def nanmean_interval(
@@ -150,10 +176,16 @@ def ratio_interval(
         seed: Of the draws.
         resamples: How often the units are drawn.
     """
+    drawn = Resampling.of(numerators.shape, seed=seed, resamples=resamples)
+    return _ratio(numerators, denominators, drawn)
+
+
+def _ratio(
+    numerators: Float[Array, "*way"], denominators: Float[Array, "*way"], drawn: Resampling
+) -> Interval:
     mean = float(numerators.sum() / denominators.sum())
     if not np.isfinite(mean):
         return Interval(mean, float("nan"), float("nan"))
-    drawn = Resampling.of(numerators.shape, seed=seed, resamples=resamples)
     means = drawn.sums(numerators) / drawn.sums(denominators)
     low, high = drawn.levels((numerators - mean * denominators) / denominators.sum(), means)
     return Interval(mean, low, high)
