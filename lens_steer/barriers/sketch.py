@@ -89,7 +89,7 @@ class CountSketch:
 
     def features(self, units: Float[Tensor, "n d"]) -> Float[Tensor, "n component"]:
         """The features phi of vectors of length 1."""
-        parts = [self._convolved(part) for part in units.split(self._rows)]
+        parts = [self._convolved(part) for part in units.split(self._rows) if len(part)]
         return torch.cat(parts) if parts else units.new_zeros(0, self.n_components)
 
     def products(
@@ -97,7 +97,7 @@ class CountSketch:
     ) -> Float[Tensor, " n"]:
         """The products w . phi of vectors of length 1."""
         weights = weights.to(units)
-        parts = [self._convolved(part) @ weights for part in units.split(self._rows)]
+        parts = [self._convolved(part) @ weights for part in units.split(self._rows) if len(part)]
         return torch.cat(parts) if parts else units.new_zeros(0)
 
     def gradients(
@@ -109,7 +109,7 @@ class CountSketch:
         convolution of the others; entry j of z is in one bucket of each.
         """
         weights = weights.to(units)
-        parts = [self._pulled_back(part, weights) for part in units.split(self._rows)]
+        parts = [self._pulled_back(part, weights) for part in units.split(self._rows) if len(part)]
         return torch.cat(parts) if parts else torch.zeros_like(units)
 
     def curvatures(
@@ -121,7 +121,7 @@ class CountSketch:
         """The changes of `gradients` along vectors, per unit: of each sketch in turn but one."""
         weights = weights.to(units)
         each = zip(units.split(self._rows), along.split(self._rows), strict=True)
-        parts = [self._pulled_back(part, weights, way) for part, way in each]
+        parts = [self._pulled_back(part, weights, way) for part, way in each if len(part)]
         return torch.cat(parts) if parts else torch.zeros_like(units)
 
     @property
