@@ -130,8 +130,10 @@ class CountSketch:
 
     def _spectra(self, units: Float[Tensor, "n d"], last: float | None = None) -> list[Tensor]:
         """The Fourier transform of each sketch of z, or of [sqrt(gamma) x; last]."""
-        last = float(self.coef0) ** 0.5 if last is None else last
-        bias = units.new_full((len(units), 1), last)
+        if units.shape[1] != self.width:
+            raise ValueError(f"vectors of {units.shape[1]} entries: expected {self.width}")
+        end = float(self.coef0) ** 0.5 if last is None else last
+        bias = units.new_full((len(units), 1), end)
         z = torch.cat([float(self.gamma) ** 0.5 * units, bias], dim=1)
         empty = z.new_zeros(len(z), self.n_components)
         each = zip(self.buckets.to(z.device), self.signs.to(z), strict=True)

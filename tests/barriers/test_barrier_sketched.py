@@ -86,8 +86,8 @@ def test_a_logistic_head_is_scikit_learns_less_the_prior() -> None:
 
 def test_at_degree_2_it_is_the_quadratic_form() -> None:
     data, how = planted(d=D), {"n_components": 300, "gamma": 0.5, "C": 3.0, "seed": 2}
-    sketch = SketchBarrier.fit(data, degree=2, **how)  # type: ignore[arg-type]
-    form, x = PolynomialBarrier.fit_sketch(data, **how), points()  # type: ignore[arg-type]
+    sketch = SketchBarrier.fit(data, degree=2, **how)
+    form, x = PolynomialBarrier.fit_sketch(data, **how), points()
     torch.testing.assert_close(sketch.h(x), form.h(x), atol=1e-10, rtol=1e-9)
     torch.testing.assert_close(sketch.grad(x), form.grad(x), atol=1e-11, rtol=1e-8)
 
@@ -191,6 +191,8 @@ def test_broken_parts_and_fits_without_an_end_are_refused(
     parts = good.sketch.buckets, good.sketch.signs
     with pytest.raises(ValueError, match="a bucket is none of 0 to 9"):
         CountSketch(*parts, 10, 1.0, 1.0)
+    with pytest.raises(ValueError, match="vectors of 7 entries: expected 6"):
+        good.sketch.features(torch.ones(2, D + 1))
     with pytest.raises(ValueError, match="buckets and signs of shapes"):
         CountSketch(parts[0][1:], parts[1], 50, 1.0, 1.0)
     with pytest.raises(ValueError, match="degree 3: expected 2, where it is a quadratic form"):
