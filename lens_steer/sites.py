@@ -19,6 +19,7 @@ class Kind(StrEnum):
     HEAD = "head"
     NEURON = "neuron"
     GATE = "gate"
+    UP = "up"
     MLP_OUT = "mlp_out"
     ATTN_OUT = "attn_out"
 
@@ -52,6 +53,7 @@ _HOOKS = {  # in the order of the forward pass
     Kind.HEAD: "attn.hook_z",
     Kind.ATTN_OUT: "hook_attn_out",
     Kind.GATE: "mlp.hook_pre",
+    Kind.UP: "mlp.hook_pre_linear",
     Kind.NEURON: "mlp.hook_post",
     Kind.MLP_OUT: "hook_mlp_out",
     Kind.RESID: "hook_resid_post",
@@ -68,7 +70,7 @@ class Site:
         layer: The index of the block, counted from 0.
         kind: The activation. `resid` is the block's output, `resid_pre` its input (at layer 0 the
             embedding); `head` and `neuron` are written to the residual stream through W_O and
-            W_out.
+            W_out; `up` is what the gate of a gated MLP multiplies.
 
     Example:
         >>> Site(3, "head").hook_name
@@ -166,7 +168,7 @@ def site_shape(model: Any, kind: Kind) -> tuple[int, ...]:
     match kind:
         case Kind.HEAD:
             return (cfg.n_heads, cfg.d_head)
-        case Kind.NEURON | Kind.GATE:
+        case Kind.NEURON | Kind.GATE | Kind.UP:
             return (cfg.d_mlp,)
         case _:
             return (cfg.d_model,)

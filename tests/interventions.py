@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lens_steer.attribution import ElementMask
 from lens_steer.models import bos_id, encode_prompt, is_bridge
-from lens_steer.sites import Kind, Site
+from lens_steer.sites import Kind, Site, has_sites
 from lens_steer.steering import (
     ITI,
     Ablation,
@@ -312,9 +312,14 @@ def _generators(model: Any) -> Iterator[str]:
     return (name for name in names if hasattr(model, name))
 
 
-def all_kinds() -> list[Kind]:
-    """The kinds that can be edited."""
-    return [kind for kind in Kind if kind is not Kind.GATE]
+def kinds_of(model: Any) -> list[Kind]:
+    """The kinds that a model has: MLPs without a gate have nothing that it multiplies."""
+    return [kind for kind in Kind if has_sites(model, Site(0, kind))]
+
+
+def all_kinds(model: Any) -> list[Kind]:
+    """The kinds of a model that can be edited."""
+    return [kind for kind in kinds_of(model) if kind is not Kind.GATE]
 
 
 def baselines(model: Any) -> dict[str, Intervention]:

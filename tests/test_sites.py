@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lens_steer.models import hooked
 from lens_steer.sites import Kind, Site, add_hook, hook_point, site_shape
+from tests.interventions import kinds_of
 
 TRANSFORMER_LENS = {
     "resid": "blocks.2.hook_resid_post",
@@ -14,6 +15,7 @@ TRANSFORMER_LENS = {
     "head": "blocks.2.attn.hook_z",
     "neuron": "blocks.2.mlp.hook_post",
     "gate": "blocks.2.mlp.hook_pre",
+    "up": "blocks.2.mlp.hook_pre_linear",
     "mlp_out": "blocks.2.hook_mlp_out",
     "attn_out": "blocks.2.hook_attn_out",
 }
@@ -69,7 +71,7 @@ def test_site_refuses_an_unknown_kind() -> None:
 
 
 def test_hook_point_is_found_for_every_kind_and_layer(model: Any) -> None:
-    for site in (Site(layer, kind) for layer in range(model.cfg.n_layers) for kind in Kind):
+    for site in (Site(layer, k) for layer in range(model.cfg.n_layers) for k in kinds_of(model)):
         assert hook_point(model, site) is model.hook_dict[site.hook_name]
 
 
@@ -86,13 +88,14 @@ def test_hook_point_names_the_missing_hook() -> None:
 
 def test_site_shape_is_what_the_hook_point_carries(model: Any) -> None:
     seen: dict[Kind, tuple[int, ...]] = {}
+    kinds = kinds_of(model)
 
     def look(kind: Kind) -> Any:
         return lambda x: seen.update({kind: tuple(x.shape)})
 
-    with torch.no_grad(), hooked(model, {Site(1, kind): look(kind) for kind in Kind}):
+    with torch.no_grad(), hooked(model, {Site(1, kind): look(kind) for kind in kinds}):
         model(torch.tensor([[5, 6, 7]]))
-    assert seen == {kind: (1, 3, *site_shape(model, kind)) for kind in Kind}
+    assert seen == {kind: (1, 3, *site_shape(model, kind)) for kind in kinds}
 
 
 def test_add_hook_returns_what_removes_that_hook_and_no_other(model: Any) -> None:

@@ -18,6 +18,7 @@ from lens_steer.models import (
     batches,
     continues_tokens_together,
     forward,
+    gate_function,
     input_device,
     open_blocks,
     pad,
@@ -125,9 +126,7 @@ def _averaged(
     """The mean over each row's positions of a site's activation; of `gate`, behind its function."""
     activation: Callable[[Tensor], Tensor] = lambda x: x  # noqa: E731
     if kind is Kind.GATE:
-        from transformers.activations import ACT2FN
-
-        activation = ACT2FN[model.cfg.act_fn]
+        activation = gate_function(model)
     if all(len(positions) == 1 for positions in spans):
         rows = torch.arange(len(spans))
         columns = torch.tensor([positions[0] for positions in spans])

@@ -41,12 +41,25 @@ _WRAP = (
 
 def advice(hint: Any, value: Any) -> str:
     """What to write for a value that an annotation does not admit; empty where nothing is known."""
+    if undefined(value) and admits(hint, 1.0):
+        return undefined(value)
     for way in (_instance, _model, _degrees, _converted, _attribute, _unpacked, _packed, _inner):
         words = way(hint, value)
         if words:
             return words
     names = [getattr(part, "__name__", "") for part in alternatives(hint)]
     return next((_MADE_BY[name] for name in names if name in _MADE_BY), "")
+
+
+def undefined(value: Any) -> str:
+    """For a setting that a paper names without saying what it is; empty for all others."""
+    if isinstance(value, str) and value.strip().lower() == "angular":
+        return (
+            "angular set-points are not defined in arXiv:2604.19018, and its code calls a function "
+            "for them that does not exist: a setpoint is a number of class differences, and "
+            "ls.Angular turns activations by an angle"
+        )
+    return ""
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:

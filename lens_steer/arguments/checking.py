@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin, get_type_
 
 from typing_extensions import Unpack
 
-from lens_steer.arguments.advice import advice
+from lens_steer.arguments.advice import advice, undefined
 from lens_steer.arguments.hints import Check, admits, check_of, resolved
 from lens_steer.arguments.words import in_words, shortened
 
@@ -128,7 +128,7 @@ def _refuse(
         if argument in call.hints:
             named[argument] = value
         elif not call.more_keywords:
-            raise _unexpected(call, name, argument)
+            raise _unexpected(call, name, argument, value)
     by_name = {n: hint for n, hint in call.hints.items() if n not in call.positional}
     _check_values(name, placed, call.hints, by_name)
     _check_values(name, named, call.hints, {})
@@ -158,10 +158,11 @@ def _named(value: Any, by_name: Mapping[str, Any]) -> str:
     return f"write {' or '.join(fitting)}, by name" if 0 < len(fitting) < 4 else ""
 
 
-def _unexpected(call: "_Signature", name: str, keyword: str) -> ArgumentError:
+def _unexpected(call: "_Signature", name: str, keyword: str, value: Any) -> ArgumentError:
     accepted = [argument for argument in call.hints if argument not in ("self", "cls")]
     nearest = get_close_matches(keyword, accepted, n=1)
     guess = f": did you mean {nearest[0]!r}?" if nearest else "."
+    guess = f": {undefined(value)}." if undefined(value) else guess
     return ArgumentError(
         f"{name}() got an unexpected keyword {keyword!r}{guess} "
         f"It takes {', '.join(accepted) or 'no keywords'}"

@@ -1,9 +1,9 @@
 """Which heads, neurons and dimensions carry a behaviour, and how far to trust the answer.
 
 Elements are scored by the difference between the classes (`contrasts`), by gradients (`gradients`)
-or by leaving them out (`ablation`, over `answers`); `scores` ranks them, `mask` holds the chosen.
-`agreement` compares attributions, `stability` says how far a choice depends on the pairs,
-and `signs` whether activations have the sign to be amplified.
+or by leaving them out (`ablation`, over `answers`, whose hooks are in `scaled_points`); `scores`
+ranks them, `mask` holds the chosen. `agreement` compares attributions, `stability` says how far a
+choice depends on the pairs, and `signs` whether activations have the sign to be amplified.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -11,6 +11,7 @@ from lens_steer.attribution.ablation import AblationReport as AblationReport
 from lens_steer.attribution.ablation import zero_ablation as zero_ablation
 from lens_steer.attribution.agreement import AgreementReport as AgreementReport
 from lens_steer.attribution.answers import answers_at as answers_at
+from lens_steer.attribution.answers import frozen_answers_at as frozen_answers_at
 from lens_steer.attribution.contrasts import contrast as contrast
 from lens_steer.attribution.contrasts import contrast_in_resid as contrast_in_resid
 from lens_steer.attribution.contrasts import contrast_norm as contrast_norm

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
-from lens_steer.attribution.answers import Factors, answers_at
+from lens_steer.attribution.answers import answers_at
 from lens_steer.attribution.contrasts import over_pairs
 from lens_steer.attribution.mask import ElementMask, by_element
+from lens_steer.attribution.scaled_points import Factors
 from lens_steer.attribution.scores import ElementScores, Ranking
 from lens_steer.data import ContrastivePairs
 from lens_steer.intervals import Interval, interval

@@ -1,10 +1,10 @@
-"""How likely a model finds each of two answers while elements are scaled; prompts are run once.
+"""How likely a model finds each of two answers while elements are scaled or held; prompts run once.
 
 Nothing before the last prompt token changes at scope "last", so that a point of a grid costs only
 its answer's tokens, and all points of a prompt are rows of one batch over its key-value cache.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,12 @@ from torch.nn.functional import kl_div
 from tqdm.auto import tqdm
 
 from lens_steer.arguments import Count
+from lens_steer.attribution.scaled_points import (
+    Factors,
+    Hook,
+    frozen_patches,
+    online_scalings,
+)
 from lens_steer.data import ContrastivePairs
 from lens_steer.models import (
     Decoder,
@@ -29,8 +35,7 @@ from lens_steer.models import (
 from lens_steer.sites import Site
 
 _TOKENS = 2**14  # of a batch: on a CPU more are slower
-
-Factors = Mapping[Site, Float[Tensor, "..."]]  # what activations are multiplied by
+_Hooks = Callable[[SteerableModel, Sequence[Factors], int], dict[Site, Hook]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,45 @@ def answers_at(
         >>> points = [{}, without_heads]
         >>> ls.attribution.answers_at(model, pairs, points).margin.mean(dim=1)
     """
+    return _answers(model, pairs, points, online_scalings, token_budget, progress)
+
+
+def frozen_answers_at(
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    points: Sequence[Factors],
+    *,
+    token_budget: Count | None = None,
+    progress: bool = False,
+) -> Answers:
+    """Overwrite the last prompt token's activations by clean ones, scaled, once for each point.
+
+    As the published SADI does: the answers' tokens are left alone, and at every site of any point a
+    point without factors of its own holds the clean activation. Sites of kind `gate` hold the gate
+    of a gated MLP and leave what it multiplies.
+
+    Args:
+        points: As `answers_at`.
+        token_budget: As `answers_at`.
+
+    Raises:
+        ValueError: As `answers_at`.
+
+    Example:
+        >>> held = {ls.Site(layer, "head"): torch.ones(12, 1) for layer in range(8)}
+        >>> ls.attribution.frozen_answers_at(model, pairs, [{}, held]).margin.mean(dim=1)
+    """
+    return _answers(model, pairs, points, frozen_patches, token_budget, progress)
+
+
+def _answers(
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    points: Sequence[Factors],
+    hooks: _Hooks,
+    token_budget: int | None,
+    progress: bool,
+) -> Answers:
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
     if open_blocks(model):
@@ -80,7 +124,7 @@ def answers_at(
     with tqdm(total=len(points) * len(tasks), desc="answers", disable=not progress) as bar:
         for batch, part in _batches(tasks, len(points), budget):
             some = [points[k] for k in part]
-            values = _measured(model, [tasks[i] for i in batch], some)
+            values = _measured(model, [tasks[i] for i in batch], some, hooks)
             measured[:, part.start : part.stop, batch] = values
             bar.update(len(batch) * len(part))
     return Answers(measured[0], measured[1])
@@ -130,7 +174,7 @@ def _batches(tasks: Sequence[_Task], points: int, budget: int) -> Iterator[tuple
 
 
 def _measured(
-    model: SteerableModel, tasks: Sequence[_Task], points: Sequence[Factors]
+    model: SteerableModel, tasks: Sequence[_Task], points: Sequence[Factors], hooks: _Hooks
 ) -> Float[Tensor, "2 point task"]:
     """Margins and divergences; the clean model is one point more."""
     n = len(points) + 1
@@ -142,7 +186,7 @@ def _measured(
         decoder = Decoder(model, *pad(model, [task.prompt[:-1] for task in tasks], left=True))
         decoder.start()
         decoder.select_rows(copies)
-        with hooked(model, _scalings(model, points, len(owner))):
+        with hooked(model, hooks(model, points, len(owner))):
             logits = decoder.score(tokens.repeat(n, 1), mask.repeat(n, 1))
         scores = logits.float().log_softmax(dim=-1)
     if bool(scores[: len(owner)].isnan().any(dim=-1)[mask.to(scores.device)].any()):
@@ -151,29 +195,6 @@ def _measured(
             f"the model's logits are NaN or infinite in {dtype}: load it in float32 or bfloat16"
         )
     return _compared(scores.unflatten(0, (n, len(owner))), tasks)
-
-
-def _scalings(
-    model: SteerableModel, points: Sequence[Factors], rows: int
-) -> dict[Site, "_Scaling"]:
-    """At each site what multiplies the rows of the clean model, of the first point, and so on."""
-    scalings: dict[Site, _Scaling] = {}
-    for site in sorted({site for point in points for site in point}):
-        plain = torch.ones_like(next(point[site] for point in points if site in point))
-        factors = [plain, *(point.get(site, plain) for point in points)]
-        device = next(iter(model.blocks[site.layer].parameters())).device
-        scalings[site] = _Scaling(torch.stack(factors).to(device), rows)
-    return scalings
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaling:
-    factor: Float[Tensor, "point *site"]
-    rows: int
-
-    def __call__(self, x: Float[Tensor, "row pos *site"]) -> Float[Tensor, "row pos *site"]:
-        points = x.unflatten(0, (len(self.factor), self.rows))
-        return (points * self.factor[:, None, None]).to(x.dtype).flatten(0, 1)
 
 
 def _compared(

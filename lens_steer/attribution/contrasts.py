@@ -96,8 +96,9 @@ def _written(
         case Kind.HEAD:
             through = output_weight(model, site).detach().float().cpu()
             return torch.einsum("he,hed->hd", direction, through).norm(dim=-1)
-        case Kind.GATE:
-            raise ValueError("kind 'gate' is not what a neuron writes: capture 'neuron'")
+        case Kind.GATE | Kind.UP:
+            kind = site.kind.value
+            raise ValueError(f"kind {kind!r} is not what a neuron writes: capture 'neuron'")
         case Kind.NEURON:
             return direction.abs() * output_weight(model, site).detach().float().cpu().norm(dim=-1)
         case _:

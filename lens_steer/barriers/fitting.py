@@ -125,7 +125,10 @@ def sketched_form(
     Returns the form and the settings used.
     """
     if degree != 2:
-        raise ValueError(f"degree {degree}: expected 2, where the sketch is a quadratic form")
+        raise ValueError(
+            f"degree {degree}: expected 2, where the sketch is a quadratic form; "
+            "SketchBarrier.fit has any degree"
+        )
     d = rows.values.shape[1]
     sketch = CountSketch.draw(d, n_components, gamma=gamma, coef0=coef0, seed=seed)
     head = logistic_head(sketch.features(rows.units), rows.desired, C)

@@ -125,7 +125,7 @@ class PolynomialBarrier(Barrier):
 
         Args:
             n_components: Width of the sketch; its noise falls as 1 / sqrt(n_components).
-            degree: 2: higher ones are no quadratic form.
+            degree: 2: higher ones are no quadratic form (`SketchBarrier.fit`).
             gamma: As `fit`.
             coef0: As `fit`.
             C: As `fit`.

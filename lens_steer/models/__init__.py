@@ -9,8 +9,8 @@ leaves a `Fingerprint`, which `Provenance` carries on. Prompts (`prompts`) becom
 `tokens` and `special_tokens`. `forward_pass`, `decoders` and `frozen_context` are the three ways to
 run a model; `hooks` and `steered_blocks` keep apart what acts on it in different threads and tasks;
 `checked_weights` hands out W_O, W_out, W_E and W_U; `quantised` says of which models there are
-none. `attention_sinks` finds the tokens whose activations are many times as large as the others',
-`sink_report` lists them, and `description` is a model on one screen.
+none; `gated` reads the gates of MLPs. `attention_sinks` finds the tokens whose activations are many
+times as large as the others', `sink_report` lists them, and `description` is a model on one screen.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -48,6 +48,9 @@ from lens_steer.models.forward_pass import logits_at as logits_at
 from lens_steer.models.forward_pass import read as read
 from lens_steer.models.forward_pass import reading as reading
 from lens_steer.models.frozen_context import FrozenContextBlocks as FrozenContextBlocks
+from lens_steer.models.gated import clean_gates as clean_gates
+from lens_steer.models.gated import gate_function as gate_function
+from lens_steer.models.gated import has_gates as has_gates
 from lens_steer.models.hooks import ForkSafeLock as ForkSafeLock
 from lens_steer.models.hooks import PlacedHooks as PlacedHooks
 from lens_steer.models.hooks import hooks_at_rest as hooks_at_rest

@@ -44,8 +44,14 @@ def residual_edit(
         after: The edited activations.
 
     Raises:
-        ValueError: If heads or neurons are not written by plain weights; see `output_weight`.
+        ValueError: If heads or neurons are not written by plain weights (see `output_weight`), or
+            the edit is of what a gate multiplies: its change depends on the gate.
     """
+    if site.kind is Kind.UP:
+        raise ValueError(
+            f"{site.hook_name} reaches the residual stream multiplied by its gate, which is not "
+            "given: edit kind 'neuron', their product"
+        )
     if site.kind not in _OUTPUTS:
         return after.float() - before.float()
     weight = output_weight(model, site)

@@ -78,6 +78,7 @@ from lens_steer.steering.random_directions import Random as Random
 from lens_steer.steering.repe import RepE as RepE
 from lens_steer.steering.sadi import SADI as SADI
 from lens_steer.steering.sadi import FrozenSADI as FrozenSADI
+from lens_steer.steering.sadi import GridAnswers as GridAnswers
 from lens_steer.steering.sadi import GridReport as GridReport
 from lens_steer.steering.sadi import SignedSADI as SignedSADI
 from lens_steer.steering.transport import LinearAcT as LinearAcT

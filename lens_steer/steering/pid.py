@@ -4,7 +4,7 @@ Source: the baseline S-PID of arXiv:2604.19018 (after PID Steering, arXiv:2510.0
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import sqrt
 from typing import Annotated
@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.activations import Activations
-from lens_steer.arguments import Accepts, Layers, Number
+from lens_steer.arguments import Accepts, Count, Layers, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
 from lens_steer.linearity import FeatureDirections
@@ -30,6 +30,8 @@ from lens_steer.steering.base import (
     feedback_sites,
 )
 
+_CLEARED = 10  # blocks between two clearings of the published code's sum
+
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,8 +39,8 @@ class PID(Intervention):
     """u_k = kp e_k + ki sum_{j <= k} e_j + kd (e_k - e_{k-1}), e_k = (beta_k - v_k . z_k) v_k.
 
     Read where block k begins, pushed behind it; sums and differences run over the layers of one
-    token and begin anew with the next (the published code resets its sum every ten layers, and
-    never its difference).
+    token and begin anew with the next. `official` is the published code's law, which clears the
+    sum at every tenth block and takes the first difference from 0.
 
     Attributes:
         directions: v_k of every layer's input.
@@ -47,6 +49,10 @@ class PID(Intervention):
         kp: Proportional gain; with ki = kd = 0 this is P control.
         ki: Integral gain.
         kd: Derivative gain.
+        clear_every: The sum is 0 at blocks 0, n, 2 n ..., whose own error is lost to it, and begins
+            anew behind them; None: it runs over all layers.
+        first_from_zero: Whether e_{-1} = 0: the first layer's difference is its whole error. False:
+            it is 0, as there is no error before it.
     """
 
     directions: Float[Tensor, "layer d"] = field(repr=False)
@@ -55,6 +61,8 @@ class PID(Intervention):
     kp: Number
     ki: Number = 0.0
     kd: Number = 0.0
+    clear_every: Count | None = field(default=None, metadata={"saved_if_set": True})
+    first_from_zero: bool = field(default=False, metadata={"saved_if_set": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,6 +105,43 @@ class PID(Intervention):
         return cls(v[:-1], beta[:-1], chosen, kp, ki, kd, provenance=source)
 
     @classmethod
+    def official(
+        cls,
+        activations: Activations,
+        *,
+        kp: Number,
+        ki: Number = 0.0,
+        kd: Number = 0.0,
+        setpoint: Number = 1.0,
+        layers: Layers | None = None,
+    ) -> "PID":
+        """S-PID as its code does it, at one token.
+
+        Set-points are measured from the origin; the sum is cleared at blocks 0, 10, 20 ..., after
+        their error was added to it; and the first difference is e_0 - 0. (The code never clears
+        the last error between tokens, so that its first difference depends on what was run
+        before; here every token begins as the first does.)
+
+        Args:
+            activations: As `fit`.
+            kp: Proportional gain; the code's are 0.1 to 0.7.
+            ki: Integral gain; the code's are 0.01 to 0.5.
+            kd: Derivative gain; the code's are 0 to 0.1.
+            setpoint: As `fit`; the code's are 0.5 to 2.
+            layers: As `fit`.
+
+        Raises:
+            ValueError: As `fit`.
+
+        Example:
+            >>> method = ls.PID.official(ls.capture(model, train, "resid"), kp=0.7, ki=0.01, kd=0.1)
+        """
+        law = cls.fit(
+            activations, kp=kp, ki=ki, kd=kd, setpoint=setpoint, centred=False, layers=layers
+        )
+        return replace(law, clear_every=_CLEARED, first_from_zero=True)
+
+    @classmethod
     def fit_scalar_gain(
         cls,
         activations: Activations,
@@ -137,11 +182,15 @@ class PID(Intervention):
     def _feedback(self, memory: "_Memory", model: SteerableModel, layer: int) -> Feedback:
         v = self.directions[layer].to(**working_place(model, layer))
         beta, first = float(self.setpoints[layer]), layer == self.layers[0]
+        cleared = self.clear_every is not None and layer % self.clear_every == 0
 
         def feedback(z: Activation) -> Activation:
             error = (beta - z.to(v.dtype) @ v)[:, None] * v
-            memory.total = error if first else memory.total.to(error.device) + error
-            change = torch.zeros_like(error) if first else error - memory.last.to(error.device)
+            none = torch.zeros_like(error)
+            before = none if first else memory.total.to(error.device)
+            memory.total = none if cleared else before + error
+            last = (none if self.first_from_zero else error) if first else memory.last
+            change = error - last.to(error.device)
             memory.last = error
             return self.strength * (self.kp * error + self.ki * memory.total + self.kd * change)
 

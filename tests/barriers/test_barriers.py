@@ -8,7 +8,13 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from lens_steer.activations import LayerActivations
-from lens_steer.barriers import Barrier, FourierBarrier, LinearBarrier, PolynomialBarrier
+from lens_steer.barriers import (
+    Barrier,
+    FourierBarrier,
+    LinearBarrier,
+    PolynomialBarrier,
+    SketchBarrier,
+)
 from lens_steer.sites import Kind
 from tests.oracles_barriers import planted, stacked, symmetric, value
 
@@ -20,6 +26,8 @@ FITS: dict[str, Callable[[LayerActivations], Barrier]] = {
     "probe": lambda a: LinearBarrier.fit(a, C=1.0),
     "means": LinearBarrier.fit_means,
     "fourier": lambda a: FourierBarrier.fit(a, n_components=300),
+    "degree 3": lambda a: SketchBarrier.fit(a, n_components=300),
+    "SVM": lambda a: SketchBarrier.fit_svm(a, n_components=300),
 }
 
 

@@ -28,6 +28,7 @@ from lens_steer.models import (
 )
 from lens_steer.sites import Kind, Site, hook_point
 from tests.conftest import ARCHITECTURES, BACKENDS, CONTEXT, HAS_HOOKED, LAYERS, Loader, write_model
+from tests.interventions import all_kinds
 
 # Two implementations of one model in float32, a few layers deep; logits are of order 1 to 10.
 LOGITS = 1e-5  # of the largest: two float32 implementations of one model, on any processor
@@ -526,7 +527,7 @@ def test_a_returned_edit_reaches_the_logits_at_every_editable_kind(model: Any) -
     tokens = some_tokens(1)
     with torch.no_grad():
         before = model(tokens)
-        for kind in (kind for kind in Kind if kind.editable):
+        for kind in all_kinds(model):
             with hooked(model, {Site(1, kind): lambda x: x.flip(-1)}):
                 assert (before - model(tokens)).abs().max() > 1e-2, kind
 

@@ -585,7 +585,7 @@ def test_every_repr_names_its_class_and_that_of_what_it_is_made_of(
 
 
 def test_every_kind_that_can_be_edited_has_a_shape_on_every_model(model: Any) -> None:
-    for kind in all_kinds():
+    for kind in all_kinds(model):
         assert Additive((Site(0, kind),), (torch.ones(site_shape(model, kind)),)).hooks(model)
 
 

@@ -220,10 +220,11 @@ def test_every_editable_kind_is_steered_where_it_says(model: Any) -> None:
     shapes = {
         Kind.HEAD: (model.cfg.n_heads, model.cfg.d_head),
         Kind.NEURON: (model.cfg.d_mlp,),
+        Kind.UP: (model.cfg.d_mlp,),
     }
     with torch.no_grad():
         clean = run(model, tokens, None)
-        for kind in all_kinds():
+        for kind in all_kinds(model):
             site = Site(2, kind)
             vector = drawn(shapes.get(kind, (model.cfg.d_model,)))
             everywhere = torch.ones(tokens.shape, dtype=torch.bool)

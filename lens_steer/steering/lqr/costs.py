@@ -23,7 +23,8 @@ class WeightOptions(TypedDict, total=False):
         control_cost: r > 0 of a push behind block k, the same; larger pushes less; 1.
         terminal_cost: qf >= 0 of an error behind the last block; 0.1.
         setpoint: lambda: 0 is the undesired mean and 1 the desired one, if centred; negative leads
-            away; with several concepts one for all, or one for each; 1.
+            away; with several concepts one for all, or one for each; 1. (The angular set-points
+            that the paper names are refused: it does not define them.)
         centred: False measures set-points from the origin, as published: v . z has an offset that
             both classes share, and the law can then push the wrong way; True.
         layers: Consecutive blocks behind which to push; None, the default, is all.

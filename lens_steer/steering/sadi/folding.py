@@ -86,6 +86,8 @@ def _check_foldable(model: Any, sites: Iterable[Site]) -> None:
     """Raise a ValueError if no weights scale a site alone, or its layer uses more than weights."""
     attach(model)
     for site in sites:
+        if site.kind is Kind.UP:
+            raise ValueError(f"{site.hook_name} is a factor of neurons: scale kind 'neuron' alike")
         if site.kind not in (*_INPUTS, *_INPUTS.values()):
             raise ValueError(
                 f"{site.hook_name} is the sum of all that is written: no weights scale it alone; "

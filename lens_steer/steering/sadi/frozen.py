@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, Mask, Tokens
-from lens_steer.models import SteerableModel, read
-from lens_steer.sites import Kind, Site, hook_point
+from lens_steer.models import SteerableModel, clean_gates, has_gates, read
+from lens_steer.sites import Kind, Site, hook_points
 from lens_steer.steering.base import Edit, Intervention
 from lens_steer.steering.sadi.scaling import SADI, check_fits, edited_kind, on_model
 
@@ -24,6 +24,10 @@ class FrozenSADI(SADI):
     The published code's two passes: elements that were not chosen are held at their clean values
     too, so that an early scaled head cannot reach a later one at that position. Only the last
     prompt token is edited, whatever the scope holds besides.
+
+    The published neurons are of kind `gate`: on a gated MLP its activation function's output is
+    held, and what it multiplies (`mlp.hook_pre_linear`) is that of the steered pass. Kind `neuron`
+    holds the product of the two, which is another method.
 
     Attributes:
         clean: What the prompts' last tokens hold in each layer; made by `prepare`.
@@ -51,7 +55,11 @@ class FrozenSADI(SADI):
         def keep(x: Tensor) -> Tensor:
             return x[torch.arange(len(x), device=x.device), last.to(x.device)].detach()
 
+        layers = [site.layer for site in self.sites]
         with torch.no_grad():
+            if self._holds_gates(model):
+                gates = clean_gates(model, tokens, mask, layers, keep)
+                return replace(self, clean=tuple(gates[layer] for layer in layers))
             clean = read(model, tokens, mask, dict.fromkeys(self.sites, keep))
         return replace(self, clean=tuple(clean[site] for site in self.sites))
 
@@ -79,18 +87,24 @@ class FrozenSADI(SADI):
     @override
     def edits(self, model: SteerableModel) -> dict[Site, Edit]:  # before `prepare`: they refuse
         check_fits(model, self.mask)
-        if self.mask.kind is Kind.GATE and getattr(model.cfg, "gated_mlp", False):
-            raise ValueError(
-                "the published patch holds the gate and leaves what it multiplies: no hook point "
-                "does that; choose kind 'neuron', whose patch holds their product"
-            )
-        gains = self.gains()
-        edits: dict[Site, Edit] = {}
-        for i, site in enumerate(self.sites):
-            hook_point(model, site)
-            factor = on_model(model, site, gains[site])
-            edits[site] = _unready if self.clean is None else _patch(self.clean[i] * factor)
+        gated = self._holds_gates(model)
+        ups = {site: Site(site.layer, Kind.UP) for site in self.sites} if gated else {}
+        hook_points(model, [*self.sites, *ups.values()])
+        if self.clean is None:
+            return dict.fromkeys([*ups.values(), *self.sites], _unready)
+        gains, edits = self.gains(), dict[Site, Edit]()
+        for site, clean in zip(self.sites, self.clean, strict=True):
+            held = clean * on_model(model, site, gains[site])
+            if gated:
+                patch = _GatePatch(held)
+                edits[ups[site]], edits[site] = patch.look, patch.write
+            else:
+                edits[site] = _patch(held)
         return edits
+
+    def _holds_gates(self, model: SteerableModel) -> bool:
+        """Whether it holds a factor of the neurons: on MLPs without a gate they are the same."""
+        return self.mask.kind is Kind.GATE and has_gates(model, min(self.mask.layers))
 
 
 def _patch(wanted: Tensor) -> Callable[[Tensor], Tensor]:
@@ -98,6 +112,26 @@ def _patch(wanted: Tensor) -> Callable[[Tensor], Tensor]:
         return wanted.to(x.device, x.dtype)
 
     return patch
+
+
+class _GatePatch:
+    """The two hooks of a block: what its gate would multiply is kept, and multiplies the patch."""
+
+    def __init__(self, gate: Float[Tensor, "n neuron"]) -> None:
+        self._gate = gate
+        self._up: Tensor | None = None
+
+    def look(self, x: Activation) -> Activation:
+        """Before the product: keep the up projection, and leave it alone."""
+        self._up = x
+        return x
+
+    def write(self, x: Activation) -> Activation:
+        """Behind it: the held gate times that."""
+        if self._up is None:
+            raise ValueError("FrozenSADI reads mlp.hook_pre_linear before it writes: hook both")
+        up, self._up = self._up, None
+        return (self._gate.to(x.device) * up).to(x.dtype)
 
 
 def _unready(x: Activation) -> Activation:

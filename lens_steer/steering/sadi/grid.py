@@ -1,21 +1,29 @@
 """SADI's grid: every k and delta on answers, prompts read once; chosen on dev, reported on test."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.arguments import Count, Number, Positive, Seed
 from lens_steer.artifacts import savable
-from lens_steer.attribution import ElementScores, Ranking, answers_at
+from lens_steer.attribution import (
+    ElementMask,
+    ElementScores,
+    Ranking,
+    answers_at,
+    frozen_answers_at,
+)
 from lens_steer.data import ContrastivePairs
 from lens_steer.intervals import Interval, interval
 from lens_steer.models import SteerableModel
 from lens_steer.reports import Report
 from lens_steer.sites import Kind
+from lens_steer.steering.sadi.frozen import FrozenSADI
+from lens_steer.steering.sadi.grid_answers import GridAnswers, held_factors
+from lens_steer.steering.sadi.grid_drawing import Axes, Maps, draw_difference, draw_gains, draw_maps
 from lens_steer.steering.sadi.scaling import SADI
 
 if TYPE_CHECKING:
@@ -39,6 +47,9 @@ PUBLISHED: dict[Kind, tuple[tuple[int, ...], tuple[float, ...]]] = {
 class GridReport(Report):
     """What every k and delta does to the answers, at scope "last".
 
+    `SADI` scales what a pass holds itself; the published code patches clean values in
+    (`FrozenSADI`), at the last prompt token alone. A report of both says how far they are apart.
+
     Attributes:
         scores: That elements were ranked by.
         ranking: How.
@@ -49,6 +60,7 @@ class GridReport(Report):
         plain: The unsteered model's margin.
         groups: Of the pairs: what belongs together.
         seed: Of the intervals.
+        frozen: The same with the published patch, or None.
     """
 
     scores: ElementScores
@@ -60,6 +72,12 @@ class GridReport(Report):
     plain: Float[Tensor, " pair"]
     groups: tuple[Hashable, ...]
     seed: int
+    frozen: GridAnswers | None = field(default=None, metadata={"saved_if_set": True})
+
+    def __post_init__(self) -> None:
+        if self.frozen is not None and self.frozen.margin.shape != self.margin.shape:
+            shapes = f"{tuple(self.frozen.margin.shape)} and {tuple(self.margin.shape)}"
+            raise ValueError(f"frozen and online margins of shapes {shapes}: expected one shape")
 
     @classmethod
     def fit(  # noqa: PLR0913 - a grid has two axes
@@ -71,6 +89,7 @@ class GridReport(Report):
         deltas: Sequence[float | int] | None = None,
         *,
         by: Ranking = "signed",
+        frozen: bool = False,
         seed: Seed,
         token_budget: Count | None = None,
         progress: bool = True,
@@ -81,6 +100,7 @@ class GridReport(Report):
             pairs: To choose on (dev); measure the choice alone on others (test).
             ks: None: the published ones, as far as there are elements.
             deltas: None: the published ones.
+            frozen: Whether to try the published patch at every point as well, at twice the cost.
 
         Raises:
             ValueError: As `answers_at`, `ElementScores.top` and `SADI`.
@@ -96,18 +116,22 @@ class GridReport(Report):
         masks = [scores.top(k, by) for k in tried]
         methods = [SADI(mask, delta) for mask in masks for delta in sizes]
         methods[0].factors(model)  # does it fit?
-        points = [method.gains() for method in methods]
-        answers = answers_at(
-            model, pairs, [{}, *points], token_budget=token_budget, progress=progress
-        )
+        how: Any = {"token_budget": token_budget, "progress": progress}
         shape = (len(tried), len(sizes))
-        margin, kl = (x[1:].unflatten(0, shape) for x in (answers.margin, answers.kl))
-        return cls(scores, by, tried, sizes, margin, kl, answers.margin[0], pairs.groups, seed)
+        online = answers_at(model, pairs, [{}, *(each.gains() for each in methods)], **how)
+        margin, kl = (x[1:].unflatten(0, shape) for x in (online.margin, online.kl))
+        patched = None
+        if frozen:
+            held = [held_factors(mask, delta) for mask in masks for delta in sizes]
+            found = frozen_answers_at(model, pairs, held, **how)
+            patched = GridAnswers(found.margin.unflatten(0, shape), found.kl.unflatten(0, shape))
+        plain = online.margin[0]
+        return cls(scores, by, tried, sizes, margin, kl, plain, pairs.groups, seed, patched)
 
     @property
     def accuracy(self) -> Float[Tensor, "k delta"]:
         """Share of pairs whose desired answer is the likelier."""
-        return (self.margin > 0).double().mean(dim=-1)
+        return self._online.accuracy
 
     def best(self, kl: Positive | None = None) -> SADI:
         """The point of the most accuracy, of equal ones that of the largest margin.
@@ -118,22 +142,51 @@ class GridReport(Report):
         Raises:
             ValueError: If there is none.
         """
-        allowed = self.kl.mean(dim=-1) <= (torch.inf if kl is None else kl)
-        if not bool(allowed.any()):
-            least = float(self.kl.mean(dim=-1).min())
-            raise ValueError(f"no point of at most {kl} nats: the least is {least:.3g}")
-        order = self.accuracy + 1e-9 * self.margin.mean(dim=-1).tanh()
-        i = int(order.masked_fill(~allowed, -torch.inf).argmax())
-        k, delta = self.ks[i // len(self.deltas)], self.deltas[i % len(self.deltas)]
-        return SADI(self.scores.top(k, self.ranking), delta, provenance=self.scores.provenance)
+        mask, delta = self._point(self._online, kl)
+        return SADI(mask, delta, provenance=self.scores.provenance)
+
+    def best_frozen(self, kl: Positive | None = None) -> FrozenSADI:
+        """The same of the published patch.
+
+        Args:
+            kl: As `best`.
+
+        Raises:
+            ValueError: As `best`, or if the report has no frozen patches.
+        """
+        mask, delta = self._point(self._frozen(), kl)
+        return FrozenSADI(mask, delta, provenance=self.scores.provenance)
+
+    def _point(self, answers: GridAnswers, kl: float | int | None) -> tuple[ElementMask, float]:
+        i, j = answers.best(kl)
+        return self.scores.top(self.ks[i], self.ranking), self.deltas[j]
+
+    @property
+    def difference(self) -> Float[Tensor, "k delta"]:
+        """How far the published patch is from scaling online, as a share of what online changes.
+
+        Root mean squares over pairs: of the difference of the two margins, over that of what the
+        margin gains online. 0: the two are one; NaN where online changes nothing.
+
+        Raises:
+            ValueError: If the report has no frozen patches.
+        """
+        apart = self._frozen().margin - self.margin
+        gained = self.margin - self.plain
+        return (apart.square().mean(dim=-1) / gained.square().mean(dim=-1)).sqrt()
+
+    def _frozen(self) -> GridAnswers:
+        if self.frozen is None:
+            raise ValueError("this grid has no frozen patches: GridReport.fit(..., frozen=True)")
+        return self.frozen
 
     def interval(self, k: Count, delta: Number) -> Interval:
         """Accuracy at one point, with its 95 % interval over groups of pairs."""
-        right = self.margin[self.ks.index(k), self.deltas.index(float(delta))] > 0
-        return interval(right.double(), self.groups, seed=self.seed)
+        i, j = self.ks.index(k), self.deltas.index(float(delta))
+        return self._online.interval(i, j, self.groups, self.seed)
 
     def table(self) -> "pd.DataFrame":
-        """One row per point, the unsteered model first (k 0)."""
+        """One row per point, the unsteered model first (k 0); `frozen_*`: the published patch."""
         import pandas as pd
 
         plain = interval((self.plain > 0).double(), self.groups, seed=self.seed)
@@ -141,63 +194,48 @@ class GridReport(Report):
         rows = [start | plain.columns("accuracy")]
         for i, k in enumerate(self.ks):
             for j, delta in enumerate(self.deltas):
-                means = {"margin": self.margin[i, j].mean(), "kl": self.kl[i, j].mean()}
-                rows.append(
-                    {"k": k, "delta": delta}
-                    | {name: float(mean) for name, mean in means.items()}
-                    | self.interval(k, delta).columns("accuracy")
-                )
+                own = {"k": k, "delta": delta} | self._online.columns(i, j, self.groups, self.seed)
+                if self.frozen is not None:
+                    own |= self.frozen.columns(i, j, self.groups, self.seed, "frozen_")
+                    own["frozen_difference"] = float(self.difference[i, j])
+                rows.append(own)
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Accuracy over k and delta, beside the nats it costs."""
-        from lens_steer.figures import canvas
-
-        with canvas(1, 2, width=8.6, height=3.6, sharey=True) as (figure, (left, right)):
-            kl = self.kl.mean(dim=-1)
-            for axes, values, label, colours, span in (
-                (left, self.accuracy, "share preferring desired", "RdBu_r", (0.0, 1.0)),
-                (
-                    right,
-                    kl,
-                    "KL of the first answer token, nats",
-                    "magma_r",
-                    (0.0, min(1.0, float(kl.max()))),
-                ),
-            ):
-                scale = {"vmin": span[0], "vmax": span[1], "cmap": colours}
-                image = axes.imshow(values.numpy(), aspect="auto", origin="lower", **scale)
-                figure.colorbar(image, ax=axes, label=label)
-                axes.set_xticks(
-                    range(len(self.deltas)), [f"{d:g}" for d in self.deltas], rotation=90
-                )
-                axes.set(xlabel="delta")
-            left.set_yticks(range(len(self.ks)), list(map(str, self.ks)))
-            left.set(ylabel=f"k, {self.scores.kind.value} elements")
-            left.set_title(f"unsteered {float((self.plain > 0).double().mean()):.0%}")
-            clipped = "; the darkest is 1 nat or more" if kl.max() > 1 else ""
-            right.set_title(f"{len(self.plain)} pairs{clipped}")
-        return figure
+        """Accuracy over k and delta, beside the nats it costs; below, the frozen patches."""
+        plain = f"unsteered {float((self.plain > 0).double().mean()):.0%}"
+        if self.frozen is None:
+            rows = [Maps(plain, self.accuracy, self.kl.mean(dim=-1))]
+        else:
+            rows = [
+                Maps(f"scaled online; {plain}", self.accuracy, self.kl.mean(dim=-1)),
+                Maps("frozen patch", self.frozen.accuracy, self.frozen.kl.mean(dim=-1)),
+            ]
+        return draw_maps(self._axes, rows, len(self.plain))
 
     def dose_figure(self) -> "Figure":
         """What the margin gains against delta, a line for each k, with 95 % intervals."""
-        from lens_steer.figures import canvas
+        gains = {
+            k: [interval(row, self.groups, seed=self.seed) for row in margin - self.plain]
+            for k, margin in zip(self.ks, self.margin, strict=True)
+        }
+        return draw_gains(self._axes, gains)
 
-        with canvas() as (figure, axes):
-            for i, k in enumerate(self.ks):
-                gains = self.margin[i] - self.plain
-                intervals = [interval(row, self.groups, seed=self.seed) for row in gains]
-                middle = [gain.mean for gain in intervals]
-                span = [[gain.mean - gain.low, gain.high - gain.mean] for gain in intervals]
-                style = {"fmt": "o-", "color": f"C{i}", "label": f"{k}", "elinewidth": 0.8}
-                axes.errorbar(self.deltas, middle, yerr=torch.tensor(span).T.numpy(), **style)
-            axes.axhline(0, color="k", lw=0.8)
-            axes.set(xlabel="delta", ylabel="margin gained by the desired answer,\nnats per token")
-            axes.set_xscale("symlog", linthresh=1)
-            axes.set_xticks(self.deltas, [f"{delta:g}" for delta in self.deltas])
-            axes.minorticks_off()
-            axes.legend(title=f"k, {self.scores.kind.value}")
-        return figure
+    def difference_figure(self) -> "Figure":
+        """How far frozen patches are from scaling online (`difference`), a line for each k.
+
+        Raises:
+            ValueError: As `difference`.
+        """
+        return draw_difference(self._axes, self.difference)
+
+    @property
+    def _online(self) -> GridAnswers:
+        return GridAnswers(self.margin, self.kl)
+
+    @property
+    def _axes(self) -> Axes:
+        return Axes(self.ks, self.deltas, self.scores.kind.value)
 
 
 def _usual(scores: ElementScores) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -4,7 +4,7 @@ Source: Singh et al. 2024, "Representation Surgery: Theory and Practice of Affin
 (arXiv:2402.09631), its mean and covariance matching.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,9 @@ from lens_steer.activations import Activations, LayerActivations
 from lens_steer.arguments import Layer, Number
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation
+from lens_steer.barriers import Barrier
+from lens_steer.models import check_one_model
+from lens_steer.sites import Site
 from lens_steer.steering.base import check_finite
 from lens_steer.steering.transport.maps import TransportMap, spread_site
 
@@ -25,20 +28,31 @@ class MiMiC(TransportMap):
     """T(x) = target + A (x - source), which carries one Gaussian to the other at least cost.
 
     A = S-^{-1/2} (S-^{1/2} S+ S-^{1/2})^{1/2} S-^{-1/2}. x + strength * (T(x) - x): the published
-    map is strength 1, and it has no other knob.
+    map is strength 1, and it has no other knob. With a classifier it moves only activations that
+    this takes for undesired (h < 0), each by itself, as the baseline of ODESteer's code
+    (arXiv:2602.17560) does; a `Gate` decides for whole prompts instead.
 
     Attributes:
         matrix: A, symmetric and positive.
         shrinkage: Of the undesired and the desired covariance towards a multiple of the identity,
             each in [0, 1]; 0 is the covariance as it is.
+        classifier: A barrier at the same site: activations with h >= 0 are left as they are.
+            None: all are moved.
     """
 
     matrix: Float[Tensor, "d d"] = field(repr=False)
     shrinkage: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
+    classifier: Barrier | None = field(
+        default=None, repr=False, kw_only=True, metadata={"saved_if_set": True}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_finite(self, "source", "target", "matrix")
+        if self.classifier is not None:
+            _check_classifier(self.classifier, self.at, len(self.source))
+            origin, what = self.classifier.provenance, "map and classifier are of two models"
+            check_one_model(self.provenance, origin, what)
 
     @classmethod
     def fit(
@@ -48,6 +62,7 @@ class MiMiC(TransportMap):
         *,
         layer: Layer | None = None,
         shrinkage: Number | None = None,
+        classifier: Barrier | None = None,
     ) -> "MiMiC":
         """Fit in float64; covariances are divided by the number of activations.
 
@@ -57,14 +72,17 @@ class MiMiC(TransportMap):
             layer: Of tensors.
             shrinkage: (1 - s) S + s (trace S / d) I for both classes, s in [0, 1]. None: of a class
                 with no more activations than dimensions Ledoit and Wolf's s, and 0 otherwise.
+            classifier: Says which activations are moved: those with h < 0. None moves all.
 
         Raises:
             ValueError: If a class has fewer than two activations, a covariance is singular, the
                 classes are the same, an activation has more than one axis, the kind cannot be
-                edited, or `shrinkage` is out of range.
+                edited, `shrinkage` is out of range, or the classifier is of another site or model.
 
         Example:
             >>> method = ls.MiMiC.fit(resid.at(layer=3))
+            >>> probe = ls.LinearBarrier.fit(resid.at(layer=3), C=1.0)
+            >>> gated = ls.MiMiC.fit(resid.at(layer=3), classifier=probe)
         """
         activations = LayerActivations.of(desired, undesired, layer=layer)
         site = spread_site(activations)
@@ -86,20 +104,42 @@ class MiMiC(TransportMap):
             target.float(),
             matrix.float(),
             (s, t),
+            classifier=classifier,
             provenance=activations.provenance,
         )
 
     @override
     def _step(self, x: Activation) -> Activation:
         away = x - self.source.to(x)
-        return (self.target - self.source).to(x) + (away @ self.matrix.to(x) - away)
+        step = (self.target - self.source).to(x) + (away @ self.matrix.to(x) - away)
+        if self.classifier is None:
+            return step
+        undesired = self.classifier.unchecked_h(x) < 0
+        return torch.where(undesired[..., None], step, 0.0)
+
+    @override
+    def without_provenance(self) -> "MiMiC":  # the classifier loses its record too
+        plain = None if self.classifier is None else replace(self.classifier, provenance=None)
+        return replace(self, classifier=plain, provenance=None)
 
     def _summary(self) -> list[str]:
-        shift = f"|shift|={(self.target - self.source).norm().item():.3g}"
+        shift = [f"|shift|={(self.target - self.source).norm().item():.3g}"]
+        if self.classifier is not None:
+            shift.append(f"only where h < 0 of {self.classifier!r}")
         if not any(self.shrinkage):
-            return [shift]
+            return shift
         s, t = self.shrinkage
-        return [shift, f"covariances regularised: shrinkage {s:.2g} undesired, {t:.2g} desired"]
+        return [*shift, f"covariances regularised: shrinkage {s:.2g} undesired, {t:.2g} desired"]
+
+
+def _check_classifier(classifier: Barrier, at: Site, width: int) -> None:
+    """Raise a ValueError unless it is of activations at that site."""
+    place = Site(classifier.layer, classifier.kind)
+    if place != at or classifier.width != width:
+        raise ValueError(
+            f"the classifier is of {classifier.width} entries at {place.hook_name}, the map of "
+            f"{width} at {at.hook_name}: fit both on the same activations"
+        )
 
 
 def transport_matrix(
