@@ -42,6 +42,7 @@ from lens_steer.models import sinks as sinks
 from lens_steer.models import special_tokens as special_tokens
 from lens_steer.models import versions as versions
 from lens_steer.data import ContrastivePairs as ContrastivePairs
+from lens_steer.data import prompts as prompts
 from lens_steer.sites import Site as Site
 
 # Reading: activations, and the three analyses with what they hand over.

@@ -37,6 +37,7 @@ def test_importing_the_command_loads_no_model_library() -> None:
 ROOMS = (
     *("activations", "artifacts", "attribution", "barriers", "benchmark", "data", "diagnostics"),
     *("evaluation", "field", "linearity", "models", "organism", "steering", "tracking"),
+    "prompts",
     "special_tokens",
 )
 ANYTHING_ELSE = {"Scope"}  # a type alias
