@@ -36,5 +36,7 @@ from lens_steer.data.example import Example as Example
 from lens_steer.data.example import as_records as as_records
 from lens_steer.data.named_sets import behaviour_words as behaviour_words
 from lens_steer.data.named_sets import set_names as set_names
+from lens_steer.data.questions import Question as Question
+from lens_steer.data.questions import Questions as Questions
 
 _check_room(globals())

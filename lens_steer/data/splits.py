@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lens_steer.data.example import Example, Sides
+from lens_steer.models import Prompt
 
 
 def split_examples(
@@ -22,10 +23,7 @@ def split_examples(
     Raises:
         ValueError: If the fractions do not add up, or a part would be without one of the sides.
     """
-    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"got the fractions {fractions}, expected positive ones that add up to 1")
-    part_of = assign_parts(ties_of(desired, undesired, paired=paired), fractions, seed)
-    numbers = [np.flatnonzero(part_of == part).tolist() for part in range(len(fractions))]
+    numbers = _numbers(ties_of(desired, undesired, paired=paired), fractions, seed)
     parts = [_sides(desired, undesired, of_part) for of_part in numbers]
     for part, sides in enumerate(parts):
         if not all(sides):
@@ -35,6 +33,39 @@ def split_examples(
                 f"{len(sides[1])} undesired examples: give more groups, or a larger share"
             )
     return parts
+
+
+def split_numbers(
+    ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: int, what: str
+) -> list[list[int]]:
+    """The numbers of what goes to each part; parts have about these shares, ties are never cut.
+
+    Args:
+        ties: The ties of each; two that have one in common go to the same part.
+        fractions: The share of each part.
+        seed: Of the shuffle.
+        what: What is split, for messages.
+
+    Raises:
+        ValueError: If the fractions do not add up to 1, or a part would be empty.
+    """
+    parts = _numbers(ties, fractions, seed)
+    for part, numbers in enumerate(parts):
+        if not numbers:
+            raise ValueError(
+                f"part {part} of the split {tuple(fractions)} of {len(ties)} {what} would have no "
+                f"{what}, expected at least one: give more groups, or a larger share"
+            )
+    return parts
+
+
+def _numbers(
+    ties: Sequence[Sequence[Hashable]], fractions: Sequence[float], seed: int
+) -> list[list[int]]:
+    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"got the fractions {fractions}, expected positive ones that add up to 1")
+    part_of = assign_parts(ties, fractions, seed)
+    return [np.flatnonzero(part_of == part).tolist() for part in range(len(fractions))]
 
 
 def resampled_examples(
@@ -86,11 +117,16 @@ def ties_of(
     """What ties each example to others (its prompt, group and pair), desired examples first."""
     all_ties = []
     for i, example in enumerate((*desired, *undesired)):
-        ties: list[Hashable] = [("prompt", example.prompt)] if example.prompt else []
-        ties += [("group", example.group)] if example.group else []
+        ties = ties_of_prompt(example.prompt, example.group)
         ties += [("pair", i % len(desired))] if paired else []
         all_ties.append(ties)
     return all_ties
+
+
+def ties_of_prompt(prompt: Prompt, group: str) -> list[Hashable]:
+    """What ties a prompt to others: itself and its group, where they are not empty."""
+    ties: list[Hashable] = [("prompt", prompt)] if prompt else []
+    return ties + ([("group", group)] if group else [])
 
 
 def assign_parts(
