@@ -1,7 +1,6 @@
 """One scalar for each answer word or letter: how far its bias alone explains a score."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from lens_steer.arguments import Accepts, Texts, shortened
 from lens_steer.artifacts import savable
+from lens_steer.data import Question
 from lens_steer.evaluation import AnswerLikelihoods
 
 _ROUNDS, _SMALL = 200, 1e-6  # nats per question: the largest slope at the end of a fit
@@ -58,9 +58,8 @@ class AnswerBias:
                 them right; others than those that are then scored.
 
         Raises:
-            ValueError: If a question has several right choices, an answer is never right or never
-                wrong, or the fit has no end, as the answer of a question can be told from its
-                choices.
+            ValueError: If a question has several right choices, or a bias would be infinite: some
+                answers are always right, or always wrong, beside the others.
         """
         questions = list(train.questions)
         several = next((i for i, q in enumerate(questions) if sum(q.correct) > 1), None)
@@ -69,21 +68,13 @@ class AnswerBias:
                 f"question {several} has {sum(questions[several].correct)} right choices, expected "
                 "one: a bias is for answers such as Yes and No, or letters"
             )
-        right = Counter(q.right for q in questions)
-        wrong = Counter(c for q in questions for c in q.choices if c != q.right)
-        answers = tuple(sorted({*right, *wrong}))
-        bare = [answer for answer in answers if not (right[answer] and wrong[answer])]
-        if bare:
-            raise ValueError(
-                f"the answer {shortened(bare[0])} is right {right[bare[0]]} times and wrong "
-                f"{wrong[bare[0]]} times, expected at least once of either: its bias would be "
-                "infinite"
-            )
+        answers = tuple(sorted({choice for q in questions for choice in q.choices}))
         number = {answer: k for k, answer in enumerate(answers)}
         which = torch.zeros(train.nats.shape[1:], dtype=torch.long)
         for i, question in enumerate(questions):
             which[i, : len(question.choices)] = torch.tensor([number[c] for c in question.choices])
         place = torch.tensor([q.correct.index(True) for q in questions])
+        _check_bounded(questions, number)
         values = fitted_bias(train.nats[0], which, place, len(answers))
         return cls(answers, values - values.max())
 
@@ -123,13 +114,17 @@ def fitted_bias(
         n_answers: How many answers there are.
 
     Raises:
-        ValueError: If log-probabilities are NaN, or the fit has no end.
+        ValueError: If log-probabilities are NaN, or the fit does not converge.
     """
     if bool(nats.isnan().any()):
         raise ValueError("got log-probabilities that are NaN, expected finite ones to fit a bias")
     bias = torch.zeros(n_answers, dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS(
-        [bias], max_iter=_ROUNDS, tolerance_grad=_SMALL / 10, line_search_fn="strong_wolfe"
+        [bias],
+        max_iter=_ROUNDS,
+        tolerance_grad=_SMALL / 100,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
     )
     questions = torch.arange(len(right))
 
@@ -144,9 +139,35 @@ def fitted_bias(
     search.step(loss)
     loss()
     assert bias.grad is not None  # `loss` has just made it
-    if float(bias.grad.abs().max()) > _SMALL or float(bias.detach().abs().max()) > 1e3:
+    if not float(bias.grad.abs().max()) <= _SMALL:
         raise ValueError(
-            "no bias makes the right answers likeliest: some answers are right whenever they are "
-            "offered beside others; fit on questions in which each is right and wrong"
+            f"the fit of a bias did not converge in {_ROUNDS} steps, expected a slope of at most "
+            f"{_SMALL:g} nats: fit on more questions"
         )
     return bias.detach().clone()
+
+
+def _check_bounded(questions: Sequence[Question], number: Mapping[str, int]) -> None:
+    """Check that the likelihood has its maximum at finite biases.
+
+    It has if, where an answer was right beside another one, that one was right beside it too, or
+    beside one that was, and so on (Ford 1957, on games that are won and lost).
+
+    Raises:
+        ValueError: If it has not.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    won = [(number[q.right], number[c]) for q in questions for c in q.choices if c != q.right]
+    winners, losers = zip(*won, strict=True)
+    games = coo_array(([1] * len(won), (winners, losers)), shape=(len(number), len(number)))
+    _, ordered = connected_components(games, connection="strong")
+    for answer, other in won:
+        if ordered[answer] != ordered[other]:
+            names = list(number)
+            raise ValueError(
+                f"the answer {shortened(names[answer])} is right whenever it, or one like it, is "
+                f"offered beside {shortened(names[other])}: its bias would be infinite, expected "
+                "questions in which each answer is right and wrong"
+            )

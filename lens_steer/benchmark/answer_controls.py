@@ -17,14 +17,14 @@ from lens_steer.steering import Scope
 
 
 def without_question(questions: Questions) -> Questions:
-    """The same choices after prompts from which the question itself is taken out.
+    r"""The same choices after prompts from which the question itself is taken out.
 
     Raises:
         ValueError: If a question does not say which part of its prompt it is (`bare`).
 
     Example:
         >>> without_question(questions)[0].prompt
-        'Q: \\nA:'
+        'Q: \nA:'
     """
     return _with_bares(questions, [""] * len(questions))
 
@@ -58,7 +58,7 @@ def with_another_question(questions: Questions, *, seed: Seed) -> Questions:
 
 
 def with_instruction(questions: Questions, instruction: NotBlank) -> Questions:
-    """The same questions with an instruction put before their prompts: prompting as a method.
+    r"""The same questions with an instruction put before their prompts: prompting as a method.
 
     Args:
         questions: The questions.
@@ -66,7 +66,7 @@ def with_instruction(questions: Questions, instruction: NotBlank) -> Questions:
             before the first message of a chat.
 
     Example:
-        >>> with_instruction(questions, "Answer truthfully.\\n\\n")
+        >>> with_instruction(questions, "Answer truthfully.\n\n")
     """
     items = [
         replace(q, prompt=_before(q.prompt, instruction), instruction=instruction)
@@ -137,9 +137,7 @@ def answer_controls(  # noqa: PLR0913 - each is what one of the controls needs
         controls[name] = answer_log_probs(model, asked())
     if site is not None:
         pairs = train.pairs()
-        method = learn(
-            model, pairs, site, steps=steps, scope=scope, seed=seed, progress=progress
-        )
+        method = learn(model, pairs, site, steps=steps, scope=scope, seed=seed, progress=progress)
         controls["learned vector"] = answer_log_probs(model, test, [method], scope=scope)
     return controls
 

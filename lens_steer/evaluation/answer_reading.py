@@ -13,8 +13,10 @@ from lens_steer.evaluation.shared_prefixes import Step, most_rows, steps_of
 from lens_steer.models import (
     Decoder,
     Encoded,
+    OpenBlock,
     SharedPrefixDecoder,
     SteerableModel,
+    TokenDecoder,
     decode_budget,
     looked_at,
     open_blocks,
@@ -116,36 +118,52 @@ def _read(
     texts = [text for one in batch for text in one.texts]
     owners = [k for k, one in enumerate(batch) for _ in one.texts]
     nats = torch.zeros(len(settings), len(texts)).double()
-    tokens, mask = pad(model, [one.ids for one in batch], left=True)
-    copies = torch.arange(len(batch), device=mask.device).repeat(len(settings))
     with looked_at(model), torch.no_grad(), ExitStack() as stack:
-        if _prompts_are_clean(model, settings, scope) and int(mask.sum(dim=1).min()) > 1:
-            decoder = SharedPrefixDecoder(model, tokens, mask, copies)
-        else:
-            decoder = Decoder(model, tokens[copies], mask[copies])
-        lengths = mask.sum(dim=1)[copies]
-        for k, methods in enumerate(settings):
-            if methods:
-                rows = torch.arange(len(settings)).repeat_interleave(len(batch)) == k
-                block = steered(model, *methods, scope=scope, prompt_lengths=lengths, rows=rows)
-                stack.enter_context(block)
-        blocks = open_blocks(model)
-        for block in blocks:
-            stack.enter_context(block.generation())
+        decoder = _decoder(model, batch, settings, scope)
+        blocks = _steer(stack, model, batch, settings, scope)
         logits = decoder.start()
         for step in steps_of(owners, texts):
             nats[:, torch.tensor(step.texts)] += _next_nats(logits, step, len(settings))
             if not step.parents:
                 break
-            height = len(logits) // len(settings)
-            kept = _in_each(step.parents, height, len(settings)).to(logits.device)
-            if not torch.equal(kept, torch.arange(len(logits), device=kept.device)):
-                decoder.select_rows(kept)
-                for block in blocks:
-                    block.select_rows(kept)
-            new = torch.tensor(step.new_tokens, device=tokens.device).repeat(len(settings))
+            kept = _in_each(step.parents, len(logits) // len(settings), len(settings))
+            if kept.tolist() != list(range(len(logits))):
+                for holder in (decoder, *blocks):
+                    holder.select_rows(kept.to(logits.device))
+            new = torch.tensor(step.new_tokens, device=logits.device).repeat(len(settings))
             logits = decoder.advance(new[:, None])
     return nats
+
+
+def _decoder(
+    model: SteerableModel, batch: Sequence[Prompted], settings: Sequence[Methods], scope: Scope
+) -> TokenDecoder:
+    """Of a copy of every prompt for each setting, which are read once where that is allowed."""
+    tokens, mask = pad(model, [one.ids for one in batch], left=True)
+    copies = torch.arange(len(batch), device=mask.device).repeat(len(settings))
+    if _prompts_are_clean(model, settings, scope) and min(len(one.ids) for one in batch) > 1:
+        return SharedPrefixDecoder(model, tokens, mask, copies)
+    return Decoder(model, tokens[copies], mask[copies])
+
+
+def _steer(
+    stack: ExitStack,
+    model: SteerableModel,
+    batch: Sequence[Prompted],
+    settings: Sequence[Methods],
+    scope: Scope,
+) -> tuple[OpenBlock, ...]:
+    """Steer each copy by its setting; all that steers now, blocks around this call included."""
+    owner = torch.arange(len(settings)).repeat_interleave(len(batch))
+    lengths = [len(one.ids) for one in batch] * len(settings)
+    for k, methods in enumerate(settings):
+        if methods:
+            block = steered(model, *methods, scope=scope, prompt_lengths=lengths, rows=owner == k)
+            stack.enter_context(block)
+    blocks = open_blocks(model)
+    for block in blocks:
+        stack.enter_context(block.generation())
+    return blocks
 
 
 def _prompts_are_clean(model: SteerableModel, settings: Sequence[Methods], scope: Scope) -> bool:
