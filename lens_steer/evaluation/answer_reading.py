@@ -1,28 +1,17 @@
 """Log-probabilities of continuations under many settings at once, over a cache of their prompts."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lens_steer.evaluation.setting_rows import in_each, setting_rows
 from lens_steer.evaluation.shared_prefixes import Step, most_rows, steps_of
-from lens_steer.models import (
-    Decoder,
-    Encoded,
-    OpenBlock,
-    SharedPrefixDecoder,
-    SteerableModel,
-    TokenDecoder,
-    decode_budget,
-    looked_at,
-    open_blocks,
-    pad,
-)
-from lens_steer.steering import Methods, Scope, is_distribution, steered
+from lens_steer.models import Encoded, SteerableModel, decode_budget, looked_at, pad
+from lens_steer.steering import Methods, Scope, is_distribution
 
 _LOGITS_AT_ONCE = 2**27  # float32 numbers of one step: half a gigabyte
 
@@ -118,58 +107,20 @@ def _read(
     texts = [text for one in batch for text in one.texts]
     owners = [k for k, one in enumerate(batch) for _ in one.texts]
     nats = torch.zeros(len(settings), len(texts)).double()
-    with looked_at(model), torch.no_grad(), ExitStack() as stack:
-        decoder = _decoder(model, batch, settings, scope)
-        blocks = _steer(stack, model, batch, settings, scope)
-        logits = decoder.start()
+    tokens, mask = pad(model, [one.ids for one in batch], left=True)
+    with (
+        looked_at(model),
+        torch.no_grad(),
+        setting_rows(model, tokens, mask, settings, scope) as running,
+    ):
+        logits = running.start()
         for step in steps_of(owners, texts):
             nats[:, torch.tensor(step.texts)] += _next_nats(logits, step, len(settings))
-            if not step.parents:
-                break
-            kept = _in_each(step.parents, len(logits) // len(settings), len(settings))
-            if kept.tolist() != list(range(len(logits))):
-                for holder in (decoder, *blocks):
-                    holder.select_rows(kept.to(logits.device))
-            new = torch.tensor(step.new_tokens, device=logits.device).repeat(len(settings))
-            logits = decoder.advance(new[:, None])
+            if step.parents:
+                parents = torch.tensor(step.parents, device=tokens.device)
+                new = torch.tensor(step.new_tokens, device=tokens.device)
+                logits = running.follow(parents, new)
     return nats
-
-
-def _decoder(
-    model: SteerableModel, batch: Sequence[Prompted], settings: Sequence[Methods], scope: Scope
-) -> TokenDecoder:
-    """Of a copy of every prompt for each setting, which are read once where that is allowed."""
-    tokens, mask = pad(model, [one.ids for one in batch], left=True)
-    copies = torch.arange(len(batch), device=mask.device).repeat(len(settings))
-    if _prompts_are_clean(model, settings, scope) and min(len(one.ids) for one in batch) > 1:
-        return SharedPrefixDecoder(model, tokens, mask, copies)
-    return Decoder(model, tokens[copies], mask[copies])
-
-
-def _steer(
-    stack: ExitStack,
-    model: SteerableModel,
-    batch: Sequence[Prompted],
-    settings: Sequence[Methods],
-    scope: Scope,
-) -> tuple[OpenBlock, ...]:
-    """Steer each copy by its setting; all that steers now, blocks around this call included."""
-    owner = torch.arange(len(settings)).repeat_interleave(len(batch))
-    lengths = [len(one.ids) for one in batch] * len(settings)
-    for k, methods in enumerate(settings):
-        if methods:
-            block = steered(model, *methods, scope=scope, prompt_lengths=lengths, rows=owner == k)
-            stack.enter_context(block)
-    blocks = open_blocks(model)
-    for block in blocks:
-        stack.enter_context(block.generation())
-    return blocks
-
-
-def _prompts_are_clean(model: SteerableModel, settings: Sequence[Methods], scope: Scope) -> bool:
-    """Whether nothing is steered, or looked at by a method, before a prompt's last token."""
-    prepared = any(method.needs_prompt for methods in settings for method in methods)
-    return scope in ("last", "generated") and not prepared and not open_blocks(model)
 
 
 def _next_nats(
@@ -180,14 +131,8 @@ def _next_nats(
     Only the sum over the vocabulary is formed, not the log-probability of every token.
     """
     height = len(logits) // n_settings
-    rows = _in_each(step.rows, height, n_settings).to(logits.device)
+    rows = in_each(torch.tensor(step.rows), height, n_settings).to(logits.device)
     chosen = torch.tensor(step.next_tokens, device=logits.device).repeat(n_settings)
     nats = logits[rows, chosen].double() - logits.float().logsumexp(dim=-1).double()[rows]
     nats = nats.masked_fill(~is_distribution(logits)[rows], torch.nan)
     return nats.cpu().reshape(n_settings, -1)
-
-
-def _in_each(rows: Sequence[int], height: int, n_settings: int) -> Int[Tensor, " row"]:
-    """The same rows of every setting, of which each has `height`."""
-    of_one = torch.tensor(rows)
-    return (of_one + height * torch.arange(n_settings)[:, None]).flatten()

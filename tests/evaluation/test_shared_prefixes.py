@@ -1,15 +1,17 @@
 """Beginnings that several choices share are run once, and every token is read."""
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lens_steer.data import Questions
+from lens_steer.data import Question, Questions
 from lens_steer.evaluation import answer_log_probs
 from lens_steer.evaluation.shared_prefixes import most_rows, steps_of
-from lens_steer.models import encode
+from lens_steer.models import can_widen, encode, pad, placed_hooks
 from tests.evaluation.questions import QUESTIONS
 from tests.interventions import push
 
@@ -45,28 +47,41 @@ def test_rows_are_the_distinct_beginnings(texts: list[tuple[int, list[int]]]) ->
     assert sorted(ran) == sorted(beginnings)
 
 
-def block_tokens(model: Any, call: Any) -> int:
+def block_tokens(model: Any, call: Callable[[], Any]) -> int:
     """How many tokens the blocks of a model are run on, of all blocks together."""
     counted: list[int] = []
 
-    def count(x: Tensor, hook: Any) -> None:
-        del hook
-        counted.append(x.shape[0] * x.shape[1])
+    def count(args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        stream: Tensor = args[0] if args else next(iter(options.values()))
+        counted.append(stream.shape[0] * stream.shape[1])
 
-    names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)]
-    with model.hooks(fwd_hooks=[(name, count) for name in names]):
+    with placed_hooks() as hooks:
+        for block in model.blocks:
+            hooks.before(block.ln1, count)  # rows are widened before it
         call()
     return sum(counted)
 
 
-def test_block_tokens_are_those_of_prompts_and_distinct_beginnings(gpt2: Any) -> None:
-    settings = [push(gpt2, seed=k) for k in range(8)]
-    questions = Questions(
-        QUESTIONS.items[:1]
-    )  # prompt of n tokens; " was", " sad", " glad", " ran"
-    rows = [encode(gpt2, "The cat", choice) for choice in questions[0].choices]
+def expected_tokens(model: Any, question: Question, settings: int, layer: int) -> int:
+    """The prompt's, without the last; then each distinct beginning, for each setting in part."""
+    rows = [encode(model, question.prompt, choice) for choice in question.choices]
     prompt = rows[0].prompt_length
-    beginnings = {row.ids[prompt:k] for row in rows for k in range(prompt + 1, len(row.ids))}
-    answer_log_probs(gpt2, questions)  # the first look at the model is over
+    beginnings = {row.ids[prompt:k] for row in rows for k in range(prompt, len(row.ids))}
+    above = int(model.cfg.n_layers) - layer
+    return int(model.cfg.n_layers) * (prompt - 1) + len(beginnings) * (layer + settings * above)
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_block_tokens_are_those_of_prompts_and_distinct_beginnings(gpt2: Any, layer: int) -> None:
+    settings = [push(gpt2, seed=k, layer=layer) for k in range(8)]
+    questions = Questions(QUESTIONS.items[:1])
+    asked = block_tokens(gpt2, lambda: can_widen_first(gpt2, layer))
     ran = block_tokens(gpt2, lambda: answer_log_probs(gpt2, questions, settings))
-    assert ran == gpt2.cfg.n_layers * (prompt - 1 + 9 * (1 + len(beginnings)))
+    assert ran - asked == expected_tokens(gpt2, questions[0], 9, layer)
+
+
+def can_widen_first(model: Any, layer: int) -> None:
+    """Run what is run to find out whether rows can be widened, which is once for each batch."""
+    if layer:
+        tokens, mask = pad(model, [encode(model, "The cat", " was").ids])
+        assert can_widen(model, tokens, mask)
