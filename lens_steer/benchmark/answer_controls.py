@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lens_steer.arguments import NotBlank, Seed, shortened
+from lens_steer.arguments import Count, NotBlank, Seed, shortened
 from lens_steer.benchmark.answer_bias import AnswerBias
 from lens_steer.benchmark.learned import learn
 from lens_steer.data import Question, Questions
@@ -95,7 +95,7 @@ def answer_controls(  # noqa: PLR0913 - each is what one of the controls needs
     instruction: str = "",
     site: Site | None = None,
     scope: Scope = "last",
-    steps: int = 10,
+    steps: Count = 10,
     seed: Seed,
     progress: bool = True,
 ) -> dict[str, AnswerLikelihoods]:

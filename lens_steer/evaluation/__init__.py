@@ -8,8 +8,8 @@ edits (`edits.py`), which random directions can match (`random_control.py`). `ev
 (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
 
 Choices of questions are scored by their likelihood under many settings at once
-(`answer_likelihoods.py`; `answer_reading.py` and `shared_prefixes.py` read what they share once),
-and cost nats off the task and on it (`answer_costs.py`).
+(`answer_likelihoods.py`; `answer_reading.py`, `shared_prefixes.py` and `setting_rows.py` run once
+what choices and settings share), and cost nats off the task and on it (`answer_costs.py`).
 
 On it stand `LocalNats`: what a method costs per squared strength (`local_nats.py`); `calibrate`:
 the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`: the best of many

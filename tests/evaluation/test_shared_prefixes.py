@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -12,7 +13,8 @@ from lens_steer.data import Question, Questions
 from lens_steer.evaluation import answer_log_probs
 from lens_steer.evaluation.shared_prefixes import most_rows, steps_of
 from lens_steer.models import can_widen, encode, pad, placed_hooks
-from tests.evaluation.questions import QUESTIONS
+from tests.conftest import BACKENDS
+from tests.evaluation.questions import QUESTIONS, one_by_one
 from tests.interventions import push
 
 
@@ -85,3 +87,33 @@ def can_widen_first(model: Any, layer: int) -> None:
     if layer:
         tokens, mask = pad(model, [encode(model, "The cat", " was").ids])
         assert can_widen(model, tokens, mask)
+
+
+def test_hooks_of_the_user_see_the_rows_of_every_setting(gpt2: Any) -> None:
+    settings = [push(gpt2, seed=k, layer=2) for k in range(2)]
+    expected = answer_log_probs(gpt2, QUESTIONS, settings)
+    heights: list[int] = []
+
+    def seen(x: Tensor, hook: Any) -> None:
+        del hook
+        heights.append(len(x))
+
+    with gpt2.hooks(
+        fwd_hooks=[("blocks.0.hook_resid_pre", seen), ("blocks.3.hook_resid_pre", seen)]
+    ):
+        found = answer_log_probs(gpt2, QUESTIONS, settings)
+    assert heights[::2] == heights[1::2]  # nothing is widened on the way
+    torch.testing.assert_close(found.nats, expected.nats, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_methods_of_several_layers_act_from_the_first_of_them_on(load: Any, backend: str) -> None:
+    model = load("llama", backend)
+    tokens, mask = pad(model, [encode(model, "The cat", " was").ids])
+    assert can_widen(model, tokens, mask)
+    both = (push(model, layer=3), push(model, layer=1, seed=1))
+    found = answer_log_probs(model, QUESTIONS, [both, push(model, layer=2)], scope="generated")
+    for k, methods in enumerate(found.settings):
+        alone = one_by_one(model, QUESTIONS, methods, "generated")
+        for row, expected in zip(found.rows(k), alone, strict=True):
+            torch.testing.assert_close(row, expected, atol=1e-4, rtol=0)
