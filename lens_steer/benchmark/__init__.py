@@ -8,9 +8,17 @@
 into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `energy`, `tails` and
 `specificity` are its figures. `settings`, `journal` and `running` are `lens-steer compare`, which
 keeps every trial; `random_search` and `searching` say what more trials would be worth.
+`answer_controls` are what a score of multiple choice stands beside, the bias of each answer
+(`answer_bias`) among them.
 """
 
 from lens_steer.arguments import check_room as _check_room
+from lens_steer.benchmark.answer_bias import AnswerBias as AnswerBias
+from lens_steer.benchmark.answer_controls import answer_controls as answer_controls
+from lens_steer.benchmark.answer_controls import shortest_answer as shortest_answer
+from lens_steer.benchmark.answer_controls import with_another_question as with_another_question
+from lens_steer.benchmark.answer_controls import with_instruction as with_instruction
+from lens_steer.benchmark.answer_controls import without_question as without_question
 from lens_steer.benchmark.choosing import Chosen as Chosen
 from lens_steer.benchmark.choosing import calibrated_best as calibrated_best
 from lens_steer.benchmark.choosing import choose_all as choose_all

@@ -12,16 +12,27 @@ between steered and unsteered model (`divergence.py`), along the method's own te
 edits (`edits.py`), which random directions can match (`random_control.py`). `evaluate`
 (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
 
+Choices of questions are scored by their likelihood under many settings at once
+(`answer_likelihoods.py`; `answer_reading.py`, `shared_prefixes.py` and `setting_rows.py` run once
+what choices and settings share), and cost nats off the task and on it (`answer_costs.py`).
+
 On it stand `LocalNats`: what a method costs per squared strength (`local_nats.py`); `calibrate`:
 the strength of a stated cost (`calibration.py`, `crossing.py`); `choose`: the best of many
 candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
 """
 
 from lens_steer.arguments import check_room as _check_room
+from lens_steer.evaluation.answer_costs import AnswerCosts as AnswerCosts
+from lens_steer.evaluation.answer_costs import answer_costs as answer_costs
+from lens_steer.evaluation.answer_costs import choices_kl as choices_kl
+from lens_steer.evaluation.answer_costs import least_choices_kl as least_choices_kl
+from lens_steer.evaluation.answer_costs import reference_kl as reference_kl
 from lens_steer.evaluation.answer_judges import REFUSALS as REFUSALS
 from lens_steer.evaluation.answer_judges import ExactMatch as ExactMatch
 from lens_steer.evaluation.answer_judges import RefusalPhrases as RefusalPhrases
 from lens_steer.evaluation.answer_judges import normalised_answer as normalised_answer
+from lens_steer.evaluation.answer_likelihoods import AnswerLikelihoods as AnswerLikelihoods
+from lens_steer.evaluation.answer_likelihoods import answer_log_probs as answer_log_probs
 from lens_steer.evaluation.binary_metrics import AnswerThreshold as AnswerThreshold
 from lens_steer.evaluation.binary_metrics import auc as auc
 from lens_steer.evaluation.binary_metrics import balanced_accuracy as balanced_accuracy

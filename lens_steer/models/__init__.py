@@ -95,5 +95,7 @@ from lens_steer.models.tokens import encode as encode
 from lens_steer.models.tokens import encode_prompt as encode_prompt
 from lens_steer.models.tokens import pad as pad
 from lens_steer.models.tokens import token_texts as token_texts
+from lens_steer.models.widened_decoder import WidenedDecoder as WidenedDecoder
+from lens_steer.models.widened_decoder import can_widen as can_widen
 
 _check_room(globals())

@@ -121,7 +121,7 @@ class Decoder(TokenDecoder):
         """Run the last columns once more over the frozen cache; returns the logits after them."""
         return self._run(tokens)
 
-    def _continued(self, tokens: Tokens, new: Mask, last: int) -> Float[Tensor, "batch _ vocab"]:
+    def _continued(self, tokens: Tokens, new: Mask, last: int) -> Float[Tensor, "_ _ vocab"]:
         """Append columns; returns the logits of the `last` of them."""
         if not self._one_by_one:
             self._extend(new)
@@ -139,7 +139,7 @@ class Decoder(TokenDecoder):
     def _run(self, tokens: Tokens) -> Logits:
         return self._logits(tokens, 1)[:, -1]
 
-    def _logits(self, tokens: Tokens, last: int) -> Float[Tensor, "batch _ vocab"]:
+    def _logits(self, tokens: Tokens, last: int) -> Float[Tensor, "_ _ vocab"]:
         """Logits of the `last` columns; HookedTransformer cannot leave the others out."""
         chunk = tokens.shape[1]
         if not is_bridge(self._model):

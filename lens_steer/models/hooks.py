@@ -59,9 +59,14 @@ class PlacedHooks:
             self._on_points.append(add_hook(point, fn, self._acts))
 
     def before(
-        self, module: torch.nn.Module, fn: Callable[[tuple[Any, ...], dict[str, Any]], None]
+        self, module: torch.nn.Module, fn: Callable[[tuple[Any, ...], dict[str, Any]], Any]
     ) -> None:
-        """Call `fn` with the positional and the keyword arguments of each call of the module."""
+        """Call `fn` with the positional and the keyword arguments of each call of the module.
+
+        Args:
+            module: The module.
+            fn: Returns both as they are to be instead, or None to leave them as they are.
+        """
         pre_hook = _PreHook(module, fn, self._acts)
         self._on_modules.append(module.register_forward_pre_hook(pre_hook, with_kwargs=True))
 
@@ -95,18 +100,19 @@ class _PreHook:
     def __init__(
         self,
         module: torch.nn.Module,
-        fn: Callable[[tuple[Any, ...], dict[str, Any]], None],
+        fn: Callable[[tuple[Any, ...], dict[str, Any]], Any],
         acts: Callable[[], bool],
     ) -> None:
         self._module, self._fn, self._acts = module, fn, acts
 
     def __call__(
         self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
-    ) -> None:
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         # PyTorch notes that a hook takes keywords after it has placed it, and forgets that before
         # a pass of another thread is over: what it then calls without keywords is not for us.
         if kwargs is not None and module is self._module and self._acts():
-            self._fn(args, kwargs)
+            return self._fn(args, kwargs)
+        return None
 
 
 _bookkeeping = ForkSafeLock()  # of the modules' lists of hooks; never held during a forward pass

@@ -32,6 +32,7 @@ from lens_steer.steering.base import Scope as Scope
 from lens_steer.steering.base import VectorMethod as VectorMethod
 from lens_steer.steering.base import WithSinks as WithSinks
 from lens_steer.steering.base import absolute_positions as absolute_positions
+from lens_steer.steering.base import apply_everywhere as apply_everywhere
 from lens_steer.steering.base import as_rows as as_rows
 from lens_steer.steering.base import check_activation_shape as check_activation_shape
 from lens_steer.steering.base import check_scope as check_scope

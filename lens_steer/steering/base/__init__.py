@@ -67,6 +67,7 @@ from lens_steer.steering.base.generation import prompt_rows as prompt_rows
 from lens_steer.steering.base.intervention import AnyIntervention as AnyIntervention
 from lens_steer.steering.base.intervention import Edit as Edit
 from lens_steer.steering.base.intervention import Intervention as Intervention
+from lens_steer.steering.base.intervention import apply_everywhere as apply_everywhere
 from lens_steer.steering.base.method_copies import Methods as Methods
 from lens_steer.steering.base.scope import Scope as Scope
 from lens_steer.steering.base.scope import WithSinks as WithSinks
