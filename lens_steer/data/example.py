@@ -1,13 +1,13 @@
 """One text with its prompt, and how such examples are read from rows and written as rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from lens_steer.arguments import Accepts, ArgumentError, NotBlank, shortened
 from lens_steer.data.records import SIDES, Row, as_row
 from lens_steer.data.templates import Template
-from lens_steer.models import Prompt, as_prompt
+from lens_steer.models import Message, Prompt, as_prompt
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Example:
         >>> Example("The film was", " great", group="films")
     """
 
-    prompt: Annotated[Prompt, Accepts(Any)]
+    prompt: Annotated[Prompt, Accepts(str | Sequence[Message | Mapping[str, str]])]
     continuation: NotBlank
     group: str = ""
 
