@@ -84,6 +84,7 @@ def demo(  # noqa: PLR0913 - options of a command
         temperature=temperature,
         dev_prompts=dev_prompts,
         minutes=minutes or defaults.minutes,
+        limited=minutes is not None,
         layers=layers,
         table=table,
     )

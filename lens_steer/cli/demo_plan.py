@@ -188,20 +188,36 @@ PLANS = (
 )
 
 
-def plan_for(sizes: Sizes, rates: Rates, minutes: float | int | None) -> DemoPlan:
-    """The largest plan that fits into some minutes; the largest of all where there is no limit.
+# What makes a demo shorter than its smallest plan.
+SHORTER = "fewer --methods, --no-table, or a smaller --max-new-tokens"
+
+
+def plan_for(
+    sizes: Sizes,
+    rates: Rates,
+    minutes: float | int | None,
+    *,
+    spent: float | int = 0.0,
+    limit: bool = True,
+) -> DemoPlan:
+    """The largest plan that fits into some minutes; the largest of all where there are none named.
+
+    Args:
+        spent: How many of the minutes are gone already.
+        limit: Whether a smallest plan that does not fit is refused; it is taken otherwise.
 
     Raises:
-        ValueError: If the smallest takes longer.
+        ValueError: If the smallest takes longer, and the minutes are a limit.
     """
     if minutes is None:
         return PLANS[0]
     for plan in PLANS:
-        if plan.seconds(sizes, rates) <= 60 * minutes:
+        if plan.seconds(sizes, rates) <= 60 * (minutes - spent):
             return plan
-    least = PLANS[-1].seconds(sizes, rates) / 60
+    if not limit:
+        return PLANS[-1]
+    least = spent + PLANS[-1].seconds(sizes, rates) / 60
     raise ValueError(
         f"minutes {minutes:g}: the smallest demo takes about {least:.1f} minutes here, expected at "
-        f"least --minutes {-(-least * 10 // 1) / 10:g}, or fewer --methods, --no-table, or a "
-        "smaller --max-new-tokens"
+        f"least --minutes {-(-least * 10 // 1) / 10:g}, or {SHORTER}"
     )

@@ -22,7 +22,7 @@ from lens_steer.benchmark import (
     summary_lines,
 )
 from lens_steer.cli.demo_kept import RECORD, KeptStages
-from lens_steer.cli.demo_plan import COSTS, PLANS, DemoPlan, plan_for
+from lens_steer.cli.demo_plan import COSTS, PLANS, SHORTER, DemoPlan, plan_for
 from lens_steer.cli.demo_report import (
     DemoReport,
     choice_lines,
@@ -122,7 +122,7 @@ def _origin(
     model: SteerableModel, pairs: ContrastivePairs, settings: DemoSettings
 ) -> dict[str, Any]:
     same = asdict(settings) | {"pairs": pairs.name}
-    del same["out"]
+    del same["out"], same["limited"]
     return {"demo": same} | made_on(model, [pairs])
 
 
@@ -143,10 +143,14 @@ def _plan(
         fitted = [name for name in names if kept_setting(settings, name) is None]
         sizes = sizes_of(model, parts, settings, methods=len(names), fitted=len(fitted))
         rates = measured_rates(model, parts, settings)
-        minutes = None if settings.minutes is None else settings.minutes - spent / 60
-        plan = plan_for(sizes, rates, minutes)
+        minutes, gone = settings.minutes, spent / 60
+        plan = plan_for(sizes, rates, minutes, spent=gone, limit=settings.limited)
         for line in plan.lines(sizes, rates):
             echo(line)
+        if minutes is not None and gone + plan.seconds(sizes, rates) / 60 > minutes:
+            echo(
+                f"         (over {minutes:g} minutes: no plan is smaller; shorter with {SHORTER})"
+            )
         return asdict(plan)
 
     begun = (settings.out / RECORD).is_file()

@@ -33,6 +33,7 @@ class DemoSettings:
         temperature: The temperature of every text; 0 is greedy.
         dev_prompts: The largest number of prompts to choose the layer and the strength on.
         minutes: How long the demo may take: it does as much as is expected to fit; None is all.
+        limited: Whether a demo that takes longer, at its smallest, is refused.
         layers: The layers that may be steered; None is all of them.
         table: Whether several methods are compared at the end.
     """
@@ -52,6 +53,7 @@ class DemoSettings:
     temperature: float = 0.7
     dev_prompts: int = DEV_PROMPTS
     minutes: float | int | None = None
+    limited: bool = True
     layers: tuple[int, ...] | None = None
     table: bool = True
 

@@ -190,7 +190,8 @@ Minutes = Annotated[
         Annotated[float | int, Expected("a number of minutes above 0", lambda x: 0 < x <= 1e5)],
         "How long the demo may take on this machine: it takes as many layers, strengths, prompts "
         "and settings as are expected to fit, measured on the first batches, and says which. "
-        "Left out: everything for the organism, 5 minutes for any other model.",
+        "Where even the smallest plan takes longer, it is refused. Left out: everything for the "
+        "organism; 5 minutes for any other model, or the smallest plan where that takes longer.",
         metavar="NUMBER",
         show_default=False,
     ),

@@ -35,6 +35,10 @@ def test_the_plan_is_the_largest_that_fits() -> None:
         plan_for(SIZES, RATES, 0.01)
     asked = float(str(refused.value).split("--minutes ")[1].split(",")[0])
     assert plan_for(SIZES, RATES, asked) is PLANS[-1]
+    assert plan_for(SIZES, RATES, 0.01, limit=False) is PLANS[-1]
+    assert plan_for(SIZES, RATES, asked + 1, spent=1) is PLANS[-1]
+    with pytest.raises(ValueError, match=f"minutes {asked:g}: the smallest demo takes about"):
+        plan_for(SIZES, RATES, asked, spent=1)
 
 
 def test_no_plan_counts_more_than_there_is() -> None:
