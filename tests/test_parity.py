@@ -283,3 +283,47 @@ def test_texts_are_those_of_transformers_token_by_token(
     uncached = continuations(smollm2, short, case.method, decoding=how, use_cache=False)
     assert uncached == wanted[:1]
     assert greedy_without_cache(plain, rows[0], case.edits, NEW) == rows[0] + wanted[0]
+
+
+def test_answers_and_their_scores_are_those_of_transformers(
+    smollm2: Any, plain: Any, resid: ls.Activations
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(plain.config.name_or_path)
+    method, edits = caa(smollm2, resid)
+    questions = ls.data.Questions(
+        (
+            ls.data.Question(
+                "Q: What do cows eat?\nA:",
+                (" Grass.", " Stones.", " Green grass."),
+                (True, False, True),
+            ),
+            ls.data.Question("Q: Is ice warm?\nA:", (" Yes, it is.", " No."), (False, True)),
+        )
+    )
+    found = ls.evaluation.answer_log_probs(smollm2, questions, [method])
+    right = [question.correct for question in questions]
+    texts = [question.choices for question in questions]
+    for setting, steering in enumerate(({}, edits)):
+        wanted = []
+        for question in questions:
+            start = len(tokenizer(tokenizer.bos_token + question.prompt)["input_ids"])
+            nats = []
+            for choice in question.choices:
+                ids = tokenizer(tokenizer.bos_token + question.prompt + choice)["input_ids"]
+                logits = teacher_forced(plain, ids, start, steering).logits.double()
+                scores = logits.log_softmax(dim=-1)
+                nats.append(sum(scores[i, token].item() for i, token in enumerate(ids[start:])))
+            wanted.append(nats)
+        rows = found.rows(setting)
+        for row, nats in zip(rows, wanted, strict=True):
+            assert list(row[: len(nats)]) == pytest.approx(nats, abs=1e-4)
+        scores = ls.evaluation.ChoiceScores.of(rows, right, found.tokens, texts)
+        (grass, stones, _), (yes, no) = wanted
+        assert scores.mc1.tolist() == [grass > stones, no > yes]
+        whole = [torch.tensor(nats).double().softmax(dim=0) for nats in wanted]
+        masses = [(whole[0][0] + whole[0][2]).item(), whole[1][1].item()]
+        assert scores.mc2.tolist() == pytest.approx(masses, abs=1e-4)
+    moved = [abs(a[0] - b[0]) for a, b in zip(found.rows(0), found.rows(1), strict=True)]
+    assert min(moved) > 0.1

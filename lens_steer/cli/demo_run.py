@@ -148,9 +148,7 @@ def _plan(
         for line in plan.lines(sizes, rates):
             echo(line)
         if minutes is not None and gone + plan.seconds(sizes, rates) / 60 > minutes:
-            echo(
-                f"         (over {minutes:g} minutes: no plan is smaller; shorter with {SHORTER})"
-            )
+            echo(f"         (over {minutes:g} minutes: no plan is smaller; shorter with {SHORTER})")
         return asdict(plan)
 
     begun = (settings.out / RECORD).is_file()

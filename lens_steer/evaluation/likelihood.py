@@ -52,8 +52,8 @@ def log_probabilities(
         run = _logits_of(model, tokens, mask, methods, lengths, scope)
         logits = run(True, nullcontext())[:, :-1].float()
         whole = is_distribution(logits).cpu()
-        # Not log_softmax: in float32 that is off by 2e-5 nats a token at a vocabulary of 50,000, and
-        # by 6e-5 at 262,144, always to one side.
+        # Not log_softmax: in float32 that is off by up to 2e-5 nats a token at a vocabulary of
+        # 50,000, and by 6e-5 at 262,144, always to one side.
         drawn = logits.gather(-1, tokens[:, 1:, None])[..., 0]
         chosen = (drawn - logits.logsumexp(dim=-1)).cpu()
         for k, i in enumerate(batch):
