@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
+import torch
 from jaxtyping import AbstractArray
 from torch import Tensor
 
@@ -121,7 +122,9 @@ def _converted(hint: Any, value: Any) -> str:
     """For a value that another spelling would make right."""
     array = any(inspect.isclass(p) and issubclass(p, AbstractArray) for p in alternatives(hint))
     tries: list[tuple[str, Any]] = []
-    if isinstance(value, np.ndarray):
+    if isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype):
+        tries = [(f"torch.{value}", getattr(torch, value))]
+    elif isinstance(value, np.ndarray):
         tries = [("torch.as_tensor(x)", Tensor) if array else ("x.tolist()", value.tolist())]
     elif isinstance(value, Tensor):
         tries = [("x.float()", value.float() if not value.is_complex() else None)]

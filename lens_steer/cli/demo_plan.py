@@ -188,8 +188,16 @@ PLANS = (
 )
 
 
-def plan_for(sizes: Sizes, rates: Rates, minutes: float | int | None) -> DemoPlan:
+def plan_for(
+    sizes: Sizes, rates: Rates, minutes: float | int | None, *, spent: float = 0.0
+) -> DemoPlan:
     """The largest plan that fits into some minutes; the largest of all where there is no limit.
+
+    Args:
+        sizes: How many texts and tokens there are.
+        rates: How long each takes.
+        minutes: What was asked for, from the start of the demo; None is no limit.
+        spent: The seconds of them that are gone already, for loading and measuring.
 
     Raises:
         ValueError: If the smallest takes longer.
@@ -197,11 +205,11 @@ def plan_for(sizes: Sizes, rates: Rates, minutes: float | int | None) -> DemoPla
     if minutes is None:
         return PLANS[0]
     for plan in PLANS:
-        if plan.seconds(sizes, rates) <= 60 * minutes:
+        if plan.seconds(sizes, rates) <= 60 * minutes - spent:
             return plan
-    least = PLANS[-1].seconds(sizes, rates) / 60
+    least = (PLANS[-1].seconds(sizes, rates) + spent) / 60
     raise ValueError(
-        f"minutes {minutes:g}: the smallest demo takes about {least:.1f} minutes here, expected at "
-        f"least --minutes {-(-least * 10 // 1) / 10:g}, or fewer --methods, --no-table, or a "
-        "smaller --max-new-tokens"
+        f"got --minutes {minutes:g}, but the smallest demo takes about {least:.1f} minutes here, "
+        f"expected at least --minutes {-(-least * 10 // 1) / 10:g}, or fewer --methods, "
+        "--no-table, or a smaller --max-new-tokens"
     )

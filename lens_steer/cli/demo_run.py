@@ -143,8 +143,7 @@ def _plan(
         fitted = [name for name in names if kept_setting(settings, name) is None]
         sizes = sizes_of(model, parts, settings, methods=len(names), fitted=len(fitted))
         rates = measured_rates(model, parts, settings)
-        minutes = None if settings.minutes is None else settings.minutes - spent / 60
-        plan = plan_for(sizes, rates, minutes)
+        plan = plan_for(sizes, rates, settings.minutes, spent=spent)
         for line in plan.lines(sizes, rates):
             echo(line)
         return asdict(plan)

@@ -31,10 +31,20 @@ def test_the_plan_is_the_largest_that_fits() -> None:
     for plan, takes in zip(PLANS, seconds, strict=True):
         assert plan_for(SIZES, RATES, takes / 60 + 1e-9) is plan
     assert plan_for(SIZES, RATES, None) is PLANS[0]
-    with pytest.raises(ValueError, match="minutes 0.01: the smallest demo takes about") as refused:
+    with pytest.raises(ValueError, match="0.01, but the smallest demo takes about") as refused:
         plan_for(SIZES, RATES, 0.01)
-    asked = float(str(refused.value).split("--minutes ")[1].split(",")[0])
+    asked = float(str(refused.value).split("--minutes ")[2].split(",")[0])
     assert plan_for(SIZES, RATES, asked) is PLANS[-1]
+
+
+def test_what_is_spent_already_counts_and_the_minutes_that_are_named_are_those_asked_for() -> None:
+    takes = PLANS[-1].seconds(SIZES, RATES)
+    assert plan_for(SIZES, RATES, (takes + 30) / 60 + 1e-9, spent=30.0) is PLANS[-1]
+    with pytest.raises(ValueError, match="got --minutes 0.25, but ") as refused:
+        plan_for(SIZES, RATES, 0.25, spent=600.0)
+    asked = float(str(refused.value).split("--minutes ")[2].split(",")[0])
+    assert asked >= (takes + 600) / 60
+    assert plan_for(SIZES, RATES, asked, spent=600.0) is PLANS[-1]
 
 
 def test_no_plan_counts_more_than_there_is() -> None:
