@@ -113,9 +113,16 @@ def _degrees(hint: Any, value: Any) -> str:
 
 
 def _attribute(hint: Any, value: Any) -> str:
-    """For pairs where their prompts are meant."""
+    """For pairs where their prompts, or their continuations, are meant."""
     prompts = getattr(value, "prompts", None)
-    return "write pairs.prompts" if prompts is not None and admits(hint, prompts) else ""
+    if prompts is None or not admits(hint, prompts):
+        return ""
+    if not hasattr(value, "desired"):
+        return "write pairs.prompts"
+    return (
+        "write pairs.prompts, or [example.continuation for example in pairs.desired] for what "
+        "follows them"
+    )
 
 
 def _converted(hint: Any, value: Any) -> str:

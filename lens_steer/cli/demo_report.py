@@ -69,7 +69,7 @@ def choice_lines(choice: Choice, prompts: Sequence[Prompt]) -> Iterator[str]:
     """Lines with the choice and the first steered texts, on dev."""
     yield f"chosen   on {len(choice.unsteered.texts)} dev prompts: {choice.best!r}"
     yield from _side_by_side(
-        [repr(prompt) for prompt in prompts],
+        [_quoted(prompt) for prompt in prompts],
         choice.unsteered.texts,
         choice.trials[choice.best_index].texts,
         _FIRST_TEXTS,
@@ -95,6 +95,13 @@ def test_lines(report: DemoReport) -> Iterator[str]:
         list(texts["steered"]),
         _SHOWN,
     )
+
+
+def _quoted(prompt: Prompt) -> str:
+    """A prompt on one line; a chat by who says what."""
+    if isinstance(prompt, str):
+        return repr(prompt)
+    return ", ".join(f"{message.role}: {message.content!r}" for message in prompt)
 
 
 def _side_by_side(

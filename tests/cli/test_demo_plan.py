@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 
 from lens_steer.cli.demo_plan import PLANS, DemoPlan, Rates, Sizes, plan_for
+from lens_steer.cli.demo_report import _quoted
+from lens_steer.models import as_prompt
 
 SIZES = Sizes(
     train=256,
@@ -73,3 +75,9 @@ def test_the_lines_say_texts_tokens_and_minutes() -> None:
     assert f"about {plan.seconds(SIZES, RATES) / 60:.1f} minutes" in said
     for word in ("screen 8 layers", "20 test prompts", "tokens read", "400 tokens a second"):
         assert word in said
+
+
+def test_a_chat_is_printed_by_who_says_what() -> None:
+    chat = as_prompt([{"role": "user", "content": "It's\nlate."}])
+    assert _quoted(chat) == 'user: "It\'s\\nlate."'
+    assert _quoted("a\nb") == "'a\\nb'"
