@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lens_steer.cli.demo_plan import PLANS, DemoPlan, Rates, Sizes, plan_for
-from lens_steer.cli.demo_report import _quoted
+from lens_steer.cli.demo_report import quoted
 from lens_steer.models import as_prompt
 
 SIZES = Sizes(
@@ -79,5 +79,5 @@ def test_the_lines_say_texts_tokens_and_minutes() -> None:
 
 def test_a_chat_is_printed_by_who_says_what() -> None:
     chat = as_prompt([{"role": "user", "content": "It's\nlate."}])
-    assert _quoted(chat) == 'user: "It\'s\\nlate."'
-    assert _quoted("a\nb") == "'a\\nb'"
+    assert quoted(chat) == 'user: "It\'s\\nlate."'
+    assert quoted("a\nb") == "'a\\nb'"
