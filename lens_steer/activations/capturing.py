@@ -110,7 +110,7 @@ def _warn_of_label_tokens(
             "by itself, so that the direction is largely its embedding: end both continuations in "
             "the same token, or read='mean'",
             LabelTokenWarning,
-            stacklevel=3,
+            stacklevel=4,  # who calls `capture`, behind the check of its arguments
         )
 
 

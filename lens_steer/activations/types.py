@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
+from lens_steer.axes import ranges
 from lens_steer.models import Provenance
 from lens_steer.sites import Kind
 
@@ -218,7 +219,7 @@ class Activations:
 
     def __repr__(self) -> str:
         sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
-        site = f"layers {list(self.layers)}, site {tuple(self.desired.shape[2:])}"
+        site = f"layers {ranges(self.layers)}, site {tuple(self.desired.shape[2:])}"
         return f"Activations({self.kind.value}, {site}, {sides})"
 
 

@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
+import torch
 from jaxtyping import AbstractArray
 from torch import Tensor
 
@@ -112,16 +113,25 @@ def _degrees(hint: Any, value: Any) -> str:
 
 
 def _attribute(hint: Any, value: Any) -> str:
-    """For pairs where their prompts are meant."""
+    """For pairs where their prompts, or their continuations, are meant."""
     prompts = getattr(value, "prompts", None)
-    return "write pairs.prompts" if prompts is not None and admits(hint, prompts) else ""
+    if prompts is None or not admits(hint, prompts):
+        return ""
+    if not hasattr(value, "desired"):
+        return "write pairs.prompts"
+    return (
+        "write pairs.prompts, or [example.continuation for example in pairs.desired] for what "
+        "follows them"
+    )
 
 
 def _converted(hint: Any, value: Any) -> str:
     """For a value that another spelling would make right."""
     array = any(inspect.isclass(p) and issubclass(p, AbstractArray) for p in alternatives(hint))
     tries: list[tuple[str, Any]] = []
-    if isinstance(value, np.ndarray):
+    if isinstance(value, str) and isinstance(getattr(torch, value, None), torch.dtype):
+        tries = [(f"torch.{value}", getattr(torch, value))]
+    elif isinstance(value, np.ndarray):
         tries = [("torch.as_tensor(x)", Tensor) if array else ("x.tolist()", value.tolist())]
     elif isinstance(value, Tensor):
         tries = [("x.float()", value.float() if not value.is_complex() else None)]

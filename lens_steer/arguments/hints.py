@@ -4,7 +4,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache, partial
 from numbers import Integral, Real
@@ -40,7 +40,7 @@ class Expected:
     """
 
     words: str
-    fits: Check = bool
+    fits: Check = field(default=bool, repr=False)  # a function says nothing in a signature
 
 
 @dataclass(frozen=True)

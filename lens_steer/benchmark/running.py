@@ -148,7 +148,8 @@ def _compared(
         model_name=settings.model,
     )
     trials = resume(comparison_run, journal)
-    with tqdm(total=timing_work(comparison_run), desc="timing", unit="text") as bar:
+    timed = timing_work(comparison_run)
+    with tqdm(total=timed, desc="timing", unit="text", disable=not timed) as bar:
         seconds = time_generation(comparison_run, tick=bar.update)
     return Comparison(trials, settings.config, seconds)
 

@@ -203,7 +203,10 @@ def plan_for(
     """The largest plan that fits into some minutes; the largest of all where there are none named.
 
     Args:
-        spent: How many of the minutes are gone already.
+        sizes: How many texts and tokens there are.
+        rates: How long each takes.
+        minutes: What was asked for, from the start of the demo; None is no limit.
+        spent: How many of them are gone already, for loading and measuring.
         limit: Whether a smallest plan that does not fit is refused; it is taken otherwise.
 
     Raises:
@@ -218,6 +221,6 @@ def plan_for(
         return PLANS[-1]
     least = spent + PLANS[-1].seconds(sizes, rates) / 60
     raise ValueError(
-        f"minutes {minutes:g}: the smallest demo takes about {least:.1f} minutes here, expected at "
-        f"least --minutes {-(-least * 10 // 1) / 10:g}, or {SHORTER}"
+        f"got --minutes {minutes:g}, but the smallest demo takes about {least:.1f} minutes "
+        f"here, expected at least --minutes {-(-least * 10 // 1) / 10:g}, or {SHORTER}"
     )

@@ -60,7 +60,10 @@ def screen_lines(screened: Screen) -> Iterator[str]:
     nats = float(screened.nats.median())
     yield f"screened {len(screened.candidates)} layers, each at about {nats:.2g} nats per token:"
     yield "         change of log-probability per token, desired less undesired texts, on dev:"
-    for i in screened.best(min(_SHOWN, len(screened.candidates))):
+    shown = screened.best(min(_SHOWN, len(screened.candidates)))
+    if len(shown) < len(screened.candidates):
+        yield f"         the best {len(shown)} (screen.csv has all):"
+    for i in shown:
         layer = screened.candidates[i].sites[0].layer
         yield f"         layer {layer:3} {screened.gain(i)}"
 
@@ -69,7 +72,7 @@ def choice_lines(choice: Choice, prompts: Sequence[Prompt]) -> Iterator[str]:
     """Lines with the choice and the first steered texts, on dev."""
     yield f"chosen   on {len(choice.unsteered.texts)} dev prompts: {choice.best!r}"
     yield from _side_by_side(
-        [repr(prompt) for prompt in prompts],
+        [quoted(prompt) for prompt in prompts],
         choice.unsteered.texts,
         choice.trials[choice.best_index].texts,
         _FIRST_TEXTS,
@@ -95,6 +98,13 @@ def test_lines(report: DemoReport) -> Iterator[str]:
         list(texts["steered"]),
         _SHOWN,
     )
+
+
+def quoted(prompt: Prompt) -> str:
+    """A prompt on one line; a chat by who says what."""
+    if isinstance(prompt, str):
+        return repr(prompt)
+    return ", ".join(f"{message.role}: {message.content!r}" for message in prompt)
 
 
 def _side_by_side(

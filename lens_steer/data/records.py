@@ -129,8 +129,9 @@ def _answers(columns: dict[Any, Any]) -> dict[str, list[Any]]:
     if missing:
         names = ", ".join(shortened(name) for name in sorted(map(str, columns))[:20])
         raise ValueError(
-            f"no {' and no '.join(missing)} in [{names}], expected both: say columns={{...}}, or "
-            "read a published set with ls.benchmark.load(name, path).pairs"
+            f"no {' and no '.join(missing)} in [{names}], expected both: rename them, say "
+            "load(path, columns={'desired': ..., 'undesired': ...}) with their names, or read a "
+            "published set with ls.benchmark.load(name, path).pairs"
         )
     return {side: _texts(columns, name) for side, name in zip(SIDES, couple, strict=True)}
 

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens_steer.arguments import Accepts, Count, CountFromZero, shortened
+from lens_steer.arguments import Accepts, Count, CountFromZero, Seed, shortened
 from lens_steer.data import Questions
 from lens_steer.evaluation.answer_reading import summed_nats
+from lens_steer.evaluation.choice_scores import ChoiceScores
 from lens_steer.evaluation.likelihood import log_probabilities
 from lens_steer.models import Encoded, SteerableModel, encode
 from lens_steer.steering import Intervention, Methods, Scope, WithSinks, check_scope
@@ -33,6 +34,7 @@ class AnswerLikelihoods:
     Example:
         >>> found = ls.evaluation.answer_log_probs(model, questions, [method])
         >>> found.rows(0), found.rows(1)  # unsteered, and steered
+        >>> (found.scores(1).mc1 - found.scores(0).mc1).mean()
     """
 
     questions: Questions
@@ -57,7 +59,9 @@ class AnswerLikelihoods:
             )
 
     def __repr__(self) -> str:
-        return f"AnswerLikelihoods({self.questions!r}, {len(self.settings)} settings)"
+        steered = len(self.settings) - 1
+        settings = f", and {steered} steered" if steered else ""
+        return f"AnswerLikelihoods({self.questions!r}, unsteered{settings})"
 
     def __len__(self) -> int:
         """How many settings there are, the unsteered one included."""
@@ -73,6 +77,29 @@ class AnswerLikelihoods:
             raise ValueError(f"got setting {setting}, expected a number from 0 to {len(self) - 1}")
         sizes = [len(question.choices) for question in self.questions]
         return [row[:size] for row, size in zip(self.nats[setting], sizes, strict=True)]
+
+    def scores(self, setting: CountFromZero, *, seed: Seed = 0) -> ChoiceScores:
+        """The metrics of choices under one setting; 0 is the unsteered model.
+
+        Args:
+            setting: Its number, in the order of `settings`.
+            seed: Of the intervals.
+
+        Raises:
+            ValueError: If there is no such setting, or a question has no correct or no wrong
+                choice.
+
+        Example:
+            >>> found.scores(0).mc1.mean()  # the share of questions answered rightly, unsteered
+        """
+        return ChoiceScores.of(
+            self.rows(setting),
+            [question.correct for question in self.questions],
+            self.tokens,
+            [question.choices for question in self.questions],
+            groups=[question.group for question in self.questions],
+            seed=seed,
+        )
 
     @property
     def failed(self) -> Bool[Tensor, "setting question"]:

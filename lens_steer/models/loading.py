@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -135,7 +136,18 @@ def model_directory(name: str | Path) -> Path | None:
         raise ValueError(
             f"no directory {str(name)!r}: expected a local model directory or a hub name"
         )
+    _refuse_misspelt(str(name))
     return None
+
+
+def _refuse_misspelt(name: str) -> None:
+    """Refuse what is nearly one of our own names: the hub would be asked for minutes in vain."""
+    near = get_close_matches(name.lower(), ("organism", *NAMED_MODELS), n=1, cutoff=0.88)
+    if near:
+        raise ValueError(
+            f"no model {name!r}: did you mean {near[0]!r}? Expected 'organism', "
+            f"{', '.join(map(repr, NAMED_MODELS))}, a local directory, a GGUF file or a hub name"
+        )
 
 
 def _checked_directory(path: Path) -> Path:

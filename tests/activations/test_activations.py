@@ -588,6 +588,7 @@ def test_activations_know_their_shape_source_and_direction(
         found.direction, (found.desired - found.undesired).mean(dim=0), atol=1e-6, rtol=1e-5
     )
     assert "head" in repr(found)
+    assert f"layers 0-{len(found.layers) - 1}, " in repr(found)
     assert "tensor" not in repr(found)
 
 

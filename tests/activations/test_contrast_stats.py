@@ -1,4 +1,7 @@
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -256,3 +259,13 @@ def test_statistics_of_two_models_are_not_merged(
     )
     with pytest.raises(ValueError, match="cannot merge statistics of two models"):
         ours.merge(theirs)
+
+
+def test_the_warning_of_label_tokens_points_at_the_call_of_the_user(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"  # in a process of its own: shape checks add calls in between
+    pairs = [("This is", " good", " bad"), ("It was", " good", " bad")]
+    script.write_text(
+        f"import lens_steer as ls\n\nls.capture(ls.load_model('organism'), {pairs}, 'resid')\n"
+    )
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert f"{script}:3: LabelTokenWarning" in run.stderr

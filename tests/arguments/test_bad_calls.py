@@ -1,5 +1,6 @@
 """Thousands of wrong calls of everything public: each is refused, and says why."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from typing import Any
 
 import pytest
+
+import lens_steer as ls
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +30,8 @@ def test_errors_name_the_argument_and_what_is_expected(tried: dict[str, Any]) ->
     unclear = [fault for fault in tried["faults"] if fault[0] == "unclear"]
     total = sum(tried["counts"].values())
     assert len(unclear) <= 0.001 * total, unclear[:20]
+
+
+def test_signatures_say_what_is_expected_and_show_no_functions() -> None:
+    assert "<function" not in str(inspect.signature(ls.evaluation.answer_log_probs))
+    assert "a whole number of at least 1" in str(inspect.signature(ls.evaluation.answer_log_probs))

@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 
 from lens_steer.cli.demo_plan import PLANS, DemoPlan, Rates, Sizes, plan_for
+from lens_steer.cli.demo_report import quoted
+from lens_steer.models import as_prompt
 
 SIZES = Sizes(
     train=256,
@@ -31,14 +33,22 @@ def test_the_plan_is_the_largest_that_fits() -> None:
     for plan, takes in zip(PLANS, seconds, strict=True):
         assert plan_for(SIZES, RATES, takes / 60 + 1e-9) is plan
     assert plan_for(SIZES, RATES, None) is PLANS[0]
-    with pytest.raises(ValueError, match="minutes 0.01: the smallest demo takes about") as refused:
+    with pytest.raises(ValueError, match="0.01, but the smallest demo takes about") as refused:
         plan_for(SIZES, RATES, 0.01)
-    asked = float(str(refused.value).split("--minutes ")[1].split(",")[0])
+    asked = float(str(refused.value).split("--minutes ")[2].split(",")[0])
     assert plan_for(SIZES, RATES, asked) is PLANS[-1]
     assert plan_for(SIZES, RATES, 0.01, limit=False) is PLANS[-1]
     assert plan_for(SIZES, RATES, asked + 1, spent=1) is PLANS[-1]
-    with pytest.raises(ValueError, match=f"minutes {asked:g}: the smallest demo takes about"):
-        plan_for(SIZES, RATES, asked, spent=1)
+
+
+def test_what_is_spent_already_counts_and_the_minutes_that_are_named_are_those_asked_for() -> None:
+    takes = PLANS[-1].seconds(SIZES, RATES) / 60
+    assert plan_for(SIZES, RATES, takes + 0.5 + 1e-9, spent=0.5) is PLANS[-1]
+    with pytest.raises(ValueError, match="got --minutes 0.25, but ") as refused:
+        plan_for(SIZES, RATES, 0.25, spent=10)
+    asked = float(str(refused.value).split("--minutes ")[2].split(",")[0])
+    assert asked >= takes + 10
+    assert plan_for(SIZES, RATES, asked, spent=10) is PLANS[-1]
 
 
 def test_no_plan_counts_more_than_there_is() -> None:
@@ -67,3 +77,9 @@ def test_the_lines_say_texts_tokens_and_minutes() -> None:
     assert f"about {plan.seconds(SIZES, RATES) / 60:.1f} minutes" in said
     for word in ("screen 8 layers", "20 test prompts", "tokens read", "400 tokens a second"):
         assert word in said
+
+
+def test_a_chat_is_printed_by_who_says_what() -> None:
+    chat = as_prompt([{"role": "user", "content": "It's\nlate."}])
+    assert quoted(chat) == 'user: "It\'s\\nlate."'
+    assert quoted("a\nb") == "'a\\nb'"

@@ -170,3 +170,9 @@ def test_a_data_set_that_cannot_be_had_is_named(
 def test_the_name_of_a_file_that_is_not_there_is_not_looked_for_on_the_hub() -> None:
     with pytest.raises(ValueError, match=r"unknown set 'data/pairs\.txt'"):
         ContrastivePairs.load("data/pairs.txt")
+
+
+def test_answers_under_other_names_are_refused_with_what_to_write(tmp_path: Path) -> None:
+    path = as_csv(tmp_path / "pairs.csv", ["prompt", "positive", "negative"], ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"load\(path, columns=\{'desired': \.\.\., 'undesired'"):
+        ContrastivePairs.load(path)

@@ -151,3 +151,24 @@ def test_likelihoods_of_another_shape_are_refused(gpt2: Any) -> None:
         replace(found, nats=found.nats[:, :2])
     with pytest.raises(ValueError, match="expected a number of tokens for every choice"):
         replace(found, tokens=((1,), (1, 1), (1, 1, 1)))
+
+
+def test_scores_are_those_of_the_same_choices_given_by_hand(llama: Any) -> None:
+    questions = Questions(
+        (
+            Question("a b", (" c", " d e", " f"), (False, True, False), group="one"),
+            Question("c", (" a", " b"), (True, False)),
+        ),
+        name="two",
+    )
+    found = answer_log_probs(llama, questions, [push(llama, size=2.0)])
+    for setting in (0, 1):
+        scores = found.scores(setting)
+        first, second = found.rows(setting)
+        expected = [float(first.argmax() == 1), float(second.argmax() == 0)]
+        assert scores.accuracy.tolist() == expected
+        assert scores.tokens[0, :3].tolist() == list(found.tokens[0])
+        assert scores.groups == ("one", "question 1")
+    assert "unsteered, and 1 steered" in repr(found)
+    with pytest.raises(ValueError, match="got setting 2, expected a number from 0 to 1"):
+        found.scores(2)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lens_steer.artifacts import load, save
+from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import ErrorRates, TextClassifier
 
 GOOD, BAD = ("lovely", "charming", "bright", "warm"), ("dull", "dreary", "bleak", "stale")
@@ -174,3 +175,9 @@ def test_what_cannot_be_fitted_or_corrected_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_pairs_in_place_of_texts_are_refused_with_how_to_get_their_texts() -> None:
+    pairs: Any = ContrastivePairs.of([("a", " good", " bad")])
+    with pytest.raises(ValueError, match=r"example\.continuation for example in pairs\.desired"):
+        TextClassifier.fit(pairs, pairs, seed=0)

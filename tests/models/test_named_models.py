@@ -124,3 +124,17 @@ def test_gemma3_has_windows_at_all_layers_but_every_sixth(gemma3: Any) -> None:
     assert about.window == 512
     assert about.window_layers == tuple(i for i in range(18) if i % 6 != 5)
     assert not about.chat_template
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("smolm2", "smollm2"), ("Organism", "organism"), ("gemma-3", "gemma3")]
+)
+def test_a_misspelt_name_is_not_looked_for_on_the_hub(name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"no model '{name}': did you mean '{meant}'"):
+        load_model(name)
+
+
+def test_a_dtype_as_a_text_is_refused_with_what_to_write() -> None:
+    dtype: Any = "bfloat16"
+    with pytest.raises(ValueError, match=r"dtype='bfloat16', .*: write torch\.bfloat16"):
+        load_model("organism", dtype=dtype)

@@ -55,6 +55,11 @@ def load_published(
         ValueError: If there is no such set, file or option, the file has another form (the set that
             it looks like is named), or a row is broken (it is named).
     """
+    if str(path) in PUBLISHED and name not in PUBLISHED:
+        raise ValueError(
+            f"got name={shortened(name)} and path={str(path)!r}, expected the name first: write "
+            f"load({str(path)!r}, {name!r})"
+        )
     about = _about(name)
     read = READERS[about]
     takes = inspect.signature(read).parameters

@@ -123,3 +123,9 @@ def test_every_set_says_its_licence_and_source() -> None:
         assert "Licence" in documented, about.name
         assert "ource:" in documented or "source:" in documented, about.name
         assert about.name in (load.__doc__ or "")
+
+
+def test_a_path_before_the_name_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    path = str(one_of_each(tmp_path)["copa"])
+    with pytest.raises(ValueError, match=r"expected the name first: write load\('copa', "):
+        load(path, "copa")
