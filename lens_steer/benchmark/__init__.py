@@ -9,7 +9,7 @@ into the tables of a `Comparison`. `frontier`, `doses` and `dose_response`, `ene
 `specificity` are its figures. `settings`, `journal` and `running` are `lens-steer compare`, which
 keeps every trial; `random_search` and `searching` say what more trials would be worth.
 `answer_controls` are what a score of multiple choice stands beside, the bias of each answer
-(`answer_bias`) among them.
+(`answer_bias`) among them; `answer_run` makes an `answer_table` of a published file.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -19,6 +19,8 @@ from lens_steer.benchmark.answer_controls import shortest_answer as shortest_ans
 from lens_steer.benchmark.answer_controls import with_another_question as with_another_question
 from lens_steer.benchmark.answer_controls import with_instruction as with_instruction
 from lens_steer.benchmark.answer_controls import without_question as without_question
+from lens_steer.benchmark.answer_run import run as run
+from lens_steer.benchmark.answer_table import AnswerTable as AnswerTable
 from lens_steer.benchmark.choosing import Chosen as Chosen
 from lens_steer.benchmark.choosing import calibrated_best as calibrated_best
 from lens_steer.benchmark.choosing import choose_all as choose_all
@@ -64,7 +66,7 @@ from lens_steer.benchmark.references import prompted as prompted
 from lens_steer.benchmark.result import Comparison as Comparison
 from lens_steer.benchmark.running import read as read
 from lens_steer.benchmark.running import resume as resume
-from lens_steer.benchmark.running import run as run
+from lens_steer.benchmark.running import run_comparison as run_comparison
 from lens_steer.benchmark.running import summary_lines as summary_lines
 from lens_steer.benchmark.searching import BASELINE as BASELINE
 from lens_steer.benchmark.searching import search as search

@@ -46,7 +46,7 @@ _FIGURES: dict[str, Any] = {
 }
 
 
-def run(settings: CompareSettings, echo: Echo) -> Comparison:
+def run_comparison(settings: CompareSettings, echo: Echo) -> Comparison:
     """Run a comparison, or go on with what is in `settings.out`.
 
     Args:
@@ -64,7 +64,7 @@ def run(settings: CompareSettings, echo: Echo) -> Comparison:
         ...     out=Path("out/compare"),
         ...     config=ls.benchmark.ComparisonConfig(max_new_tokens=110),
         ... )
-        >>> result = ls.benchmark.run(settings, print)
+        >>> result = ls.benchmark.run_comparison(settings, print)
     """
     if not settings.pairs:
         raise ValueError("no pairs: expected a named set or a file, or several with commas")

@@ -4,7 +4,7 @@
 `options` are those that several commands share, `commands` the commands themselves; `demo_run` does
 what `demo` says, as much of it as `demo_plan` finds to fit; `demo_stages` and `demo_table` are its
 parts, `demo_kept` keeps what they find, and `demo_report` puts it into words. `compare` is
-`benchmark.run`; `describe` and `fetch` are those of `models`.
+`benchmark.run_comparison`; `describe` and `fetch` are those of `models`.
 """
 
 from lens_steer.cli.commands import app as app

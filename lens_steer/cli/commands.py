@@ -168,7 +168,7 @@ def compare(  # noqa: PLR0913 - options of a command
     from run to run. It goes on only with the same settings, pairs, weights and versions: anything
     else, a damaged file, or a second process that writes to OUT is refused.
     """
-    from lens_steer.benchmark import CompareSettings, ComparisonConfig, defaults_of, run
+    from lens_steer.benchmark import CompareSettings, ComparisonConfig, defaults_of, run_comparison
 
     defaults = defaults_of(model)
     config = ComparisonConfig(
@@ -199,7 +199,7 @@ def compare(  # noqa: PLR0913 - options of a command
         device=device,
         dev_prompts=dev_prompts,
     )
-    run(settings, typer.echo)
+    run_comparison(settings, typer.echo)
 
 
 app.command(cls=OnceCommand, short_help="Say on one screen what a model is.")(describe)

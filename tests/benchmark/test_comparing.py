@@ -83,7 +83,7 @@ def settings_of(folder: Path, model: Path, **options: Any) -> CompareSettings:
 
 def start(settings: CompareSettings) -> Run:
     said: list[str] = []
-    return Run(settings, comparing.run(settings, said.append), said)
+    return Run(settings, comparing.run_comparison(settings, said.append), said)
 
 
 @pytest.fixture(scope="module")

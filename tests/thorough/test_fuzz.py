@@ -12,7 +12,7 @@ import pytest
 from lens_steer.activations import LayerActivations, capture
 from lens_steer.attribution import contrast
 from lens_steer.barriers import PolynomialBarrier
-from lens_steer.benchmark import CompareSettings, ComparisonConfig, run
+from lens_steer.benchmark import CompareSettings, ComparisonConfig, run_comparison
 from lens_steer.data import ContrastivePairs
 from lens_steer.linearity import linearize
 from lens_steer.steering import CAA, ITI, LQR, SADI, ODESteer
@@ -93,7 +93,7 @@ def compared(model: Path, folder: Path) -> Path:
         device="cpu",
         dev_prompts=2,
     )
-    run(settings, [].append)
+    run_comparison(settings, [].append)
     return settings.out
 
 

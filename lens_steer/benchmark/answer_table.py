@@ -1,0 +1,154 @@
+"""What methods and controls do on multiple-choice questions, row by row."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from lens_steer.artifacts import savable
+from lens_steer.evaluation import ChoiceScores
+from lens_steer.intervals import interval, interval_of_each, proportion_interval
+from lens_steer.reports import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+COSTS = ("kl_fixed", "reference_kl", "choices_kl", "least")
+_METRICS = ("mc1", "mc2")
+
+
+@savable
+@dataclass(frozen=True, eq=False, repr=False)
+class AnswerTable(Report):
+    """How well questions are answered, unsteered, by controls and by methods; made by `run`.
+
+    Attributes:
+        name: What the set of questions is called.
+        rows: The name of each row; the first is `unsteered`.
+        scores: The scores of each row, all of the same questions.
+        costs: For each row the nats of `AnswerCosts`, means over questions, in the order `kl_fixed
+            reference_kl choices_kl least`; 0 for the unsteered model, NaN for controls.
+        notes: What was done to the questions, and which controls there are not.
+
+    Example:
+        >>> table = ls.benchmark.run("truthfulqa-mc", model, [method], data="TruthfulQA.csv")
+        >>> table.table()[["method", "mc1", "mc1_low", "mc1_high", "kl_fixed"]]
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    scores: tuple[ChoiceScores, ...]
+    costs: Float[Tensor, "row cost"]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.rows or len(set(self.rows)) < len(self.rows):
+            raise ValueError(f"got the rows {self.rows}, expected at least one, all of other names")
+        shape = (len(self.rows), len(COSTS))
+        if len(self.scores) != len(self.rows) or self.costs.shape != shape:
+            raise ValueError(
+                f"got {len(self.scores)} scores and costs of shape {list(self.costs.shape)}, "
+                f"expected one for each of {len(self.rows)} rows, and {list(shape)}"
+            )
+        first = self.scores[0]
+        for row, scores in zip(self.rows, self.scores, strict=True):
+            if scores.groups != first.groups or not torch.equal(scores.correct, first.correct):
+                raise ValueError(f"the row {row!r} is of other questions than {self.rows[0]!r}")
+
+    @override
+    def table(self) -> "pd.DataFrame":
+        """A row for each method: metrics, their change from unsteered, and costs.
+
+        MC1 and MC2 with their intervals and the paired differences from the first row; accuracy per
+        token and per character; mean nats of `AnswerCosts`.
+        """
+        import pandas as pd
+
+        first, rows = self.scores[0], []
+        groups = len(set(first.groups))
+        for name, scores, costs in zip(self.rows, self.scores, self.costs.tolist(), strict=True):
+            row: dict[str, Any] = {"method": name, "questions": len(scores)}
+            values = [getattr(scores, metric) for metric in _METRICS]
+            values += [scores.per_token.mc1, scores.per_character.mc1]
+            found = interval_of_each(values, first.groups, seed=first.seed)
+            named = (*_METRICS, "mc1_per_token", "mc1_per_character")
+            for metric, value in zip(named, found, strict=True):
+                row |= proportion_interval(value, groups).columns(metric)
+            for metric in _METRICS:
+                change = getattr(scores, metric) - getattr(first, metric)
+                found_change = interval(change, first.groups, seed=first.seed)
+                row |= found_change.columns(f"{metric}_change")
+            rows.append(row | dict(zip(COSTS, costs, strict=True)))
+        return pd.DataFrame(rows)
+
+    def brief(self) -> "pd.DataFrame":
+        """The table in a few columns, each mean with its 95 % interval as text."""
+        import pandas as pd
+
+        def shown(row: Any, name: str) -> str:
+            return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+
+        whole = self.table().to_dict("records")
+        names = ("mc1", "mc1_change", "mc2", "mc2_change")
+        return pd.DataFrame(
+            {
+                "method": row["method"],
+                **{name: shown(row, name) for name in names},
+                "kl_fixed": "-" if row["kl_fixed"] != row["kl_fixed"] else f"{row['kl_fixed']:.3g}",
+            }
+            for row in whole
+        )
+
+    def markdown(self) -> str:
+        """`brief` as a table in Markdown, with the notes under it."""
+        table = self.brief()
+        lines = ["| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
+        lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.to_numpy().tolist()]
+        return "\n".join([*lines, "", *(f"- {note}" for note in self._said())]) + "\n"
+
+    def latex(self) -> str:
+        """`brief` as a LaTeX `tabular`, with the notes as comments above it."""
+        table = self.brief()
+
+        def line(cells: Any) -> str:
+            return " & ".join(str(cell).replace("_", r"\_") for cell in cells) + r" \\"
+
+        body = [line(row) for row in table.to_numpy().tolist()]
+        head = [
+            *(f"% {note}" for note in self._said()),
+            rf"\begin{{tabular}}{{{'l' * table.shape[1]}}}",
+        ]
+        return "\n".join([*head, line(table.columns), r"\hline", *body, r"\end{tabular}"]) + "\n"
+
+    def _said(self) -> list[str]:
+        return [f"{self.name}: {len(self.scores[0])} questions, 95 % intervals", *self.notes]
+
+    def __repr__(self) -> str:
+        return "\n".join([*self._said(), self.brief().to_string(index=False)])
+
+    @override
+    def figure(self) -> "Figure":
+        """MC1 and MC2 of every row with their intervals; a line where the unsteered model is."""
+        from lens_steer.figures import canvas
+
+        table = self.table()
+        with canvas(1, 2, width=6.4, height=1.0 + 0.24 * len(table), sharey=True) as (figure, axes):
+            for panel, metric in zip(axes, _METRICS, strict=True):
+                for y, row in enumerate(table.to_dict("records")):
+                    ends = [[abs(row[metric] - row[f"{metric}{e}"])] for e in ("_low", "_high")]
+                    panel.errorbar(row[metric], y, xerr=ends, fmt="o", color="C0", ms=4)
+                panel.axvline(table[metric][0], color="k", ls=":", lw=0.8)
+                panel.set(xlabel=f"{metric.upper()} (95 % interval)")
+            labels = [
+                f"{row['method']}, {row['kl_fixed']:.2g} nats"
+                if row["kl_fixed"] > 0
+                else row["method"]
+                for row in table.to_dict("records")
+            ]
+            axes[0].set_yticks(range(len(table)), labels)
+            axes[0].invert_yaxis()
+        return figure
