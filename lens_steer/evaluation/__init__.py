@@ -22,11 +22,6 @@ candidates (`choosing.py`); `sweep`: a method at many strengths (`sweeping.py`).
 """
 
 from lens_steer.arguments import check_room as _check_room
-from lens_steer.evaluation.answer_costs import AnswerCosts as AnswerCosts
-from lens_steer.evaluation.answer_costs import answer_costs as answer_costs
-from lens_steer.evaluation.answer_costs import choices_kl as choices_kl
-from lens_steer.evaluation.answer_costs import least_choices_kl as least_choices_kl
-from lens_steer.evaluation.answer_costs import reference_kl as reference_kl
 from lens_steer.evaluation.answer_judges import REFUSALS as REFUSALS
 from lens_steer.evaluation.answer_judges import ExactMatch as ExactMatch
 from lens_steer.evaluation.answer_judges import RefusalPhrases as RefusalPhrases
@@ -87,6 +82,11 @@ from lens_steer.evaluation.likelihood import preference as preference
 from lens_steer.evaluation.likelihood import second_model_perplexity as second_model_perplexity
 from lens_steer.evaluation.local_nats import LocalNats as LocalNats
 from lens_steer.evaluation.local_nats import NotLocal as NotLocal
+from lens_steer.evaluation.nats_of_answers import AnswerCosts as AnswerCosts
+from lens_steer.evaluation.nats_of_answers import answer_costs as answer_costs
+from lens_steer.evaluation.nats_of_answers import choices_kl as choices_kl
+from lens_steer.evaluation.nats_of_answers import least_choices_kl as least_choices_kl
+from lens_steer.evaluation.nats_of_answers import reference_kl as reference_kl
 from lens_steer.evaluation.positions import positions_of as positions_of
 from lens_steer.evaluation.random_control import (
     random_as_activations_vary as random_as_activations_vary,

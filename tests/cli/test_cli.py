@@ -20,7 +20,7 @@ from tests.cli.test_demo import FILES, write_pairs
 ENTRY = "from lens_steer.cli import main; main()"
 OPTIONS = [
     *("--model", "--pairs", "--out", "--seed", "--methods", "--words", "--read", "--scope"),
-    *("--backend", "--device", "--max-new-tokens", "--temperature", "--dev-prompts"),
+    *("--sink", "--backend", "--device", "--max-new-tokens", "--temperature", "--dev-prompts"),
     *("--minutes", "--layers", "--table"),
 ]
 

@@ -627,8 +627,9 @@ def test_many_hook_names_are_printed_as_ranges_of_layers():
     def printed(*sites: Site) -> str:
         return repr(Additive(sites, (torch.ones(4),) * len(sites)))
 
-    assert printed(*map(Site, (0, 3, 4, 5))).endswith(" at blocks.{0, 3-5}.hook_resid_post")
+    many = " at blocks.{0, 3-11}.hook_resid_post"
+    assert printed(*map(Site, (0, *range(3, 12)))).endswith(many)
     few = " at blocks.3.hook_resid_post, blocks.5.hook_resid_post"
     assert printed(Site(3), Site(5)).endswith(few)
-    kinds = (Site(layer, kind) for layer in (1, 2, 3) for kind in (Kind.MLP_OUT, Kind.RESID))
-    assert printed(*kinds).endswith(" at blocks.{1-3}.hook_mlp_out, blocks.{1-3}.hook_resid_post")
+    kinds = [Site(layer, kind) for layer in range(9) for kind in (Kind.MLP_OUT, Kind.RESID)]
+    assert printed(*kinds).endswith(" at blocks.{0-8}.hook_mlp_out, blocks.{0-8}.hook_resid_post")

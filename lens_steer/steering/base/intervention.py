@@ -186,7 +186,7 @@ def _everywhere(edit: Edit) -> Callable[..., Tensor]:
 
 
 def _places(sites: Sequence[Site]) -> str:
-    """The hook names of some sites; of one kind at three layers or more as one name.
+    """The hook names of some sites; of one kind at more than eight layers as one name.
 
     Such a name has the layers in braces: `blocks.{1-29}.hook_resid_post`.
     """
@@ -196,7 +196,7 @@ def _places(sites: Sequence[Site]) -> str:
     names = []
     for kind, layers in by_kind.items():
         shown = [str(layer) for layer in layers]
-        if len(layers) > 2:
+        if len(layers) > 8:
             shown = [f"{{{ranges(sorted(layers))}}}"]
         names += [f"blocks.{layer}.{kind}" for layer in shown]
     return ", ".join(names)
