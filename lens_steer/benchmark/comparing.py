@@ -152,7 +152,7 @@ def comparison(  # noqa: PLR0913 - what a comparison is made of
             bar.set_postfix_str(key[0])
             trials += new
             bar.update(comparison_run.work(key))
-        bar.set_postfix_str("timing")
+        bar.set_postfix_str("timing" if timing else "")
         seconds = time_generation(comparison_run, tick=bar.update)
     return Comparison(tuple(trials), config, seconds)
 
