@@ -73,14 +73,15 @@ types: .venv/.installed
 layers: .venv/.installed ## do imports only flow downwards?
 	$(BIN)/lint-imports
 
-# The two longest first, as two run at a time. compare.ipynb takes some minutes with all pairs: here
-# it takes 8 of each part, and fewer behaviours.
+# The two longest first, as two run at a time, with a thread each: two threads each of two processes
+# wait for one another. compare.ipynb takes some minutes with all pairs: here it takes 8 of each part,
+# and fewer behaviours.
 NOTEBOOKS := quickstart sadi linearity lqr barrier_field
 notebooks: .venv/.installed ## execute every notebook
 	@names="compare"; \
 	if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; \
 	then names="$$names real_model"; else echo 'real_model.ipynb: skipped, no SmolLM2: make models'; fi; \
-	LENS_STEER_MOST_PAIRS=8 $(BIN)/python $(PYTEST) --dist=worksteal --nbmake --nbmake-timeout=1500 \
+	OMP_NUM_THREADS=1 LENS_STEER_MOST_PAIRS=8 $(BIN)/python $(PYTEST) --dist=worksteal --nbmake --nbmake-timeout=1500 \
 	$$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS))
 	@if [ -d $(STORIES) ]; then \
 	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
