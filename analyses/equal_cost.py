@@ -69,7 +69,7 @@ class Matched:
             knobs: Names in settings.
             extra: More columns, by `method`.
         """
-        table = self.comparison.table()
+        table = self.comparison.table().drop(columns="seconds")  # the same bytes from every run
         if extra is not None:
             table = table.merge(extra, on="method", how="left")
         for knob in knobs:

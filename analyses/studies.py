@@ -102,7 +102,7 @@ class Run:
     def config(self, tokens: int, **variation: Any) -> ComparisonConfig:
         """How texts are written and methods are varied: temperature 0.7, best of two."""
         texts = {"temperature": 0.7, "max_new_tokens": tokens}
-        return ComparisonConfig(seed=self.seed, best_of=2, **texts, **variation)
+        return ComparisonConfig(seed=self.seed, best_of=2, timed=False, **texts, **variation)
 
     def save(self, stem: str, figure: Figure, table: Any, **origin: Any) -> None:
         """Save a figure as `stem`.png with its numbers and their origin beside it."""

@@ -192,6 +192,8 @@ def summary_lines(comparison: Comparison) -> Iterator[str]:
         yield "         efficiency; perplexity; share failed; |edit| / |residual|; p after Holm"
         for _, row in part.iterrows():
             yield f"         {row['method']:{width}} {_summary(row)}".replace("nan", "  -")
+        if part.iloc[0]["behaviour"] == 1:
+            yield "         unsteered it is shown after every prompt: nothing is to be gained"
 
 
 def _summary(row: Any) -> str:

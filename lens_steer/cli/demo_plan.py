@@ -164,10 +164,11 @@ class DemoPlan:
         work = self.work(sizes)
         texts, read, drawn = (sum(getattr(w, n) for w in work) for n in ("texts", "read", "drawn"))
         stages = ", ".join(f"{w.stage} {w.seconds(rates) / 60:.1f}" for w in work)
+        screened, tried = (min(most, sizes.layers) for most in (self.layers, self.tried))
         return (
             f"plan     fit on {min(2 * self.train, sizes.train)} examples, screen "
-            f"{min(self.layers, sizes.layers)} layers on {min(self.screened, sizes.dev)} pairs,",
-            f"         write texts at {min(self.tried, sizes.layers)} layers on "
+            f"{screened} layer{'s' * (screened > 1)} on {min(self.screened, sizes.dev)} pairs,",
+            f"         write texts at {tried} layer{'s' * (tried > 1)} on "
             f"{min(self.dev, sizes.dev, sizes.dev_prompts)} dev prompts, report on "
             f"{min(self.test, sizes.test)} test prompts:",
             f"         {texts:,.0f} texts, {read:,.0f} tokens read and {drawn:,.0f} drawn, about "

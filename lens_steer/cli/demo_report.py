@@ -58,7 +58,8 @@ def introduction(
 def screen_lines(screened: Screen) -> Iterator[str]:
     """Lines with the layers of the largest gain, once they are screened."""
     nats = float(screened.nats.median())
-    yield f"screened {len(screened.candidates)} layers, each at about {nats:.2g} nats per token:"
+    layers = len(screened.candidates)
+    yield f"screened {layers} layer{'s' * (layers > 1)}, each at about {nats:.2g} nats per token:"
     yield "         change of log-probability per token, desired less undesired texts, on dev:"
     shown = screened.best(min(_SHOWN, len(screened.candidates)))
     if len(shown) < len(screened.candidates):

@@ -27,6 +27,8 @@ from lens_steer.steering import (
 # Strengths to try, as multiples of the method's own; 0 is no steering.
 MULTIPLES = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 _FORETOLD = (0.6, 1.2)  # of the strength that local nats foretell: what is tried first
+_FURTHER = 1.4  # times the largest strength tried: where the target is not yet met
+_MORE = "more strength is needed than foretold"
 _FOLLOWS = 2.0  # times more or less than local nats foretell: the curve follows them up to this
 SAMPLED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0, 2.8, 4.0)  # for behaviour, where texts are sampled
 
@@ -160,15 +162,22 @@ def _from_local_nats(
         grid, because = _grid(method, None, MULTIPLES), str(error)
         return find_crossing(costs, "kl", target, grid, refine=True, scanned_because=because)
     predicted = local.strength_at(target)
+    furthest = min(MULTIPLES[-1] * abs(predicted), method.max_useful_strength)
     end = min(_FORETOLD[1] * abs(predicted), method.max_useful_strength)
     tried = [copysign(s, predicted) for s in sorted({min(_FORETOLD[0] * abs(predicted), end), end})]
     values = dict(zip(tried, costs(tried), strict=True))
     because = _not_foretold(values, local, target)
+    while because == _MORE and abs(further := _FURTHER * max(values, key=abs)) <= furthest:
+        values |= {further: costs([further])[0]}  # the curve flattens, and is followed still
+        because = _not_foretold(values, local, target)
+    known = {0.0: 0.0} | dict(zip(local.strengths, local.kl, strict=True)) | values
     grid: list[float] = []
     if because:
-        units = (method, method.with_strength(predicted))
-        grid = sorted({s for unit in units for s in _grid(unit, None, MULTIPLES)}, key=abs)
-    known = {0.0: 0.0} | dict(zip(local.strengths, local.kl, strict=True)) | values
+        grid = _grid(method.with_strength(predicted), None, MULTIPLES)
+        untried = [strength for strength in grid if strength not in known]
+        known |= dict(zip(untried, costs(untried), strict=True))
+        if not any(value >= target for value in known.values()):  # further out in its own unit
+            grid = _grid(method, None, MULTIPLES)
     return find_crossing(
         costs,
         "kl",
@@ -182,15 +191,19 @@ def _from_local_nats(
 
 
 def _not_foretold(values: dict[float, float], local: LocalNats, target: float) -> str:
-    """What differs from the costs foretold around that strength; empty if nothing does."""
+    """What differs from the costs foretold around that strength; empty if nothing does.
+
+    A curve that is flatter than foretold and has met the target has not met it before.
+    """
     for strength, kl in values.items():
         foretold = local.kl_at(strength)
-        if not foretold / _FOLLOWS <= kl <= foretold * _FOLLOWS:
+        least = min(foretold / _FOLLOWS, target)
+        if not least <= kl <= foretold * _FOLLOWS:
             return (
                 f"{kl:.3g} nats per token at strength {strength:.3g}, where local nats foretell "
                 f"{foretold:.3g}"
             )
-    return "" if max(values.values()) >= target else "more strength is needed than foretold"
+    return "" if max(values.values()) >= target else _MORE
 
 
 def check_applicable(method: Intervention, pairs: ContrastivePairs, model: SteerableModel) -> None:

@@ -219,6 +219,32 @@ def test_a_method_is_calibrated_to_a_cost(bridge: Any, pairs: ContrastivePairs) 
     assert (method.strength, method.report) == (1, None)
 
 
+def test_a_curve_that_flattens_is_followed_from_strength_to_strength(embedded: Any) -> None:
+    """A regulator costs less and less than local nats foretell; once all its grid was tried."""
+    model = embedded
+    train, dev, _ = ContrastivePairs.load("organism:sentiment").split(0.05, 0.05, 0.9, seed=0)
+    resid = capture(model, train, "resid", progress=False)
+    jacobians = ls.linearize(model, train, dense=False, progress=False)
+    method = ls.LQR.fit_feature(jacobians, resid)
+    found = calibrate(model, method, dev, kl=0.07, max_new_tokens=8, seed=0, progress=False)
+    assert found.report.realised == pytest.approx(0.07, rel=CLOSE)
+    assert found.report.predicted is not None
+    assert found.strength > 1.2 * found.report.predicted
+    assert not found.report.scanned_because
+    assert len(found.report.strengths) <= 12
+    scan = calibrate(
+        model,
+        method,
+        dev,
+        kl=0.07,
+        strengths=[found.strength * i / 4 for i in range(6)],
+        max_new_tokens=8,
+        seed=0,
+        progress=False,
+    )
+    assert scan.strength == pytest.approx(found.strength, rel=5 * CLOSE)
+
+
 def test_a_method_is_calibrated_to_a_size(llama: Any, pairs: ContrastivePairs) -> None:
     method = CAA.fit(capture(llama, pairs, "resid").at(layer=1)).with_strength(-0.5)
     found = calibrate(llama, method, pairs, relative_norm=0.2, **HOW)

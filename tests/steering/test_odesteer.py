@@ -442,6 +442,17 @@ def test_other_widths_and_things_are_refused(untyped: None) -> None:
         BarrierPush(drawn_barrier(D, 2), margin=float("inf"))
 
 
+def test_a_barrier_fitted_on_a_model_steers_its_own_layer_only(llama: Any, pairs: Any) -> None:
+    resid = ls.capture(llama, pairs, "resid", progress=False)
+    barrier = LinearBarrier.fit_means(resid.at(layer=2))
+    for make in (lambda: ODESteer(barrier, 1, angle=0.1), lambda: BarrierPush(barrier, 1)):
+        with pytest.raises(ValueError, match=r"layer=1 for a barrier .* fitted on layer 2"):
+            make()
+    assert ODESteer(barrier, angle=0.1).layer == ODESteer(barrier, 2, angle=0.1).layer == 2
+    meant = replace(barrier, layer=1)
+    assert ODESteer(meant, 1, angle=0.1).sites == (Site(1),)
+
+
 def test_it_prints_its_settings() -> None:
     shown = repr(ODESteer(drawn_barrier(D, 2), layer=3, angle=0.1))
     for part in ("angle=0.1", "GeodesicMidpoint()", "blocks.3.hook_resid_post"):

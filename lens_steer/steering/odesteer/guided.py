@@ -34,7 +34,8 @@ class Guided(ActivationMap):
 
     Attributes:
         barrier: h; at least 0 where an activation looks desired.
-        layer: Block behind which it steers; None is where the barrier was fitted.
+        layer: Block behind which it steers; None is where the barrier was fitted. A barrier that
+            was fitted on a model's activations steers no other layer.
     """
 
     barrier: Barrier
@@ -46,6 +47,13 @@ class Guided(ActivationMap):
             raise ValueError(f"got {self.barrier!r}, expected a barrier: PolynomialBarrier.fit()")
         layer = self.barrier.layer if self.layer is None else self.layer
         object.__setattr__(self, "layer", Site(layer).layer)
+        if self.barrier.provenance is not None and layer != self.barrier.layer:
+            raise ValueError(
+                f"got layer={layer} for a barrier that was fitted on layer {self.barrier.layer}, "
+                "whose activations lie elsewhere: leave layer out, fit a barrier on layer "
+                f"{layer}, or, if that is what you study, say dataclasses.replace(barrier, "
+                f"layer={layer})"
+            )
         if self.provenance is None:
             object.__setattr__(self, "provenance", self.barrier.provenance)
 
