@@ -39,9 +39,9 @@ NamedModels = Annotated[
 ]
 _PAIRS = (
     "The contrastive pairs: a named set (organism:sentiment, truthfulness, toxicity, refusal, "
-    "concept or polarity; stories:sad), or a .jsonl, .csv or .json file with desired and undesired "
-    "continuations of a prompt (or messages), CAA's A/B questions, question, true and false, or, "
-    "unpaired, text and label; a column group says which lines belong together. See "
+    "concept or polarity; stories:sad), or a .jsonl, .json, .csv or .tsv file, of desired and "
+    "undesired continuations of a prompt (or messages), CAA's A/B questions, question, true and "
+    "false, or, unpaired, text and label; a column group says which lines belong together. See "
     "docs/guide.md, 'Pairs from files'. Left out: organism:sentiment for the organism, stories:sad "
     "for any other model."
 )
