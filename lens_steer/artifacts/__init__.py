@@ -6,6 +6,7 @@ file puts into their fields.
 """
 
 from lens_steer.arguments import check_room as _check_room
+from lens_steer.artifacts.field_types import check_field_types as check_field_types
 from lens_steer.artifacts.registry import savable as savable
 from lens_steer.artifacts.storage import describe as describe
 from lens_steer.artifacts.storage import load as load

@@ -9,7 +9,16 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 
 def check_field_types(made: Any) -> None:
-    """Raise a TypeError if a field holds what its annotation does not allow; the field is named."""
+    """Raise a TypeError if a field holds what its annotation does not allow; the field is named.
+
+    Axes of one name have one size. Fields of fields are not looked into.
+
+    Args:
+        made: A dataclass.
+
+    Example:
+        >>> check_field_types(ls.Interval(0.5, 0.4, 0.6))
+    """
     hints = get_type_hints(type(made))
     with jaxtyped("context"):  # one name of an axis is one size
         for field in fields(made):

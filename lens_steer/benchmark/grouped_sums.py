@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.arguments import shortened
 from lens_steer.artifacts import savable
 from lens_steer.benchmark.trials import FixedCosts, Trial
 from lens_steer.evaluation import Evaluation, TextCosts
@@ -168,8 +169,8 @@ def _check_alike(parts: dict[Strength, list[Trial]]) -> None:
         for key, got in others:
             if got != expected:
                 raise ValueError(
-                    f"{key} has trials of {name} {sorted(got)}, {first} of {sorted(expected)}: "
-                    "run all of them"
+                    f"{shortened(key)} has trials of {name} {shortened(sorted(got))}, "
+                    f"{shortened(first)} of {shortened(sorted(expected))}: run all of them"
                 )
 
 

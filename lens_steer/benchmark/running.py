@@ -116,6 +116,8 @@ def read(folder: str | Path) -> Comparison:
     if not rows:
         raise ValueError(f"no trials in {str(path)!r}: expected what lens-steer compare wrote")
     kept_with = rows[0]["terms"]
+    if not isinstance(kept_with, dict) or not isinstance(kept_with.get("config", {}), dict):
+        raise ValueError(f"{str(path)!r} is not what lens-steer compare wrote: run it again")
     if kept_with.get("form") != FORM:
         raise ValueError(
             f"{str(path)!r} was {writer_of(kept_with)}, this version reads form {FORM}: read it "
@@ -123,7 +125,7 @@ def read(folder: str | Path) -> Comparison:
         )
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in kept_with["config"].items()
+        for name, value in kept_with.get("config", {}).items()
     }
     trials = tuple(Trial.of_row(content(row)) for row in rows)
     return Comparison(trials, ComparisonConfig(**options), {})

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.arguments import Seed
+from lens_steer.artifacts import check_field_types
 from lens_steer.evaluation import EditSizes, Evaluation, FixedTexts, TextCosts
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention
@@ -105,9 +106,25 @@ class Trial:
                 "evaluation": Evaluation(**evaluation),
                 "fixed": None if fixed is None else _from_row(FixedCosts, fixed),
             }
-            return cls(**{**row, **parts})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a trial that lens_steer wrote ({error!r})") from error
+            trial = cls(**{**row, **parts})
+            trial._check()
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not a trial that lens_steer wrote ({str(error)[:200]})") from error
+        return trial
+
+    def _check(self) -> None:
+        """Raise a TypeError unless all fields hold what they say, of as many texts each."""
+        found = self.evaluation
+        for part in (self, found, found.text_costs, self.fixed):
+            if part is not None:
+                check_field_types(part)
+        float(self.multiple), float(found.perplexity), hash((found.groups, found.text_groups))
+        texts = len(found.texts)
+        costs = texts if found.text_costs is None else len(found.text_costs.kl)
+        if not len(found.text_groups) == costs == texts or len(found.groups) != len(
+            found.behaviour
+        ):
+            raise TypeError("texts, their costs, behaviour and groups differ in number")
 
 
 def fixed_costs(

@@ -34,6 +34,7 @@ _PROCESS_STARTS = frozenset(
         "os.forkpty",
     ]
 )
+_MOST_LAYERS = 10_000  # no model has as many; a damaged number is found before they are made
 # The commands refused so far in the load that this thread (or task) is in; None outside of one.
 _refused: ContextVar[list[str] | None] = ContextVar("_refused", default=None)
 
@@ -59,9 +60,15 @@ def check_complete(name: str) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
     try:
-        kind = type(AutoConfig.from_pretrained(name))
+        config = AutoConfig.from_pretrained(name)
     except OSError:  # an alias of TransformerLens, or no model at all: its loader says so
         return
+    kind, layers = type(config), getattr(config, "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > _MOST_LAYERS:  # they would be made one by one
+        raise ModelRefused(
+            f"cannot load {name!r}: its config.json says {layers} layers, expected at most "
+            f"{_MOST_LAYERS}: download it again"
+        )
     classes: list[Any] = [AutoModelForCausalLM, AutoModelForImageTextToText]
     auto_class = next((c for c in classes if kind in c._model_mapping), classes[0])
     _, report = auto_class.from_pretrained(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -190,10 +191,13 @@ def _or_value_error(name: str | Path, load: Callable[[], Any]) -> Any:
             model = load()
     except ModelRefused:
         raise
-    except Exception as error:  # damaged files raise whatever the libraries that read them do
+    except BaseException as error:  # damaged files raise whatever the libraries that read them do
+        # A reader that is written in Rust panics with a BaseException of this name.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"cannot load {str(name)!r}: {first} "
+            f"cannot load {str(name)!r}: {shorten(first, 500)} "
             "(expected a local directory in the Hugging Face format, a GGUF file, or a hub name "
             "and a network)"
         ) from error
