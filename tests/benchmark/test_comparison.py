@@ -400,6 +400,25 @@ def test_a_row_that_is_no_trial_is_refused(broken: dict[str, Any]) -> None:
         Trial.of_row(broken)
 
 
+def test_a_row_whose_values_are_of_another_kind_or_number_is_refused() -> None:
+    """What 10,000 broken journals showed: later an error of torch, or of an unhashable value."""
+    row = json.loads(json.dumps(trial("push", [1, 0]).row()))
+    changes: list[dict[str, Any]] = [
+        {"method": ["CAA"]},
+        {"model": {}},
+        {"multiple": 10**400},
+        {"evaluation": row["evaluation"] | {"perplexity": 10**400}},
+        {"evaluation": row["evaluation"] | {"groups": [[], {}]}},
+        {"evaluation": row["evaluation"] | {"behaviour": [1.0, 0.0, 1.0]}},
+        {"evaluation": row["evaluation"] | {"texts": ["one"]}},
+    ]
+    assert Trial.of_row(row).method == "push"
+    for change in changes:
+        with pytest.raises(ValueError, match="not a trial that lens_steer wrote") as refused:
+            Trial.of_row(row | change)
+        assert len(str(refused.value)) < 300
+
+
 # Settings and names.
 
 

@@ -203,6 +203,26 @@ def test_load_model_refuses_weights_of_other_sizes(
         load_model(config.parent, backend=backend, device="cpu")
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_load_model_refuses_a_damaged_number_of_layers_at_once(
+    backend: Any, copied: Callable[..., Path]
+) -> None:
+    """The layers were made one by one, without an end."""
+    config = copied() / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 2**63}))
+    with pytest.raises(ValueError, match=r"says 9223372036854775808 layers, expected at most"):
+        load_model(config.parent, backend=backend, device="cpu")
+
+
+def test_an_error_of_a_loader_is_shortened(copied: Callable[..., Path]) -> None:
+    file = copied() / "tokenizer.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"added_tokens": "x" * 100_000}))
+    with pytest.raises(ValueError, match="cannot load") as refused:
+        load_model(file.parent, device="cpu")
+    assert len(str(refused.value)) < 1500
+
+
 def test_load_model_leaves_the_random_state_alone(model_dirs: dict[str, Path]) -> None:
     for backend in BACKENDS:
         before = torch.get_rng_state()
