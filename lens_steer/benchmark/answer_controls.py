@@ -96,6 +96,7 @@ def answer_controls(  # noqa: PLR0913 - each is what one of the controls needs
     site: Site | None = None,
     scope: Scope = "last",
     steps: Count = 10,
+    unsteered: AnswerLikelihoods | None = None,
     seed: Seed,
     progress: bool = True,
 ) -> dict[str, AnswerLikelihoods]:
@@ -113,8 +114,9 @@ def answer_controls(  # noqa: PLR0913 - each is what one of the controls needs
         site: Where `learned vector` is learned and added, see `learn`; None leaves it out.
         scope: Where it steers, see `steered`.
         steps: Steps of learning it.
+        unsteered: Of `test`, where it has been read before.
         seed: Of the question of another item, and of the batches of learning.
-        progress: Whether to show a bar while learning.
+        progress: Whether to show bars.
 
     Raises:
         ValueError: As `answer_log_probs` and `learn`.
@@ -123,10 +125,11 @@ def answer_controls(  # noqa: PLR0913 - each is what one of the controls needs
         >>> found = ls.benchmark.answer_controls(model, train, test, site=ls.Site(15), seed=0)
         >>> found["answer bias"].rows(0)
     """
-    plain = answer_log_probs(model, test)
+    plain = unsteered or answer_log_probs(model, test, progress=progress)
     controls = {"unsteered": plain, "shortest answer": shortest_answer(plain)}
     if _answers(test) <= _answers(train) and len(_answers(train)) < len(train):
-        controls["answer bias"] = AnswerBias.fit(answer_log_probs(model, train)).apply(plain)
+        of_train = answer_log_probs(model, train, progress=progress)
+        controls["answer bias"] = AnswerBias.fit(of_train).apply(plain)
     others: dict[str, Callable[[], Questions]] = {}
     if all(question.bare for question in test):
         others["no question"] = lambda: without_question(test)
@@ -134,11 +137,13 @@ def answer_controls(  # noqa: PLR0913 - each is what one of the controls needs
     if instruction:
         others["prompting"] = lambda: with_instruction(test, instruction)
     for name, asked in others.items():
-        controls[name] = answer_log_probs(model, asked())
+        controls[name] = answer_log_probs(model, asked(), progress=progress)
     if site is not None:
         pairs = train.pairs()
         method = learn(model, pairs, site, steps=steps, scope=scope, seed=seed, progress=progress)
-        controls["learned vector"] = answer_log_probs(model, test, [method], scope=scope)
+        controls["learned vector"] = answer_log_probs(
+            model, test, [method], scope=scope, unsteered=plain, progress=progress
+        )
     return controls
 
 

@@ -1,6 +1,6 @@
 """What methods and controls do on multiple-choice questions, row by row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.artifacts import savable
-from lens_steer.evaluation import ChoiceScores
-from lens_steer.intervals import interval, interval_of_each, proportion_interval
+from lens_steer.evaluation import BinaryScores, ChoiceScores
+from lens_steer.intervals import interval_of_each, proportion_interval
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -31,8 +31,12 @@ class AnswerTable(Report):
         rows: The name of each row; the first is `unsteered`.
         scores: The scores of each row, all of the same questions.
         costs: For each row the nats of `AnswerCosts`, means over questions, in the order `kl_fixed
-            reference_kl choices_kl least`; 0 for the unsteered model, NaN for controls.
+            reference_kl choices_kl least`; 0 for the unsteered model, NaN for controls that do not
+            steer.
         notes: What was done to the questions, and which controls there are not.
+        binary: Where all questions have the same two answers, the scores of each row by them, at a
+            threshold fitted on other questions under the same method (0 for controls); empty
+            otherwise.
 
     Example:
         >>> table = ls.benchmark.run("truthfulqa-mc", model, [method], data="TruthfulQA.csv")
@@ -44,6 +48,7 @@ class AnswerTable(Report):
     scores: tuple[ChoiceScores, ...]
     costs: Float[Tensor, "row cost"]
     notes: tuple[str, ...] = ()
+    binary: tuple[BinaryScores, ...] = field(default=(), metadata={"saved_if_set": True})
 
     def __post_init__(self) -> None:
         if not self.rows or len(set(self.rows)) < len(self.rows):
@@ -54,6 +59,11 @@ class AnswerTable(Report):
                 f"got {len(self.scores)} scores and costs of shape {list(self.costs.shape)}, "
                 f"expected one for each of {len(self.rows)} rows, and {list(shape)}"
             )
+        if self.binary and len(self.binary) != len(self.rows):
+            raise ValueError(
+                f"got {len(self.binary)} scores of two answers for {len(self.rows)} rows, expected "
+                "one for each, or none"
+            )
         first = self.scores[0]
         for row, scores in zip(self.rows, self.scores, strict=True):
             if scores.groups != first.groups or not torch.equal(scores.correct, first.correct):
@@ -63,41 +73,63 @@ class AnswerTable(Report):
     def table(self) -> "pd.DataFrame":
         """A row for each method: metrics, their change from unsteered, and costs.
 
-        MC1 and MC2 with their intervals and the paired differences from the first row; accuracy per
-        token and per character; mean nats of `AnswerCosts`.
+        MC1 and MC2, and accuracy per token and per character, with their intervals and the paired
+        differences from the first row. For two answers AUC, d', balanced accuracy at a threshold of
+        other questions (NaN for controls, for which none was fitted), the share of the first
+        answer at that threshold, and the mass on both answers. Mean nats of `AnswerCosts`.
         """
         import pandas as pd
 
-        first, rows = self.scores[0], []
-        groups = len(set(first.groups))
-        for name, scores, costs in zip(self.rows, self.scores, self.costs.tolist(), strict=True):
+        first, rows = self._values(self.scores[0]), []
+        seed, keys = self.scores[0].seed, self.scores[0].groups
+        groups = len(set(keys))
+        for k, (name, scores) in enumerate(zip(self.rows, self.scores, strict=True)):
             row: dict[str, Any] = {"method": name, "questions": len(scores)}
-            values = [getattr(scores, metric) for metric in _METRICS]
-            values += [scores.per_token.mc1, scores.per_character.mc1]
-            found = interval_of_each(values, first.groups, seed=first.seed)
-            named = (*_METRICS, "mc1_per_token", "mc1_per_character")
-            for metric, value in zip(named, found, strict=True):
+            values = self._values(scores)
+            changes = [values[metric] - first[metric] for metric in values]
+            found = interval_of_each([*values.values(), *changes], keys, seed=seed)
+            for metric, value, change in zip(values, found, found[len(values) :], strict=False):
                 row |= proportion_interval(value, groups).columns(metric)
-            for metric in _METRICS:
-                change = getattr(scores, metric) - getattr(first, metric)
-                found_change = interval(change, first.groups, seed=first.seed)
-                row |= found_change.columns(f"{metric}_change")
-            rows.append(row | dict(zip(COSTS, costs, strict=True)))
+                row |= change.columns(f"{metric}_change")
+            row |= self._two_answers(k) if self.binary else {}
+            rows.append(row | dict(zip(COSTS, self.costs[k].tolist(), strict=True)))
         return pd.DataFrame(rows)
+
+    @staticmethod
+    def _values(scores: ChoiceScores) -> dict[str, Tensor]:
+        return {
+            "mc1": scores.mc1,
+            "mc2": scores.mc2,
+            "mc1_per_token": scores.per_token.mc1,
+            "mc1_per_character": scores.per_character.mc1,
+        }
+
+    def _two_answers(self, k: int) -> dict[str, Any]:
+        scores, first = self.binary[k], self.binary[0]
+        row: dict[str, Any] = scores.table().to_dict("records")[0]
+        unfitted = scores.threshold.fitted_accuracy != scores.threshold.fitted_accuracy
+        for name in ("balanced", "balanced_low", "balanced_high", "threshold_nats"):
+            row[name] = float("nan") if unfitted else row[name]
+        skipped = ("answers", "questions", "accuracy", "accuracy_low", "accuracy_high")
+        kept = {name: value for name, value in row.items() if name not in skipped}
+        return kept | scores.auc_change(first).columns("auc_change")
 
     def brief(self) -> "pd.DataFrame":
         """The table in a few columns, each mean with its 95 % interval as text."""
         import pandas as pd
 
         def shown(row: Any, name: str) -> str:
-            return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+            return f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
 
         whole = self.table().to_dict("records")
         names = ("mc1", "mc1_change", "mc2", "mc2_change")
+        if self.binary:
+            names = ("mc1", "auc", "auc_change")
         return pd.DataFrame(
             {
                 "method": row["method"],
                 **{name: shown(row, name) for name in names},
+                **{name: f"{row[name]:.2f}" for name in ("first_share", "mass") if self.binary},
                 "kl_fixed": "-" if row["kl_fixed"] != row["kl_fixed"] else f"{row['kl_fixed']:.3g}",
             }
             for row in whole

@@ -118,7 +118,9 @@ class Trial:
         for part in (self, found, found.text_costs, self.fixed):
             if part is not None:
                 check_field_types(part)
-        float(self.multiple), float(found.perplexity), hash((found.groups, found.text_groups))
+        for number in (self.multiple, found.perplexity):
+            float(number)  # overflows for a whole number of hundreds of digits
+        hash((found.groups, found.text_groups))  # groups are keys
         texts = len(found.texts)
         costs = texts if found.text_costs is None else len(found.text_costs.kl)
         if not len(found.text_groups) == costs == texts or len(found.groups) != len(

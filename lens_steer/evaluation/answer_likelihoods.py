@@ -114,6 +114,7 @@ def answer_log_probs(  # noqa: PLR0913 - what is read, and how much at once
     *,
     scope: Scope = "last",
     sink: bool = False,
+    unsteered: AnswerLikelihoods | None = None,
     token_budget: Count | None = None,
     progress: bool = False,
 ) -> AnswerLikelihoods:
@@ -130,14 +131,16 @@ def answer_log_probs(  # noqa: PLR0913 - what is read, and how much at once
         scope: Where they steer, see `steered`: `last` steers the last token of the prompt and every
             token of a choice.
         sink: See `steered`.
+        unsteered: Of the same model and questions, where they have been read before: they are then
+            not read again without steering.
         token_budget: Tokens whose keys and values are held at once, of all settings together. None
             is about half a gigabyte of them. Speed and memory only.
         progress: Whether to show a bar.
 
     Raises:
         ValueError: If a method does not fit the model, the scope makes no sense or reaches no
-            token, a prompt is empty and the model has no token to begin with, or a row is longer
-            than the model's context.
+            token, a prompt is empty and the model has no token to begin with, a row is longer than
+            the model's context, or `unsteered` is of other questions.
         NotFinite: If the unsteered logits are NaN or infinite.
 
     Example:
@@ -155,14 +158,30 @@ def answer_log_probs(  # noqa: PLR0913 - what is read, and how much at once
             method.checked_edits(model)
     rows = [encode(model, q.prompt, choice) for q in questions for choice in q.choices]
     _check_rows(rows, where)
-    found = summed_nats(model, rows, every, where, token_budget=token_budget, progress=progress)
+    sizes = [len(question.choices) for question in questions]
+    valid = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+    if unsteered is not None and unsteered.questions != questions:
+        raise ValueError("got unsteered likelihoods of other questions, expected the same ones")
+    known = torch.zeros(0, len(rows)) if unsteered is None else unsteered.nats[:1, valid]
+    found = torch.cat(
+        [
+            known.double(),
+            summed_nats(
+                model,
+                rows,
+                every[len(known) :],
+                where,
+                token_budget=token_budget,
+                progress=progress,
+            ),
+        ]
+    )
     broken = found[0].isnan().nonzero()[:, 0].tolist()
     if broken:
         log_probabilities(model, [rows[broken[0]]], scope=where)  # says what is wrong
         raise ValueError("the logits were NaN or infinite over a cache, and finite without one")
-    sizes = [len(question.choices) for question in questions]
     nats = torch.full((len(every), len(sizes), max(sizes)), -torch.inf).double()
-    nats[:, torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]] = found
+    nats[:, valid] = found
     lengths = iter([len(row.ids) - row.prompt_length for row in rows])
     tokens = tuple(tuple(next(lengths) for _ in range(size)) for size in sizes)
     return AnswerLikelihoods(questions, tuple(every), nats, tokens)

@@ -4,7 +4,6 @@ Small models answer always No, or always A. Their accuracy is then chance whatev
 order of their scores (AUC, d') and the accuracy at a threshold chosen on other questions are not.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens_steer.artifacts import savable
-from lens_steer.intervals import Interval, Resampling, group_sums
 
 Scores = Float[Tensor, " question"]
 Labels = Bool[Tensor, " question"]
-
-_RESAMPLES = 2000
-_AT_ONCE = 100  # resamples whose weights of all questions are held together
 
 
 def auc(scores: Scores, labels: Labels) -> float:
@@ -44,7 +39,7 @@ def auc(scores: Scores, labels: Labels) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    x, y = _checked(scores, labels)
+    x, y = checked_labels(scores, labels)
     return float("nan") if np.isnan(x).any() else float(roc_auc_score(y, x))
 
 
@@ -77,7 +72,7 @@ def balanced_accuracy(predicted: Labels, labels: Labels) -> float:
     Raises:
         ValueError: If all labels are the same, or there are other numbers of predictions.
     """
-    right, y = _checked((predicted == labels).double(), labels)
+    right, y = checked_labels((predicted == labels).double(), labels)
     return float((right[y].mean() + right[~y].mean()) / 2)
 
 
@@ -113,7 +108,7 @@ class AnswerThreshold:
         Raises:
             ValueError: If all labels are the same, or a question has failed.
         """
-        x, y = _checked(scores, labels)
+        x, y = checked_labels(scores, labels)
         if np.isnan(x).any():
             raise ValueError("got scores with NaN, expected finite ones: leave out what failed")
         values = np.unique(x)
@@ -143,91 +138,12 @@ class AnswerThreshold:
         return balanced_accuracy(self.predicted(scores), labels)
 
 
-def auc_interval(scores: Scores, labels: Labels, groups: Sequence[Any], *, seed: int) -> Interval:
-    """The AUC with its 95 % interval over groups, see `lens_steer.intervals`.
+def checked_labels(scores: Scores, labels: Labels) -> tuple[Any, Any]:
+    """Scores and labels as arrays, one for each question.
 
-    Where every question is in order the interval has no width: drawing them again shows no other.
-
-    Args:
-        scores: As `auc`.
-        labels: As `auc`.
-        groups: One key for each question; whole groups are drawn again.
-        seed: Of the draws.
+    Raises:
+        ValueError: If there are other numbers of them, or all labels are the same.
     """
-    mean = auc(scores, labels)
-    if mean != mean:
-        return Interval(mean, float("nan"), float("nan"))
-    x, y = _checked(scores, labels)
-    values, place = np.unique(x, return_inverse=True)
-    index = {key: i for i, key in enumerate(dict.fromkeys(groups))}
-    of_group = np.array([index[key] for key in groups])
-    drawn = Resampling.of((len(index),), seed=seed, resamples=_RESAMPLES)
-    statistics = []
-    for start in range(0, _RESAMPLES, _AT_ONCE):
-        weights = drawn.counts[0][start : start + _AT_ONCE][:, of_group]
-        above, below = (_by_value(weights * kept, place, len(values)) for kept in (y, ~y))
-        lower = below.cumsum(axis=1) - below / 2  # half of the ties
-        couples = above.sum(axis=1) * below.sum(axis=1)
-        statistics.append(_over((above * lower).sum(axis=1), couples))
-    influence = (_won(x, y) - mean) / np.where(y, y.sum(), (~y).sum())
-    return _with_ends(mean, influence, groups, drawn, np.concatenate(statistics))
-
-
-def balanced_interval(
-    predicted: Labels, labels: Labels, groups: Sequence[Any], *, seed: int
-) -> Interval:
-    """Balanced accuracy with its 95 % interval over groups.
-
-    Args:
-        predicted: For each question, as `AnswerThreshold.predicted` says; the threshold stays the
-            same in all draws.
-        labels: As `auc`.
-        groups: One key for each question; whole groups are drawn again.
-        seed: Of the draws.
-    """
-    mean = balanced_accuracy(predicted, labels)
-    right, y = _checked((predicted == labels).double(), labels)
-    drawn = Resampling.of((len(set(groups)),), seed=seed, resamples=_RESAMPLES)
-    sides, influence = [], np.zeros(len(right))
-    for kept in (y, ~y):
-        hits, counts = group_sums(right * kept, kept.astype(float), groups)
-        sides.append(_over(drawn.sums(hits), drawn.sums(counts)))
-        influence[kept] = (right[kept] - right[kept].mean()) / kept.sum() / 2
-    return _with_ends(mean, influence, groups, drawn, (sides[0] + sides[1]) / 2)
-
-
-def _with_ends(
-    mean: float, influence: Any, groups: Sequence[Any], drawn: Resampling, statistics: Any
-) -> Interval:
-    by_group, _ = group_sums(influence, np.ones_like(influence), groups)
-    return Interval(mean, *drawn.levels(by_group, statistics))
-
-
-def _over(numerators: Any, denominators: Any) -> Any:
-    """Quotients; NaN where a resample holds no question of one of the labels."""
-    unknown = np.full(len(numerators), np.nan)
-    return np.divide(numerators, denominators, where=denominators > 0, out=unknown)
-
-
-def _by_value(weights: Any, place: Any, n: int) -> Any:
-    """Sums of weights over the questions that have each of n different scores."""
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(n))
-    return np.add.reduceat(weights[:, order], starts, axis=1)
-
-
-def _won(x: Any, y: Any) -> Any:
-    """For each question the share of the couples with the other label that are in order."""
-    won = np.empty(len(x))
-    for side in (y, ~y):
-        others = np.sort(x[~side])
-        lower = np.searchsorted(others, x[side], "left") + np.searchsorted(others, x[side], "right")
-        won[side] = lower / 2 / len(others)
-    won[~y] = 1 - won[~y]
-    return won
-
-
-def _checked(scores: Scores, labels: Labels) -> tuple[Any, Any]:
     if len(scores) != len(labels):
         raise ValueError(
             f"got {len(scores)} scores and {len(labels)} labels, expected one of each for each "

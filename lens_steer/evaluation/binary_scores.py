@@ -11,15 +11,12 @@ from typing_extensions import override
 
 from lens_steer.arguments import Seed, shortened
 from lens_steer.artifacts import savable
-from lens_steer.evaluation.binary_metrics import (
-    AnswerThreshold,
-    Labels,
-    Scores,
-    auc,
+from lens_steer.evaluation.binary_intervals import (
+    auc_change_interval,
     auc_interval,
     balanced_interval,
-    d_prime,
 )
+from lens_steer.evaluation.binary_metrics import AnswerThreshold, Labels, Scores, auc, d_prime
 from lens_steer.evaluation.choice_metrics import answer_mass, as_groups, padded
 from lens_steer.intervals import Interval, interval_of_each, proportion_interval
 from lens_steer.reports import Report
@@ -150,6 +147,18 @@ class BinaryScores(Report):
     def first_share(self) -> float:
         """How often the first answer is taken: 0 or 1 where it is always the same."""
         return self._or_nan(self.threshold.predicted(self.log_odds)).mean().item()
+
+    def auc_change(self, other: "BinaryScores") -> Interval:
+        """AUC less that of another run over the same questions, paired, with its interval.
+
+        Raises:
+            ValueError: If the other is of other questions.
+        """
+        if other.groups != self.groups or not torch.equal(other.labels, self.labels):
+            raise ValueError("the two runs are of different questions: score the same ones")
+        return auc_change_interval(
+            self.log_odds, other.log_odds, self.labels, self.groups, seed=self.seed
+        )
 
     @property
     def failed(self) -> Tensor:

@@ -54,7 +54,7 @@ def test_rows_are_the_unsteered_model_controls_and_methods(table: AnswerTable) -
     whole = table.table()
     assert whole["questions"].tolist() == [6] * len(table.rows)
     assert whole[["mc1_change", "mc2_change"]].iloc[0].tolist() == [0, 0]
-    assert whole["kl_fixed"].isna().tolist() == [False, *[True] * 5, False, False]
+    assert whole["kl_fixed"].isna().tolist() == [False, *[True] * 4, False, False, False]
 
 
 def test_scores_and_costs_are_those_of_the_pieces(
@@ -121,6 +121,96 @@ def test_a_table_is_printed_written_saved_and_drawn(table: AnswerTable, tmp_path
     ]
 
 
+def yes_or_no() -> Questions:
+    return Questions(
+        tuple(
+            Question(f"Is a {a} one? It is", choices, (choices[0] == right, choices[1] == right))
+            for i, (a, right) in enumerate(
+                zip((*ANIMALS, *OTHERS), (" Yes", " No") * 6, strict=True)
+            )
+            for choices in [(" Yes", " No") if i % 3 else (" No", " Yes")]
+        )
+    )
+
+
+def test_the_same_two_answers_have_scores_of_their_own(llama: Any, tmp_path: Path) -> None:
+    questions = yes_or_no()
+    fit_on, test = questions.split(0.5, 0.5, seed=1)
+    method = push(llama, size=0.5)
+    how = {"data": test, "train": fit_on, "controls": False, "progress": False}
+    table = ls.benchmark.run("mine", llama, [method], **how)
+    found = ls.evaluation.answer_log_probs(llama, test, [method])
+    of_train = ls.evaluation.answer_log_probs(llama, fit_on, [method])
+    for row in (0, 1):
+        one, train = (
+            ls.evaluation.BinaryScores.of(
+                each.rows(row),
+                [q.correct for q in each.questions],
+                [q.choices for q in each.questions],
+                (" Yes", " No"),
+            )
+            for each in (found, of_train)
+        )
+        sign = 1 if table.binary[row].answers[0] == " Yes" else -1
+        assert torch.allclose(sign * table.binary[row].log_odds, one.log_odds, atol=1e-4)
+        assert table.binary[row].auc == pytest.approx(one.auc)
+        fitted = ls.evaluation.AnswerThreshold.fit(train.log_odds, train.labels)
+        assert sign * table.binary[row].threshold.value == pytest.approx(fitted.value, abs=1e-4)
+    shown = table.table()
+    assert {"auc", "auc_low", "d_prime", "balanced", "first_share", "mass"} <= set(shown.columns)
+    change = table.binary[1].auc - table.binary[0].auc
+    assert shown["auc_change"].tolist() == pytest.approx([0.0, change])
+    assert list(table.brief().columns)[2:6] == ["auc", "auc_change", "first_share", "mass"]
+    ls.save(table, tmp_path / "table.safetensors")
+    assert ls.load(tmp_path / "table.safetensors").table().equals(shown)
+
+
+class StoppedError(RuntimeError):
+    """A run is stopped."""
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
+    llama: Any, files: dict[str, Path], tmp_path: Path
+) -> None:
+    late = replace(push(llama, size=0.5), at=(ls.Site(3),))
+    how = {"train": files["train"], "data": files["test"], "kl": 0.05, "progress": False}
+
+    def run(folder: str, methods: Any, **more: Any) -> AnswerTable:
+        given = {**how, "out": tmp_path / folder, **more}
+        return ls.benchmark.run("truthfulqa-mc", llama, methods, **given)
+
+    methods = {"early": push(llama, size=0.5), "late": late}
+    whole = run("whole", methods)
+    left = [0]
+
+    def stop(module: Any, given: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise StoppedError
+
+    for passes in (3, 40, 90):
+        left[0] = passes
+        with llama.original_model.register_forward_pre_hook(stop), pytest.raises(StoppedError):
+            run("stopped", methods)
+        assert not (tmp_path / "stopped" / "table.safetensors").exists()
+    kept = (tmp_path / "stopped" / "rows.jsonl").read_text().splitlines()
+    assert 1 <= len(kept) < len((tmp_path / "whole" / "rows.jsonl").read_text().splitlines())
+    again = run("stopped", methods)
+    assert again.table().equals(whole.table())
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert names == [
+        "rows.jsonl", "table.csv", "table.json", "table.md", "table.png", "table.safetensors",
+        "table.tex",
+    ]  # fmt: skip
+    for name in names:
+        same = [(tmp_path / folder / name).read_bytes() for folder in ("whole", "stopped")]
+        assert same[0] == same[1], name
+    with pytest.raises(ValueError, match=r"run with other settings \(kl: 0.05, now 0.1\)"):
+        run("whole", methods, kl=0.1)
+    with pytest.raises(ValueError, match=r"other settings \(methods.late"):
+        run("whole", methods | {"late": late.with_strength(2)})
+
+
 def test_what_cannot_be_scored_is_refused(llama: Any, files: dict[str, Path]) -> None:
     def run(name: str, methods: Any = None, **how: Any) -> AnswerTable:
         methods = [push(llama)] if methods is None else methods
@@ -138,6 +228,8 @@ def test_what_cannot_be_scored_is_refused(llama: Any, files: dict[str, Path]) ->
         run("truthfulqa-mc", {"unsteered": push(llama)}, data=files["test"])
     with pytest.raises(ValueError, match="expected a float above 0|expected a number above 0|kl"):
         run("truthfulqa-mc", kl=-1.0, data=files["test"])
+    with pytest.raises(ValueError, match="those of controls"):
+        run("truthfulqa-mc", {"no question": push(llama)}, data=files["test"])
     same = ls.benchmark.load("truthfulqa-mc", files["test"]).questions
     assert same is not None
     with pytest.raises(ValueError, match="nothing|no question|remains"):

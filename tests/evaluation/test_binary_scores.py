@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from lens_steer.artifacts import load, save
 from lens_steer.evaluation import AnswerThreshold, BinaryScores, auc, balanced_accuracy, d_prime
-from lens_steer.evaluation.binary_metrics import auc_interval, balanced_interval
+from lens_steer.evaluation.binary_intervals import auc_interval, balanced_interval
 
 NAN = math.nan
 ANSWERS = (" Yes", " No")
