@@ -40,7 +40,10 @@ from lens_steer.steering import (
     prompt_rows,
 )
 
-Strengths = Annotated[Sequence[Number], Expected("a list of strengths, at least one", len)]
+Strengths = Annotated[
+    Sequence[Number],
+    Expected("a list of different strengths, at least one", lambda x: 0 < len(x) == len(set(x))),
+]
 
 
 def generation(
