@@ -84,4 +84,5 @@ def terminal_text(row: GeneratedText, colouring: Colouring) -> str:
 
 def closing(row: GeneratedText) -> str:
     """How long a text is, what it cost, and why it ended."""
-    return f"{len(row.tokens)} tokens, {row.nats_per_token:.3g} nats per token, {row.stop_reason}"
+    tokens = "1 token" if len(row.tokens) == 1 else f"{len(row.tokens)} tokens"
+    return f"{tokens}, {row.nats_per_token:.3g} nats per token, {row.stop_reason}"

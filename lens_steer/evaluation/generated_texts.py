@@ -189,13 +189,15 @@ class Generation(Report):
         going = [[nats[k].item() for nats in self.nats if k < len(nats)] for k in range(longest)]
         with canvas(width=5.5) as (figure, axes):
             for nats in self.nats:
-                axes.plot(range(1, len(nats) + 1), nats, color="C3", alpha=0.25, lw=0.8)
-            means = [sum(values) / len(values) for values in going]
-            label = f"mean of {len(self)} texts, as long as they last"
-            axes.plot(range(1, longest + 1), means, color="C3", lw=1.8, label=label)
+                weak = {"alpha": 0.25, "lw": 0.8} if len(self) > 1 else {"lw": 1.2}
+                axes.plot(range(1, len(nats) + 1), nats, color="C3", **weak)
+            if len(self) > 1:
+                means = [sum(values) / len(values) for values in going]
+                label = f"mean of {len(self)} texts, as long as they last"
+                axes.plot(range(1, longest + 1), means, color="C3", lw=1.8, label=label)
+                axes.legend()
             axes.set(xlabel="token after the prompt", ylabel="KL(steered || unsteered), nats")
             axes.set_ylim(bottom=0)
-            axes.legend()
         return figure
 
     def html(self, most: CountFromZero = 20) -> str:
@@ -233,7 +235,8 @@ class Generation(Report):
         """The first texts on one screen, with what they cost."""
         lines = [self._heading]
         for i, row in enumerate(self.rows[:_SHOWN]):
-            prompt, text = _short(row.prompt, 40), _short(row.text, 120)
+            prompt = row.prompt if len(row.prompt) <= 60 else "\u2026" + row.prompt[-59:]
+            text = row.text if len(row.text) <= 120 else row.text[:119] + "\u2026"
             lines.append(f"[{i}] {prompt!r} -> {text!r}")
             lines.append(f"    {closing(row)}")
         more = len(self) - _SHOWN
@@ -242,7 +245,3 @@ class Generation(Report):
     @override
     def _repr_html_(self) -> str:
         return self.html()
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "\u2026"

@@ -1,7 +1,6 @@
 """The texts of one method at several strengths, next to each other."""
 
 from dataclasses import dataclass
-from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -104,8 +103,7 @@ class SideBySide(Report):
         """A row for each prompt, a column for each strength, tokens coloured by nats."""
         cell = "vertical-align:top;text-align:left;padding:.4em .6em;min-width:9em"
         heads = "".join(
-            f'<th style="{cell}">{escape(self.method_name)} at strength {strength:g}</th>'
-            for strength in self.strengths
+            f'<th style="{cell}">strength {strength:g}</th>' for strength in self.strengths
         )
         lines = [f'<tr><th style="{cell}">prompt</th>{heads}</tr>']
         for i, prompt in enumerate(self.prompts):
@@ -116,7 +114,7 @@ class SideBySide(Report):
             inner = "".join(f'<td style="{cell}">{text}</td>' for text in cells)
             lines.append(f"<tr>{inner}</tr>")
         return (
-            html_block(html_note(BY_NATS.legend))
+            html_block(html_note(f"{self.method_name}; {BY_NATS.legend}"))
             + f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
         )
 

@@ -75,7 +75,8 @@ def html_prompt(prompt: str, most: int = 300) -> str:
 def html_block(*lines: str) -> str:
     """Lines of HTML that keep their spaces and line breaks."""
     inner = "".join(f"<div>{line}</div>" for line in lines)
-    return f'<div style="white-space:pre-wrap;text-align:left;line-height:1.5">{inner}</div>'
+    style = "white-space:pre-wrap;overflow-wrap:anywhere;text-align:left;line-height:1.5"
+    return f'<div style="{style}">{inner}</div>'
 
 
 def html_note(text: str) -> str:

@@ -186,7 +186,8 @@ def test_strengths_side_by_side(llama: Any, tmp_path: Any) -> None:
     assert found.brief().columns.tolist() == ["prompt", "0", "1"]
     read = Reader(found.html())
     assert read.opened.count("td") == 3 * len(PROMPTS)
-    assert "Additive at strength 1" in read.text
+    assert "Additive; red: nats paid" in read.text
+    assert "strength 1" in read.text
     assert PROMPTS[0] in repr(found)
     line: Any = found.figure().axes[0].lines[-1]
     assert list(line.get_xdata()) == [0.0, 1.0]
