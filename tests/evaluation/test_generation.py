@@ -87,10 +87,12 @@ def test_numbers_are_of_the_distribution_that_tokens_were_drawn_from(
             assert run[i].nats[k].item() == pytest.approx(nats.item(), abs=NATS, rel=1e-4)
 
 
-def test_without_steering_nothing_is_paid_and_nothing_added(bridge: Any) -> None:
-    for methods in ((), (push(bridge).with_strength(0.0),)):
-        run = generation(bridge, PROMPTS, *methods, **SAMPLED)
-        assert list(run.texts) == ls.generate(bridge, PROMPTS, **SAMPLED)
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma3"])
+def test_without_steering_nothing_is_paid_and_nothing_added(load: Any, architecture: str) -> None:
+    model = load(architecture)
+    for methods in ((), (push(model).with_strength(0.0),)):
+        run = generation(model, PROMPTS, *methods, **SAMPLED)
+        assert list(run.texts) == ls.generate(model, PROMPTS, **SAMPLED)
         for row in run.rows:
             assert row.nats.tolist() == [0] * len(row.tokens)
             assert torch.equal(row.log_probs, row.clean_log_probs)
@@ -161,13 +163,15 @@ def test_projections_are_on_unit_directions_behind_the_edits(llama: Any) -> None
         assert torch.allclose(change, added, rtol=1e-3, atol=1e-3)
 
 
-def test_numbers_do_not_depend_on_the_batch(bridge: Any) -> None:
-    method = push(bridge, size=1.5)
-    together = generation(bridge, PROMPTS, method, **SAMPLED)
-    split = generation(bridge, PROMPTS, method, token_budget=1, **SAMPLED)
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma3"])
+def test_numbers_do_not_depend_on_the_batch(load: Any, architecture: str) -> None:
+    model = load(architecture)
+    method = push(model, size=1.5)
+    together = generation(model, PROMPTS, method, **SAMPLED)
+    split = generation(model, PROMPTS, method, token_budget=1, **SAMPLED)
     assert split.texts == together.texts
     for i, prompt in enumerate(PROMPTS):
-        [alone] = generation(bridge, [prompt], method, first_row=i, **SAMPLED).rows
+        [alone] = generation(model, [prompt], method, first_row=i, **SAMPLED).rows
         assert torch.equal(alone.token_ids, together[i].token_ids)
         assert torch.allclose(alone.log_probs, together[i].log_probs, atol=ROUNDING)
         assert torch.allclose(alone.nats, together[i].nats, atol=NATS, rtol=1e-4)
