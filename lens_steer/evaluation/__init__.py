@@ -12,6 +12,11 @@ between steered and unsteered model (`divergence.py`), along the method's own te
 edits (`edits.py`), which random directions can match (`random_control.py`). `evaluate`
 (`evaluating.py`) puts both together as `Evaluation` (`result.py`).
 
+What came out is a `Generation` (`generated_texts.py`) of texts with numbers for every token
+(`generated_text.py`), which `generation` (`generating.py`) reads along finished texts
+(`token_numbers.py`), shown in colour (`coloured_texts.py`, `token_colours.py`), and at several
+strengths next to each other (`strengths_side_by_side.py`).
+
 Choices of questions are scored by their likelihood under many settings at once
 (`answer_likelihoods.py`; `answer_reading.py`, `shared_prefixes.py` and `setting_rows.py` run once
 what choices and settings share), and cost nats off the task and on it (`answer_costs.py`).
@@ -65,6 +70,10 @@ from lens_steer.evaluation.evaluating import evaluate as evaluate
 from lens_steer.evaluation.evaluating import evaluate_each as evaluate_each
 from lens_steer.evaluation.evaluating import evaluation_of as evaluation_of
 from lens_steer.evaluation.fixed_texts import FixedTexts as FixedTexts
+from lens_steer.evaluation.generated_text import GeneratedText as GeneratedText
+from lens_steer.evaluation.generated_texts import Generation as Generation
+from lens_steer.evaluation.generating import generation as generation
+from lens_steer.evaluation.generating import side_by_side as side_by_side
 from lens_steer.evaluation.grammar_judges import FirstPerson as FirstPerson
 from lens_steer.evaluation.grammar_judges import IsQuestion as IsQuestion
 from lens_steer.evaluation.grammar_judges import PastTense as PastTense
@@ -101,6 +110,7 @@ from lens_steer.evaluation.sampled_texts import even_batches as even_batches
 from lens_steer.evaluation.sampled_texts import steered_by_row as steered_by_row
 from lens_steer.evaluation.screening import Screen as Screen
 from lens_steer.evaluation.screening import screen as screen
+from lens_steer.evaluation.strengths_side_by_side import SideBySide as SideBySide
 from lens_steer.evaluation.sweeping import SweepReport as SweepReport
 from lens_steer.evaluation.sweeping import sweep as sweep
 from lens_steer.evaluation.text_classifier import TextClassifier as TextClassifier

@@ -175,7 +175,7 @@ def _added(
         return added
     for batch in even_batches(model, [len(text.ids) for text in texts]):
         part = [texts[i] for i in batch]
-        before, after = _around(model, part, methods, sites, scope)
+        before, after = activations_around(model, part, methods, sites, scope)
         numbers = torch.tensor(batch)
         rows = torch.isin(clean.text_index, numbers).nonzero()[:, 0]
         order = numbers.argsort()
@@ -188,7 +188,7 @@ def _added(
     return added
 
 
-def _around(
+def activations_around(
     model: SteerableModel,
     texts: Sequence[SampledText],
     methods: Methods,

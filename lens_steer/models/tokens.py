@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from os.path import commonprefix
 from typing import Any
 
 import torch
 
-from lens_steer.arguments import Count
+from lens_steer.arguments import Count, CountFromZero
 from lens_steer.axes import Mask, Tokens
 from lens_steer.models.forward_pass import context_length, input_device
 from lens_steer.models.prompts import Prompt, render
@@ -15,6 +16,8 @@ from lens_steer.models.protocol import SteerableModel
 from lens_steer.models.special_tokens import beginning_ids, tokenizer_of
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
+
+_UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # ends the text of tokens that end within a character
 
 
 def encode_prompt(model: SteerableModel, prompt: Prompt) -> list[int]:
@@ -157,14 +160,24 @@ def _decoded_after(
     return whole[len(start) :] if whole.startswith(start) else decode(list(continuation))
 
 
-def token_texts(model: SteerableModel, ids: Sequence[int]) -> list[str]:
-    """Each token as the text that it adds to what precedes it, for display."""
-    tokenizer = tokenizer_of(model)
-    texts, before = [], ""
-    for end in range(1, len(ids) + 1):
-        text = tokenizer.decode(list(ids[:end]), clean_up_tokenization_spaces=False)
-        texts.append(text[len(before) :] if text.startswith(before) else text)
-        before = text
+def token_texts(model: SteerableModel, ids: Sequence[int], start: CountFromZero = 0) -> list[str]:
+    """Each token as the text that it adds to what precedes it, for display.
+
+    A character of several tokens belongs to the last of them; the others are empty.
+
+    Args:
+        model: The model whose tokenizer to take.
+        ids: The tokens.
+        start: The first token whose text is wanted.
+    """
+    decode = partial(tokenizer_of(model).decode, clean_up_tokenization_spaces=False)
+    texts, before = [], decode(list(ids[:start])).rstrip(_UNFINISHED)
+    for end in range(start + 1, len(ids) + 1):
+        text = decode(list(ids[:end]))
+        whole = text if end == len(ids) else text.rstrip(_UNFINISHED)
+        shared = len(commonprefix([before, whole]))
+        texts.append(whole[shared:])
+        before = whole
     return texts
 
 

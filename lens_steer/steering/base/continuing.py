@@ -59,6 +59,7 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
     use_cache: bool = True,
     progress: bool = False,
     on_step: StepCallback | None = None,
+    with_clean: bool = True,
     failures: dict[int, str] | None = None,
 ) -> list[list[list[int]]]:
     """For each of `methods` what `continuations` gives, many to a batch.
@@ -70,6 +71,8 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
         token_budget: Tokens of a batch, of all copies together.
         on_step: Called with every `DecodeStep`, which also has what the unsteered model says after
             the same text; text i of method k has the number k * len(rows) + i.
+        with_clean: False leaves the unsteered model out of the steps, for callers that read their
+            tokens alone: what they call clean are the steered logits, and nothing is run for them.
         failures: Is given, by their numbers, the texts that break off because steering makes their
             logits NaN or infinite, and why. None: that is an error.
 
@@ -79,7 +82,8 @@ def continuations_of_each(  # noqa: PLR0913 - as continuations
     """
     _check_reached(decoding.scope, max(len(row) for row in rows) + decoding.max_new_tokens - 1)
     steers = any(method.strength != 0 for together in methods for method in together)
-    clean_copy = on_step is not None and steers  # an unsteered row is its own clean copy
+    # an unsteered row is its own clean copy
+    clean_copy = on_step is not None and with_clean and steers
     budget = max(1, (token_budget or decode_budget(model)) // (1 + clean_copy))
     sizes = [len(row) + decoding.max_new_tokens for row in rows]
     methods_at_once = max(1, budget // sum(sizes))
