@@ -86,6 +86,9 @@ from lens_steer.steering import preview as preview
 from lens_steer.steering import steered as steered
 
 # Judging and comparing them.
+from lens_steer.evaluation import Generation as Generation
+from lens_steer.evaluation import generation as generation
+from lens_steer.evaluation import side_by_side as side_by_side
 from lens_steer.evaluation import WordList as WordList
 from lens_steer.evaluation import calibrate as calibrate
 from lens_steer.evaluation import choose as choose
