@@ -11,7 +11,7 @@
 The names below are what most work needs, in the order of that work. Everything else is in the room
 it belongs to: `models`, `data`, `activations`, `attribution`, `linearity`, `barriers` (with `field`
 and `barriers.flows`), `steering`, `evaluation`, `benchmark`, `diagnostics`, `tracking`,
-`artifacts`, `organism`; each room's docstring says what it is for.
+`artifacts`, `pages`, `organism`; each room's docstring says what it is for.
 """
 
 # ruff: noqa: I001 - in the order of the work, not of the alphabet
@@ -34,6 +34,7 @@ from lens_steer import evaluation as evaluation
 from lens_steer import benchmark as benchmark
 from lens_steer import diagnostics as diagnostics
 from lens_steer import tracking as tracking
+from lens_steer import pages as pages
 
 # Models and data.
 from lens_steer.models import SteerableModel as SteerableModel
@@ -104,6 +105,7 @@ from lens_steer.benchmark import comparison as comparison
 from lens_steer.artifacts import describe as describe
 from lens_steer.artifacts import load as load
 from lens_steer.artifacts import save as save
+from lens_steer.pages import report as report
 
 from lens_steer import renamed as _renamed
 

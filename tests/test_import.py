@@ -37,6 +37,7 @@ def test_importing_the_command_loads_no_model_library() -> None:
 ROOMS = (
     *("activations", "artifacts", "attribution", "barriers", "benchmark", "data", "diagnostics"),
     *("evaluation", "field", "linearity", "models", "organism", "steering", "tracking"),
+    "pages",
     "prompts",
     "special_tokens",
 )

@@ -46,6 +46,7 @@ from lens_steer.benchmark.frontier import Frontier as Frontier
 from lens_steer.benchmark.journal import Journal as Journal
 from lens_steer.benchmark.journal import content as content
 from lens_steer.benchmark.journal import differing as differing
+from lens_steer.benchmark.journal import kept_rows as kept_rows
 from lens_steer.benchmark.kept_methods import read_setting as read_setting
 from lens_steer.benchmark.learned import learn as learn
 from lens_steer.benchmark.method_families import DEFAULT_METHODS as DEFAULT_METHODS

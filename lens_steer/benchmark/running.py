@@ -37,6 +37,7 @@ from lens_steer.files import make_folder, writing_in
 from lens_steer.models import load_model
 
 Echo = Callable[[str], None]
+_JOURNALS = ("trials.jsonl", "table.jsonl")  # of compare, and of the demo
 
 _FIGURES: dict[str, Any] = {
     "frontier": Frontier,
@@ -102,7 +103,9 @@ def _run(
 
 
 def read(folder: str | Path) -> Comparison:
-    """The comparison that `lens-steer compare` kept in a folder, whole or not: for tables, figures.
+    """The comparison that `lens-steer compare` or `demo` kept in a folder, for tables and figures.
+
+    It may be whole or not.
 
     Raises:
         ValueError: If there is none, or another version of lens_steer kept it.
@@ -111,8 +114,9 @@ def read(folder: str | Path) -> Comparison:
         >>> result = ls.benchmark.read("out/compare")
         >>> result.differences(against="CAA")
     """
-    path = Path(folder) / "trials.jsonl"
-    rows = kept_rows(path) if os.path.isfile(path) else []
+    names = [name for name in _JOURNALS if os.path.isfile(Path(folder) / name)]
+    path = Path(folder) / (names or _JOURNALS)[0]
+    rows = kept_rows(path) if names else []
     if not rows:
         raise ValueError(f"no trials in {str(path)!r}: expected what lens-steer compare wrote")
     kept_with = rows[0]["terms"]

@@ -25,6 +25,7 @@ from lens_steer.cli.options import (
     Where,
     Words,
 )
+from lens_steer.cli.report_command import report
 from lens_steer.cli.typed_options import OnceCommand, option, run_command
 from lens_steer.models import version_of
 
@@ -206,6 +207,7 @@ app.command(cls=OnceCommand, short_help="Say on one screen what a model is.")(de
 app.command(
     cls=OnceCommand, short_help="Bring SmolLM2-135M-Instruct and Gemma-3-270M onto this machine."
 )(fetch)
+app.command(cls=OnceCommand, short_help="Write what a command found as one HTML page.")(report)
 
 
 def main() -> None:

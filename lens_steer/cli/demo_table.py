@@ -60,7 +60,7 @@ def compared(
         train=train,
         model_name=stages.settings.model,
     )
-    journal = Journal(kept.out / JOURNAL, kept.origin)
+    journal = Journal(kept.out / JOURNAL, {**kept.origin, "config": asdict(config)})
     for key, trials in run.run(journal.done):
         journal.add(key, [trial.row() for trial in trials])
         echo(_said(key[0], trials))

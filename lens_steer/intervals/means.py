@@ -146,16 +146,18 @@ def group_sums(
         groups: One key for each example; sums are in the order in which keys first appear.
     """
     index = {key: i for i, key in enumerate(dict.fromkeys(groups))}
-    member = np.zeros((len(groups), len(index)))
-    member[np.arange(len(groups)), [index[key] for key in groups]] = 1.0
-    return _by_group(numerators, member), _by_group(denominators, member)
+    member = np.array([index[key] for key in groups], dtype=np.intp)
+    return _by_group(numerators, member, len(index)), _by_group(denominators, member, len(index))
 
 
-def _by_group(values: Float[Array, "*way example"], member: Array) -> Float[Array, "*way group"]:
-    if np.isfinite(values).all():
-        return values @ member
-    grouped = [values[..., column] for column in member.T.astype(bool)]  # 0 times infinity is NaN
-    return np.stack([of_group.sum(axis=-1) for of_group in grouped], axis=-1)
+def _by_group(
+    values: Float[Array, "*way example"], member: Array, size: int
+) -> Float[Array, "*way group"]:
+    """Sums by group, example after example in float64: a NaN stays in its own group."""
+    rows = np.asarray(values, dtype=float).reshape(-1, values.shape[-1])
+    place = (np.arange(len(rows))[:, None] * size + member).ravel()
+    sums = np.bincount(place, weights=rows.ravel(), minlength=len(rows) * size)
+    return sums.reshape(*values.shape[:-1], size)
 
 
 def ratio_interval(

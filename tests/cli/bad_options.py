@@ -32,6 +32,7 @@ _METHODS = ["", "x", "caa", "CAA,", "CAA,CAA", ",", *_NUMBERS]
 _LAYERS = ["", "x", "1,", "1,1", ",", "-1", "1.5", "nan", "1e99"]
 _RISING = ["", "x", "1,", "1,1", "2,1", "0,1", "-1", "nan", "inf", "1e99"]
 _READS = ["", "x", "mean,", "mean,mean", "Mean", *_NUMBERS]
+_POSITIONAL = {"runs", "folder"}  # what has no name on the command line
 BY_NAME: dict[str, list[str]] = {
     "model": _MODELS,
     "models": [*_MODELS, ",", "organism,", "organism,organism", "organism=x", "=organism:joy"],
@@ -60,6 +61,7 @@ BY_NAME: dict[str, list[str]] = {
     "backends": ["", ",", "x", "bridge,", "bridge,bridge", *_NUMBERS],
     "dtypes": ["", ",", "x", "float32,", "float32,float32", *_NUMBERS],
     "table": ["", "{}/file"],
+    "folder": ["", "{}/file", "{}/missing", "{}/empty"],
 }
 BY_TYPE: dict[Any, list[str]] = {
     int: ["", "x", "1e99", "-1", "1.5", "nan", "inf"],
@@ -150,8 +152,9 @@ def by_rule(command: Command) -> Iterator[tuple[str, list[str]]]:
     start = [*command.before, *command.required]
     for name, kind in command.options.items():
         option = "--" + name.replace("_", "-")
-        if name == "runs":
-            yield from (("RUNS", [value]) for value in BY_NAME[name])
+        if name in _POSITIONAL:
+            bad = ((name.upper(), [*command.before, value]) for value in BY_NAME[name])
+            yield from bad
             continue
         if kind is bool:
             yield option, [*start, option, option]
@@ -164,7 +167,7 @@ def by_rule(command: Command) -> Iterator[tuple[str, list[str]]]:
             yield option, [*first, option, "1", option, "2"]
     for wrong in ("--sed", "--hours", "--ou", "-x"):
         yield wrong, [*start, wrong, "1"]
-    if "runs" not in command.options:
+    if not command.options.keys() & _POSITIONAL:
         yield "surplus", [*start, "surplus"]
 
 
