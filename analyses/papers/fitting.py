@@ -60,3 +60,17 @@ class Fitting:
             12
         """
         return min(self.n_layers - 1, round(published / depth * self.n_layers))
+
+    def heads(self, published: int, of: int) -> int:
+        """As large a share of this model's heads, at least one.
+
+        Args:
+            published: How many heads the paper chooses.
+            of: How many the published model has in all its blocks.
+
+        Example:
+            >>> fitting.heads(48, 1024)  # of a model of 30 blocks with 9 heads each
+            13
+        """
+        total = self.n_layers * int(self.model.cfg.n_heads)
+        return max(1, round(published / of * total))

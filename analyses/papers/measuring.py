@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lens_steer as ls
@@ -41,22 +42,16 @@ def measure(
     return _of_texts(preset, task, part, fitting.model, methods, row, seed)
 
 
-def expected_seconds(preset: Preset, part: Part, fitting: Fitting) -> float:
+def expected_seconds(preset: Preset, task: Task, part: Part, fitting: Fitting) -> float:
     """About how long one row of a part takes, its fit left out: measured on two questions."""
-    model = fitting.model
-    if part.questions is not None:
-        few = part.questions.first(2)
-        answer_log_probs(model, few.first(1))  # what is only done once
-        begun = time.perf_counter()
-        answer_log_probs(model, few)
-        return (time.perf_counter() - begun) / len(few) * len(part)
-    assert preset.decoding is not None
-    few_prompts, tokens = part.prompts[:2], preset.decoding.max_new_tokens
-    ls.generate(model, few_prompts[:1], max_new_tokens=1, temperature=0.0)
+    few = replace(
+        part,
+        questions=None if part.questions is None else part.questions.first(2),
+        prompts=part.prompts[:2],
+    )
     begun = time.perf_counter()
-    ls.generate(model, few_prompts, max_new_tokens=min(8, tokens), temperature=0.0)
-    each = (time.perf_counter() - begun) / len(few_prompts) / min(8, tokens)
-    return each * tokens * len(part)
+    measure(preset, task, few, fitting, preset.rows[0], seed=0)
+    return (time.perf_counter() - begun) / len(few) * len(part)
 
 
 def _of_choices(

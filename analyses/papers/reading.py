@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -10,6 +10,7 @@ import lens_steer as ls
 from lens_steer.data import Questions, without_near_duplicates
 
 
+@runtime_checkable
 class QuestionFiles(Protocol):
     """What reading needs to know of a task: see `ChoiceTask`, which has all of it."""
 

@@ -116,8 +116,9 @@ def _say_cost(preset: Preset, parts: Parts, missing: list[Any], total: int, fitt
         if units:
             number = units[0][1]
             part = parts[task.name][number]
-            seconds += expected_seconds(preset, part, fitting(task, number)) * len(units)
+            seconds += expected_seconds(preset, task, part, fitting(task, number)) * len(units)
     typer.echo(
         f"about {seconds / 60:.1f} minutes on this machine, as far as two questions of each task "
-        "can tell, and the fits besides"
+        "can tell; and the fits besides, which read the training pairs once for each kind of "
+        "activation (and, for A-LQR, take Jacobians at up to 50 texts, which is the longest part)"
     )

@@ -63,7 +63,9 @@ def _caa(fitting: Fitting) -> ls.Intervention:
 
 
 def _iti(fitting: Fitting) -> ls.Intervention:
-    return ls.ITI.fit(fitting.activations("head"), k=48, alpha=15.0, seed=fitting.seed)
+    heads = fitting.activations("head")
+    k = fitting.heads(48, 32 * 32)
+    return ls.ITI.fit(heads, k=k, alpha=15.0, seed=fitting.seed)
 
 
 _UNSTEERED = Row("unsteered")
@@ -72,7 +74,11 @@ _NEURON = Row("SADI-NEURON", _published("gate"))
 _HEAD = Row("SADI-HEAD", _published("head"))
 _RANDOM = Row("random heads", _random_heads, note="random heads of the layers of the chosen ones")
 _OTHERS = (
-    Row("ITI", _iti, note="48 heads, alpha 15 as in ITI's own paper; SADI's are not at hand"),
+    Row(
+        "ITI",
+        _iti,
+        note="the share of heads that 48 of 1,024 are, alpha 15: ITI's own; SADI's is not at hand",
+    ),
     Row(
         "CAA",
         _caa,
@@ -130,7 +136,15 @@ PRESETS = {
             _MODEL,
             (_COPA, _SST2),
             (_UNSTEERED, *_OTHERS, _HIDDEN, _NEURON, _HEAD, _RANDOM),
-            (*_SADI_FACTS, *_LETTERS),
+            (
+                *_SADI_FACTS,
+                *_LETTERS,
+                Fact(
+                    "published means over seven tasks",
+                    "unsteered 64.85, ITI 67.72, CAA 68.42, HIDDEN 66.14, NEURON 67.24, HEAD 70.08",
+                    "SADI, table 1",
+                ),
+            ),
             _NOT_IN_1,
         ),
         Preset(

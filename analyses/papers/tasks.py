@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -42,6 +42,7 @@ class Part:
         return len(self.prompts) if self.questions is None else len(self.questions)
 
 
+@runtime_checkable
 class Task(Protocol):
     """What a table measures; `files` are paths inside the data folder."""
 
