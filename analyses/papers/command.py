@@ -9,6 +9,7 @@ import typer
 
 import lens_steer as ls
 from analyses.papers.presets import Preset
+from analyses.papers.reading import file_in
 from analyses.papers.running import parts_of, run, terms_of
 from analyses.papers.tables import model_label, numbers, written
 from analyses.studies import Model, Out, Seed, fingerprint
@@ -110,13 +111,16 @@ def make_table(
         ValueError: If a file is missing or of another form, or the folder holds another run.
     """
     with writing_in(out):
+        for task in preset.tasks:
+            for file in task.files:
+                file_in(data, file)  # before a model is loaded
         loaded = ls.load_model(model)
         parts = parts_of(preset, loaded, data, limit, seed)
         terms = terms_of(preset, loaded, data, limit, seed)
         rows = run(preset, loaded, parts, out, terms, seed=seed, limit=limit)
         found = numbers(preset, f"{paper}-{preset.table}", rows, seed)
         described, label = ls.describe(loaded), model_label(loaded)
-        layers = f"{loaded.cfg.n_layers} blocks, {described.parameters / 1e6:.0f} million numbers"
+        layers = f"{loaded.cfg.n_layers} blocks, {described.parameters:,} parameters"
         line = f"{model} ({described.fingerprint.architecture}, {layers}, {described.weights})"
         notes = [note for each in parts.values() for part in each for note in part.notes]
         if limit is not None:

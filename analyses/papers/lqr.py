@@ -123,7 +123,7 @@ PRESETS = {
             "jailbreak",
             "harmful requests that are not refused",
             "Qwen2.5-14B-Instruct",
-            (HarmfulRequests("AdvBench"),),
+            (HarmfulRequests("harmful requests"),),
             (
                 Row("unsteered"),
                 Row(

@@ -50,16 +50,18 @@ NUMBERS: dict[tuple[str, str, str, str], Published] = {
     ("lqr-truthfulqa", "TruthfulQA", "unsteered", "true, by words"): Published(48.64, _LQR_TRUTH),
     ("lqr-truthfulqa", "TruthfulQA", "ODESteer", "true, by words"): Published(63.50, _LQR_TRUTH),
     ("lqr-truthfulqa", "TruthfulQA", "A-LQR", "true, by words"): Published(67.81, _LQR_TRUTH),
-    ("lqr-jailbreak", "AdvBench", "unsteered", "not refused"): Published(1.9, _LQR_ATTACKS),
-    ("lqr-jailbreak", "AdvBench", "S-PID", "not refused"): Published(65.4, _LQR_ATTACKS),
-    ("lqr-jailbreak", "AdvBench", "A-LQR", "not refused"): Published(69.2, _LQR_ATTACKS),
-    ("lqr-jailbreak", "AdvBench", "A-LQR+", "not refused"): Published(97.1, _LQR_ATTACKS),
+    ("lqr-jailbreak", "harmful requests", "unsteered", "not refused"): Published(1.9, _LQR_ATTACKS),
+    ("lqr-jailbreak", "harmful requests", "S-PID", "not refused"): Published(65.4, _LQR_ATTACKS),
+    ("lqr-jailbreak", "harmful requests", "A-LQR", "not refused"): Published(69.2, _LQR_ATTACKS),
+    ("lqr-jailbreak", "harmful requests", "A-LQR+", "not refused"): Published(97.1, _LQR_ATTACKS),
 }
 
 # Where the published number is of another quantity than the one measured, by metric.
 OTHER_QUANTITY = {
     "true, by words": "the published number is True x Info by two judges of 7 billion parameters",
-    "not refused": "the published number is the rate of success by HarmBench's judge",
+    "not refused": (
+        "the published number is the rate of success on AdvBench's test split by HarmBench's judge"
+    ),
 }
 
 

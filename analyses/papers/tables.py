@@ -62,7 +62,8 @@ def numbers(preset: Preset, key: str, rows: Sequence[dict[str, Any]], seed: int)
                 values = _values(rows, task.name, row.name, metric)
                 number = published(key, task.name, row.name, metric)
                 found: dict[str, Any] = {"task": task.name, "method": row.name, "metric": metric}
-                found |= {"questions": len(values), **_means(values, plain, seed)}
+                found |= {"questions": len(values), "undefined": int(values.isnan().sum())}
+                found |= _means(values, plain, seed)
                 found["published"] = number.value if number else float("nan")
                 found["source"] = number.source if number else ""
                 found["failed"] = _failure(rows, task.name, row.name)
@@ -105,7 +106,8 @@ def written(
         f"Model: {model_line}.",
         f"Published numbers are of {preset.model}, not of this model, and are no target for it; "
         "- is a number that the paper does not have or that is not at hand.",
-        "Intervals are 95 % over questions; changes are paired, in points.",
+        "Intervals are 95 % over questions; changes are paired, in points. (18 of 20): two have no "
+        "value, as a text is too short for n-grams or logits were not finite.",
         *notes,
         *(f"{metric}: {OTHER_QUANTITY[metric]}." for metric in metrics if metric in OTHER_QUANTITY),
         *(f"{row.name}: {row.note}." for row in preset.rows if row.note),
@@ -161,7 +163,9 @@ def _shown(row: dict[str, Any], prefix: str) -> str:
     mean, low, high = (row[f"{prefix}{end}"] for end in ("mean", "low", "high"))
     if mean != mean:
         return _MISSING
-    return f"{mean:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
+    ends = "" if low != low else f" [{low:{sign}.2f}, {high:{sign}.2f}]"  # one value has none
+    some = f" ({row['questions'] - row['undefined']} of {row['questions']})"
+    return f"{mean:{sign}.2f}{ends}{some if row['undefined'] else ''}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -190,5 +190,6 @@ class HarmfulRequests:
         # What continues the request is not read.
         sides = [tuple(Example(p, " I") for p in side[:most]) for side in (harmless, harmful)]
         train = ls.ContrastivePairs(*sides, paired=False, name="refusal")
-        asked = tuple(test if limit is None else test[:limit])
+        count = len(test) if limit is None else min(limit, len(test))
+        asked = tuple(test[i * len(test) // count] for i in range(count))
         return (Part(train, None, asked, NotRefused(), "prompt_last", notes),)

@@ -36,13 +36,16 @@ def test_means_intervals_and_changes_are_those_of_the_values() -> None:
     preset = Preset("SADI", "1", "t", "Llama", (task,), rows, (Fact("f", "v", "s", False),))
     kept = [
         {"unit": ("COPA", 0, name), "metric": metric, "values": values, "failed": ""}
-        for name, values in (("unsteered", [0.0] * 8), ("SADI-HEAD", [1.0] * 6 + [0.0] * 2))
+        for name, values in (
+            ("unsteered", [0.0] * 8 + [float("nan")]),
+            ("SADI-HEAD", [1.0] * 6 + [0.0] * 2 + [1.0]),
+        )
         for metric in ("exact match", "accuracy")
     ]
     kept.append({"unit": ("COPA", 0, "other"), "metric": "all", "values": [], "failed": "NaN"})
     table: Any = numbers(preset, "sadi-1", kept, seed=0)
     exact = table[table["metric"] == "exact match"].set_index("method")
-    assert exact["mean"].tolist()[:2] == [0, 75]
+    assert exact["mean"].tolist()[:2] == [0, pytest.approx(100 * 7 / 9)]
     assert exact["high"]["unsteered"] == pytest.approx(100 * (1 - 0.025 ** (1 / 8)))  # Clopper
     assert exact["change_mean"]["SADI-HEAD"] == 75
     assert exact["published"]["SADI-HEAD"] == 78.8
@@ -50,6 +53,7 @@ def test_means_intervals_and_changes_are_those_of_the_values() -> None:
     assert text.columns[3] == "measured, % [95 %] (dequantised from Q4_1)"
     assert [cells[3] for cells in text.cells if cells[2] == "other"] == ["failed", "failed"]
     assert "Failed: other, NaN." in text.notes
+    assert [cells[3][-8:] for cells in text.cells if cells[2] == "unsteered"] == ["(8 of 9)"] * 2
     assert "78.80" in text.markdown("title")
     assert r"\%" in text.latex("title").split("tabular", 1)[1]
     assert published("sadi-1", "COPA", "CAA", "exact match") is None
@@ -68,6 +72,7 @@ def test_layers_examples_and_stand_ins() -> None:
     items = tuple(Question(f"Q: {i}\nA:", (" a", " b"), (False, True)) for i in range(6))
     train, asked = Questions(items[:5]), Questions(items[5:])
     [question] = with_shots(train, asked, 2, seed=0)
+    assert isinstance(question.prompt, str)
     assert question.prompt.count(" b\n\n") == 2
     assert question.prompt.endswith("\n\nQ: 5\nA:")
     with pytest.raises(ValueError, match="expected at least 6"):
