@@ -12,13 +12,26 @@ from analyses.papers.presets import Preset
 from analyses.papers.reading import file_in
 from analyses.papers.running import parts_of, run, terms_of
 from analyses.papers.tables import model_label, numbers, written
-from analyses.studies import Model, Out, Seed, fingerprint
+from analyses.studies import Out, Seed, fingerprint
 from lens_steer.arguments import Count, FolderPath, Text
 from lens_steer.cli import option
 from lens_steer.figures import save_table
 from lens_steer.files import write_whole, writing_in
+from lens_steer.models import model_directory
 
 Presets = Mapping[str, Preset]
+
+Reader = Annotated[
+    str | None,
+    option(
+        Text,
+        "The model, one that knows English: a hub name, a directory in the Hugging Face format, a "
+        "GGUF file, or smollm2 or gemma3 (which lens-steer fetch brings).",
+        check=model_directory,
+        metavar="MODEL",
+        show_default=False,
+    ),
+]
 
 Data = Annotated[
     Path | None,
@@ -66,7 +79,7 @@ def command_of(paper: str, presets: Presets) -> Callable[..., None]:
 
     def main(
         table: Annotated[str | None, table_option] = None,
-        model: Model = "organism",
+        model: Reader = None,
         data: Data = None,
         out: Out = Path("out/papers") / paper,
         seed: Seed = 0,
@@ -76,8 +89,9 @@ def command_of(paper: str, presets: Presets) -> Callable[..., None]:
         if listed:
             typer.echo("\n\n".join(preset.describe() for preset in presets.values()))
             return
-        if table is None or data is None:
-            missing = "--table" if table is None else "--data"
+        if table is None or data is None or model is None:
+            given = {"--table": table, "--data": data, "--model": model}
+            missing = next(name for name, value in given.items() if value is None)
             raise ValueError(f"no {missing}: give one, or --list to see what there is ({names})")
         make_table(paper, presets[table], model, data, out / table, seed=seed, limit=limit)
 

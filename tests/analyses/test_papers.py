@@ -177,7 +177,8 @@ def test_what_cannot_be_run_is_said_in_one_line(
         (["--table", "1", "--data", str(wrong.parent)], "it looks like 'sst2'"),
         (["--table", "1", "--data", str(data), "--limit", "0"], "limit"),
     ):
-        assert ended(monkeypatch, main, "--out", str(tmp_path / "out"), *options) == 2
+        common = ["--model", "organism", "--out", str(tmp_path / "out")]
+        assert ended(monkeypatch, main, *common, *options) == 2
         message = capsys.readouterr().err
         assert said in message
         assert message.count("\n") == 1
