@@ -138,7 +138,12 @@ class TruthfulAnswers:
         parts = []
         for train, test, notes in train_and_test(self, data, seed):
             judge = TextClassifier.fit(*answers(train), seed=seed).tested(*answers(test))
-            note = f"the stand-in judge of answers: {judge.errors!r} on answers of the other half"
+            right = judge.errors
+            note = (
+                f"the stand-in judge knows {right.desired_right} of {right.desired} true and "
+                f"{right.undesired_right} of {right.undesired} false answers of the half it was "
+                "not fitted to."
+            )
             prompts = tuple(spread(test, limit).prompts)
             pairs = drawn(train.pairs(), most, seed)
             parts.append(Part(pairs, prompts=prompts, judge=judge, notes=(*notes, note)))

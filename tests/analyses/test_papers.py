@@ -161,6 +161,7 @@ def test_what_cannot_be_run_is_said_in_one_line(
     main = command_of("sadi", sadi.PRESETS)
     wrong = tmp_path / "wrong" / "copa"
     wrong.mkdir(parents=True)
+    shutil.copytree(data / "sst2", wrong.parent / "sst2")
     for part in ("train", "test"):
         text = (data / "sst2" / f"{part}.tsv").read_text(encoding="utf-8")
         rows = [
