@@ -59,9 +59,10 @@ def demo(  # noqa: PLR0913 - options of a command
 
     Files in OUT: separability.png (how far apart the classes are, by layer), screen.png, sweep.png
     (behaviour and perplexity against nats paid, beside a random direction) and frontier.png (all
-    methods), each with its numbers as .csv and their origin as .json; choice.csv, texts.csv,
-    table.csv; demo.json (the plan), table.jsonl (every trial with its texts), and for
-    lens_steer.load method.safetensors, the other methods and what each stage found.
+    methods), each with its numbers as .csv and their origin as .json; report.html (all of it on
+    one page); choice.csv, texts.csv, table.csv; demo.json (the plan), table.jsonl (every trial with
+    its texts), and for lens_steer.load method.safetensors, the other methods and what each stage
+    found.
     """
     from lens_steer.benchmark import defaults_of
     from lens_steer.cli.demo_run import run

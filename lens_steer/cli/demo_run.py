@@ -37,6 +37,7 @@ from lens_steer.data import ContrastivePairs
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 from lens_steer.models import SteerableModel, attach, load_model, render
+from lens_steer.pages import report as write_report
 from lens_steer.steering import preview, prompt_rows
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _run(settings: DemoSettings, pairs: ContrastivePairs, parts: Parts, echo: Ec
             echo(line)
     else:
         echo(GREEDY)
+    names.append(write_report(settings.out, settings.out / "report.html").name)
     echo(f"written  {', '.join(names)} in {settings.out}")
     echo(f"took     {(perf_counter() - start) / 60:.1f} minutes, {_peak_memory():.1f} GiB at most")
     return report

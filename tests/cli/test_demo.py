@@ -27,7 +27,7 @@ FILES = {
     *("screen.png", "screen.csv", "screen.json"),
     *("sweep.png", "sweep.csv", "sweep.json"),
     *("frontier.png", "frontier.csv", "frontier.json"),
-    *("choice.csv", "texts.csv", "table.csv", "table.jsonl", "method.safetensors"),
+    *("choice.csv", "texts.csv", "table.csv", "table.jsonl", "method.safetensors", "report.html"),
 }
 METHODS = ("CAA", "SADI")
 KEPT = {  # what a demo goes on from
