@@ -30,6 +30,16 @@ def check_results(folder: FolderPath) -> None:
         )
 
 
+def title_of_folder(folder: Path) -> str:
+    """A heading that says what was done, the same wherever the folder lies."""
+    if os.path.isfile(folder / "demo.json"):
+        asked = json_file(folder / "demo.json")["origin"]["demo"]
+        return f"Steering {asked['model']} with {asked['pairs']}"
+    if os.path.isfile(folder / "trials.jsonl"):
+        return f"Methods compared on {', '.join(read(folder).behaviours)}"
+    return f"Answers: {load(folder / 'table.safetensors').name}"
+
+
 def sections_of_folder(folder: Path) -> Iterator[Section]:
     """The parts of a page that show what a command wrote into a folder, whole or not.
 

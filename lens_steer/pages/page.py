@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from lens_steer.arguments import Accepts, FilePath, Text
 from lens_steer.files import write_whole
 from lens_steer.models import versions
-from lens_steer.pages.folders import sections_of_folder
+from lens_steer.pages.folders import sections_of_folder, title_of_folder
 from lens_steer.pages.sections import Section, sections_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _sections(results: Any) -> Iterator[Section]:
 
 def _title_of(results: Any) -> str:
     if isinstance(results, str | Path):
-        return f"Results in {Path(results).name}"
+        return title_of_folder(Path(results))
     return "Results" if isinstance(results, Mapping) else f"Results: {type(results).__name__}"
 
 
