@@ -11,6 +11,7 @@ from matplotlib.transforms import Bbox
 
 _DPI = 72
 _TOUCH = 1.0  # pixels: a box is larger than its letters
+_APART = 1.5  # pixels between two words on a line
 _BETWEEN = 10  # points that are looked at on each piece of a line
 
 
@@ -60,27 +61,26 @@ def _legends(figure: Figure) -> list[Any]:
 
 
 def _inside(whole: Bbox, box: Bbox) -> bool:
-    return (
-        whole.x0 <= box.x0 and whole.y0 <= box.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
-    )
+    return whole.x0 <= box.x0 and whole.y0 <= box.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
 
 
 def _overlap(a: Bbox, b: Bbox) -> bool:
     width = min(a.x1, b.x1) - max(a.x0, b.x0)
     height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return width > _TOUCH and height > _TOUCH
+    return width > -_APART and height > _TOUCH
 
 
 def _points_inside(box: Bbox, axes: Any) -> int:
     """How many points of the lines in the data's own coordinates lie under the box."""
-    count = 0
+    count, seen = 0, axes.bbox  # what lies outside of it is not drawn
     for line in axes.get_lines():
         if line.get_transform() != axes.transData or not len(line.get_xydata()):
             continue
         places = axes.transData.transform(line.get_xydata())
         if line.get_linestyle() != "None":
             places = _along(places)
-        low, high = (box.x0, box.y0), (box.x1, box.y1)
+        low = max(box.x0, seen.x0), max(box.y0, seen.y0)
+        high = min(box.x1, seen.x1), min(box.y1, seen.y1)
         inside = ((places > low) & (places < high)).all(axis=1)
         count += int(inside.sum())
     return count

@@ -9,8 +9,8 @@ from torch import Tensor
 from lens_steer.activations import Activations, SeparabilityReport
 from lens_steer.attribution import ElementMask, ElementScores
 from lens_steer.benchmark import DoseResponse, Frontier
-from lens_steer.benchmark.doses import Dose
 from lens_steer.benchmark.dose_response import DosePoint
+from lens_steer.benchmark.doses import Dose
 from lens_steer.benchmark.frontier import FrontierPoint
 from lens_steer.diagnostics import ManifoldReport, ReadSteerReport
 from lens_steer.evaluation import CalibrationReport, Choice, Evaluation, Screen
@@ -62,8 +62,8 @@ def features(layers: int) -> FeatureDirections:
 
 
 def tracking(layers: int) -> TrackingReport:
-    clean = normal(TEXTS, 3, layers + 1).double()
-    energy = uniform(TEXTS, 3, layers).double() / 100
+    clean = normal(TEXTS, 2, layers + 1).double()
+    energy = uniform(TEXTS, 2, layers).double() / 100
     own = features(layers)
     classes = ("desired", "undesired") * 3
     setpoints = own.setpoints(1, centred=True)
@@ -81,12 +81,15 @@ def loops(layers: int) -> LoopReport:
     return LoopReport({n: (0.05 * i * steps).exp() for i, n in enumerate(names)}, 0)
 
 
+_BOUNDS: Any = (0, GROUPS, 0.1, "A - B K", 0)  # first state, groups, alpha, loop, seed
+
+
 def bounds(layers: int) -> BoundCheck:
     errors = normal(TEXTS, layers).double()
     kinds = ("a priori, deterministic", "a posteriori, conformal")
     sizes = {name: 3 + uniform(TEXTS, layers).double() for name in kinds}
     holds = {name: torch.ones(TEXTS, layers, dtype=torch.bool) for name in kinds}
-    return BoundCheck(errors, sizes, holds, torch.ones(layers).double(), 0, GROUPS, 0.1, "A - B K", 0)
+    return BoundCheck(errors, sizes, holds, torch.ones(layers).double(), *_BOUNDS)
 
 
 def persistence(layers: int) -> PersistenceReport:

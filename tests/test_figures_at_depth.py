@@ -1,5 +1,7 @@
 """Figures hold at any depth: no text on text or off the canvas, no legend on what is drawn."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from lens_steer.tracking import compare_figure
@@ -17,14 +19,22 @@ FURTHER = {
     "doses of a grid": lambda points: grid(points).dose_figure(),
 }
 
+FEW = {  # at most so many panels, points or methods at any depth: the fewest and the most
+    "error_curves": (6, 80), "logits": (6, 80), "alignment": (6, 80), "spectra": (6, 80),
+    "grid": (6, 80), "doses of a grid": (6, 80), "crossing": (6, 80), "tokens": (6, 80),
+    "frontier": (6, 18), "dose_response": (6, 18), "trackers": (18, 80), "mask": (18, 80),
+}  # fmt: skip
 
-@pytest.mark.parametrize("layers", DEPTHS)
-@pytest.mark.parametrize("name", REPORTS)
+
+def _cases(names: Iterable[str]) -> list[tuple[str, int]]:
+    return [(name, layers) for name in names for layers in FEW.get(name, DEPTHS)]
+
+
+@pytest.mark.parametrize(("name", "layers"), _cases(REPORTS))
 def test_a_figure_holds(name: str, layers: int) -> None:
     assert faults(REPORTS[name](layers).figure()) == []
 
 
-@pytest.mark.parametrize("layers", DEPTHS)
-@pytest.mark.parametrize("name", FURTHER)
+@pytest.mark.parametrize(("name", "layers"), _cases(FURTHER))
 def test_a_further_figure_holds(name: str, layers: int) -> None:
     assert faults(FURTHER[name](layers)) == []

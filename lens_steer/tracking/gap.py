@@ -130,7 +130,7 @@ class PositionGap(Report):
 
     def figure(self) -> "Figure":
         """Changes of the feature, and the share that came through other positions."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         table, layers = self.table(), range(self.everywhere.shape[1])
         names = {"everywhere": f"scope {self.scope!r}", "replayed": "own pushes replayed"}
@@ -139,7 +139,6 @@ class PositionGap(Report):
             for i, (name, label) in enumerate(names.items()):
                 left.plot(layers, table[name], "o-", color=f"C{i}", lw=1.2, ms=3, label=label)
             left.set(ylabel="change of $v_k\\cdot z_k$ / $\\mu_k$, rms over texts", ylim=(0, None))
-            left.legend()
             for i, (name, replayed) in enumerate({"replayed": True, "alone": False}.items(), 1):
                 label = f"against: {names[name]}"
                 shares = [
@@ -149,10 +148,10 @@ class PositionGap(Report):
                 plot_band(right, layers, shares, f"C{i}", label)
             right.axhline(0, color="k", lw=0.8, ls=":")
             right.set(ylabel="share through other positions, %")
-            right.legend()
             for axes in (left, right):
                 axes.set(xlabel="k: $z_k$ leaves block k - 1")
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                whole_numbers(axes.xaxis)
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
             texts = f"n = {len(self.groups)} texts, {len(set(self.groups))} groups"
             figure.suptitle(f"the last token; {texts}; 95 % intervals", fontsize=8)
         return figure

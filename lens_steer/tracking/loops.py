@@ -174,7 +174,7 @@ class LoopReport(Report):
 
     def figure(self) -> "Figure":
         """Norms over layers on a log scale."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         with canvas(width=5.4, height=3.6) as (figure, axes):
             for i, (name, norms) in enumerate(self.norms.items()):
@@ -184,7 +184,7 @@ class LoopReport(Report):
             axes.axhline(1, color="k", lw=0.8, ls=":")
             axes.set(xlabel="k: $z_k$ leaves block k - 1")
             axes.set(yscale="log", ylabel=f"$|\\Phi(k, {self.first})|_2$")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axes.xaxis)
             figure.legend(loc="outside upper center", ncols=2)
         return figure
 

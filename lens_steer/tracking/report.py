@@ -1,8 +1,8 @@
 """Whether a method leads features to their set-points, layer by layer and token by token."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -184,32 +184,34 @@ class TrackingReport(Report):
         """
         import pandas as pd
 
-        names = dict.fromkeys(self.classes)
-        return pd.DataFrame([row for name in names for row in self.of_class(name)._rows(name)])
+        return pd.DataFrame(self._rows(range(self.offsets)))
 
-    def _rows(self, name: str) -> list[dict[str, float | str]]:
-        rows = []
-        for offset in range(self.offsets):
-            columns = {
-                "signal": self.signal(offset),
-                "signal_clean": self.signal(offset, steered=False),
-                "error": self.error(offset),
-                "error_clean": self.error(offset, steered=False),
-                "energy": [NAN_INTERVAL, *self.mean_energy(offset)],
-            }
-            for layer in range(len(self.setpoints)):
-                row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}
-                row["setpoint"] = float(self.relative(self.setpoints)[layer])
-                row["texts"] = int(self.clean[:, offset, 0].isfinite().sum())
-                for column, intervals in columns.items():
-                    row |= intervals[layer].columns(column)
-                rows.append(row)
+    def _rows(self, offsets: Sequence[int]) -> list[dict[str, float | str]]:
+        classes = [(name, self.of_class(name)) for name in dict.fromkeys(self.classes)]
+        return [row for name, part in classes for x in offsets for row in part._rows_of(name, x)]
+
+    def _rows_of(self, name: str, offset: int) -> list[dict[str, float | str]]:
+        columns = {
+            "signal": self.signal(offset),
+            "signal_clean": self.signal(offset, steered=False),
+            "error": self.error(offset),
+            "error_clean": self.error(offset, steered=False),
+            "energy": [NAN_INTERVAL, *self.mean_energy(offset)],
+        }
+        texts, rows = int(self.clean[:, offset, 0].isfinite().sum()), []
+        for layer, setpoint in enumerate(self.relative(self.setpoints).tolist()):
+            row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}
+            row |= {"setpoint": setpoint, "texts": texts}
+            for column, intervals in columns.items():
+                row |= intervals[layer].columns(column)
+            rows.append(row)
         return rows
 
     def figure(self, offset: int = 0) -> "Figure":
         """Signals over layers beside set-points and class means; the energy below."""
-        table: Any = self.table()
-        return draw_layers(table[table["offset"] == self._checked(offset)], self._counts)
+        import pandas as pd
+
+        return draw_layers(pd.DataFrame(self._rows([self._checked(offset)])), self._counts)
 
     def tokens_figure(self, layers: Layers) -> "Figure":
         """Signals over tokens at some z_k.

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.figures import canvas
+from lens_steer.figures import canvas, thin_labels
 from lens_steer.intervals import Interval
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def draw_difference(grid: Axes, difference: Float[Tensor, "k delta"]) -> "Figure
 def _finish_lines(grid: Axes, axes: Any, label: str) -> None:
     axes.set(xlabel="delta", ylabel=label)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xticks(grid.deltas, [f"{delta:g}" for delta in grid.deltas])
+    thin_labels(axes.xaxis, grid.deltas)
     axes.minorticks_off()
-    axes.legend(title=f"k, {grid.kind}")
+    axes.legend(title=f"k, {grid.kind}", loc="center left", bbox_to_anchor=(1, 0.5))
