@@ -246,7 +246,5 @@ class TrackingReport(Report):
 
 
 def _root(mean_square: Interval) -> Interval:
-    mean, low, high = (
-        float(np.sqrt(x)) for x in (mean_square.mean, mean_square.low, mean_square.high)
-    )
-    return Interval(mean, low, high)
+    ends = mean_square.mean, mean_square.low, mean_square.high
+    return Interval(*(float(np.sqrt(x)) for x in ends))
