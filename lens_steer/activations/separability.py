@@ -119,15 +119,13 @@ class SeparabilityReport(Report):
         import pandas as pd
 
         columns = ("auc", "low", "high", "control_low", "control_high")
-        table: dict[str, Any] = {"layer": self.labels} | {
-            c: getattr(self, c).numpy() for c in columns
-        }
+        table: dict[str, Any] = {c: getattr(self, c).numpy() for c in columns}
         if self.distance is not None:
             ends = {"": "d_prime", "_low": "low", "_high": "high"}
             table |= {f"d_prime{e}": getattr(self.distance, c).numpy() for e, c in ends.items()}
             for name in ("chance_auc", "chance_d_prime"):
                 table[name] = getattr(self.distance, name)
-        return pd.DataFrame(table)
+        return pd.DataFrame({"layer": self.labels} | table)
 
     def figure(self) -> "Figure":
         """Area under the curve against the layer; below, d'. Grey: by chance at any layer."""

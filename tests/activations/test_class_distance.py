@@ -18,9 +18,8 @@ def test_d_prime_is_the_gap_over_the_common_deviation() -> None:
     found = d_prime(scores, HALF[None], torch.ones(1, 4).double())
     # Means 4 and 1, both deviations 1; means 1 and 3, deviations 0 and 2, whose rms is sqrt 2.
     np.testing.assert_allclose(found, [[3.0, -2 / 2**0.5]], atol=1e-12)
-    twice = d_prime(
-        scores.repeat_interleave(2, 0), HALF.repeat_interleave(2)[None], torch.ones(1, 8).double()
-    )
+    repeated, classes = scores.repeat_interleave(2, 0), HALF.repeat_interleave(2)
+    twice = d_prime(repeated, classes[None], torch.ones(1, 8).double())
     weighted = d_prime(scores, HALF[None], torch.full((1, 4), 2.0).double())
     np.testing.assert_allclose(twice, found, atol=1e-12)
     np.testing.assert_allclose(weighted, found, atol=1e-12)
