@@ -6,7 +6,7 @@ import pytest
 
 from lens_steer.tracking import compare_figure
 from tests.drawn_boxes import faults
-from tests.report_samples import REPORTS, alignment, grid, mask, scores, tracking
+from tests.report_samples import REPORTS, alignment, choice, grid, mask, scores, tracking
 
 DEPTHS = (6, 18, 30, 80)
 
@@ -16,6 +16,7 @@ FURTHER = {
     "trackers": lambda layers: compare_figure({"LQR": tracking(layers), "CAA": tracking(layers)}),
     "spectra": lambda layers: alignment(layers).spectra_figure(),
     "ringed heads": lambda layers: scores(layers).figure(mask(layers)),
+    "map of a choice": lambda layers: choice(layers).map_figure(),
     "doses of a grid": lambda points: grid(points).dose_figure(),
 }
 

@@ -102,6 +102,18 @@ class Choice(Report):
             axes.legend(title=f"{len(self.unsteered.behaviour)} examples, 95 % interval")
         return figure
 
+    def map_figure(self) -> "Figure":
+        """Behaviour over layer and strength beside its cost, the choice ringed.
+
+        The cost is nats per token; where those are not known, perplexity.
+
+        Raises:
+            ValueError: If a candidate edits several layers, or two share a layer and strength.
+        """
+        from lens_steer.evaluation.choice_drawing import draw_layers_and_strengths
+
+        return draw_layers_and_strengths(self)
+
 
 def choose(  # noqa: PLR0913 - as evaluate
     model: SteerableModel,

@@ -47,7 +47,7 @@ def _draw(axes: Any, report: Any) -> None:
 
 
 def _zoom(axes: Any, report: Any, most: float) -> None:
-    """Show strengths up to `most` on the sides that were tried, and the values around the target."""
+    """Show strengths up to `most` on the sides that were tried, and the values near the target."""
     left = -most if min(report.strengths) < 0 else -0.05 * most
     right = most if max(report.strengths) > 0 else 0.05 * most
     curve = zip(report.strengths, report.values, strict=True)

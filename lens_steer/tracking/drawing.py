@@ -8,8 +8,8 @@ from lens_steer.intervals import Interval, plot_band
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SIGNAL = "feature $(v_k\\cdot z_k$ - undesired mean) / $\\mu_k$"
-_ENERGY = "energy $|u_{k-1}|^2 / |z_k|^2$, %"
+_SIGNAL = "feature\n$(v_k\\cdot z_k$ - undesired mean) / $\\mu_k$"
+_ENERGY = "energy, %\n$|u_{k-1}|^2 / |z_k|^2$"
 _COLOURS = {"desired": "C2", "undesired": "C3", "text": "C0"}
 
 

@@ -14,6 +14,8 @@ from lens_steer.intervals import Interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LETTERS = 24  # of all the deltas written along a map
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -68,7 +70,9 @@ def _draw_map(
     scale = {"vmin": 0.0, "vmax": top, "cmap": colours}
     image = axes.imshow(values.numpy(), aspect="auto", origin="lower", **scale)
     axes.figure.colorbar(image, ax=axes, label=label)
-    axes.set_xticks(range(len(grid.deltas)), [f"{d:g}" for d in grid.deltas], rotation=90)
+    names = [f"{delta:g}" for delta in grid.deltas]
+    step = -(-sum(map(len, names)) // _LETTERS)
+    axes.set_xticks(range(0, len(names), step), names[::step])
     axes.set_yticks(range(len(grid.ks)), list(map(str, grid.ks)))
 
 
