@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
@@ -13,7 +14,7 @@ from lens_steer.evaluation.evaluating import evaluate_each
 from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
-from lens_steer.reports import Report
+from lens_steer.reports import ROWS, WIDTH, Report, screenful
 from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ class Choice(Report):
         if any(trial.failure for trial in trials):
             columns["failure"] = [trial.failure for trial in trials]
         return pd.DataFrame(columns)
+
+    @override
+    def __repr__(self) -> str:
+        taken = f"taken: {self.best!r}, number {self.best_index} of {len(self.candidates)}"
+        return f"Choice, {shorten(taken, WIDTH - 8)}\n{screenful(self.table(), rows=ROWS - 1)}"
 
     @override
     def figure(self) -> "Figure":

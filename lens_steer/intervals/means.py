@@ -19,7 +19,7 @@ class Interval:
 
     Example:
         >>> Interval(0.5, 0.4, 0.6)
-        Interval(mean=0.5, low=0.4, high=0.6)
+        Interval(0.5, 0.4, 0.6)
         >>> print(Interval(0.5, 0.4, 0.6))
         0.5 [0.4, 0.6]
     """
@@ -27,6 +27,9 @@ class Interval:
     mean: float
     low: float
     high: float
+
+    def __repr__(self) -> str:
+        return f"Interval({self.mean:.4g}, {self.low:.4g}, {self.high:.4g})"
 
     def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.probe import COLOURS, Probe
-from lens_steer.reports import Report
+from lens_steer.reports import Report, few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ class PersistenceReport(Report):
 
     def __repr__(self) -> str:
         layers, texts = self.energy.shape
-        cosines = " ".join(f"{x:.2g}" for x in self.cosine[0].mean(dim=-1).tolist())
+        cosines = few(self.cosine[0].mean(dim=-1).tolist(), most=6)
         size = f"{layers} layers, {texts} texts of {len(set(self.groups))} groups"
         return f"PersistenceReport({size}; cosines {cosines})"
 
