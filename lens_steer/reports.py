@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import fields
 from html import escape
 from io import BytesIO
 from math import isfinite
 from textwrap import shorten
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+from lens_steer.arguments import shortened
 
 if TYPE_CHECKING:  # both take long to import
     import pandas as pd
@@ -129,6 +132,19 @@ def few(values: Sequence[Any], *, most: int = 8) -> str:
     if len(texts) > most:
         texts = [*texts[: most // 2], "...", *texts[-(most // 2) :]]
     return " ".join(texts)
+
+
+def short_repr(value: Any) -> str:
+    """A dataclass with its fields in short: of tensors the shape, of long tuples the beginning.
+
+    Assigned as `__repr__` in the class, it stands in place of the one that lists every number.
+
+    Args:
+        value: A dataclass.
+    """
+    shown = [field.name for field in fields(value) if field.repr]
+    listed = ", ".join(f"{name}={shortened(getattr(value, name))}" for name in shown)
+    return f"{type(value).__name__}({listed})"
 
 
 def _lines(table: "pd.DataFrame") -> list[str]:

@@ -1,6 +1,10 @@
 """Every public value prints on one screen, at any depth; tables say what they leave out."""
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +58,7 @@ def _on_a_screen(value: Any) -> bool:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_prints_on_one_screen(name: str) -> None:
-    report = REPORTS[name](DEPTH if name != "choice" else 18)
+    report = REPORTS[name](18 if name in ("choice", "tracking") else DEPTH)
     lines = repr(report).split("\n")
     assert lines[0].startswith(type(report).__name__)
     assert len(lines) <= LINES
@@ -115,7 +119,7 @@ def test_what_does_not_fit_is_counted() -> None:
 def test_few_of_many() -> None:
     assert few([0.5, 1.0]) == "0.5 1"
     assert few(range(80)) == "0 1 2 3 ... 76 77 78 79"
-    assert repr(Interval(1 / 3, 0.25, 0.5)) == "Interval(0.3333, 0.25, 0.5)"
+    assert repr(Interval(1 / 3, 0.25, 0.5)) == "Interval(0.333, 0.25, 0.5)"
 
 
 def _compared(methods: int, columns: int = 40) -> ComparisonTable:
@@ -141,3 +145,24 @@ def test_a_comparison_prints_on_one_screen_and_has_all_in_full(methods: int) -> 
     assert "other 3" in table.full.to_string()
     assert table.full.shape == table.shape == (methods, 3 + 3 * 44)
     assert ".full" in table._repr_html_()
+
+
+def _public_dataclasses() -> list[type]:
+    rooms = [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(ls.__path__, "lens_steer.")
+        if found.ispkg
+    ]
+    values = [value for room in (ls, *rooms) for value in vars(room).values()]
+    return [value for value in values if isinstance(value, type) and is_dataclass(value)]
+
+
+def test_no_public_value_prints_its_tensors() -> None:
+    """By rule: what has a tensor or a text of each example has no repr that lists its fields."""
+    dumped = []
+    for value in _public_dataclasses():
+        generated = inspect.unwrap(value.__repr__).__code__.co_filename == "<string>"
+        shown = [str(f.type) for f in fields(value) if f.repr]
+        if generated and any("Tensor" in kind or "ndarray" in kind for kind in shown):
+            dumped.append(f"{value.__module__}.{value.__name__}")
+    assert sorted(set(dumped)) == []

@@ -11,6 +11,7 @@ from torch import Tensor
 from lens_steer.arguments import Seed
 from lens_steer.evaluation import EditSizes, Evaluation, FixedTexts, TextCosts
 from lens_steer.models import SteerableModel
+from lens_steer.reports import short_repr
 from lens_steer.steering import Intervention
 
 _DIGITS = 7  # of every number in a row
@@ -36,6 +37,8 @@ class FixedCosts:
     mahalanobis: Float[Tensor, " text"]
     positions: Float[Tensor, " text"]
     energy: tuple[tuple[int, float], ...] = ()
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, eq=False)

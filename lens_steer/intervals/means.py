@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lens_steer.intervals.resampling import Array, Resampling
 
+_PRINTED = 8  # intervals of a list that are printed
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -29,7 +31,7 @@ class Interval:
     high: float
 
     def __repr__(self) -> str:
-        return f"Interval({self.mean:.4g}, {self.low:.4g}, {self.high:.4g})"
+        return f"Interval({self.mean:.3g}, {self.low:.3g}, {self.high:.3g})"
 
     def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
@@ -37,6 +39,22 @@ class Interval:
     def columns(self, name: str) -> dict[str, float]:
         """Three columns of a table: the mean under `name`, the ends under `*_low` and `*_high`."""
         return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+class Intervals(list[Interval]):
+    """Intervals in order, such as one for each layer; of many it prints the first and the last.
+
+    Example:
+        >>> Intervals([Interval(0.5, 0.4, 0.6)])
+        1 intervals: 0.5 [0.4, 0.6]
+    """
+
+    def __repr__(self) -> str:
+        texts = [str(each) for each in self]
+        if len(texts) > _PRINTED:
+            half = _PRINTED // 2
+            texts = [*texts[:half], "...", *texts[-half:]]
+        return f"{len(self)} intervals: {', '.join(texts)}"
 
 
 NAN_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))

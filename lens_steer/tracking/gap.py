@@ -12,7 +12,14 @@ from torch import Tensor
 from lens_steer.activations import ReadPosition
 from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
-from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, plot_band, ratio_interval
+from lens_steer.intervals import (
+    NAN_INTERVAL,
+    Interval,
+    Intervals,
+    group_sums,
+    plot_band,
+    ratio_interval,
+)
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.reports import Report
@@ -101,7 +108,7 @@ class PositionGap(Report):
         everywhere, replayed, alone = in_order(parts).unbind(dim=1)
         return cls(everywhere, replayed, alone, rows.groups, str(scope), seed)
 
-    def share(self, *, replayed: bool = True) -> list[Interval]:
+    def share(self, *, replayed: bool = True) -> Intervals:
         """The share of the effect at every z_k that came through other positions.
 
         With `direct` the change through the last token's own path and `total` the change everywhere
@@ -114,7 +121,7 @@ class PositionGap(Report):
         """
         last_token = self.replayed if replayed else self.alone
         layers = zip(last_token.double().T, self.everywhere.double().T, strict=True)
-        return [self._share(direct, total) for direct, total in layers]
+        return Intervals(self._share(direct, total) for direct, total in layers)
 
     def table(self) -> "pd.DataFrame":
         """A row per z_k: shares, and rms changes in units of mu_k."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
-from lens_steer.reports import Report
+from lens_steer.reports import Report, short_repr
 from lens_steer.steering import LQR, PID, Costs, Intervention, LQRTracker, isotropic_feedback
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class LinearLoop:
     name: str
     matrices: Float[Tensor, "layer d d"]
     shifts: Float[Tensor, "layer d"]
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.matrices.shape[:2] != self.shifts.shape:
