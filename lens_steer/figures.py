@@ -101,32 +101,37 @@ def whole_numbers(axis: "Axis") -> None:
     axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
-def thin_labels(axis: "Axis", values: Sequence[float | int], *, digits: int = 30) -> None:
+def thin_labels(
+    axis: "Axis",
+    values: Sequence[float | int],
+    names: Sequence[str] | None = None,
+    *,
+    letters: int = 30,
+) -> None:
     """Ticks at all values that were tried, labels at as many as fit: the ends before the middle.
 
     Args:
         axis: Of a figure, its scale set.
-        values: Where the ticks are, on any scale.
-        digits: How many letters fit along the axis.
+        values: Where the ticks are, in rising order, on any scale.
+        names: Their labels; None writes the values.
+        letters: How many fit along the axis.
 
     Example:
         >>> thin_labels(axes.xaxis, [4, 9, 14, 19, 24])
     """
-    ordered = sorted(set(map(float, values)))
-    along = axis.get_transform().transform(ordered)  # as far apart as they are drawn
+    texts = [f"{value:g}" for value in values] if names is None else list(names)
+    along = axis.get_transform().transform(list(map(float, values)))  # as they are drawn apart
     length = float(along[-1] - along[0]) or 1.0
-    names = [f"{value:g}" for value in ordered]
     kept: list[int] = []
-    for place in (0, len(ordered) - 1, *range(1, len(ordered) - 1)):
+    for place in (0, len(texts) - 1, *range(1, len(texts) - 1)):
         room = [
-            digits * abs(along[place] - along[other]) / length
-            - (len(names[place]) + len(names[other])) / 2
+            letters * abs(along[place] - along[other]) / length
+            - (len(texts[place]) + len(texts[other])) / 2
             for other in kept
         ]
         if min(room, default=1.0) >= 1:  # a letter between
             kept.append(place)
-    shown = set(kept)
-    axis.set_ticks(ordered, [name if i in shown else "" for i, name in enumerate(names)])
+    axis.set_ticks(list(values), [text if i in kept else "" for i, text in enumerate(texts)])
 
 
 def save_figure(

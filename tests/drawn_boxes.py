@@ -28,8 +28,8 @@ def faults(figure: Figure) -> list[str]:
     found += [f"{a!r} on {b!r}" for (a, x), (b, y) in combinations(boxes, 2) if _overlap(x, y)]
     for legend in _legends(figure):
         box = legend.get_window_extent()
-        hidden = sum(_points_inside(box, axes) for axes in figure.axes)
-        found += [f"a legend lies on {hidden} points of lines"] if hidden else []
+        hidden = sum(_hidden(box, axes) for axes in figure.axes)
+        found += [f"a legend lies on {hidden} points or bars"] if hidden else []
     return found
 
 
@@ -70,8 +70,8 @@ def _overlap(a: Bbox, b: Bbox) -> bool:
     return width > -_APART and height > _TOUCH
 
 
-def _points_inside(box: Bbox, axes: Any) -> int:
-    """How many points of the lines in the data's own coordinates lie under the box."""
+def _hidden(box: Bbox, axes: Any) -> int:
+    """How many points of lines, and bars, in the data's own coordinates lie under the box."""
     count, seen = 0, axes.bbox  # what lies outside of it is not drawn
     for line in axes.get_lines():
         if line.get_transform() != axes.transData or not len(line.get_xydata()):
@@ -83,7 +83,8 @@ def _points_inside(box: Bbox, axes: Any) -> int:
         high = min(box.x1, seen.x1), min(box.y1, seen.y1)
         inside = ((places > low) & (places < high)).all(axis=1)
         count += int(inside.sum())
-    return count
+    bars = [bar for bar in axes.patches if bar.get_data_transform() == axes.transData]
+    return count + sum(_overlap(box, bar.get_window_extent()) for bar in bars)
 
 
 def _along(places: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lens_steer.activations import Activations, SeparabilityReport
+from lens_steer.activations import Activations, LayerActivations, SeparabilityReport
 from lens_steer.attribution import ElementMask, ElementScores
+from lens_steer.barriers.field import HeldOutRows, ShapeReport
 from lens_steer.benchmark import DoseResponse, Frontier
 from lens_steer.benchmark.dose_response import DosePoint
 from lens_steer.benchmark.doses import Dose
@@ -157,6 +158,15 @@ def screen(layers: int) -> Screen:
     changes = normal(layers, TEXTS).double()
     nats = uniform(layers, seed=3).double() + 0.01
     return Screen(tuple(caa(layer) for layer in range(layers)), changes, nats, GROUPS, 3)
+
+
+def shape_of_field(width: int) -> ShapeReport:
+    held = LayerActivations.from_tensors(normal(6, 3), normal(6, 3, seed=1))
+    shares = [uniform(12, seed=i).double() for i in range(3)]
+    ranks = (0, *(2**i for i in range(width.bit_length()) if 2**i < width), width)
+    fidelity = uniform(len(ranks), 12).double()
+    spectrum = normal(width).double().sort().values
+    return ShapeReport(*shares, spectrum, 0.5, ranks, fidelity, HeldOutRows.of(held, None, 0))
 
 
 def crossing(strengths: int) -> CalibrationReport:

@@ -84,7 +84,7 @@ class AlignmentReport(Report):
                         colour = "0.45" if name == "random" else f"C{i}"
                         plot_band(axes, self.sizes, means, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
-                    thin_labels(axes.xaxis, self.sizes, digits=14)
+                    thin_labels(axes.xaxis, self.sizes, letters=14)
                     axes.minorticks_off()
             n = self.similarity.shape[-1]
             figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")
