@@ -101,8 +101,8 @@ def screenful(table: "pd.DataFrame", *, rows: int = ROWS, width: int = WIDTH) ->
     """
     if table.empty:
         return f"no rows; columns: {shorten(', '.join(map(str, table.columns)), width - 18)}"
-    short = folded(table.head(rows))
-    shown: list[str] = []
+    short: Any = folded(table.head(rows))
+    shown: list[Any] = []
     for name in short.columns:
         if shown and len(_lines(short[[*shown, name]])[0]) > width:
             break
@@ -134,17 +134,18 @@ def few(values: Sequence[Any], *, most: int = 8) -> str:
     return " ".join(texts)
 
 
-def short_repr(value: Any) -> str:
+def short_repr(self: object) -> str:
     """A dataclass with its fields in short: of tensors the shape, of long tuples the beginning.
 
     Assigned as `__repr__` in the class, it stands in place of the one that lists every number.
 
     Args:
-        value: A dataclass.
+        self: A dataclass.
     """
+    value: Any = self
     shown = [field.name for field in fields(value) if field.repr]
     listed = ", ".join(f"{name}={shortened(getattr(value, name))}" for name in shown)
-    return f"{type(value).__name__}({listed})"
+    return f"{type(self).__name__}({listed})"
 
 
 def _lines(table: "pd.DataFrame") -> list[str]:

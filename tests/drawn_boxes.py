@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 _DPI = 72
 _TOUCH = 1.0  # pixels: a box is larger than its letters
 _APART = 1.5  # pixels between two words on a line
-_BETWEEN = 10  # points that are looked at on each piece of a line
+_BETWEEN = 60  # points that are looked at on each piece of a line
 
 
 def faults(figure: Figure) -> list[str]:

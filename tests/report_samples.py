@@ -72,7 +72,7 @@ def tracking(layers: int) -> TrackingReport:
 
 
 def position_gap(layers: int) -> PositionGap:
-    changes = [normal(TEXTS, layers + 1, seed=i).double() for i in range(3)]
+    changes: Any = [normal(TEXTS, layers + 1, seed=i).double() for i in range(3)]
     return PositionGap(*changes, GROUPS, "all", 0)
 
 
@@ -132,7 +132,7 @@ def manifold(layers: int) -> ManifoldReport:
 
 def read_steer(layers: int) -> ReadSteerReport:
     reads = ("last", "mean", "prompt_last")
-    values = [normal(3, layers, seed=i).double() for i in range(7)]
+    values: Any = [normal(3, layers, seed=i).double() for i in range(7)]
     notes = (("",) * layers,) * 3
     name = "change of the preference, nats per token"
     return ReadSteerReport(reads, tuple(range(layers)), *values, notes, name, 0.1, 40, 20, 0)
@@ -162,7 +162,7 @@ def screen(layers: int) -> Screen:
 
 def shape_of_field(width: int) -> ShapeReport:
     held = LayerActivations.from_tensors(normal(6, 3), normal(6, 3, seed=1))
-    shares = [uniform(12, seed=i).double() for i in range(3)]
+    shares: Any = [uniform(12, seed=i).double() for i in range(3)]
     ranks = (0, *(2**i for i in range(width.bit_length()) if 2**i < width), width)
     fidelity = uniform(len(ranks), 12).double()
     spectrum = normal(width).double().sort().values

@@ -55,12 +55,11 @@ def test_a_further_figure_holds(name: str, layers: int) -> None:
 
 def test_what_touches_leaves_or_covers_is_found() -> None:
     """The check can fail: for each fault a figure that has it."""
-    with canvas(width=2.0, height=2.0) as (figure, axes):
+    with canvas() as (figure, axes):
         axes.plot([0, 1], [0, 1], label="a line")
         axes.set_xticks([0.50, 0.51, 1.0], ["first", "second", "third"])
-        axes.text(0.9, 0.5, "as long as this it leaves the canvas on the right")
+        axes.text(0.9, 0.5, "leaves the canvas on the right", in_layout=False)
         axes.legend(loc="center")
-        axes.set_box_aspect(1)
     found = faults(figure)
     assert "'first' on 'second'" in found
     assert any("leaves the canvas" in fault for fault in found)

@@ -50,6 +50,10 @@ VALUES: dict[str, Callable[[], Any]] = {  # public and no reports, as large as t
 }
 
 
+def _html(value: Any) -> str:
+    return value._repr_html_()
+
+
 def _on_a_screen(value: Any) -> bool:
     """Lines that are too long count as the lines that they are wrapped to."""
     lines = repr(value).split("\n")
@@ -75,18 +79,18 @@ def test_the_screen_can_be_too_small() -> None:
 
 
 def test_a_notebook_shows_the_table_and_the_figure() -> None:
-    html = REPORTS["heads"](6)._repr_html_()
+    html = _html(REPORTS["heads"](6))
     assert "data:image/png;base64," in html
     assert html.count("<tr") == 20  # a head and the first rows
     assert "... 77 more rows" in html
     nothing = ls.tracking.LoopReport({"open": torch.ones(3).double()}, 0)
-    assert "<b>LoopReport</b>" in nothing._repr_html_()
+    assert "<b>LoopReport</b>" in _html(nothing)
 
 
 def test_a_report_without_anything_to_draw_says_so() -> None:
     curves = REPORTS["error_curves"](6)
     unknown = type(curves)(curves.radii, curves.errors * np.nan, curves.groups, 0)
-    assert "no figure: no layer has a feature" in unknown._repr_html_()
+    assert "no figure: no layer has a feature" in _html(unknown)
 
 
 def test_a_number_stands_with_its_interval() -> None:
@@ -144,7 +148,7 @@ def test_a_comparison_prints_on_one_screen_and_has_all_in_full(methods: int) -> 
     assert type(table.full) is type(table[table["kl"] > 0]) is type(table.copy()) is pd.DataFrame
     assert "other 3" in table.full.to_string()
     assert table.full.shape == table.shape == (methods, 3 + 3 * 44)
-    assert ".full" in table._repr_html_()
+    assert ".full" in _html(table)
 
 
 def _public_dataclasses() -> list[type]:

@@ -1,5 +1,7 @@
 """The table of a comparison: a pandas DataFrame that prints on one screen."""
 
+from typing import Any
+
 import pandas as pd
 
 from lens_steer.reports import WIDTH, folded, screenful
@@ -39,12 +41,12 @@ class ComparisonTable(pd.DataFrame):
         return _printed(self.full)
 
     def _repr_html_(self) -> str:
-        table = self.full
+        table: Any = self.full
         shown = folded(table[_columns(table)]).to_html(index=False)
         return f"{shown}\n<p>{len(table.columns)} columns: .full</p>"
 
 
-def _columns(table: pd.DataFrame) -> list[str]:
+def _columns(table: Any) -> list[str]:
     """Those that are read first, with the ends of their intervals; the behaviour if of several."""
     first = [name for name in _FIRST if name in table.columns]
     if table["behaviour_name"].nunique() > 1:
@@ -55,9 +57,9 @@ def _columns(table: pd.DataFrame) -> list[str]:
     return [name for name in ends if name in table.columns]
 
 
-def _printed(table: pd.DataFrame) -> str:
+def _printed(table: Any) -> str:
     """The first columns in as many blocks below each other as fit on a screen."""
-    short = folded(table[_columns(table)])
+    short: Any = folded(table[_columns(table)])
     keys = [name for name in ("method", "behaviour_name") if name in short.columns]
     rest = [name for name in short.columns if name not in keys]
     count = max(1, min(3, _LINES // (len(table) + 2)))
@@ -71,7 +73,7 @@ def _printed(table: pd.DataFrame) -> str:
     return "\n\n".join(blocks)
 
 
-def _fitting(short: pd.DataFrame, keys: list[str], rest: list[str]) -> list[str]:
+def _fitting(short: Any, keys: list[str], rest: list[str]) -> list[str]:
     """The columns that fit beside the names on a line."""
     widths = {n: max([len(n), *map(len, short[n])]) + 1 for n in (*keys, *rest)}
     room, taken = WIDTH - sum(widths[key] for key in keys), []
