@@ -39,6 +39,11 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def _several(draw: Callable[..., Tensor], count: int, *shape: int) -> Any:
+    """Tensors of one shape in float64, as arguments of a constructor."""
+    return [draw(*shape, seed=i).double() for i in range(count)]
+
+
 def captured(layers: int, seed: int = 0) -> Activations:
     sides = normal(9, layers, D, seed=seed) + 0.5, normal(9, layers, D, seed=seed + 50)
     embedded = normal(9, D, seed=seed + 70), normal(9, D, seed=seed + 80)
@@ -72,7 +77,7 @@ def tracking(layers: int) -> TrackingReport:
 
 
 def position_gap(layers: int) -> PositionGap:
-    changes: Any = [normal(TEXTS, layers + 1, seed=i).double() for i in range(3)]
+    changes = _several(normal, 3, TEXTS, layers + 1)
     return PositionGap(*changes, GROUPS, "all", 0)
 
 
@@ -132,7 +137,7 @@ def manifold(layers: int) -> ManifoldReport:
 
 def read_steer(layers: int) -> ReadSteerReport:
     reads = ("last", "mean", "prompt_last")
-    values: Any = [normal(3, layers, seed=i).double() for i in range(7)]
+    values = _several(normal, 7, 3, layers)
     notes = (("",) * layers,) * 3
     name = "change of the preference, nats per token"
     return ReadSteerReport(reads, tuple(range(layers)), *values, notes, name, 0.1, 40, 20, 0)
@@ -162,7 +167,7 @@ def screen(layers: int) -> Screen:
 
 def shape_of_field(width: int) -> ShapeReport:
     held = LayerActivations.from_tensors(normal(6, 3), normal(6, 3, seed=1))
-    shares: Any = [uniform(12, seed=i).double() for i in range(3)]
+    shares = _several(uniform, 3, 12)
     ranks = (0, *(2**i for i in range(width.bit_length()) if 2**i < width), width)
     fidelity = uniform(len(ranks), 12).double()
     spectrum = normal(width).double().sort().values
