@@ -78,7 +78,7 @@ def tracking(layers: int) -> TrackingReport:
 
 def position_gap(layers: int) -> PositionGap:
     changes = _several(normal, 3, TEXTS, layers + 1)
-    return PositionGap(*changes, GROUPS, "all", 0)
+    return PositionGap(*changes, *_GAP)
 
 
 def loops(layers: int) -> LoopReport:
@@ -87,6 +87,7 @@ def loops(layers: int) -> LoopReport:
     return LoopReport({n: (0.05 * i * steps).exp() for i, n in enumerate(names)}, 0)
 
 
+_GAP: Any = (GROUPS, "all", 0)  # groups, scope, seed
 _BOUNDS: Any = (0, GROUPS, 0.1, "A - B K", 0)  # first state, groups, alpha, loop, seed
 
 
@@ -140,7 +141,7 @@ def read_steer(layers: int) -> ReadSteerReport:
     values = _several(normal, 7, 3, layers)
     notes = (("",) * layers,) * 3
     name = "change of the preference, nats per token"
-    return ReadSteerReport(reads, tuple(range(layers)), *values, notes, name, 0.1, 40, 20, 0)
+    return ReadSteerReport(reads, tuple(range(layers)), *values, *(notes, name, 0.1, 40, 20, 0))
 
 
 def caa(layer: int, strength: float = 1.0) -> CAA:
@@ -171,7 +172,8 @@ def shape_of_field(width: int) -> ShapeReport:
     ranks = (0, *(2**i for i in range(width.bit_length()) if 2**i < width), width)
     fidelity = uniform(len(ranks), 12).double()
     spectrum = normal(width).double().sort().values
-    return ShapeReport(*shares, spectrum, 0.5, ranks, fidelity, HeldOutRows.of(held, None, 0))
+    rest: Any = (spectrum, 0.5, ranks, fidelity, HeldOutRows.of(held, None, 0))
+    return ShapeReport(*shares, *rest)
 
 
 def crossing(strengths: int) -> CalibrationReport:
