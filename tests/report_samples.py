@@ -141,7 +141,8 @@ def read_steer(layers: int) -> ReadSteerReport:
     values = _several(normal, 7, 3, layers)
     notes = (("",) * layers,) * 3
     name = "change of the preference, nats per token"
-    return ReadSteerReport(reads, tuple(range(layers)), *values, *(notes, name, 0.1, 40, 20, 0))
+    rest: Any = (notes, name, 0.1, 40, 20, 0)
+    return ReadSteerReport(reads, tuple(range(layers)), *values, *rest)
 
 
 def caa(layer: int, strength: float = 1.0) -> CAA:
