@@ -63,26 +63,75 @@ def canvas(
         yield figure, axes
 
 
-def name_layers(axis: "Axis", labels: Sequence[str]) -> None:
+def name_layers(axis: "Axis", labels: Sequence[str], *, most: int = _LABELS) -> None:
     """Write the labels of layers, which lie at 0, 1, 2 ..., along an axis; of many only some.
 
-    Of more than 16 it is every second, fifth, tenth and so on. A first label that is no number,
+    Of more than `most` it is every second, fifth, tenth and so on. A first label that is no number,
     such as `embedding`, is always written, and what would touch it is not.
 
     Args:
         axis: Of a figure: `axes.xaxis` or `axes.yaxis`.
         labels: One for each layer, in order.
+        most: Labels that fit without touching: 16 on a figure of one panel, fewer on narrow ones.
 
     Example:
         >>> name_layers(axes.xaxis, ["embedding", "0", "1"])
     """
     steps = (power * step for power in (1, 10, 100, 1000) for step in (1, 2, 5))
-    step = next(step for step in steps if len(labels) <= _LABELS * step)
+    step = next(step for step in steps if len(labels) <= most * step)
     places = list(range(0, len(labels), step))
     if not labels[0].isdigit():  # a word is wider than a number: about a tenth of the axis
         after = range(1, len(labels), step)
         places = [0, *(place for place in after if place >= len(labels) / 10)]
     axis.set_ticks(places, [labels[place] for place in places])
+
+
+def whole_numbers(axis: "Axis") -> None:
+    """Ticks at whole numbers alone, so few that they do not touch: of layers that are counted.
+
+    Args:
+        axis: Of a figure: `axes.xaxis` or `axes.yaxis`; its values are the numbers themselves.
+
+    Example:
+        >>> axes.plot(range(81), errors)
+        >>> whole_numbers(axes.xaxis)
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def thin_labels(
+    axis: "Axis",
+    values: Sequence[float | int],
+    names: Sequence[str] | None = None,
+    *,
+    letters: int = 30,
+) -> None:
+    """Ticks at all values that were tried, labels at as many as fit: the ends before the middle.
+
+    Args:
+        axis: Of a figure, its scale set.
+        values: Where the ticks are, in rising order, on any scale.
+        names: Their labels; None writes the values.
+        letters: How many fit along the axis.
+
+    Example:
+        >>> thin_labels(axes.xaxis, [4, 9, 14, 19, 24])
+    """
+    texts = [f"{value:g}" for value in values] if names is None else list(names)
+    along = axis.get_transform().transform(list(map(float, values)))  # as they are drawn apart
+    length = float(along[-1] - along[0]) or 1.0
+    kept: list[int] = []
+    for place in (0, len(texts) - 1, *range(1, len(texts) - 1)):
+        room = [
+            letters * abs(along[place] - along[other]) / length
+            - (len(texts[place]) + len(texts[other])) / 2
+            for other in kept
+        ]
+        if min(room, default=1.0) >= 1:  # a letter between
+            kept.append(place)
+    axis.set_ticks(list(values), [text if i in kept else "" for i, text in enumerate(texts)])
 
 
 def save_figure(

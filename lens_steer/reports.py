@@ -1,13 +1,25 @@
-"""What every report has: a table, a figure, one screen of text, and a table in a notebook."""
+"""What every report has: a table, a figure, one screen of text, and both in a notebook."""
 
 from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import fields
+from html import escape
+from io import BytesIO
+from math import isfinite
+from textwrap import shorten
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+from lens_steer.arguments import shortened
 
 if TYPE_CHECKING:  # both take long to import
     import pandas as pd
     from matplotlib.figure import Figure
 
-_ROWS = 20  # of a table, on one screen
+ROWS, WIDTH = 19, 100  # of a table on one screen, with three lines around it; in letters
+_CELL = 46  # letters of a text in a table
+_SECONDS = 1.0  # a table that takes longer is shown without its figure, which would as well
 
 
 class Report(ABC):
@@ -27,11 +39,140 @@ class Report(ABC):
 
     def __repr__(self) -> str:
         """The name of the report and the first rows of its table, on one screen."""
-        table = self.table()
-        more = f"\n... {len(table) - _ROWS} more rows" if len(table) > _ROWS else ""
-        shown = table.head(_ROWS).to_string(index=False, float_format=lambda x: f"{x:.4g}")
-        return f"{type(self).__name__}\n{shown}{more}"
+        return f"{type(self).__name__}\n{screenful(self.table())}"
 
     def _repr_html_(self) -> str:
-        """The table, as a notebook shows it."""
-        return self.table().to_html(index=False, float_format=lambda x: f"{x:.4g}", max_rows=_ROWS)
+        """The first rows of the table and the figure, as a notebook shows them."""
+        start = perf_counter()
+        table = self.table()
+        shown = folded(table.head(ROWS)).to_html(index=False)
+        more = f"<p>... {len(table) - ROWS} more rows</p>" if len(table) > ROWS else ""
+        parts = [f"<b>{type(self).__name__}</b>", shown, more]
+        if perf_counter() - start > _SECONDS:
+            parts.append("<p>.figure() draws it</p>")
+        else:
+            parts.append(self._drawn())
+        return "\n".join(parts)
+
+    def _drawn(self) -> str:
+        """The figure as an image, or why there is none."""
+        try:
+            figure = self.figure()
+        except ValueError as error:  # a report that has nothing to draw says so
+            return f"<p>no figure: {escape(str(error))}</p>"
+        image = BytesIO()
+        figure.savefig(image, format="png", dpi=80)
+        data = b64encode(image.getvalue()).decode("ascii")
+        return f'<img alt="{type(self).__name__}" src="data:image/png;base64,{data}">'
+
+
+def folded(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table as texts, each number and its interval in one column: `0.50 [0.37, 0.63]`.
+
+    Columns `x_low` and `x_high` beside `x` are folded into `x`. Long texts are shortened; what is
+    NaN is a dash.
+
+    Args:
+        table: Any table.
+
+    Example:
+        >>> folded(pd.DataFrame({"share": [0.5], "share_low": [0.37], "share_high": [0.63]}))
+    """
+    import pandas as pd
+
+    names, texts = list(table.columns), {}
+    ends = {f"{name}{end}" for name in names for end in ("_low", "_high") if _triple(name, names)}
+    for name in names:
+        if name in ends:
+            continue
+        group = [name, f"{name}_low", f"{name}_high"] if _triple(name, names) else [name]
+        columns = [table[column].tolist() for column in group]
+        texts[name] = _texts(columns)
+    return pd.DataFrame(texts, index=table.index)
+
+
+def screenful(table: "pd.DataFrame", *, rows: int = ROWS, width: int = WIDTH) -> str:
+    """A table on one screen: its first rows and columns, and how many others there are.
+
+    Args:
+        table: Any table.
+        rows: At most so many.
+        width: Of a line, in letters.
+    """
+    if table.empty:
+        return f"no rows; columns: {shorten(', '.join(map(str, table.columns)), width - 18)}"
+    short: Any = folded(table.head(rows))
+    shown: list[Any] = []
+    for name in short.columns:
+        if shown and len(_lines(short[[*shown, name]])[0]) > width:
+            break
+        shown.append(name)
+    lines = [line[:width] for line in _lines(short[shown])]
+    if len(table) > rows:
+        lines.append(f"... {len(table) - rows} more rows")
+    left = [str(name) for name in short.columns[len(shown) :]]
+    if left:
+        names = shorten(", ".join(left), width - 24, placeholder=" ...")
+        lines.append(f"... {len(left)} more columns: {names}")
+    return "\n".join(lines)
+
+
+def few(values: Sequence[Any], *, most: int = 8) -> str:
+    """Values beside each other; of many the first, and the last after dots.
+
+    Args:
+        values: Texts, or numbers, which are written with three digits.
+        most: At most so many.
+
+    Example:
+        >>> few(range(80))
+        '0 1 2 3 ... 76 77 78 79'
+    """
+    texts = [f"{x:.3g}" if isinstance(x, int | float) else str(x) for x in values]
+    if len(texts) > most:
+        texts = [*texts[: most // 2], "...", *texts[-(most // 2) :]]
+    return " ".join(texts)
+
+
+def short_repr(self: object) -> str:
+    """A dataclass with its fields in short: of tensors the shape, of long tuples the beginning.
+
+    Assigned as `__repr__` in the class, it stands in place of the one that lists every number.
+
+    Args:
+        self: A dataclass.
+    """
+    value: Any = self
+    shown = [field.name for field in fields(value) if field.repr]
+    listed = ", ".join(f"{name}={shortened(getattr(value, name))}" for name in shown)
+    return f"{type(self).__name__}({listed})"
+
+
+def _lines(table: "pd.DataFrame") -> list[str]:
+    return table.to_string(index=False).split("\n")
+
+
+def _triple(name: Any, names: Sequence[Any]) -> bool:
+    return f"{name}_low" in names and f"{name}_high" in names
+
+
+def _texts(columns: Sequence[Sequence[Any]]) -> list[str]:
+    """The cells of a column, or of a mean with its ends."""
+    numbers = [x for column in columns for x in column if isinstance(x, float) and isfinite(x)]
+    largest = max(map(abs, numbers), default=0.0)
+    style = ".2f" if 0.1 <= largest < 100 and len(columns) > 1 else ".4g"
+    rows = [[_text(cell, style) for cell in cells] for cells in zip(*columns, strict=True)]
+    return [row[0] if len(row) == 1 else _interval(*row) for row in rows]
+
+
+def _interval(mean: str, low: str, high: str) -> str:
+    return mean if low == high == "-" else f"{mean} [{low}, {high}]"
+
+
+def _text(cell: Any, style: str) -> str:
+    if isinstance(cell, float):
+        return "-" if cell != cell else format(cell, style)  # noqa: PLR0124 - NaN alone is not itself
+    text = " ".join(str(cell).split())
+    if len(text) <= _CELL:
+        return text
+    return f"{text[: _CELL // 2 - 1]}...{text[-(_CELL // 2 - 2) :]}"  # sites stand at the end

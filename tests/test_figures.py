@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,16 @@ def test_the_sweep_shows_its_numbers_at_the_size_of_the_push() -> None:
 
 def test_separability_is_drawn_layer_by_layer_with_chance_and_bands() -> None:
     report = separability()
-    (axes,) = report.figure().axes
-    curve = next(line for line in axes.get_lines() if np.size(line.get_xdata()) == 3)
-    assert np.asarray(curve.get_ydata()).tolist() == report.auc.tolist()
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(report.labels)
-    assert len(axes.collections) == 2  # the band of the areas, and the control's
+    assert report.distance is not None
+    above, below = report.figure().axes
+    for axes, values in ((above, report.auc), (below, report.distance.d_prime)):
+        curve = next(line for line in axes.get_lines() if np.size(line.get_xdata()) == 3)
+        assert np.asarray(curve.get_ydata()).tolist() == values.tolist()
+        assert len(axes.collections) == 1  # the band of its intervals
+        assert len(axes.patches) == 1  # and that of chance
+    assert [label.get_text() for label in below.get_xticklabels()] == list(report.labels)
+    (alone,) = replace(report, distance=None).figure().axes
+    assert len(alone.collections) == 2  # the control's band, in reports saved before
 
 
 def overlapping(axis: Any, figure: Figure) -> list[tuple[str, str]]:

@@ -93,7 +93,9 @@ class CrowdingReport(Report):
         """Cosine, rank and distance against the angle, with those of desired rows."""
         from lens_steer.figures import canvas
 
-        with canvas(1, 3, width=10.0, height=3.2) as (figure, axes):
+        compared = self.distance is not None and self.desired_distance is not None
+        panels, width = (3, 10.0) if compared else (2, 7.0)
+        with canvas(1, panels, width=width, height=3.2) as (figure, axes):
             angles = self.angles.tolist()
             self._draw(axes[0], self.cosine, self.desired_cosine)
             axes[0].set(ylabel="mean cosine of two rows")
@@ -102,8 +104,6 @@ class CrowdingReport(Report):
             if self.distance is not None and self.desired_distance is not None:
                 self._draw(axes[2], self.distance, self.desired_distance)
                 axes[2].set(ylabel="distance to nearest training row\n(held-out median = 1)")
-            else:
-                axes[2].text(0.05, 0.5, "no training activations\nto compare with")
             for place in axes:
                 place.set(xlabel="arc length / |a| (rad)", xlim=(-0.02, 1.02 * angles[-1]))
             axes[0].legend(loc="best", fontsize=7)

@@ -2,19 +2,22 @@
 
 The score of an activation is its projection on mean(desired) - mean(undesired) of the *training*
 pairs; the area under the ROC curve is the chance that a held-out desired example scores above an
-undesired one. Chance is 0.5; the control fits the direction to classes swapped at random.
+undesired one. Chance is 0.5; the control fits the direction to classes swapped at random, which
+any direction of either sign passes or fails by: `class_distance` has chance for this direction.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer.activations.class_distance import ClassDistance
+from lens_steer.activations.separability_drawing import draw_separability
 from lens_steer.activations.types import Activations
 from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
@@ -41,6 +44,8 @@ class SeparabilityReport(Report):
         control_high: Their 97.5 % point.
         held_out: Numbers of held-out desired and undesired examples.
         seed: Of the bootstrap and the shuffles.
+        distance: d' by layer, which goes on growing where the area is 1, and what is by chance with
+            this direction; None in reports that were saved before it was there.
     """
 
     labels: tuple[str, ...]
@@ -51,6 +56,7 @@ class SeparabilityReport(Report):
     control_high: Float[Tensor, " layer"]
     held_out: tuple[int, int]
     seed: int
+    distance: ClassDistance | None = field(default=None, metadata={"saved_if_set": True})
 
     @classmethod
     def fit(
@@ -93,7 +99,8 @@ class SeparabilityReport(Report):
         weights = _weights(held_out, groups)
         scores = _scores(test_on, fit_on[0].mean(dim=0) - fit_on[1].mean(dim=0))
         above = _above(*scores)
-        resampled = [_auc(above, *weights(draw)) for _ in range(resamples)]
+        drawn = [weights(draw) for _ in range(resamples)]
+        resampled = [_auc(above, *weight) for weight in drawn]
         directions = (_shuffled(draw, fit_on, train.paired) for _ in range(100))
         shuffled = [_auc(_above(*_scores(test_on, along))) for along in directions]
         low, high = torch.stack(resampled).quantile(torch.tensor([0.025, 0.975]), dim=0)
@@ -101,34 +108,28 @@ class SeparabilityReport(Report):
         embedding = ("embedding",) if train.embedded_desired is not None else ()
         labels = (*embedding, *map(str, train.layers))
         sizes = (len(held_out.desired), len(held_out.undesired))
-        return cls(labels, _auc(above), low, high, control[0], control[1], sizes, seed)
+        is_desired = torch.arange(sum(sizes)) < sizes[0]
+        pairs = (*range(sizes[0]), *(range(sizes[0]) if held_out.paired else range(-sizes[1], 0)))
+        joined = [torch.cat(weight) for weight in drawn]
+        apart = ClassDistance.of(torch.cat(scores), is_desired, groups or pairs, joined, draw)
+        return cls(labels, _auc(above), low, high, control[0], control[1], sizes, seed, apart)
 
     def table(self) -> "pd.DataFrame":
         """One row per layer."""
         import pandas as pd
 
         columns = ("auc", "low", "high", "control_low", "control_high")
-        return pd.DataFrame({"layer": self.labels} | {c: getattr(self, c).numpy() for c in columns})
+        table: dict[str, Any] = {c: getattr(self, c).numpy() for c in columns}
+        if self.distance is not None:
+            ends = {"": "d_prime", "_low": "low", "_high": "high"}
+            table |= {f"d_prime{e}": getattr(self.distance, c).numpy() for e, c in ends.items()}
+            for name in ("chance_auc", "chance_d_prime"):
+                table[name] = getattr(self.distance, name)
+        return pd.DataFrame({"layer": self.labels} | table)
 
     def figure(self) -> "Figure":
-        """Area under the curve against the layer, with the control's band."""
-        from lens_steer.figures import canvas, name_layers
-
-        x, band = np.arange(len(self.labels)), {"alpha": 0.25, "lw": 0}
-        with canvas(width=5.0, height=3.6) as (figure, axes):
-            band_label = "the same, classes swapped at random"
-            axes.fill_between(x, self.control_low, self.control_high, color="C7", **band)
-            axes.fill_between(x, self.low, self.high, color="C0", **band)
-            axes.plot(x, self.auc, "o-", color="C0", label="mean difference of training pairs")
-            axes.plot([], [], color="C7", lw=6, alpha=0.25, label=band_label)
-            axes.axhline(0.5, color="k", lw=0.8, ls=":")
-            name_layers(axes.xaxis, self.labels)
-            axes.set(xlabel="layer (output of the block)", ylim=(0, 1.03))
-            axes.set(ylabel="held-out area under ROC")
-            desired, undesired = self.held_out
-            sizes = f"{desired} desired, {undesired} undesired, 95 % bands"
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), title=sizes)
-        return figure
+        """Area under the curve against the layer; below, d'. Grey: by chance at any layer."""
+        return draw_separability(self)
 
 
 def _stacked(a: Activations) -> tuple[Float[Tensor, "n layer d"], Float[Tensor, "m layer d"]]:

@@ -16,6 +16,7 @@ from lens_steer.arguments import Layers
 from lens_steer.artifacts import savable
 from lens_steer.data import ContrastivePairs, Example, as_pairs
 from lens_steer.models import Provenance, SteerableModel, attach, check_one_model, encode
+from lens_steer.reports import short_repr
 from lens_steer.sites import Kind, Site, sites_of
 
 
@@ -33,6 +34,8 @@ class Moments:
     count: int
     mean: Float[Tensor, "layer *site"]
     m2: Float[Tensor, "layer *site"]
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, x: Float[Tensor, "n layer *site"]) -> "Moments":
@@ -78,6 +81,8 @@ class ContrastStats:
     kind: Kind
     layers: tuple[int, ...]
     provenance: Provenance | None = None
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, activations: Activations) -> "ContrastStats":

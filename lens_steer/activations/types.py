@@ -41,6 +41,11 @@ class LayerActivations:
             counts = f"{len(self.desired)} desired and {len(self.undesired)} undesired"
             raise ValueError(f"got {counts} activations, expected pairs: pass paired=False")
 
+    def __repr__(self) -> str:
+        sides = f"{len(self.desired)} desired, {len(self.undesired)} undesired"
+        site = f"layer {self.layer}, site {tuple(self.desired.shape[1:])}"
+        return f"LayerActivations({self.kind.value}, {site}, {sides})"
+
     @classmethod
     def from_tensors(
         cls,
@@ -58,12 +63,8 @@ class LayerActivations:
             >>> desired, undesired = torch.randn(64, 768) + 1, torch.randn(64, 768)
             >>> ls.LayerActivations.from_tensors(desired, undesired, layer=5)
         """
-        return cls(
-            desired.detach().float().cpu(),
-            undesired.detach().float().cpu(),
-            layer,
-            Kind.parse(kind),
-        )
+        sides = desired.detach().float().cpu(), undesired.detach().float().cpu()
+        return cls(*sides, layer, Kind.parse(kind))
 
     @classmethod
     def of(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_LISTED = 8  # layers of a mask that are printed
+
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +113,8 @@ class ElementMask(Report):
 
     def __repr__(self) -> str:
         counts = zip(self.layers, self.by_layer.tolist(), strict=True)
-        places = ", ".join(f"{layer}: {count}" for layer, count in counts if count)
+        chosen = [f"{layer}: {count}" for layer, count in counts if count]
+        places = ", ".join([*chosen[:_LISTED], *(["..."] if len(chosen) > _LISTED else [])])
         size = f"{self.count} of {self.selected.numel()} {self.kind.value}"
         return f"ElementMask({size}; by layer {{{places}}})"
 

@@ -157,6 +157,9 @@ class Extremum:
     value: float
     at: Float[Tensor, " d"]
 
+    def __repr__(self) -> str:
+        return f"Extremum({self.value:.4g} nats, at a unit vector of {len(self.at)})"
+
 
 def highest(
     basis: Float[Tensor, "d r"], eigenvalues: Float[Tensor, " r"], linear: Float[Tensor, " d"]

@@ -12,6 +12,7 @@ from lens_steer.arguments import Accepts, Texts, shortened
 from lens_steer.artifacts import savable
 from lens_steer.data import Question
 from lens_steer.evaluation import AnswerLikelihoods
+from lens_steer.reports import short_repr
 
 _ROUNDS, _SMALL = 200, 1e-6  # nats per question: the largest slope at the end of a fit
 
@@ -35,6 +36,8 @@ class AnswerBias:
 
     answers: Annotated[tuple[str, ...], Accepts(Texts)]
     values: Float[Tensor, " answer"]
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "answers", tuple(self.answers))

@@ -118,13 +118,16 @@ class Comparison:
         return sorted(m for name, other, m in self._grouped_sums if (name, other) == wanted)
 
     def table(self) -> "pd.DataFrame":
-        """A row per method and behaviour, every number with its interval; see `compare`."""
-        import pandas as pd
+        """A row per method and behaviour, every number with its interval; see `compare`.
+
+        It prints on one screen; `table.full` prints every column.
+        """
+        from lens_steer.benchmark.comparison_table import ComparisonTable
 
         pairs = [(name, method) for name in self.behaviours for method in self.methods(name)]
         rows = [self._row(name, method) for name, method in pairs]
         _add_holm([row for row in rows if row["method"] != "unsteered"])
-        return pd.DataFrame(rows)
+        return ComparisonTable(rows)
 
     def _row(self, behaviour_name: str, method: str) -> dict[str, Any]:
         steered = self.grouped_sums(behaviour_name, method)

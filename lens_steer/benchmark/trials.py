@@ -12,6 +12,7 @@ from lens_steer.arguments import Seed
 from lens_steer.artifacts import check_field_types
 from lens_steer.evaluation import EditSizes, Evaluation, FixedTexts, TextCosts
 from lens_steer.models import SteerableModel
+from lens_steer.reports import short_repr
 from lens_steer.steering import Intervention
 
 _DIGITS = 7  # of every number in a row
@@ -37,6 +38,8 @@ class FixedCosts:
     mahalanobis: Float[Tensor, " text"]
     positions: Float[Tensor, " text"]
     energy: tuple[tuple[int, float], ...] = ()
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,7 +167,7 @@ class ManifoldReport(Report):
 
     def figure(self) -> "Figure":
         """Median percentile and its interquartile band against the layer, for each reference."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, name_layers
 
         with canvas(1, 2, width=8.6, height=3.6, sharey=True) as (figure, panels):
             for i, (axes, reference) in enumerate(zip(panels, self.references, strict=True)):
@@ -175,7 +175,7 @@ class ManifoldReport(Report):
                 counted = f"{self.positions[i]} positions of {self.texts[i]} texts"
                 axes.set(title=f"{_TITLES[reference]}\n({counted})", ylim=(-2, 102))
                 axes.set(xlabel="layer (output of the block)")
-                axes.set_xticks(self.layers)
+                name_layers(axes.xaxis, list(map(str, self.layers)), most=10)
             panels[0].set(
                 ylabel="Mahalanobis percentile, median\n(band: 25 % to 75 % of positions)"
             )
@@ -193,11 +193,12 @@ class ManifoldReport(Report):
             like = name.removeprefix(_RANDOM)
             colour = {UNSTEERED: "0.2", DESIRED_TEXTS: "0.6"}.get(name) or colours[like]
             style = "--" if like != name else ":" if name in (UNSTEERED, DESIRED_TEXTS) else "-"
-            axes.plot(self.layers, median, style, marker=".", color=colour, label=name)
+            places = list(range(len(self.layers)))
+            axes.plot(places, median, style, marker=".", color=colour, label=name)
             if name in colours:
-                axes.fill_between(self.layers, low, high, color=colour, alpha=0.2, lw=0)
+                axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
             at = [k for k, layer in enumerate(self.layers) if layer in self.edited[j]]
-            axes.plot([self.layers[k] for k in at], median[at], "s", color=colour)
+            axes.plot(at, median[at], "s", color=colour)
 
     @property
     def _methods(self) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ READS: tuple[ReadPosition, ...] = ("last", "mean", "prompt_last")
 _NUMBERS = ("effect", "low", "high", "strength", "realised", "embedding", "unembedding")
 _PREFERENCE, _BEHAVIOUR = "change in preference, nats per token", "change in judged behaviour"
 
+_PRINTED = 12  # layers up to which numbers fit into the cells
+
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
@@ -167,26 +169,33 @@ class ReadSteerReport(Report):
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """The effect in colour, with its interval and the two cosines printed in each cell."""
-        from lens_steer.figures import canvas
+        """The effect in colour; with its interval and two cosines in each cell up to 12 layers."""
+        from lens_steer.figures import canvas, name_layers
 
-        width, height = 1.9 + 1.05 * len(self.layers), 1.5 + 0.75 * len(self.reads)
+        printed = len(self.layers) <= _PRINTED
+        width, height = (1.9 + 1.05 * len(self.layers), 0.75) if printed else (8.0, 0.45)
+        height = 1.5 + height * len(self.reads)
         bound = float(self.effect.nan_to_num().abs().max()) or 1.0
         colours: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound}
         with canvas(width=max(width, 5.5), height=height) as (figure, axes):
             image = axes.imshow(self.effect.numpy(), aspect="auto", **colours)
             axes.set_facecolor("0.92")
-            for i, j in np.ndindex(*self.effect.shape):
+            if not printed:  # where the interval is off 0: the numbers are in the table
+                i, j = np.nonzero(((self.low > 0) | (self.high < 0)).numpy())
+                axes.plot(j, i, "k.", ms=3)
+            for i, j in np.ndindex(*self.effect.shape) if printed else ():
                 strong = abs(float(self.effect[i, j])) > 0.6 * bound
                 print_in = {"ha": "center", "color": "w" if strong else "k", "fontsize": 7}
                 axes.text(j, i, self._cell_text(i, j), va="center", **print_in)
-            axes.set_xticks(range(len(self.layers)), self.layers)
+            name_layers(axes.xaxis, list(map(str, self.layers)))
             axes.set_yticks(range(len(self.reads)), self.reads)
             axes.set(xlabel="layer (read and steered)", ylabel="read position")
             figure.colorbar(image, ax=axes, label=fill(self.effect_name, 22))
             counted = f"{self.examples} examples in {self.groups} groups, 95 % intervals"
             at = f"at {self.kl:g} nats per token along fixed texts"
-            axes.set_title(f"{at}; {counted}\nE, U: cosine with last tokens' (un)embedding")
+            cells = "E, U: cosine with last tokens' (un)embedding"
+            cells = cells if printed else "points: the interval does not hold 0"
+            axes.set_title(f"{at}\n{counted}\n{cells}")
         return figure
 
     def _cell_text(self, i: int, j: int) -> str:

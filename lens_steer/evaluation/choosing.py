@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack, override
@@ -13,7 +14,7 @@ from lens_steer.evaluation.evaluating import evaluate_each
 from lens_steer.evaluation.judges import Judge
 from lens_steer.evaluation.result import Evaluation
 from lens_steer.models import SteerableModel
-from lens_steer.reports import Report
+from lens_steer.reports import ROWS, WIDTH, Report, screenful
 from lens_steer.steering import Decoding, DecodingOptions, Intervention, decoding_of_call
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class Choice(Report):
         return pd.DataFrame(columns)
 
     @override
+    def __repr__(self) -> str:
+        taken = f"taken: {self.best!r}, number {self.best_index} of {len(self.candidates)}"
+        return f"Choice, {shorten(taken, WIDTH - 8)}\n{screenful(self.table(), rows=ROWS - 1)}"
+
+    @override
     def figure(self) -> "Figure":
         """Behaviour of every candidate against the perplexity of its texts."""
         from matplotlib.ticker import LogLocator
@@ -101,6 +107,18 @@ class Choice(Report):
             axes.xaxis.set_minor_formatter("{x:g}")
             axes.legend(title=f"{len(self.unsteered.behaviour)} examples, 95 % interval")
         return figure
+
+    def map_figure(self) -> "Figure":
+        """Behaviour over layer and strength beside its cost, the choice ringed.
+
+        The cost is nats per token; where those are not known, perplexity.
+
+        Raises:
+            ValueError: If a candidate edits several layers, or two share a layer and strength.
+        """
+        from lens_steer.evaluation.choice_drawing import draw_layers_and_strengths
+
+        return draw_layers_and_strengths(self)
 
 
 def choose(  # noqa: PLR0913 - as evaluate

@@ -74,19 +74,10 @@ class CalibrationReport(Report):
 
     @override
     def figure(self) -> "Figure":
-        """The whole curve, the target, and every crossing."""
-        from lens_steer.figures import canvas
+        """The curve around its crossings; beside it the whole curve, if that goes on far behind."""
+        from lens_steer.evaluation.crossing_drawing import draw_crossings
 
-        with canvas() as (figure, axes):
-            axes.plot(self.strengths, self.values, "o-", color="C0")
-            axes.axhline(self.target, color="k", ls=":", lw=0.8, label=f"target {self.target:g}")
-            for crossing in self.crossings:
-                axes.axvline(crossing, color="C7", lw=0.8)
-            axes.plot(self.strength, self.realised, "s", color="C3", label="taken")
-            axes.set(xlabel="strength", ylabel=fill(_NAMES[self.quantity], 34))
-            title = f"{self.shape}; crossings: vertical lines"
-            axes.legend(title=title, frameon=True, framealpha=1, edgecolor="none")  # over the lines
-        return figure
+        return draw_crossings(self, fill(_NAMES[self.quantity], 34))
 
 
 def find_crossing(  # noqa: PLR0913 - what is known already and where it was predicted

@@ -20,6 +20,7 @@ from lens_steer.models import (
     reading,
     residual_edit,
 )
+from lens_steer.reports import short_repr
 from lens_steer.sites import Site
 from lens_steer.steering import Methods, Scope
 
@@ -42,6 +43,8 @@ class EditSizes:
     mahalanobis: Float[Tensor, "position layer"]
     text_index: Int[Tensor, " position"]
     layers: tuple[int, ...]
+
+    __repr__ = short_repr
 
     @property
     def relative_norm(self) -> float:

@@ -13,6 +13,7 @@ from lens_steer import organism
 from lens_steer.arguments import Accepts, Texts, shortened
 from lens_steer.data import behaviour_words
 from lens_steer.evaluation.words import comparable, whole_words
+from lens_steer.reports import short_repr
 
 
 @runtime_checkable
@@ -48,6 +49,8 @@ class Judgement:
 
     scores: Float[Tensor, " text"]
     reasons: tuple[str, ...]
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if len(self.scores) != len(self.reasons):

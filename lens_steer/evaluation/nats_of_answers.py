@@ -14,6 +14,7 @@ from lens_steer.evaluation.divergence import least_nats
 from lens_steer.evaluation.fixed_texts import FixedTexts
 from lens_steer.evaluation.sampled_texts import SampledText
 from lens_steer.models import SteerableModel, encode
+from lens_steer.reports import short_repr
 from lens_steer.steering import Decoding, Methods, Scope, check_scope
 
 
@@ -37,6 +38,8 @@ class AnswerCosts:
     reference_kl: Float[Tensor, "setting question"]
     choices_kl: Float[Tensor, "setting question"]
     least: Float[Tensor, "setting question"]
+
+    __repr__ = short_repr
 
 
 def answer_costs(

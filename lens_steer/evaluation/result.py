@@ -14,6 +14,7 @@ from lens_steer.evaluation.divergence import efficiency
 from lens_steer.evaluation.text_costs import TextCosts
 from lens_steer.evaluation.words import distinct, repetition
 from lens_steer.intervals import Interval, interval, proportion_interval
+from lens_steer.reports import short_repr
 
 
 @savable
@@ -44,6 +45,8 @@ class Evaluation:
     text_groups: tuple[Any, ...] = ()
     failure: str = ""
     unjudged: tuple[str, ...] = field(default=(), metadata={"saved_if_set": True})
+
+    __repr__ = short_repr
 
     def interval(self, *, seed: Seed) -> Interval:
         """Mean behaviour with its interval."""

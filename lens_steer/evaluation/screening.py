@@ -97,7 +97,7 @@ class Screen(Report):
         """Gain against the first layer of each candidate, with its interval, coloured by nats."""
         from matplotlib.colors import LogNorm
 
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         table = self.table()
         nats = np.maximum(table["nats"].to_numpy(), 1e-6)
@@ -108,7 +108,7 @@ class Screen(Report):
             )
             dots = axes.scatter(table["layer"], table["gain"], c=nats, norm=LogNorm(), zorder=3)
             axes.axhline(0, color="k", ls=":", lw=0.8)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axes.xaxis)
             axes.set(xlabel="layer (first one steered)")
             axes.set(ylabel="desired less undesired continuation,\nchange in nats per token")
             axes.set_title(f"{len(self.groups)} examples, 95 % intervals over groups")

@@ -17,6 +17,7 @@ from lens_steer.evaluation.sampled_texts import (
     penalised_draws,
 )
 from lens_steer.models import SteerableModel
+from lens_steer.reports import short_repr
 from lens_steer.steering import (
     DecodeStep,
     Decoding,
@@ -48,6 +49,8 @@ class TextCosts:
     draws: Float[Tensor, " text"]
     surprise: Float[Tensor, " text"]
     tokens: Float[Tensor, " text"]
+
+    __repr__ = short_repr
 
     def __getitem__(self, part: slice) -> "TextCosts":
         """The costs of some of the texts."""

@@ -10,6 +10,7 @@ the noise is counted twice: percentiles are therefore taken at levels that corre
 from lens_steer.intervals.drawing import plot_band as plot_band
 from lens_steer.intervals.means import NAN_INTERVAL as NAN_INTERVAL
 from lens_steer.intervals.means import Interval as Interval
+from lens_steer.intervals.means import Intervals as Intervals
 from lens_steer.intervals.means import group_sums as group_sums
 from lens_steer.intervals.means import interval as interval
 from lens_steer.intervals.means import interval_of_each as interval_of_each

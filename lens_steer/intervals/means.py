@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lens_steer.intervals.resampling import Array, Resampling
 
+_PRINTED = 8  # intervals of a list that are printed
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -19,7 +21,7 @@ class Interval:
 
     Example:
         >>> Interval(0.5, 0.4, 0.6)
-        Interval(mean=0.5, low=0.4, high=0.6)
+        Interval(0.5, 0.4, 0.6)
         >>> print(Interval(0.5, 0.4, 0.6))
         0.5 [0.4, 0.6]
     """
@@ -28,12 +30,31 @@ class Interval:
     low: float
     high: float
 
+    def __repr__(self) -> str:
+        return f"Interval({self.mean:.3g}, {self.low:.3g}, {self.high:.3g})"
+
     def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
     def columns(self, name: str) -> dict[str, float]:
         """Three columns of a table: the mean under `name`, the ends under `*_low` and `*_high`."""
         return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+class Intervals(list[Interval]):
+    """Intervals in order, such as one for each layer; of many it prints the first and the last.
+
+    Example:
+        >>> Intervals([Interval(0.5, 0.4, 0.6)])
+        1 intervals: 0.5 [0.4, 0.6]
+    """
+
+    def __repr__(self) -> str:
+        texts = [str(each) for each in self]
+        if len(texts) > _PRINTED:
+            half = _PRINTED // 2
+            texts = [*texts[:half], "...", *texts[-half:]]
+        return f"{len(self)} intervals: {', '.join(texts)}"
 
 
 NAN_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))

@@ -20,6 +20,10 @@ class Resampling:
 
     counts: tuple[Array, ...]
 
+    def __repr__(self) -> str:
+        sizes = [array.shape[1] for array in self.counts]
+        return f"Resampling({len(self.counts[0])} resamples of {sizes} units)"
+
     @classmethod
     def of(cls, shape: Sequence[int], *, seed: int, resamples: int = 2000) -> "Resampling":
         """Draw as many units of every axis as it has, with replacement.

@@ -72,7 +72,7 @@ class AlignmentReport(Report):
 
     def figure(self) -> "Figure":
         """Similarity against m by part and layer, a line for each set."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, thin_labels
 
         drawn = a_few(len(self.layers), 3)
         shape = {"width": 9.0, "height": 1.9 * len(drawn) + 0.9, "squeeze": False}
@@ -84,6 +84,8 @@ class AlignmentReport(Report):
                         colour = "0.45" if name == "random" else f"C{i}"
                         plot_band(axes, self.sizes, means, colour, name)
                     axes.set(xscale="log", ylim=(0, 1.02), title=f"{part}, layer {self.layers[j]}")
+                    thin_labels(axes.xaxis, self.sizes, letters=14)
+                    axes.minorticks_off()
             n = self.similarity.shape[-1]
             figure.supxlabel(f"m leading singular vectors; n = {n} pairs of texts; 95 % intervals")
             figure.supylabel("similarity")

@@ -21,6 +21,7 @@ from lens_steer.models import (
     open_blocks,
     pad,
 )
+from lens_steer.reports import short_repr
 from lens_steer.sites import Kind
 
 Batch = Float[Tensor, "n text d"]
@@ -44,9 +45,10 @@ class BlockMaps:
     model: SteerableModel
     states: Float[Tensor, "text layer d"]
     memory_budget: Count
-    _parts: tuple[
-        tuple[tuple[int, ...], FrozenContextBlocks, int], ...
-    ]  # texts, their blocks, bytes of a copy
+    # texts, their blocks, bytes of a copy
+    _parts: tuple[tuple[tuple[int, ...], FrozenContextBlocks, int], ...]
+
+    __repr__ = short_repr
 
     @classmethod
     def of(

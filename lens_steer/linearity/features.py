@@ -9,6 +9,7 @@ from torch import Tensor
 from lens_steer.activations import Activations, mean_difference
 from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
+from lens_steer.reports import few
 from lens_steer.sites import Kind
 
 _ROUNDING = 1e-5  # of the activations' size: a mean difference below it is noise of float32
@@ -76,7 +77,7 @@ class FeatureDirections:
 
     def __repr__(self) -> str:
         layers, d = self.directions.shape
-        sizes = " ".join(f"{size:.3g}" for size in self.sizes.tolist())
+        sizes = few(self.sizes.tolist())
         return f"FeatureDirections({layers - 1} layers of {d}; sizes {sizes})"
 
     def setpoints(self, multiple: Number, *, centred: bool) -> Float[Tensor, " layer_and_last"]:

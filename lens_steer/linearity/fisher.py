@@ -19,6 +19,7 @@ from lens_steer.artifacts import savable
 from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.text_batches import Texts, batched, default_budget, name_of, token_rows
 from lens_steer.models import Provenance, SteerableModel, attach
+from lens_steer.reports import short_repr
 from lens_steer.sites import Site, hook_point
 
 Rows = Float[Tensor, "rank d"]
@@ -44,6 +45,8 @@ class PullbackFisher:
     layer: Layer
     texts: int
     provenance: Provenance | None = None
+
+    __repr__ = short_repr
 
     @property
     def matrix(self) -> Float[Tensor, "d d"]:

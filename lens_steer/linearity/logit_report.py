@@ -14,7 +14,7 @@ from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.error_curves import crossing
 from lens_steer.linearity.probe import Probe, known_layers
-from lens_steer.reports import Report
+from lens_steer.reports import Report, few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ class LogitReport(Report):
 
     def __repr__(self) -> str:
         layers, texts = self.slope.shape[3:]
-        radii = " ".join(f"{radius:.2g}" for radius in self.radius().tolist())
+        radii = few(self.radius().tolist(), most=6)
         groups = len(set(self.groups))
         return f"LogitReport({layers} layers, {texts} texts of {groups} groups; radii {radii})"
 

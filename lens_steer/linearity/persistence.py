@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.probe import COLOURS, Probe
-from lens_steer.reports import Report
+from lens_steer.reports import Report, few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,9 +98,7 @@ class PersistenceReport(Report):
 
     def figure(self) -> "Figure":
         """Cosines by layer, the transfer matrix, and the energy of a push at each layer."""
-        from matplotlib.ticker import MaxNLocator
-
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         layers = list(range(self.energy.shape[0]))
         with canvas(1, 3, width=10.5, height=3.4) as (figure, (left, middle, right)):
@@ -117,7 +115,7 @@ class PersistenceReport(Report):
                 plot_band(right, layers, energies, COLOURS[name], label)
             right.set(xlabel="layer l pushed", ylim=(0, None))
             for axes in (left, right):
-                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+                whole_numbers(axes.xaxis)
             right.set(ylabel="energy $|\\Phi(T,l+1)'v_T|^2$ per unit of effort")
             right.legend()
             counted = f"n = {self.energy.shape[1]} texts, {len(set(self.groups))} groups"
@@ -126,7 +124,7 @@ class PersistenceReport(Report):
 
     def __repr__(self) -> str:
         layers, texts = self.energy.shape
-        cosines = " ".join(f"{x:.2g}" for x in self.cosine[0].mean(dim=-1).tolist())
+        cosines = few(self.cosine[0].mean(dim=-1).tolist(), most=6)
         size = f"{layers} layers, {texts} texts of {len(set(self.groups))} groups"
         return f"PersistenceReport({size}; cosines {cosines})"
 

@@ -91,7 +91,7 @@ class BoundCheck(Report):
 
         Texts of both classes have different errors: check those of one to see how wide bounds are.
         """
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         layers = range(self.start + 1, self.start + 1 + len(self.sizes))
         coverage = self.coverage()
@@ -104,9 +104,9 @@ class BoundCheck(Report):
                 axes.plot(layers, largest, "s--", color=f"C{i}", ms=3, label=label)
             axes.set(yscale="log", xlabel="k: $z_k$ leaves block k - 1")
             axes.set(ylabel="$|v_k\\cdot z_k - \\beta_k|\\ /\\ \\mu_k$", ylim=(0.01, None))
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axes.xaxis)
             texts = f"n = {len(self.groups)} texts, {len(set(self.groups))} groups"
-            title = f"loop {self.loop}; {1 - self.alpha:.0%} bounds, largest over texts; {texts}"
+            title = f"loop {self.loop}; {1 - self.alpha:.0%} bounds,\nlargest over texts; {texts}"
             figure.legend(loc="outside lower center", ncols=1, title=title)
         return figure
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.linearity import FeatureDirections, LayerJacobians
+from lens_steer.reports import short_repr
 from lens_steer.tracking.bound_check import BoundCheck
 from lens_steer.tracking.conformal import Envelope
 from lens_steer.tracking.loops import LinearLoop
@@ -27,6 +28,8 @@ class PredictionBand:
 
     centre: Errors
     radius: Errors
+
+    __repr__ = short_repr
 
     @property
     def upper(self) -> Errors:

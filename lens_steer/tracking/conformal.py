@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens_steer.artifacts import savable
+from lens_steer.reports import short_repr
 
 _EXACT = 1e-9  # of a rank: (n + 1) (1 - alpha) is a whole number up to rounding
 
@@ -41,6 +42,8 @@ class Envelope:
     factor: float
     alpha: float
     units: int
+
+    __repr__ = short_repr
 
     @classmethod
     def fit(

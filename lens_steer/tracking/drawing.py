@@ -8,8 +8,8 @@ from lens_steer.intervals import Interval, plot_band
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SIGNAL = "feature $(v_k\\cdot z_k$ - undesired mean) / $\\mu_k$"
-_ENERGY = "energy $|u_{k-1}|^2 / |z_k|^2$, %"
+_SIGNAL = "feature\n$(v_k\\cdot z_k$ - undesired mean) / $\\mu_k$"
+_ENERGY = "energy, %\n$|u_{k-1}|^2 / |z_k|^2$"
 _COLOURS = {"desired": "C2", "undesired": "C3", "text": "C0"}
 
 
@@ -20,7 +20,7 @@ def draw_layers(rows: Any, counts: str) -> "Figure":
         rows: The table of one offset, a row per class and state.
         counts: How many texts and groups there are.
     """
-    from lens_steer.figures import canvas
+    from lens_steer.figures import canvas, whole_numbers
 
     height = {"height_ratios": (2, 1)}
     size = {"width": 5.4, "height": 5.2, "sharex": True, "gridspec_kw": height}
@@ -34,7 +34,7 @@ def draw_layers(rows: Any, counts: str) -> "Figure":
         above.set(ylabel=_SIGNAL)
         below.set(xlabel="k: $z_0$ is embedded, $z_k$ leaves block k - 1")
         below.set(ylabel=_ENERGY, ylim=(0, None))
-        below.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(below.xaxis)
         handles, labels = above.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=2, title=counts)
     return figure
@@ -42,7 +42,7 @@ def draw_layers(rows: Any, counts: str) -> "Figure":
 
 def draw_tokens(table: Any, layers: Sequence[int], counts: str) -> "Figure":
     """Draw signals over tokens, in a panel for each state."""
-    from lens_steer.figures import canvas
+    from lens_steer.figures import canvas, whole_numbers
 
     options: dict[str, Any] = {"width": 1.0 + 2.5 * len(layers), "height": 3.7, "sharey": True}
     with canvas(1, len(layers), squeeze=False, **options) as (figure, (panels,)):
@@ -53,7 +53,7 @@ def draw_tokens(table: Any, layers: Sequence[int], counts: str) -> "Figure":
             axes.axhline(rows["setpoint"].iloc[0], color="k", lw=1.4, label="set-point")
             _class_means(axes)
             axes.set(title=f"$z_{{{layer}}}$")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axes.xaxis)
         panels[0].set(ylabel=_SIGNAL)
         ends = table[table["offset"] == table["offset"].max()].groupby("class")["texts"].first()
         least = f"{ends.sum()} texts reach the last token"
@@ -75,7 +75,7 @@ def compare_figure(reports: Mapping[str, Any], offset: int = 0) -> "Figure":
     Example:
         >>> ls.tracking.compare_figure({"LQR": report, "CAA": other})
     """
-    from lens_steer.figures import canvas
+    from lens_steer.figures import canvas, whole_numbers
 
     if not reports:
         raise ValueError("no reports: expected a name for each, {'LQR': report}")
@@ -92,7 +92,7 @@ def compare_figure(reports: Mapping[str, Any], offset: int = 0) -> "Figure":
         right.set(ylabel=_ENERGY, ylim=(0, None))
         for axes in (left, right):
             axes.set(xlabel="k: $z_k$ leaves block k - 1")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axes.xaxis)
         texts = f"n = {len(first.groups)} texts, {len(set(first.groups))} groups"
         title = f"token {offset}; {texts}; 95 % intervals"
         handles, labels = left.get_legend_handles_labels()

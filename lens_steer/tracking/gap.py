@@ -12,7 +12,14 @@ from torch import Tensor
 from lens_steer.activations import ReadPosition
 from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
-from lens_steer.intervals import NAN_INTERVAL, Interval, group_sums, plot_band, ratio_interval
+from lens_steer.intervals import (
+    NAN_INTERVAL,
+    Interval,
+    Intervals,
+    group_sums,
+    plot_band,
+    ratio_interval,
+)
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach, forward, hooked
 from lens_steer.reports import Report
@@ -101,7 +108,7 @@ class PositionGap(Report):
         everywhere, replayed, alone = in_order(parts).unbind(dim=1)
         return cls(everywhere, replayed, alone, rows.groups, str(scope), seed)
 
-    def share(self, *, replayed: bool = True) -> list[Interval]:
+    def share(self, *, replayed: bool = True) -> Intervals:
         """The share of the effect at every z_k that came through other positions.
 
         With `direct` the change through the last token's own path and `total` the change everywhere
@@ -114,7 +121,7 @@ class PositionGap(Report):
         """
         last_token = self.replayed if replayed else self.alone
         layers = zip(last_token.double().T, self.everywhere.double().T, strict=True)
-        return [self._share(direct, total) for direct, total in layers]
+        return Intervals(self._share(direct, total) for direct, total in layers)
 
     def table(self) -> "pd.DataFrame":
         """A row per z_k: shares, and rms changes in units of mu_k."""
@@ -130,7 +137,7 @@ class PositionGap(Report):
 
     def figure(self) -> "Figure":
         """Changes of the feature, and the share that came through other positions."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         table, layers = self.table(), range(self.everywhere.shape[1])
         names = {"everywhere": f"scope {self.scope!r}", "replayed": "own pushes replayed"}
@@ -139,7 +146,6 @@ class PositionGap(Report):
             for i, (name, label) in enumerate(names.items()):
                 left.plot(layers, table[name], "o-", color=f"C{i}", lw=1.2, ms=3, label=label)
             left.set(ylabel="change of $v_k\\cdot z_k$ / $\\mu_k$, rms over texts", ylim=(0, None))
-            left.legend()
             for i, (name, replayed) in enumerate({"replayed": True, "alone": False}.items(), 1):
                 label = f"against: {names[name]}"
                 shares = [
@@ -149,10 +155,10 @@ class PositionGap(Report):
                 plot_band(right, layers, shares, f"C{i}", label)
             right.axhline(0, color="k", lw=0.8, ls=":")
             right.set(ylabel="share through other positions, %")
-            right.legend()
             for axes in (left, right):
                 axes.set(xlabel="k: $z_k$ leaves block k - 1")
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                whole_numbers(axes.xaxis)
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
             texts = f"n = {len(self.groups)} texts, {len(set(self.groups))} groups"
             figure.suptitle(f"the last token; {texts}; 95 % intervals", fontsize=8)
         return figure

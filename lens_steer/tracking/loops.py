@@ -11,7 +11,7 @@ from torch import Tensor
 from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity import LayerJacobians
-from lens_steer.reports import Report
+from lens_steer.reports import Report, short_repr
 from lens_steer.steering import LQR, PID, Costs, Intervention, LQRTracker, isotropic_feedback
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class LinearLoop:
     name: str
     matrices: Float[Tensor, "layer d d"]
     shifts: Float[Tensor, "layer d"]
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.matrices.shape[:2] != self.shifts.shape:
@@ -174,7 +176,7 @@ class LoopReport(Report):
 
     def figure(self) -> "Figure":
         """Norms over layers on a log scale."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, whole_numbers
 
         with canvas(width=5.4, height=3.6) as (figure, axes):
             for i, (name, norms) in enumerate(self.norms.items()):
@@ -184,7 +186,7 @@ class LoopReport(Report):
             axes.axhline(1, color="k", lw=0.8, ls=":")
             axes.set(xlabel="k: $z_k$ leaves block k - 1")
             axes.set(yscale="log", ylabel=f"$|\\Phi(k, {self.first})|_2$")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            whole_numbers(axes.xaxis)
             figure.legend(loc="outside upper center", ncols=2)
         return figure
 

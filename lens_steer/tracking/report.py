@@ -1,8 +1,8 @@
 """Whether a method leads features to their set-points, layer by layer and token by token."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from lens_steer.activations import ReadPosition
 from lens_steer.arguments import Layers
 from lens_steer.artifacts import savable
-from lens_steer.intervals import NAN_INTERVAL, Interval, nanmean_interval
+from lens_steer.intervals import NAN_INTERVAL, Interval, Intervals, nanmean_interval
 from lens_steer.linearity import FeatureDirections, Texts
 from lens_steer.models import SteerableModel, attach
 from lens_steer.reports import Report
@@ -144,7 +144,7 @@ class TrackingReport(Report):
         groups = tuple(self.groups[i] for i in rows)
         return replace(self, **parts, groups=groups, classes=(name,) * len(rows))
 
-    def error(self, offset: int = 0, *, steered: bool = True) -> list[Interval]:
+    def error(self, offset: int = 0, *, steered: bool = True) -> Intervals:
         """Set-point error of every z_k: rms over texts of (v_k . z_k - beta_k) / mu_k.
 
         1 is the distance of the class means. NaN where there is no feature.
@@ -154,7 +154,7 @@ class TrackingReport(Report):
         """
         signals = self.steered if steered else self.clean
         wrong = (signals[:, self._checked(offset)] - self.setpoints) / self._sizes
-        return [_root(self._interval(column)) for column in wrong.square().T]
+        return Intervals(_root(self._interval(column)) for column in wrong.square().T)
 
     def relative(self, values: Float[Tensor, "*n layer_and_last"]) -> Tensor:
         """Signals in units of mu_k from the undesired mean: 0 is that mean, 1 the desired one."""
@@ -168,14 +168,15 @@ class TrackingReport(Report):
         desired, undesired = ((v * side.double()).sum(dim=-1) for side in sides)
         return desired, undesired
 
-    def signal(self, offset: int = 0, *, steered: bool = True) -> list[Interval]:
+    def signal(self, offset: int = 0, *, steered: bool = True) -> Intervals:
         """Mean over texts of the relative signal, see `relative`."""
         signals = self.steered if steered else self.clean
-        return [self._interval(x) for x in self.relative(signals[:, self._checked(offset)]).T]
+        relative = self.relative(signals[:, self._checked(offset)])
+        return Intervals(self._interval(x) for x in relative.T)
 
-    def mean_energy(self, offset: int = 0) -> list[Interval]:
+    def mean_energy(self, offset: int = 0) -> Intervals:
         """Mean over texts of the energy behind every block."""
-        return [self._interval(column) for column in self.energy[:, self._checked(offset)].T]
+        return Intervals(self._interval(x) for x in self.energy[:, self._checked(offset)].T)
 
     def table(self) -> "pd.DataFrame":
         """A row per class, offset and z_k: signals, errors, and the energy that reached it.
@@ -184,32 +185,34 @@ class TrackingReport(Report):
         """
         import pandas as pd
 
-        names = dict.fromkeys(self.classes)
-        return pd.DataFrame([row for name in names for row in self.of_class(name)._rows(name)])
+        return pd.DataFrame(self._rows(range(self.offsets)))
 
-    def _rows(self, name: str) -> list[dict[str, float | str]]:
-        rows = []
-        for offset in range(self.offsets):
-            columns = {
-                "signal": self.signal(offset),
-                "signal_clean": self.signal(offset, steered=False),
-                "error": self.error(offset),
-                "error_clean": self.error(offset, steered=False),
-                "energy": [NAN_INTERVAL, *self.mean_energy(offset)],
-            }
-            for layer in range(len(self.setpoints)):
-                row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}
-                row["setpoint"] = float(self.relative(self.setpoints)[layer])
-                row["texts"] = int(self.clean[:, offset, 0].isfinite().sum())
-                for column, intervals in columns.items():
-                    row |= intervals[layer].columns(column)
-                rows.append(row)
+    def _rows(self, offsets: Sequence[int]) -> list[dict[str, float | str]]:
+        classes = [(name, self.of_class(name)) for name in dict.fromkeys(self.classes)]
+        return [row for name, part in classes for x in offsets for row in part._rows_of(name, x)]
+
+    def _rows_of(self, name: str, offset: int) -> list[dict[str, float | str]]:
+        columns = {
+            "signal": self.signal(offset),
+            "signal_clean": self.signal(offset, steered=False),
+            "error": self.error(offset),
+            "error_clean": self.error(offset, steered=False),
+            "energy": [NAN_INTERVAL, *self.mean_energy(offset)],
+        }
+        texts, rows = int(self.clean[:, offset, 0].isfinite().sum()), []
+        for layer, setpoint in enumerate(self.relative(self.setpoints).tolist()):
+            row: dict[str, float | str] = {"class": name, "offset": offset, "layer": layer}
+            row |= {"setpoint": setpoint, "texts": texts}
+            for column, intervals in columns.items():
+                row |= intervals[layer].columns(column)
+            rows.append(row)
         return rows
 
     def figure(self, offset: int = 0) -> "Figure":
         """Signals over layers beside set-points and class means; the energy below."""
-        table: Any = self.table()
-        return draw_layers(table[table["offset"] == self._checked(offset)], self._counts)
+        import pandas as pd
+
+        return draw_layers(pd.DataFrame(self._rows([self._checked(offset)])), self._counts)
 
     def tokens_figure(self, layers: Layers) -> "Figure":
         """Signals over tokens at some z_k.
@@ -231,8 +234,7 @@ class TrackingReport(Report):
 
     @property
     def _sizes(self) -> Tensor:
-        sizes = self.features.sizes.double()
-        return torch.where(self.features.present, sizes, torch.nan)
+        return torch.where(self.features.present, self.features.sizes.double(), torch.nan)
 
     def _checked(self, offset: int) -> int:
         if not 0 <= offset < self.offsets:
@@ -244,7 +246,5 @@ class TrackingReport(Report):
 
 
 def _root(mean_square: Interval) -> Interval:
-    mean, low, high = (
-        float(np.sqrt(x)) for x in (mean_square.mean, mean_square.low, mean_square.high)
-    )
-    return Interval(mean, low, high)
+    ends = mean_square.mean, mean_square.low, mean_square.high
+    return Interval(*(float(np.sqrt(x)) for x in ends))

@@ -13,7 +13,10 @@ from lens_steer.sites import Kind
 # Float32 sums of 0, 1/2 and 1.
 AREA = 1e-6
 WIDTH, DEPTH = 6, 3
-COLUMNS = ["layer", "auc", "low", "high", "control_low", "control_high"]
+COLUMNS = [
+    "layer", "auc", "low", "high", "control_low", "control_high",
+    "d_prime", "d_prime_low", "d_prime_high", "chance_auc", "chance_d_prime",
+]  # fmt: skip
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -172,8 +175,11 @@ def test_the_table_has_a_row_for_each_layer() -> None:
     table = found.table()
     assert list(table.columns) == COLUMNS
     assert table["layer"].tolist() == ["embedding", "0", "1", "2"]
-    for column in COLUMNS[1:]:
+    for column in COLUMNS[1:6]:
         np.testing.assert_array_equal(table[column], getattr(found, column).numpy())
+    assert found.distance is not None
+    np.testing.assert_array_equal(table["d_prime"], found.distance.d_prime.numpy())
+    assert set(table["chance_auc"]) == {found.distance.chance_auc}
 
 
 def test_inputs_are_not_changed() -> None:

@@ -14,6 +14,7 @@ from lens_steer.arguments import Seed
 from lens_steer.artifacts import savable
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.intervals import Interval, Resampling, nanmean_interval, proportion_interval
+from lens_steer.reports import short_repr
 
 CLASS_COLOURS = {"undesired": "C3", "desired": "C0"}  # in every figure
 _RESAMPLES = 500  # of statistics that are not means
@@ -33,6 +34,8 @@ class HeldOutRows:
     desired: Bool[Tensor, " n"]
     groups: tuple[Hashable, ...]
     seed: Seed
+
+    __repr__ = short_repr
 
     @classmethod
     def of(

@@ -9,6 +9,7 @@ from torch import Tensor
 from lens_steer.arguments import Angle
 from lens_steer.barriers.barrier import Barrier
 from lens_steer.barriers.flows import Frame, GeodesicMidpoint, frame_of, size_of, trajectory
+from lens_steer.reports import short_repr
 
 STATES = 20  # states that are kept after the start
 _STEPS_PER_STATE = 4  # 80 in all, where the error of a smooth flow is about 1e-6 of its length
@@ -34,6 +35,8 @@ class FlowPaths:
     angles: Float[Tensor, " state"]
     states: Float[Tensor, "state n m"]
     at_maximum: Bool[Tensor, " n"]
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, barrier: Barrier, start: Float[Tensor, "n d"], angle: Angle) -> "FlowPaths":

@@ -142,11 +142,11 @@ class ShapeReport(Report):
             axes[0, 1].set(xlabel="cos(field, P (q + A m)), m the mean row")
             self._draw_histogram(axes[0, 2], self.curved, self.curvature_share)
             axes[0, 2].set(xlabel="|P A x| / (|P A x| + |P q|): 0 is linear")
-            axes[0, 0].legend(loc="best", fontsize=7)
             self._draw_spectrum(axes[1, 0])
             self._draw_ranks(axes[1, 1])
             axes[1, 2].axis("off")
             axes[1, 2].text(0.0, 0.95, _LEGEND, va="top", transform=axes[1, 2].transAxes)
+            axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="lower left")
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 
@@ -162,12 +162,14 @@ class ShapeReport(Report):
         axes.set_title(f"mean {mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]")
 
     def _draw_ranks(self, axes: Any) -> None:
+        from lens_steer.figures import thin_labels
+
         table: Any = self.rank_table()
         places = list(range(len(self.ranks)))
         means = [self.sample.interval(row) for row in self.fidelity]
         plot_band(axes, places, means, "C2", "cosine with the whole field")
         axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
-        axes.set_xticks(places, [str(rank) for rank in self.ranks])
+        thin_labels(axes.xaxis, places, list(map(str, self.ranks)), letters=24)
         axes.set(xlabel="eigenvalues kept", ylabel="cosine; share\n(95 % intervals)")
         axes.legend(loc="best", fontsize=7)
 

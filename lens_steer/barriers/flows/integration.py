@@ -29,6 +29,7 @@ from lens_steer.barriers.flows.state import (
     accepted_steps,
     size_of,
 )
+from lens_steer.reports import short_repr
 
 _FEW = 2**14  # numbers: so many are checked once, at the end; more, while they are in the cache
 
@@ -46,6 +47,8 @@ class FlowEnd:
     points: Float[Tensor, "... d"]
     at_maximum: Bool[Tensor, "..."]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
@@ -58,6 +61,8 @@ class Trajectory:
 
     states: Float[Tensor, "state ... d"]
     at_maximum: Bool[Tensor, "..."]
+
+    __repr__ = short_repr
 
 
 def flow(

@@ -11,6 +11,7 @@ from lens_steer.arguments import Count, Number
 from lens_steer.barriers.flows.integration import check_steps
 from lens_steer.barriers.flows.integrators import Integrator
 from lens_steer.barriers.flows.state import Lengths, Points, Slope, State
+from lens_steer.reports import short_repr
 
 _REFINEMENTS = 12  # of the last step, which is short: the error left is that of h's own arithmetic
 
@@ -29,6 +30,8 @@ class TargetReached:
     points: Float[Tensor, "... d"]
     length: Float[Tensor, "..."]
     reached: Bool[Tensor, "..."]
+
+    __repr__ = short_repr
 
 
 def seek(

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens_steer.reports import short_repr
+
 Points = Float[Tensor, "*rows d"]
 Lengths = Float[Tensor, "*rows 1"]
 Slope = Callable[[Tensor], Tensor]
@@ -78,6 +80,8 @@ class State:
     g: Points
     size: Lengths
     step_per_slope: Lengths
+
+    __repr__ = short_repr
 
     @classmethod
     def start(cls, slope: Slope, x: Points) -> "State":

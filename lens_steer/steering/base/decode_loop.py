@@ -18,6 +18,7 @@ from lens_steer.models import (
     eos_ids,
     tokenizer_of,
 )
+from lens_steer.reports import short_repr
 from lens_steer.steering.base.decoding import Decoding
 from lens_steer.steering.base.finite import is_distribution
 
@@ -87,6 +88,8 @@ class DecodeStep:
     clean: Logits
     clean_as_given: Logits
     tokens: Int[Tensor, " batch"]
+
+    __repr__ = short_repr
 
 
 StepCallback = Callable[[DecodeStep], None]

@@ -18,6 +18,7 @@ from lens_steer.models import (
     pad,
     token_texts,
 )
+from lens_steer.reports import short_repr
 from lens_steer.sites import Site
 from lens_steer.steering.base.intervention import Intervention
 from lens_steer.steering.base.scope import Scope
@@ -38,6 +39,8 @@ class Preview:
     tokens: tuple[str, ...]
     sites: tuple[Site, ...]
     relative: Float[Tensor, "site pos"]
+
+    __repr__ = short_repr
 
     def __str__(self) -> str:
         lines = []

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lens_steer.arguments import Layers, Number
 from lens_steer.artifacts import savable
+from lens_steer.reports import short_repr
 
 Cost = float | int | Sequence[float]
 
@@ -112,6 +113,8 @@ class Costs:
     state: Float[Tensor, " layer"]
     control: Float[Tensor, " layer"]
     terminal: float
+
+    __repr__ = short_repr
 
     @classmethod
     def of(

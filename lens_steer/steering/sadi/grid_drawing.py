@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens_steer.figures import canvas
+from lens_steer.figures import canvas, thin_labels
 from lens_steer.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LETTERS = 24  # of all the deltas written along a map
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def _draw_map(
     scale = {"vmin": 0.0, "vmax": top, "cmap": colours}
     image = axes.imshow(values.numpy(), aspect="auto", origin="lower", **scale)
     axes.figure.colorbar(image, ax=axes, label=label)
-    axes.set_xticks(range(len(grid.deltas)), [f"{d:g}" for d in grid.deltas], rotation=90)
+    names = [f"{delta:g}" for delta in grid.deltas]
+    step = -(-sum(map(len, names)) // _LETTERS)
+    axes.set_xticks(range(0, len(names), step), names[::step])
     axes.set_yticks(range(len(grid.ks)), list(map(str, grid.ks)))
 
 
@@ -98,6 +102,6 @@ def draw_difference(grid: Axes, difference: Float[Tensor, "k delta"]) -> "Figure
 def _finish_lines(grid: Axes, axes: Any, label: str) -> None:
     axes.set(xlabel="delta", ylabel=label)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xticks(grid.deltas, [f"{delta:g}" for delta in grid.deltas])
+    thin_labels(axes.xaxis, grid.deltas)
     axes.minorticks_off()
-    axes.legend(title=f"k, {grid.kind}")
+    axes.legend(title=f"k, {grid.kind}", loc="center left", bbox_to_anchor=(1, 0.5))
