@@ -87,6 +87,7 @@ from lens_steer.steering import preview as preview
 from lens_steer.steering import steered as steered
 
 # Judging and comparing them.
+from lens_steer.diagnostics import vocabulary as vocabulary
 from lens_steer.evaluation import Generation as Generation
 from lens_steer.evaluation import generation as generation
 from lens_steer.evaluation import side_by_side as side_by_side

@@ -1,0 +1,28 @@
+"""Plain sentences about nothing in particular, at which directions are read."""
+
+NEUTRAL_TEXTS = (
+    "The library on the corner opens at nine in the morning and closes a little after six.",
+    "Most of the houses along this street were built before the railway came to the town.",
+    "To make the bread, mix the flour with water, leave it overnight and bake it the next day.",
+    "The committee will meet again on Thursday to look at the plans for the new bridge.",
+    "Water boils at a lower temperature on a mountain, because the pressure of the air is lower.",
+    "She put the letters in the drawer, took her coat from the chair and went to catch the bus.",
+    "The report describes how the number of visitors has changed over the last three years.",
+    "A small river runs behind the school and joins the larger one a few miles further south.",
+    "If the printer does not answer, check that the cable is plugged in and start it again.",
+    "The museum has a collection of clocks, some of which are more than two hundred years old.",
+    "He asked the driver how long the journey would take and sat down next to the window.",
+    "Cats sleep for most of the day, and they are most active in the hours around sunset.",
+    "The second chapter explains the method, and the third one shows what was found with it.",
+    "On Saturdays there is a market in the square, where farmers sell vegetables and cheese.",
+    "The train to the coast leaves from platform four at twenty minutes past the hour.",
+    "Many birds fly south in the autumn and come back to the same place in the spring.",
+    "You can change the size of the picture by moving the corner of the frame to the side.",
+    "The company makes parts for bicycles and has about forty people in two workshops.",
+    "After the rain stopped, the children went out to the garden and looked for their ball.",
+    "The word has two meanings, and which of them is meant is clear from the sentence.",
+    "In the north of the country winters are long, and the lakes are frozen until April.",
+    "The teacher wrote the date on the board and asked everybody to open the book at page ten.",
+    "An old map in the town hall shows where the walls and the four gates used to stand.",
+    "Please leave the keys with the neighbour and tell her when you are going to be back.",
+)

@@ -1,0 +1,175 @@
+"""What a direction does to the next token, to first order: through the final norm, or all blocks.
+
+Both are products of the model's own functions with a vector, so that RMSNorm and LayerNorm, folded
+and raw weights, and a cap on the logits need nothing of their own.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens_steer.models import (
+    FrozenContextBlocks,
+    SteerableModel,
+    check_differentiable,
+    forward,
+    gradients_possible,
+    hooked,
+    pad,
+    reading,
+)
+from lens_steer.sites import Site
+
+_NUMBERS = 2**25  # of logits held at a time
+
+
+def _pushed(function: Callable[[Tensor], Tensor], x: Tensor, tangents: Tensor) -> Tensor:
+    """J t for each tangent, by two backward passes: J' v is linear in v."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = function(x)
+        v = torch.zeros_like(y, requires_grad=True)
+        (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
+        (product,) = torch.autograd.grad(pulled, v, tangents.to(pulled), is_grads_batched=True)
+    return product
+
+
+def states_of(
+    model: SteerableModel, rows: Sequence[Sequence[int]], layer: int, skip: int, most: int
+) -> Float[Tensor, "n d"]:
+    """The stream behind a block at positions of some texts, evenly spread over all of them.
+
+    Args:
+        model: The model.
+        rows: The tokens of each text.
+        layer: The block.
+        skip: How many positions at the beginning of each text are left out; the last one is too.
+        most: How many states, at most.
+    """
+    found = []
+    for row in rows:
+        tokens, mask = pad(model, [row])
+        site = Site(layer)
+        with torch.no_grad(), reading(model, {site: lambda x: x[0, skip:-1]}) as kept:
+            forward(model, tokens, mask)
+        found.append(kept[site].float().cpu())
+    states = torch.cat(found)
+    kept_places = torch.linspace(0, len(states) - 1, min(most, len(states))).long()
+    return states[kept_places]
+
+
+def log_prob_slopes(
+    model: SteerableModel,
+    row: Sequence[int],
+    states: Float[Tensor, "n d"],
+    directions: Float[Tensor, "k d"],
+) -> Float[Tensor, "k vocab"]:
+    """Change of each token's log-probability for a unit of each direction, averaged over states.
+
+    It is d/ds log_softmax(logits(x + s v)) at s = 0, x being what leaves the last block.
+
+    Args:
+        model: The model.
+        row: Any text that the model can read; it does not count.
+        states: Where the derivative is taken.
+        directions: The directions v.
+    """
+    check_differentiable(model, "the vocabulary of a direction")
+    tokens, mask = pad(model, [row])
+    head = FrozenContextBlocks(model, tokens, mask).head
+    vocab = head(states[:1].to(tokens.device)).shape[-1]
+    total = torch.zeros(len(directions), vocab).double()
+    at_once = max(1, _NUMBERS // vocab)
+    with gradients_possible():
+        for x in states.to(tokens.device).split(1):
+            p = head(x).detach().double().softmax(dim=-1)[0].cpu()
+            for start in range(0, len(directions), at_once):
+                v = directions[start : start + at_once, None].to(tokens.device)
+                slopes = _pushed(head, x, v)[:, 0].double().cpu()
+                total[start : start + at_once] += slopes - (slopes @ p)[:, None]
+    return total / len(states)
+
+
+def carried(
+    model: SteerableModel,
+    row: Sequence[int],
+    layer: int,
+    directions: Float[Tensor, "k d"],
+    *,
+    skip: int,
+    same_position: bool = False,
+) -> Float[Tensor, "k d"]:
+    """What leaves the last block, to first order, for a direction behind a block, in one text.
+
+    The mean over the positions t of the sum over all later positions t' (t' >= t) of the Jacobian
+    of z_last[t'] by z_layer[t], times the direction. Positions before `skip` and the last one
+    neither push nor count. With `same_position` only t' = t counts.
+
+    Args:
+        model: The model.
+        row: The tokens of the text.
+        layer: The block behind which it is pushed.
+        directions: The directions.
+        skip: How many positions at the beginning are left out.
+        same_position: Whether later positions do not count.
+    """
+    if same_position:
+        parts = [
+            carried_to_itself(model, row[: end + 1], layer, directions)
+            for end in range(skip, len(row) - 1)
+        ]
+        return torch.stack(parts).mean(dim=0)
+    tokens, mask = pad(model, [row])
+    last, size = Site(int(model.cfg.n_layers) - 1), len(row) - 1 - skip
+
+    def final(push: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+
+        def pushed(x: Tensor) -> Tensor:
+            added = torch.zeros_like(x)
+            added[:, skip:-1] = push.to(x.dtype)
+            return x + added
+
+        # at the last block both hooks are at one place: there nothing is carried
+        with hooked(model, {Site(layer): pushed}), hooked(model, {last: lambda x: _kept(kept, x)}):
+            forward(model, tokens, mask)
+        return kept[0][0, skip:-1].sum(dim=0)
+
+    zero = torch.zeros(directions.shape[1], device=tokens.device)
+    with gradients_possible():
+        return _pushed(final, zero, directions.to(tokens.device)).float().cpu() / size
+
+
+def carried_to_itself(
+    model: SteerableModel, row: Sequence[int], layer: int, directions: Float[Tensor, "k d"]
+) -> Float[Tensor, "k d"]:
+    """The same at the last position of a text alone: the product of its blocks' own Jacobians."""
+    tokens, mask = pad(model, [row], left=True)
+    blocks = FrozenContextBlocks(model, tokens, mask)
+    tangents = directions[:, None].to(tokens.device)
+    with gradients_possible():
+        for k in range(layer + 1, int(model.cfg.n_layers)):
+            tangents = _pushed(lambda x, k=k: blocks.block(k, x), blocks.states[k], tangents)
+    return tangents[:, 0].float().cpu()
+
+
+def _kept(kept: list[Tensor], x: Tensor) -> Tensor:
+    kept.append(x)
+    return x
+
+
+def as_clean_states_vary(
+    states: Float[Tensor, "n d"], count: int, *, seed: int
+) -> Float[Tensor, "count d"]:
+    """Directions of length 1 drawn from the covariance of some states."""
+    draw = torch.Generator().manual_seed(seed)
+    centred = (states - states.mean(dim=0)).double()
+    drawn = torch.randn(count, len(states), generator=draw, dtype=torch.double) @ centred
+    return torch.nn.functional.normalize(drawn, dim=-1).float()
+
+
+def places(values: Float[Tensor, " vocab"], k: int) -> Int[Tensor, " k"]:
+    """The tokens of the largest values."""
+    return values.topk(min(k, len(values))).indices
