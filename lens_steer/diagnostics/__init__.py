@@ -2,11 +2,19 @@
 
 `SteerabilityReport` says on which prompts a method pushes the right way, `ReadSteerReport` from
 which tokens and layers a direction is best read, `ManifoldReport` whether steered activations stay
-where natural ones are. `named_methods` checks the methods that each report takes by name; `clouds`
+where natural ones are. `edit_attribution` says by which later heads and MLPs an edit changes the answer
+(`attributing_edits`, `edit_effects`, `later_components`), `interchange` how much of a difference a
+whole activation carries at a layer (`exchanging`, `exchanged_runs`, `carried`); both score rows in
+`scored_rows`. `named_methods` checks the methods that each report takes by name; `clouds`
 holds natural activations as a distribution, `read_cells` one cell of the read x steer matrix.
 """
 
 from lens_steer.arguments import check_room as _check_room
+from lens_steer.diagnostics.attributing_edits import edit_attribution as edit_attribution
+from lens_steer.diagnostics.carried import Interchange as Interchange
+from lens_steer.diagnostics.exchanged_runs import Probe as Probe
+from lens_steer.diagnostics.exchanging import interchange as interchange
+from lens_steer.diagnostics.later_components import EditAttribution as EditAttribution
 from lens_steer.diagnostics.manifold import ManifoldReport as ManifoldReport
 from lens_steer.diagnostics.named_methods import check_named as check_named
 from lens_steer.diagnostics.named_methods import row_of as row_of
