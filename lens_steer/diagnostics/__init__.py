@@ -2,11 +2,12 @@
 
 `SteerabilityReport` says on which prompts a method pushes the right way, `ReadSteerReport` from
 which tokens and layers a direction is best read, `ManifoldReport` whether steered activations stay
-where natural ones are. `edit_attribution` says by which later heads and MLPs an edit changes the answer
-(`attributing_edits`, `edit_effects`, `later_components`), `interchange` how much of a difference a
-whole activation carries at a layer (`exchanging`, `exchanged_runs`, `carried`); both score rows in
-`scored_rows`. `named_methods` checks the methods that each report takes by name; `clouds`
-holds natural activations as a distribution, `read_cells` one cell of the read x steer matrix.
+where natural ones are. `edit_attribution` says by which later heads and MLPs an edit changes an
+answer (`attributing_edits`, `edit_effects`; `later_components` is its report), `interchange` how
+much of a difference a whole activation carries at a layer (`exchanging`, `exchanged_runs`;
+`carried` is its report); both score rows in `scored_rows`. `named_methods` checks the methods that
+each report takes by name; `clouds` holds natural activations as a distribution, `read_cells` one
+cell of the read x steer matrix.
 """
 
 from lens_steer.arguments import check_room as _check_room

@@ -56,8 +56,8 @@ class Interchange(Report):
         shape = len(self.layers), len(self.tokens), len(self.groups)
         if tuple(self.moved.shape) != shape or len(self.gap) != len(self.groups):
             raise ValueError(
-                f"got changes of shape {tuple(self.moved.shape)} and {len(self.gap)} gaps, expected "
-                f"layers, numbers of tokens and groups: {shape}"
+                f"got changes of shape {tuple(self.moved.shape)} and {len(self.gap)} gaps, "
+                f"expected layers, numbers of tokens and groups: {shape}"
             )
         if tuple(self.pushed.shape) != (len(self.names), len(self.groups)):
             raise ValueError(
@@ -106,7 +106,7 @@ class Interchange(Report):
         return "pushed, not carried" if pushed else "not carried here"
 
     def table(self) -> "pd.DataFrame":
-        """One row for each layer and number of tokens: nats per token moved, and share of the gap."""
+        """One row for each layer and number of tokens: nats per token, and share of the gap."""
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
@@ -139,7 +139,7 @@ class Interchange(Report):
         return "\n".join([f"Interchange: gap {gap} nats per token = 100 %", *shown])
 
     def figure(self) -> "Figure":
-        """Share of the gap moved against layer, a line for each number of tokens, methods marked."""
+        """Share of the gap against layer, a line for each number of tokens, methods marked."""
         from lens_steer.figures import canvas
 
         table = self.table()
