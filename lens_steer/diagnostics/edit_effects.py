@@ -111,6 +111,8 @@ class Batch:
             components: Numbers in the order of `RowEffects.effects`, layers and components
                 flattened.
         """
+        if not components:  # an edit behind the last block has none after it
+            return torch.zeros(0, len(self.rows), dtype=torch.double)
         tokens, mask = self._padded()
         heads, mlps, _ = self._sites()
         per_layer = int(self.model.cfg.n_heads) + 1

@@ -92,21 +92,21 @@ class EditAttribution(Report):
         return ratio_interval(*sums, seed=self.seed)
 
     @property
-    def check(self) -> dict[str, float]:
+    def check(self) -> dict[str, float | int]:
         """How first-order effects agree with patches, over the checked components' means.
 
         Returns:
             `components`, how many; `correlation` (Pearson; NaN with fewer than 3 or where all are
-            alike); `sign_agreement`, a share; `slope` of patches on effects, through the origin.
+            alike); `sign_agreement`, a share (NaN without any); `slope` of patches on effects, through the origin.
         """
         first, exact = self._effect_of_checked().numpy(), self.patched.mean(dim=1).numpy()
         varied = len(first) > 2 and np.ptp(first) > 0 and np.ptp(exact) > 0
         found = float(np.corrcoef(first, exact)[0, 1]) if varied else float("nan")
-        squares = float(first @ first)
+        same, squares = np.sign(first) == np.sign(exact), float(first @ first)
         return {
             "components": len(first),
             "correlation": found,
-            "sign_agreement": float((np.sign(first) == np.sign(exact)).mean()),
+            "sign_agreement": float(same.mean()) if len(first) else float("nan"),
             "slope": float(first @ exact) / squares if squares else float("nan"),
         }
 
