@@ -97,7 +97,8 @@ class EditAttribution(Report):
 
         Returns:
             `components`, how many; `correlation` (Pearson; NaN with fewer than 3 or where all are
-            alike); `sign_agreement`, a share (NaN without any); `slope` of patches on effects, through the origin.
+            alike); `sign_agreement`, a share (NaN without any); `slope` of patches on effects,
+            through the origin.
         """
         first, exact = self._effect_of_checked().numpy(), self.patched.mean(dim=1).numpy()
         varied = len(first) > 2 and np.ptp(first) > 0 and np.ptp(exact) > 0

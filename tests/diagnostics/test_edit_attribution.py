@@ -84,11 +84,14 @@ def test_batches_make_no_difference(llama: Any, pairs: ContrastivePairs) -> None
 
 def test_nothing_before_the_edit_has_an_effect(llama: Any, pairs: ContrastivePairs) -> None:
     found = attributed(llama, pairs, push(llama, layer=1), check=100)
-    assert not found.effects[:, :2].any() and found.effects[:, 2:].all()
+    assert not found.effects[:, :2].any()
+    assert found.effects[:, 2:].all()
     assert len(found.checked) == (LAYERS - 2) * found.effects.shape[2]
     last = attributed(llama, pairs, push(llama, layer=LAYERS - 1))
-    assert not last.effects.any() and last.checked == ()
-    assert np.isnan(last.check["correlation"]) and len(last.table()) == 1 + found.effects[0].numel()
+    assert not last.effects.any()
+    assert last.checked == ()
+    assert np.isnan(last.check["correlation"])
+    assert len(last.table()) == 1 + found.effects[0].numel()
 
 
 def test_the_direct_path_is_the_vector_through_the_final_norm(
@@ -196,11 +199,14 @@ def test_the_report_is_saved_and_shown(llama: Any, pairs: ContrastivePairs, tmp_
     found = attributed(llama, pairs, push(llama), check=5)
     save(found, tmp_path / "why.safetensors")
     again = load_artifact(tmp_path / "why.safetensors")
-    assert repr(again) == repr(found) and len(repr(found).splitlines()) < 20
-    assert found.check["components"] == 5 and abs(found.check["correlation"]) <= 1
+    assert repr(again) == repr(found)
+    assert len(repr(found).splitlines()) < 20
+    assert found.check["components"] == 5
+    assert abs(found.check["correlation"]) <= 1
     table = found.table()
     sizes = table["effect"].abs()[1:].to_numpy()
-    assert (np.diff(sizes) <= 0).all() and table["patched"].notna().sum() == 5
+    assert (np.diff(sizes) <= 0).all()
+    assert table["patched"].notna().sum() == 5
     labels = [axes.get_ylabel() for axes in found.figure().axes]
     assert any("nats per token" in label for label in labels)
 

@@ -80,7 +80,8 @@ def test_gap_and_exchange_are_what_hooks_of_transformer_lens_measure(embedded: A
 def test_a_method_steers_the_undesired_text_at_the_exchanged_token(embedded: Any) -> None:
     method = push(embedded, layer=2, size=5.0)
     found = exchanged(embedded, methods={"push": method}, layers=[4])
-    assert found.layers == (2, 4) and found.method_layers == (2,)
+    assert found.layers == (2, 4)
+    assert found.method_layers == (2,)
     with steered(embedded, method):  # the plain pass holds the prompt alone
         steered_margin = answer_margin(embedded, 1, "undesired")
     change = steered_margin - answer_margin(embedded, 1, "undesired")
@@ -94,11 +95,13 @@ def test_a_method_that_makes_the_donor_s_activation_moves_as_much(embedded: Any)
         tuple(replace(e, group=str(i)) for i, e in enumerate(two.desired)),
         tuple(replace(e, group=str(i)) for i, e in enumerate(two.undesired)),
     )
-    kept = []
+    kept: list[Tensor] = []
+
+    def keep(x: Tensor, hook: Any) -> None:
+        kept.append(x[0, -1])
+
     for side in ("desired", "undesired"):
-        answer_margin(
-            embedded, 0, side, [("blocks.2.hook_resid_post", lambda x, hook: kept.append(x[0, -1]))]
-        )
+        answer_margin(embedded, 0, side, [("blocks.2.hook_resid_post", keep)])
     method = Additive((Site(2),), (kept[0] - kept[1],))
     found = exchanged(embedded, two, methods={"own": method}, layers=[2])
     torch.testing.assert_close(found.pushed[0], found.moved[0, 0], atol=1e-4, rtol=0)
@@ -131,7 +134,8 @@ def test_the_report_is_saved_and_shown(embedded: Any, tmp_path: Path) -> None:
     found = exchanged(embedded, methods={"push": push(embedded)}, layers=[1, 5], tokens=(1, 2))
     save(found, tmp_path / "carried.safetensors")
     assert repr(load_artifact(tmp_path / "carried.safetensors")) == repr(found)
-    assert len(found.table()) == 4 and len(found.methods()) == 2
+    assert len(found.table()) == 4
+    assert len(found.methods()) == 2
     [axes] = found.figure().axes
     assert "% of the gap" in axes.get_ylabel()
 
