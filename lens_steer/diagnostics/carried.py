@@ -81,7 +81,8 @@ class Interchange(Report):
         """Whether a method fails because of where it pushes, or of how.
 
         Something counts as moved if its mean is at least `least` of the gap and its interval is
-        above 0; as not moved if its mean is below that and its interval reaches 0.
+        above 0; as not moved if its whole interval is below `least`, or its mean is and the
+        interval reaches 0.
 
         Args:
             name: Of the method, compared with the exchange behind the last layer that it edits.
@@ -178,7 +179,8 @@ class Interchange(Report):
     def _moves(self, share: Interval) -> bool | None:
         if share.mean >= self.least and share.low > 0:
             return True
-        return False if share.mean < self.least and share.low <= 0 else None
+        little = share.mean < self.least and share.low <= 0
+        return False if little or share.high < self.least else None
 
 
 def _ends(share: Interval) -> tuple[float, float, float]:

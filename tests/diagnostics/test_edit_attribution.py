@@ -44,7 +44,8 @@ def test_the_error_of_the_first_order_is_of_second_order(
     some = ContrastivePairs(pairs.desired[:3], pairs.undesired[:3])
     method, errors, patches = push(model), [], []
     for strength in (2e-2, 1e-2):
-        found = attributed(model, some, method.with_strength(strength))
+        # One row at a time: Gemma 2 gives NaN for padded rows in float64.
+        found = attributed(model, some, method.with_strength(strength), token_budget=1)
         errors.append(float((first_order(found) - found.totals).norm()))
         effects = found.effects.flatten(1).T[list(found.checked)]
         patches.append(float((effects - found.patched).norm()))

@@ -115,7 +115,8 @@ def test_a_method_that_makes_the_donor_s_activation_moves_as_much(embedded: Any)
         ([0.9, 1.1, 1.0, 0.8], [-0.2, 0.2, -0.1, 0.1], "carried, badly pushed"),
         ([-0.1, 0.1, 0.05, -0.05], [0.01, -0.02, 0.0, 0.01], "not carried here"),
         ([-0.1, 0.1, 0.05, -0.05], [0.5, 0.6, 0.4, 0.5], "pushed, not carried"),
-        ([0.04, 0.05, 0.06, 0.05], [0.5, 0.6, 0.4, 0.5], "open"),  # little, and surely
+        ([0.04, 0.05, 0.06, 0.05], [0.03, 0.04, 0.03, 0.02], "not carried here"),  # surely little
+        ([0.02, 0.16, 0.12, 0.06], [0.5, 0.6, 0.4, 0.5], "open"),  # about as much as counts
         ([3.0, -1.5, 0.1, -0.1], [0.5, 0.6, 0.4, 0.5], "open"),  # much, and unsurely
     ],
 )
