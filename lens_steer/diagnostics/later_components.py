@@ -142,7 +142,7 @@ class EditAttribution(Report):
     def __repr__(self) -> str:
         """The change, what the first order explains, the check, and the first components."""
         columns = ["component", "effect", "effect_low", "effect_high", "direct", "patched"]
-        rows = self.table().head(11)[columns]
+        rows = self.table().head(11).reindex(columns=columns)
         shown = rows.to_string(index=False, float_format=lambda x: f"{x:.4g}")
         return f"EditAttribution: {self.method}\n{self._summary()}\n{shown}"
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from lens_steer.activations import capture
 from lens_steer.artifacts import load as load_artifact
 from lens_steer.artifacts import save
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics import Interchange, Probe, interchange
 from lens_steer.models import encode
 from lens_steer.sites import Site
-from lens_steer.steering import Additive, steered
+from lens_steer.steering import CAA, Additive, steered
 from tests.interventions import push
 
 PROBE = Probe(".", " happy", " sad")  # one token each, as the words of SENTENCES are
@@ -141,7 +142,10 @@ def test_the_report_is_saved_and_shown(embedded: Any, tmp_path: Path) -> None:
     assert "% of the gap" in axes.get_ylabel()
 
 
-def test_bad_input_is_refused(embedded: Any) -> None:
+def test_bad_input_is_refused(embedded: Any, llama: Any) -> None:
+    of_llama = CAA.fit(capture(llama, SENTENCES, "resid", progress=False).at(layer=1))
+    with pytest.raises(ValueError, match="model"):
+        exchanged(embedded, methods={"CAA": of_llama})
     with pytest.raises(ValueError, match="both continuations"):
         exchanged(embedded, UNPAIRED)
     with pytest.raises(ValueError, match="layer 9"):
