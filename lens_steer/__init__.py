@@ -87,6 +87,7 @@ from lens_steer.steering import preview as preview
 from lens_steer.steering import steered as steered
 
 # Judging and comparing them.
+from lens_steer.diagnostics import project as project
 from lens_steer.diagnostics import vocabulary as vocabulary
 from lens_steer.evaluation import Generation as Generation
 from lens_steer.evaluation import generation as generation
@@ -121,6 +122,7 @@ _HIDDEN = {
     "renamed",
     "reports",
     "sites",
+    "token_colours",
 }
 _PUBLIC = sorted(
     name

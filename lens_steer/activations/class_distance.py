@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 from torch import Tensor
 
 from lens_steer.artifacts import savable
@@ -101,6 +100,8 @@ def areas(
     scores: Float[Tensor, "example layer"], desired: Bool[Tensor, "draw example"]
 ) -> Float[Tensor, "draw layer"]:
     """The area under ROC of every draw of classes, from the ranks (Mann and Whitney 1947)."""
+    from scipy.stats import rankdata  # takes long to import
+
     ranks = torch.from_numpy(rankdata(scores.numpy(), axis=0)).double()
     n = desired.double().sum(dim=1, keepdim=True)
     m = desired.shape[1] - n

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lens_steer.evaluation.generated_text import GeneratedText
-from lens_steer.evaluation.token_colours import (
+from lens_steer.token_colours import (
     BLUE,
     ORANGE,
     RED,

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.artifacts import savable
-from lens_steer.evaluation.token_colours import visible
+from lens_steer.token_colours import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ from typing_extensions import override
 from lens_steer.artifacts import savable
 from lens_steer.evaluation.coloured_texts import BY_NATS, closing, html_text
 from lens_steer.evaluation.generated_texts import Generation
-from lens_steer.evaluation.token_colours import html_block, html_note, html_prompt, visible
 from lens_steer.reports import Report
+from lens_steer.token_colours import html_block, html_note, html_prompt, visible
 
 if TYPE_CHECKING:
     import pandas as pd

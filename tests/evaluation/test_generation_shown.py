@@ -10,8 +10,8 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.evaluation import generation, side_by_side
-from lens_steer.evaluation.token_colours import html_tokens, strength, terminal_tokens, visible
 from lens_steer.models import token_texts
+from lens_steer.token_colours import html_tokens, strength, terminal_tokens, visible
 from tests.evaluation.hand_made_texts import run_of, text_of
 from tests.interventions import PROMPTS, push
 
