@@ -51,10 +51,10 @@ class Report(ABC):
         if perf_counter() - start > _SECONDS:
             parts.append("<p>.figure() draws it</p>")
         else:
-            parts.append(self._drawn())
+            parts.append(self._figure_as_html())
         return "\n".join(parts)
 
-    def _drawn(self) -> str:
+    def _figure_as_html(self) -> str:
         """The figure as an image, or why there is none."""
         try:
             figure = self.figure()

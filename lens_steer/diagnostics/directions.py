@@ -1,5 +1,7 @@
 """Directions in the residual stream: what a method, a barrier, a head or a neuron writes there."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,7 +25,7 @@ def head_direction(
         >>> v = ls.diagnostics.head_direction(model, 3, 1, heads.direction[3, 1])
         >>> ls.vocabulary(model, v, layer=3)
     """
-    weights = model.W_O[layer]
+    weights: Tensor = _weights(model, "W_O")[layer]
     if head >= len(weights) or z.shape != weights.shape[1:2]:
         raise ValueError(
             f"got head {head} and z of shape {list(z.shape)}, expected a head below {len(weights)} "
@@ -43,7 +45,7 @@ def neuron_direction(
     Example:
         >>> ls.vocabulary(model, ls.diagnostics.neuron_direction(model, 3, 17), layer=3)
     """
-    weights = model.W_out[layer]
+    weights: Tensor = _weights(model, "W_out")[layer]
     if neuron >= len(weights):
         raise ValueError(f"got neuron {neuron}, expected one below {len(weights)}")
     return weights[neuron].detach().float().cpu()
@@ -72,7 +74,7 @@ def direction_of(
                 f"{type(what).__name__} does not act on the residual stream behind block {layer}, "
                 f"but at {shortened(at)}"
             )
-        place = next(iter(model.parameters()))
+        place: Tensor = _weights(model, "W_U")
         moved = edits[Site(layer)](states.to(place.device, place.dtype))
         direction, name = (moved.float().cpu() - states).mean(dim=0), type(what).__name__
     if direction.shape != (width,) or not bool(direction.isfinite().all()) or not direction.any():
@@ -81,3 +83,8 @@ def direction_of(
             f"{float(direction.norm()):.3g}, expected [{width}], finite and above 0"
         )
     return direction, name
+
+
+def _weights(model: Any, name: str) -> Tensor:
+    """Weights that TransformerLens names alike on all models."""
+    return getattr(model, name)

@@ -119,15 +119,12 @@ class Projection(Report):
         from lens_steer.figures import canvas, name_layers
 
         tokens, scaled = self.tokens[text], self.standardised[text]
-        size = {
-            "width": max(3.5, 1.4 + 0.24 * len(tokens)),
-            "height": max(2.2, 1.4 + 0.09 * len(scaled)),
-        }
-        with canvas(**size) as (figure, axes):
+        width, height = max(3.5, 1.4 + 0.24 * len(tokens)), max(2.2, 1.4 + 0.09 * len(scaled))
+        with canvas(width=width, height=height) as (figure, axes):
             axes.set_facecolor("0.85")
             limit = max(float(scaled.nan_to_num().abs().max()), 1e-6)
             image = axes.imshow(
-                scaled, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, origin="lower"
+                scaled.numpy(), aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, origin="lower"
             )
             names = [token.replace("$", r"\$").replace("\n", "\\n") for token in tokens]
             axes.set_xticks(range(len(tokens)), names, rotation=90)

@@ -93,7 +93,7 @@ def _of_comparison(title: str, value: Comparison) -> Iterator[Section]:
         frontier, doses = Frontier.of(value, name), DoseResponse.of(value, name)
         heading = f"{title}: {name}" if len(value.behaviours) > 1 else title
         whole = value.table()
-        part = whole[whole["behaviour_name"] == name]
+        part: Any = whole[whole["behaviour_name"] == name]
         yield tabled(
             Section(
                 heading,

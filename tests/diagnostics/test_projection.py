@@ -41,7 +41,7 @@ def test_what_is_shown_is_in_standard_deviations_and_escaped(gpt2: Any, tmp_path
     table = found.table()
     assert len(table) == sum(map(len, found.tokens))
     assert set(table.columns) >= {"text", "token", "layer", "projection", "standardised"}
-    shown = found._repr_html_()
+    shown = found.html()
     assert "<sat>" not in shown
     assert "&lt;" in shown
     assert re.sub(r"\x1b\[[0-9;]*m", "", found.colored()).splitlines() == [

@@ -56,9 +56,9 @@ def test_slopes_are_the_derivative_through_norm_unembedding_and_cap(
     directions = torch.randn(3, states.shape[1], generator=torch.Generator().manual_seed(0))
     found = log_prob_slopes(model, rows[0], states, directions)
     for v, slopes in zip(directions, found, strict=True):
-        _, wanted = torch.autograd.functional.jvp(
+        wanted: Tensor = torch.autograd.functional.jvp(
             lambda x: by_hand(architecture, model, x), states, v.expand_as(states).contiguous()
-        )
+        )[1]  # type: ignore[assignment]
         assert torch.allclose(slopes, wanted.mean(dim=0).detach(), atol=1e-5, rtol=1e-4)
     # probabilities add up to 1 however they move
     with torch.no_grad():
@@ -101,8 +101,8 @@ def test_methods_barriers_heads_and_neurons_are_directions(
         (caa.with_strength(0.5), 0.5 * resid.direction[2]),
         (ls.LinearBarrier.fit_means(resid.at(layer=2)), resid.direction[2]),
     ):
-        z = [ls.vocabulary(llama, what, 2, **how).z for what in (one, other)]
-        assert torch.allclose(*z, atol=1e-3)
+        z, wanted = (ls.vocabulary(llama, what, 2, **how).z for what in (one, other))
+        assert torch.allclose(z, wanted, atol=1e-3)
     heads = ls.capture(llama, pairs, "head", progress=False)
     written = head_direction(llama, 1, 2, heads.direction[1, 2])
     assert torch.allclose(written, heads.direction[1, 2] @ llama.W_O[1][2].float(), atol=1e-6)
