@@ -33,11 +33,18 @@ Reader = Annotated[
     ),
 ]
 
+
+def _check_data(folder: str | Path) -> None:
+    if not Path(folder).is_dir():
+        raise ValueError(f"no folder {str(folder)!r}, expected the one with the published files")
+
+
 Data = Annotated[
     Path | None,
     option(
         FolderPath,
         "The folder with the published files, each as --list names it.",
+        check=_check_data,
         metavar="FOLDER",
         show_default=False,
     ),
@@ -124,10 +131,10 @@ def make_table(
     Raises:
         ValueError: If a file is missing or of another form, or the folder holds another run.
     """
+    for task in preset.tasks:
+        for file in task.files:
+            file_in(data, file)  # before a model is loaded
     with writing_in(out):
-        for task in preset.tasks:
-            for file in task.files:
-                file_in(data, file)  # before a model is loaded
         loaded = ls.load_model(model)
         parts = parts_of(preset, loaded, data, limit, seed)
         terms = terms_of(preset, loaded, data, limit, seed)

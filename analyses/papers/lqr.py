@@ -162,5 +162,7 @@ PRESETS = {
     )
 }
 
+main = command_of("lqr", PRESETS)
+
 if __name__ == "__main__":
-    start(command_of("lqr", PRESETS), __doc__)
+    start(main, __doc__)

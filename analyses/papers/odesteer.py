@@ -143,5 +143,7 @@ PRESETS = {
     )
 }
 
+main = command_of("odesteer", PRESETS)
+
 if __name__ == "__main__":
-    start(command_of("odesteer", PRESETS), __doc__)
+    start(main, __doc__)

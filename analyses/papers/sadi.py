@@ -213,5 +213,7 @@ PRESETS = {
     )
 }
 
+main = command_of("sadi", PRESETS)
+
 if __name__ == "__main__":
-    start(command_of("sadi", PRESETS), __doc__)
+    start(main, __doc__)

@@ -61,6 +61,7 @@ BY_NAME: dict[str, list[str]] = {
     "backends": ["", ",", "x", "bridge,", "bridge,bridge", *_NUMBERS],
     "dtypes": ["", ",", "x", "float32,", "float32,float32", *_NUMBERS],
     "table": ["", "{}/file"],
+    "data": ["", "{}/file", "{}/missing"],
     "folder": ["", "{}/file", "{}/missing", "{}/empty"],
 }
 BY_TYPE: dict[Any, list[str]] = {
@@ -73,6 +74,10 @@ BEFORE = {"analyses.organism_seeds": ("{}/run",)}
 REQUIRED = {
     "analyses.sad_stories": ("--model", "organism"),
     "analyses.claims": ("--results", "{}/run"),
+    **{
+        f"analyses.papers.{paper}": ("--table", table, "--model", "organism", "--data", "{}/empty")
+        for paper, table in (("sadi", "1"), ("lqr", "truthfulqa"), ("odesteer", "truthfulqa"))
+    },
 }
 SAYS = (
     "expected",
@@ -151,7 +156,7 @@ def by_rule(command: Command) -> Iterator[tuple[str, list[str]]]:
     """Command lines with one fault each: (the word that the message names, the arguments)."""
     start = [*command.before, *command.required]
     for name, kind in command.options.items():
-        option = "--" + name.replace("_", "-")
+        option = "--" + {"listed": "list"}.get(name, name).replace("_", "-")
         if name in _POSITIONAL:
             bad = ((name.upper(), [*command.before, value]) for value in BY_NAME[name])
             yield from bad
