@@ -1,7 +1,6 @@
 # Two commands set everything up on a fresh machine: `make demo` (the main job) and `make test`.
 PYTHON ?= python3
 MODEL  ?= organism
-STORIES ?= ../shared/models/stories260k
 BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
 PYTEST := -m pytest -n 2 -q
@@ -77,15 +76,16 @@ layers: .venv/.installed ## do imports only flow downwards?
 # wait for one another. compare.ipynb takes some minutes with all pairs: here it takes 8 of each part,
 # and fewer behaviours.
 NOTEBOOKS := quickstart sadi linearity lqr barrier_field
-notebooks: .venv/.installed ## execute every notebook
-	@names="compare"; \
-	if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; \
-	then names="$$names real_model"; else echo 'real_model.ipynb: skipped, no SmolLM2: make models'; fi; \
-	OMP_NUM_THREADS=1 LENS_STEER_MOST_PAIRS=8 $(BIN)/python $(PYTEST) --dist=worksteal --nbmake --nbmake-timeout=1500 \
-	$$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS))
-	@if [ -d $(STORIES) ]; then \
-	LENS_STEER_MODEL=$(abspath $(STORIES)) $(BIN)/python -m pytest -q --nbmake notebooks/reading_and_steering.ipynb; \
-	else echo 'reading_and_steering.ipynb: skipped, no model in $(STORIES): make notebooks STORIES=...'; fi
+SWAPPED := lqr sadi quickstart
+NBMAKE := --nbmake --nbmake-timeout=1500
+notebooks: .venv/.installed ## execute every notebook, and three with SmolLM2 instead
+	@if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; \
+	then names="compare real_model"; swapped="$(SWAPPED)"; \
+	else names=compare; echo 'no SmolLM2 (make models): without real_model.ipynb and notebooks with another model'; fi; \
+	export OMP_NUM_THREADS=1 LENS_STEER_MOST_PAIRS=8; \
+	$(BIN)/python $(PYTEST) --dist=worksteal $(NBMAKE) $$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS)) && \
+	{ [ -z "$$swapped" ] || LENS_STEER_MODEL=smollm2 $(BIN)/python $(PYTEST) --dist=worksteal $(NBMAKE) \
+	$$(printf 'notebooks/%s.ipynb ' $$swapped); }
 
 architecture: .venv/.installed ## write docs/architecture.md anew from the imports
 	$(BIN)/python docs/architecture.py
