@@ -38,6 +38,10 @@ _LEAST_AGREEMENT = 0.5
 _CONTROLS = {"logit": 100, "jacobian": 16}
 
 
+class CarriedApartError(ValueError):
+    """Halves of the texts carry a direction to different ones."""
+
+
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
 class Vocabulary(Report):
@@ -220,12 +224,12 @@ def _agreement(carried_to: Float[Tensor, "text d"], layer: int) -> float:
     """The cosine of what two halves of the texts carry a direction to.
 
     Raises:
-        ValueError: If it is below 0.5: the mean is then not what any text does.
+        CarriedApartError: If it is below 0.5: the mean is then not what any text does.
     """
     halves = [carried_to[i::2].mean(dim=0) for i in (0, 1)]
     found = float(cosine_similarity(*halves, dim=0)) if len(carried_to) > 1 else 1.0
     if found < _LEAST_AGREEMENT:
-        raise ValueError(
+        raise CarriedApartError(
             f"behind block {layer} two halves of the texts carry the direction to others (cosine "
             f"{found:.2f}, expected at least {_LEAST_AGREEMENT}): take more texts or a later layer"
         )

@@ -155,6 +155,39 @@ def test_behind_the_last_block_nothing_is_carried(llama: Any) -> None:
     assert plain.agreement != plain.agreement
 
 
+def test_layers_side_by_side_are_each_layers_own(
+    llama: Any, pairs: ls.ContrastivePairs, tmp_path: Path
+) -> None:
+    resid = ls.capture(llama, pairs, "resid", progress=False)
+    directions = dict(zip(resid.layers, resid.direction, strict=True))
+    how: dict[str, Any] = {"texts": TEXTS, "controls": 4}
+    found = ls.diagnostics.vocabulary_by_layer(llama, directions, progress=False, **how)
+    assert found.layers == (0, 1, 2, 3)
+    assert found.left_out == ()
+    for k, layer in enumerate(found.layers):
+        alone = ls.vocabulary(llama, directions[layer], layer, **how)
+        assert torch.equal(found.z[k], alone.z)
+        assert torch.equal(found.slopes[k], alone.slopes)
+    best = divmod(int(found.z.argmax()), len(found.tokens))[1]
+    assert found.promoted(1) == [found.tokens[best]]
+    assert len(found.table()) == 4 * 20
+    axes = found.figure().axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "3"]
+    ls.save(found, tmp_path / "found.safetensors")
+    assert ls.load(tmp_path / "found.safetensors").table().equals(found.table())
+    with pytest.raises(ValueError, match="expected one at least"):
+        ls.diagnostics.vocabulary_by_layer(llama, {}, progress=False)
+
+
+def test_texts_that_carry_a_direction_apart_are_refused(llama: Any, untyped: None) -> None:
+    from lens_steer.diagnostics.promoted_tokens import _agreement
+
+    apart = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.1, 1.0]])
+    with pytest.raises(ls.diagnostics.CarriedApartError, match=r"block 3 two halves .* 0\.1"):
+        _agreement(apart, 3)
+    assert _agreement(torch.ones(4, 2), 3) == pytest.approx(1)
+
+
 def test_it_prints_draws_and_is_saved(llama: Any, tmp_path: Path) -> None:
     direction = torch.ones(llama.cfg.d_model)
     found = ls.vocabulary(llama, direction, 1, texts=TEXTS, controls=4)
