@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from lens_steer.arguments import Accepts, Layer, Texts
+from lens_steer.arguments import Accepts, CountFromZero, Layer, Texts
 from lens_steer.artifacts import savable
+from lens_steer.diagnostics.directions import refuse_steered
 from lens_steer.models import (
     SteerableModel,
     encode_prompt,
@@ -92,7 +93,10 @@ class Projection(Report):
         lines = []
         for tokens, values, scaled in self._shown():
             for k, layer in enumerate(self.layers):
-                notes = [f"{value:.3g}, {z:+.1f} sd" for value, z in zip(values[k], scaled[k])]  # noqa: B905
+                notes = [
+                    f"{value:.3g}, {z:+.1f} sd" if value == value else "attention sink"
+                    for value, z in zip(values[k], scaled[k], strict=True)
+                ]
                 shown = html_tokens(tokens, scaled[k], [_colour(z) for z in scaled[k]], notes)
                 lines.append(f'<span style="opacity:.65">layer {layer}  </span>{shown}')
         said = "blue: along the direction, red: against it; depth: standard deviations of its layer"
@@ -114,10 +118,16 @@ class Projection(Report):
         return [(t, v.tolist(), z.tolist()) for t, v, z in list(triples)[:_SHOWN]]
 
     @override
-    def figure(self, text: int = 0) -> "Figure":
-        """One text: a row for each layer, a column for each token; grey is an attention sink."""
+    def figure(self, text: CountFromZero = 0) -> "Figure":
+        """One text: a row for each layer, a column for each token; grey is an attention sink.
+
+        Raises:
+            ValueError: If there is no such text.
+        """
         from lens_steer.figures import canvas, name_layers
 
+        if text >= len(self.tokens):
+            raise ValueError(f"got text {text}, expected 0 to {len(self.tokens) - 1}")
         tokens, scaled = self.tokens[text], self.standardised[text]
         width, height = max(3.5, 1.4 + 0.24 * len(tokens)), max(2.2, 1.4 + 0.09 * len(scaled))
         with canvas(width=width, height=height) as (figure, axes):
@@ -155,20 +165,22 @@ def project(model: SteerableModel, texts: Texts, directions: Directions) -> Proj
         >>> ls.project(model, ["I loved it.", "I hated it."], {12: caa.vectors[0]})
     """
     width, depth = int(model.cfg.d_model), int(model.cfg.n_layers)
+    refuse_steered(model)
     if not directions or not texts:
         raise ValueError(f"got {len(texts)} texts and {len(directions)} directions, expected both")
     units = {}
     for layer, v in sorted(directions.items()):
-        if layer >= depth or v.shape != (width,) or not float(v.norm()) > 0:
+        if layer >= depth or v.shape != (width,) or not 0 < float(v.norm()) < torch.inf:
             raise ValueError(
                 f"got a direction of shape {list(v.shape)} and length {float(v.norm()):.3g} at "
-                f"layer {layer}, expected [{width}], above 0, at a layer from 0 to {depth - 1}"
+                f"layer {layer}, expected [{width}], finite and above 0, at a layer from 0 to "
+                f"{depth - 1}"
             )
         units[layer] = v.float() / v.float().norm()
     values, words = [], []
     for text in texts:
         ids = encode_prompt(model, text)
-        if not ids:
+        if not text or not ids:
             raise ValueError(f"got the text {text!r}, which has no token: expected at least one")
         words.append(tuple(token_texts(model, ids)))
         values.append(_projected(model, ids, units))

@@ -14,7 +14,7 @@ from typing_extensions import override
 from lens_steer.arguments import Accepts, Count, CountFromZero, Layer, Seed, Texts, shortened
 from lens_steer.artifacts import savable
 from lens_steer.barriers import Barrier
-from lens_steer.diagnostics.directions import direction_of
+from lens_steer.diagnostics.directions import direction_of, refuse_steered
 from lens_steer.diagnostics.neutral_texts import NEUTRAL_TEXTS
 from lens_steer.diagnostics.readout import (
     as_clean_states_vary,
@@ -35,6 +35,7 @@ Via = Literal["logit", "jacobian"]
 What = Annotated[Tensor | Intervention | Barrier, Accepts(Tensor | Intervention | Barrier)]
 _STATES, _SHOWN = 32, 10
 _LEAST_AGREEMENT = 0.5
+_FEWEST_CONTROLS = 4
 _CONTROLS = {"logit": 100, "jacobian": 16}
 
 
@@ -50,8 +51,8 @@ class Vocabulary(Report):
     Attributes:
         slopes: d log p / ds for each token of the vocabulary, nats per unit of the direction, at
             s = 0, averaged over clean states.
-        z: The same for the direction at length 1, over its spread between random directions of
-            length 1 that vary as clean activations do.
+        z: The same less its mean over the vocabulary, for the direction at length 1, over its
+            spread between random directions of length 1 that vary as clean activations do.
         tokens: The text of each token.
         what: What was read, in words.
         layer: The block behind which it is.
@@ -175,8 +176,10 @@ def vocabulary(  # noqa: PLR0913 - what is read, how, and beside what
 
     Raises:
         ValueError: If the direction has another width or is 0, there is no such layer, a text is
-            too short, a method does not act on the residual stream there; or, with `jacobian`, if
-            two halves of the texts carry it to directions whose cosine is below 0.5.
+            too short, a method does not act on the residual stream there, there are fewer than 4
+            controls, or the model is being steered.
+        CarriedApartError: With `jacobian`, if two halves of the texts carry it to directions whose
+            cosine is below 0.5.
         ModelRefused: If the weights are quantised.
 
     Example:
@@ -185,6 +188,13 @@ def vocabulary(  # noqa: PLR0913 - what is read, how, and beside what
     """
     if layer >= int(model.cfg.n_layers):
         raise ValueError(f"got layer {layer}, expected 0 to {int(model.cfg.n_layers) - 1}")
+    refuse_steered(model)
+    if same_position and via == "logit":
+        raise ValueError("same_position is of via='jacobian': 'logit' carries nothing")
+    if controls is not None and controls < _FEWEST_CONTROLS:
+        raise ValueError(f"got controls={controls}, expected at least {_FEWEST_CONTROLS}")
+    if via == "jacobian" and texts is not None and len(texts) < 2:
+        raise ValueError("got one text, expected two at least, whose halves can be compared")
     rows = _rows(model, NEUTRAL_TEXTS if texts is None else texts, skip)
     states = states_of(model, rows, layer, skip, _STATES)
     direction, name = direction_of(model, what, layer, states)
@@ -195,12 +205,14 @@ def vocabulary(  # noqa: PLR0913 - what is read, how, and beside what
         with tqdm(rows, desc="texts", disable=not progress) as bar:
             how: dict[str, Any] = {"skip": skip, "same_position": same_position}
             parts = torch.stack([carried(model, row, layer, each, **how) for row in bar])
-        agreement = _agreement(parts[:, 0], layer)
+        agreement = halves_agree(parts[:, 0], layer)
         each = parts.mean(dim=0)
         states = states_of(model, rows, int(model.cfg.n_layers) - 1, skip, _STATES)
     slopes = log_prob_slopes(model, rows[0], states, each)
-    spread = slopes[1:].square().mean(dim=0).sqrt()  # a random direction has no sign
-    z = slopes[0] / direction.double().norm() / spread
+    # what moves all tokens alike, by taking from a few common ones, says nothing of any
+    centred = slopes - slopes.mean(dim=1, keepdim=True)
+    spread = centred[1:].square().mean(dim=0).sqrt()  # a random direction has no sign
+    z = centred[0] / direction.double().norm() / spread
     words = tuple(model.tokenizer.decode([i]) for i in range(len(z)))
     via_name = f"{via} (same position)" if same_position and via == "jacobian" else via
     return Vocabulary(
@@ -220,14 +232,14 @@ def _rows(model: SteerableModel, texts: Sequence[str], skip: int) -> list[list[i
     return rows
 
 
-def _agreement(carried_to: Float[Tensor, "text d"], layer: int) -> float:
+def halves_agree(carried_to: Float[Tensor, "text d"], layer: int) -> float:
     """The cosine of what two halves of the texts carry a direction to.
 
     Raises:
         CarriedApartError: If it is below 0.5: the mean is then not what any text does.
     """
     halves = [carried_to[i::2].mean(dim=0) for i in (0, 1)]
-    found = float(cosine_similarity(*halves, dim=0)) if len(carried_to) > 1 else 1.0
+    found = float(cosine_similarity(*halves, dim=0))
     if found < _LEAST_AGREEMENT:
         raise CarriedApartError(
             f"behind block {layer} two halves of the texts carry the direction to others (cosine "

@@ -10,6 +10,7 @@ import torch
 import lens_steer as ls
 from lens_steer.models import encode_prompt, token_texts
 from lens_steer.sites import Site
+from tests.interventions import push
 
 TEXTS = ("The cat <sat> in the sun & slept.", "A dog ran to the park.")
 
@@ -58,11 +59,18 @@ def test_wrong_directions_and_texts_are_refused(gpt2: Any, untyped: None) -> Non
     d = gpt2.cfg.d_model
     for directions, said in (
         ({}, "expected both"),
-        ({1: torch.ones(d + 1)}, rf"expected \[{d}\], above 0"),
+        ({1: torch.ones(d + 1)}, rf"expected \[{d}\], finite and above 0"),
         ({1: torch.zeros(d)}, "above 0"),
+        ({1: torch.full((d,), torch.inf)}, "finite and above 0"),
         ({9: torch.ones(d)}, "at a layer from 0 to 3"),
     ):
         with pytest.raises(ValueError, match=said):
             ls.project(gpt2, TEXTS, directions)
     with pytest.raises(ValueError, match="expected"):
         ls.project(gpt2, [], {1: torch.ones(d)})
+    with pytest.raises(ValueError, match="has no token"):
+        ls.project(gpt2, [""], {1: torch.ones(d)})
+    with pytest.raises(ValueError, match="got text 2, expected 0 to 1"):
+        ls.project(gpt2, TEXTS, {1: torch.ones(d)}).figure(2)
+    with ls.steered(gpt2, push(gpt2)), pytest.raises(ValueError, match="is being steered"):
+        ls.project(gpt2, TEXTS, {1: torch.ones(d)})

@@ -9,7 +9,8 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.diagnostics import head_direction, neuron_direction
-from lens_steer.diagnostics.readout import carried, log_prob_slopes, states_of
+from lens_steer.diagnostics.promoted_tokens import halves_agree
+from lens_steer.diagnostics.readout import as_clean_states_vary, carried, log_prob_slopes, states_of
 from lens_steer.models import encode_prompt
 from tests.conftest import Loader
 from tests.interventions import push
@@ -78,11 +79,24 @@ def test_folded_and_raw_weights_say_the_same(load: Loader, fresh_model: Loader) 
     assert torch.allclose(one.z, other.z, atol=1e-2)
 
 
+def test_what_moves_all_tokens_alike_decides_no_order(llama: Any) -> None:
+    """z is of slopes less their mean: with all of them above 0 a half is still below average."""
+    direction = torch.randn(llama.cfg.d_model, generator=torch.Generator().manual_seed(5))
+    states = states_of(llama, rows_of(llama), 2, 4, 32)
+    random = as_clean_states_vary(states, 8, seed=0)
+    slopes = log_prob_slopes(llama, rows_of(llama)[0], states, torch.cat([direction[None], random]))
+    logits = slopes - slopes.mean(dim=1, keepdim=True)
+    wanted = logits[0] / direction.norm() / logits[1:].square().mean(dim=0).sqrt()
+    found = ls.vocabulary(llama, direction, 2, texts=TEXTS, controls=8)
+    assert torch.allclose(found.z.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_a_row_of_the_unembedding_promotes_its_token(llama: Any) -> None:
     rows = llama.W_U.detach().float().T
     token = int((rows.norm(dim=-1)).argmax())
     found = ls.vocabulary(llama, rows[token], 3, texts=TEXTS)
     assert token in found.slopes.topk(3).indices.tolist()
+    assert token in found.z.topk(3).indices.tolist()
     assert found.table()["token"].tolist()[0] == found.promoted(1)[0]
     doubled = ls.vocabulary(llama, 2 * rows[token], 3, texts=TEXTS)
     assert torch.allclose(doubled.slopes, 2 * found.slopes, rtol=1e-4, atol=1e-6)
@@ -179,13 +193,11 @@ def test_layers_side_by_side_are_each_layers_own(
         ls.diagnostics.vocabulary_by_layer(llama, {}, progress=False)
 
 
-def test_texts_that_carry_a_direction_apart_are_refused(llama: Any, untyped: None) -> None:
-    from lens_steer.diagnostics.promoted_tokens import _agreement
-
+def test_texts_that_carry_a_direction_apart_are_refused() -> None:
     apart = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.1, 1.0]])
     with pytest.raises(ls.diagnostics.CarriedApartError, match=r"block 3 two halves .* 0\.1"):
-        _agreement(apart, 3)
-    assert _agreement(torch.ones(4, 2), 3) == pytest.approx(1)
+        halves_agree(apart, 3)
+    assert halves_agree(torch.ones(4, 2), 3) == pytest.approx(1)
 
 
 def test_it_prints_draws_and_is_saved(llama: Any, tmp_path: Path) -> None:
@@ -210,11 +222,16 @@ def test_what_is_no_direction_there_is_refused(llama: Any, untyped: None) -> Non
         (torch.ones(d), 9, {}, "expected 0 to 3"),
         (torch.ones(d), 1, {"texts": ["Hi."]}, "expected at least 7"),
         (push(llama), 2, {}, "does not act on the residual stream behind block 2"),
+        (torch.ones(d), 1, {"controls": 1}, "expected at least 4"),
+        (torch.ones(d), 1, {"same_position": True}, "is of via='jacobian'"),
+        (torch.ones(d), 1, {"via": "jacobian", "texts": TEXTS[:1]}, "expected two at least"),
         (torch.ones(d), 1, {"via": "tuned"}, "expected one of 'logit', 'jacobian'"),
     ]
     for what, layer, how, said in wrong:
         with pytest.raises(ValueError, match=said):
             ls.vocabulary(llama, what, layer, **{"texts": TEXTS, **how})
+    with ls.steered(llama, push(llama)), pytest.raises(ValueError, match="is being steered"):
+        ls.vocabulary(llama, torch.ones(d), 1, texts=TEXTS)
     with pytest.raises(ValueError, match="expected a head below"):
         head_direction(llama, 0, 99, torch.ones(4))
     with pytest.raises(ValueError, match="expected one below"):
