@@ -32,9 +32,7 @@ def main() -> None:
     for code, picture in parts("gallery.md"):
         exec(code, names)
         if picture:
-            names.pop("figure").savefig(
-                DOCS / picture, dpi=DPI, pil_kwargs={"optimize": True}
-            )
+            names.pop("figure").savefig(DOCS / picture, dpi=DPI, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":

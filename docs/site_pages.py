@@ -2,8 +2,9 @@
 
 Pages are written so that their links work where the repository is read. Here files from other
 folders become pages of the site (`PLACES`), and each link is led to where its target lies there. A
-link to a file that is no page, such as a module, becomes the name of the file. Pages of the reference say
-`<!-- room: lens_steer.data -->` where the docstrings of all that the room exports shall stand.
+link to a file that is no page, such as a module, becomes the words of the link. Pages of the
+reference say `<!-- room: lens_steer.data -->` where the docstrings of all that the room exports
+shall stand, and `<!-- flat names -->` where a list of what `ls.` offers shall.
 """
 
 import ast
@@ -58,6 +59,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put in what rooms export, and lead links to where their targets lie in the site."""
+    markdown = markdown.replace("<!-- flat names -->", flat_names())
     markdown = _ROOM.sub(lambda room: _of_room(room[1]), markdown)
     return _LINK.sub(lambda link: _as_in_site(link, page.file.src_uri), markdown)
 
@@ -91,6 +93,17 @@ def with_own_page() -> set[str]:
     """Return the names whose docstrings stand on pages of methods."""
     pages = (ROOT / "docs" / "methods").glob("*.md")
     return {name for page in pages for name in _SHOWN.findall(page.read_text(encoding="utf-8"))}
+
+
+def flat_names() -> str:
+    """Return what `lens_steer/__init__.py` offers, as a list of links under its own headings."""
+    said: list[str] = []
+    for line in (ROOT / "lens_steer" / "__init__.py").read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"# (\w[\w ,:]+)\.", line):
+            said.append(f"\n## {heading[1]}\n")
+        elif name := re.fullmatch(r"from (lens_steer\.[\w.]+) import (\w+) as (\w+)", line):
+            said.append(f"- [`ls.{name[3]}`][{name[1]}.{name[2]}]")
+    return "\n".join(said)
 
 
 def _of_room(room: str) -> str:

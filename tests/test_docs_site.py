@@ -43,8 +43,7 @@ def test_links_and_pictures_of_a_page_are_there(path: Path) -> None:
     missing = [
         target
         for target in targets
-        if "://" not in target
-        and not (path.parent / (target.split("#")[0] or path.name)).is_file()
+        if "://" not in target and not (path.parent / (target.split("#")[0] or path.name)).is_file()
     ]
     assert missing == []
 
