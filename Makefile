@@ -10,7 +10,7 @@ ELSEWHERE := --jaxtyping-packages= -m 'not slow' --models-only --ignore tests/th
 FAST   := -m 'not slow' -k 'not (qwen or gemma or neox)' --ignore tests/cli/test_demo.py --ignore tests/thorough
 .DEFAULT_GOAL := help
 
-.PHONY: help demo models test test-tl4 test-newest quick check environments format lint types layers notebooks architecture bench thorough
+.PHONY: help demo models test test-tl4 test-newest quick check environments format lint types layers notebooks architecture docs docs-serve gallery bench thorough
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -89,6 +89,21 @@ notebooks: .venv/.installed ## execute every notebook, and three with SmolLM2 in
 
 architecture: .venv/.installed ## write docs/architecture.md anew from the imports
 	$(BIN)/python docs/architecture.py
+
+# The pages are read, not run: neither torch nor the package is installed.
+.venv-docs/.installed: constraints-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement constraints-docs.txt
+	touch $@
+
+docs: .venv-docs/.installed ## the documentation site, strictly: out/site/index.html
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+docs-serve: docs ## the same at http://localhost:8000, with its search
+	$(PYTHON) -m http.server --directory out/site 8000
+
+gallery: .venv/.installed ## draw docs/pictures anew, from the code on the page
+	$(BIN)/python docs/gallery.py
 
 bench: .venv/.installed ## speed, as ratios within one run; gates nothing
 	$(BIN)/python -m tests.benchmarks
