@@ -41,8 +41,8 @@ class Choice(Report):
     candidates: tuple[Intervention, ...]
     trials: tuple[Evaluation, ...]
     unsteered: Evaluation
-    perplexity_limit: float
-    min_well_formed: float
+    perplexity_limit: float | int
+    min_well_formed: float | int
     best_index: int
     seed: Seed = 0
 
@@ -126,8 +126,8 @@ def choose(  # noqa: PLR0913 - as evaluate
     pairs: ContrastivePairs,
     candidates: Sequence[Intervention],
     *,
-    perplexity_limit: float = 2.0,
-    min_well_formed: float = 0.9,
+    perplexity_limit: float | int = 2.0,
+    min_well_formed: float | int = 0.9,
     judge: Judge | None = None,
     token_budget: Count | None = None,
     progress: bool = True,
