@@ -4,12 +4,13 @@ Both are products of the model's own functions with a vector, so that RMSNorm an
 and raw weights, and a cap on the logits need nothing of their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens_steer.linearity import BlockMaps, forward_products
 from lens_steer.models import (
     FrozenContextBlocks,
     SteerableModel,
@@ -23,17 +24,6 @@ from lens_steer.models import (
 from lens_steer.sites import Site
 
 _NUMBERS = 2**25  # of logits held at a time
-
-
-def _pushed(function: Callable[[Tensor], Tensor], x: Tensor, tangents: Tensor) -> Tensor:
-    """J t for each tangent, by two backward passes: J' v is linear in v."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        y = function(x)
-        v = torch.zeros_like(y, requires_grad=True)
-        (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
-        (product,) = torch.autograd.grad(pulled, v, tangents.to(pulled), is_grads_batched=True)
-    return product
 
 
 def states_of(
@@ -87,7 +77,7 @@ def log_prob_slopes(
             p = head(x).detach().double().softmax(dim=-1)[0].cpu()
             for start in range(0, len(directions), at_once):
                 v = directions[start : start + at_once, None].to(tokens.device)
-                slopes = _pushed(head, x, v)[:, 0].double().cpu()
+                slopes = forward_products(head, x, v)[:, 0].double().cpu()
                 total[start : start + at_once] += slopes - (slopes @ p)[:, None]
     return total / len(states)
 
@@ -132,27 +122,23 @@ def carried(
             added[:, skip:-1] = push.to(x.dtype)
             return x + added
 
-        # at the last block both hooks are at one place: there nothing is carried
         with hooked(model, {Site(layer): pushed}), hooked(model, {last: lambda x: _kept(kept, x)}):
             forward(model, tokens, mask)
         return kept[0][0, skip:-1].sum(dim=0)
 
     zero = torch.zeros(directions.shape[1], device=tokens.device)
     with gradients_possible():
-        return _pushed(final, zero, directions.to(tokens.device)).float().cpu() / size
+        return forward_products(final, zero, directions.to(tokens.device)).float().cpu() / size
 
 
 def carried_to_itself(
     model: SteerableModel, row: Sequence[int], layer: int, directions: Float[Tensor, "k d"]
 ) -> Float[Tensor, "k d"]:
     """The same at the last position of a text alone: the product of its blocks' own Jacobians."""
-    tokens, mask = pad(model, [row], left=True)
-    blocks = FrozenContextBlocks(model, tokens, mask)
-    tangents = directions[:, None].to(tokens.device)
-    with gradients_possible():
-        for k in range(layer + 1, int(model.cfg.n_layers)):
-            tangents = _pushed(lambda x, k=k: blocks.block(k, x), blocks.states[k], tangents)
-    return tangents[:, 0].float().cpu()
+    maps, tangents = BlockMaps.of_rows(model, [tuple(row)]), directions[:, None]
+    for k in range(layer + 1, maps.n_layers):
+        tangents = maps.jvp(k, tangents)
+    return tangents[:, 0]
 
 
 def _kept(kept: list[Tensor], x: Tensor) -> Tensor:

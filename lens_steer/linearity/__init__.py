@@ -1,7 +1,8 @@
 """The model's blocks as linear maps: their Jacobians, how far these hold, what features they carry.
 
-`block_maps` runs texts and gives the products of each text's own Jacobians; `layer_jacobians`
-averages them over texts (`linearize`), and `fisher` measures pushes in nats of the next token.
+`block_maps` runs texts and gives the products of each text's own Jacobians (`products`);
+`layer_jacobians` averages them over texts (`linearize`), and `fisher` measures pushes in nats of
+the next token.
 `features` holds a direction for each layer. `diagnose(model, jacobians, pairs)` makes a
 `LinearityReport`: error against radius (`error_curves`), whether features persist from layer to
 layer (`persistence`), and what predictions of the logits are worth (`logit_report`), all of one
@@ -23,6 +24,7 @@ from lens_steer.linearity.layer_jacobians import LayerJacobians as LayerJacobian
 from lens_steer.linearity.layer_jacobians import linearize as linearize
 from lens_steer.linearity.logit_report import LogitReport as LogitReport
 from lens_steer.linearity.persistence import PersistenceReport as PersistenceReport
+from lens_steer.linearity.products import forward_products as forward_products
 from lens_steer.linearity.report import RADII as RADII
 from lens_steer.linearity.report import LinearityReport as LinearityReport
 from lens_steer.linearity.report import diagnose as diagnose

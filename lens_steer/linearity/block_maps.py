@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.arguments import Count, Layer
+from lens_steer.linearity.products import forward_products
 from lens_steer.linearity.text_batches import Texts, batched, default_budget, row_bytes, token_rows
 from lens_steer.models import (
     Attachment,
@@ -118,7 +119,9 @@ class BlockMaps:
     def jvp(self, layer: Layer, tangents: Batch) -> Batch:
         """A_l t for each text's own Jacobian A_l at its own state."""
         return self._each(
-            layer, tangents, lambda r, t: _pushed(partial(r.block, layer), r.states[layer], t)
+            layer,
+            tangents,
+            lambda r, t: forward_products(partial(r.block, layer), r.states[layer], t),
         )
 
     def logits_jvp(self, layer: Layer, tangents: Batch) -> Float[Tensor, "n text vocab"]:
@@ -126,9 +129,11 @@ class BlockMaps:
         if layer == self.n_layers:
             head, x = self._checked_parts()[0][1].head, self.states[:, layer]
             with gradients_possible():
-                return _plain(_pushed(head, x, tangents))
+                return _plain(forward_products(head, x, tangents))
         return self._each(
-            layer, tangents, lambda r, t: _pushed(partial(r.logits, layer), r.states[layer], t)
+            layer,
+            tangents,
+            lambda r, t: forward_products(partial(r.logits, layer), r.states[layer], t),
         )
 
     def logits_vjp(
@@ -202,20 +207,6 @@ class BlockMaps:
         for _, replay, _ in self._parts:
             _refuse_changed(seen, replay)
         return self._parts
-
-
-def _pushed(function: Callable[[Tensor], Tensor], x: Tensor, tangents: Tensor) -> Tensor:
-    """J t by two backward passes: J' v is linear in v, and its derivative along v is J t.
-
-    torch.func.jvp gives the same in twice the time.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        y = function(x)
-        v = torch.zeros_like(y, requires_grad=True)
-        (pulled,) = torch.autograd.grad(y, x, v, create_graph=True)
-        (product,) = torch.autograd.grad(pulled, v, tangents.to(pulled), is_grads_batched=True)
-    return product
 
 
 def _refuse_steered(model: SteerableModel) -> None:

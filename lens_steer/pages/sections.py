@@ -89,10 +89,10 @@ def _of_report(title: str, value: Report) -> Section:
 
 
 def _of_comparison(title: str, value: Comparison) -> Iterator[Section]:
+    whole = value.table()
     for name in value.behaviours:
         frontier, doses = Frontier.of(value, name), DoseResponse.of(value, name)
         heading = f"{title}: {name}" if len(value.behaviours) > 1 else title
-        whole = value.table()
         part: Any = whole[whole["behaviour_name"] == name]
         yield tabled(
             Section(
