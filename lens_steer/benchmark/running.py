@@ -70,7 +70,8 @@ def run_comparison(settings: CompareSettings, echo: Echo) -> Comparison:
     if not settings.pairs:
         raise ValueError("no pairs: expected a named set or a file, or several with commas")
     chosen = families(settings.methods)
-    sources = [ContrastivePairs.load(name) for name in settings.pairs]
+    how: dict[str, Any] = {"columns": settings.columns, "template": settings.template}
+    sources = [ContrastivePairs.load(name, **how) for name in settings.pairs]
     distinct_names(sources)
     for pairs in sources:
         split_for(settings.judge(pairs.name), pairs, settings.config.seed)

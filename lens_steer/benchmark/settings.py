@@ -75,6 +75,9 @@ class CompareSettings:
         backend: See `load_model`.
         device: See `load_model`.
         dev_prompts: The largest number of prompts to choose and calibrate on.
+        reads: The read positions to choose from, see `capture`.
+        columns: What columns are called in the files of pairs, see `ContrastivePairs.load`.
+        template: How prompts and answers are written, see `ContrastivePairs.load`.
     """
 
     model: str
@@ -90,6 +93,9 @@ class CompareSettings:
     backend: Literal["bridge", "hooked"] = "bridge"
     device: str | None = None
     dev_prompts: Count = DEV_PROMPTS
+    reads: tuple[ReadPosition, ...] = ("mean", "last")
+    columns: Mapping[str, str] | None = None
+    template: str | None = None
 
     def judge(self, pairs: str) -> Judge | None:
         """What texts of a set of pairs are scored by."""
@@ -132,7 +138,7 @@ class Behaviour:
         judge = settings.judge(pairs.name)
         train, dev, test = split_for(judge, pairs, settings.config.seed)
         few = dev.first(settings.dev_prompts)
-        return cls(pairs.name, few, test, judge, FitCache(model, train), provenance)
+        return cls(pairs.name, few, test, judge, FitCache(model, train, settings.reads), provenance)
 
 
 def split_for(

@@ -11,6 +11,7 @@ from lens_steer.cli.demo_command import demo
 from lens_steer.cli.model_commands import describe, fetch
 from lens_steer.cli.options import (
     Backend,
+    Columns,
     Cost,
     Device,
     DevPrompts,
@@ -18,15 +19,17 @@ from lens_steer.cli.options import (
     Methods,
     Model,
     Out,
+    Reads,
     Seed,
     SeveralPairs,
     Sink,
     TemperatureAbove0,
+    TemplateName,
     Where,
     Words,
 )
 from lens_steer.cli.report_command import report
-from lens_steer.cli.typed_options import OnceCommand, option, run_command
+from lens_steer.cli.typed_options import OnceCommand, check_pairs, option, run_command
 from lens_steer.models import version_of
 
 app = typer.Typer(
@@ -68,6 +71,8 @@ app.command(
 def compare(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
     pairs: SeveralPairs = None,
+    columns: Columns = None,
+    template: TemplateName = None,
     out: Out = Path("out/compare"),
     seed: Seed = 0,
     methods: Methods = None,
@@ -137,6 +142,7 @@ def compare(  # noqa: PLR0913 - options of a command
         ),
     ] = None,
     words: Words = None,
+    reads: Reads = ("mean", "last"),
     scope: Where = "last",
     sink: Sink = False,
     backend: Backend = "bridge",
@@ -172,6 +178,8 @@ def compare(  # noqa: PLR0913 - options of a command
     from lens_steer.benchmark import CompareSettings, ComparisonConfig, defaults_of, run_comparison
 
     defaults = defaults_of(model)
+    chosen = pairs or (defaults.pairs,)
+    check_pairs(chosen, columns, template)
     config = ComparisonConfig(
         seed=seed,
         seeds=seeds,
@@ -187,7 +195,9 @@ def compare(  # noqa: PLR0913 - options of a command
     )
     settings = CompareSettings(
         model=model,
-        pairs=pairs or (defaults.pairs,),
+        pairs=chosen,
+        columns=columns,
+        template=template,
         out=out,
         config=config,
         methods=methods,
@@ -195,6 +205,7 @@ def compare(  # noqa: PLR0913 - options of a command
         fits=fits,
         budget=budget,
         words=words or (),
+        reads=reads,
         instruction=instruction or "",
         backend=backend,
         device=device,

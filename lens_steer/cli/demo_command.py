@@ -6,6 +6,7 @@ import typer
 
 from lens_steer.cli.options import (
     Backend,
+    Columns,
     Device,
     DevPrompts,
     Length,
@@ -20,14 +21,18 @@ from lens_steer.cli.options import (
     SomeLayers,
     Table,
     Temperature,
+    TemplateName,
     Where,
     Words,
 )
+from lens_steer.cli.typed_options import check_pairs
 
 
 def demo(  # noqa: PLR0913 - options of a command
     model: Model = "organism",
     pairs: Pairs = None,
+    columns: Columns = None,
+    template: TemplateName = None,
     out: Out = Path("out/demo"),
     seed: Seed = 0,
     methods: Methods = None,
@@ -69,9 +74,13 @@ def demo(  # noqa: PLR0913 - options of a command
     from lens_steer.cli.demo_settings import DemoSettings
 
     defaults = defaults_of(model)
+    chosen = pairs or defaults.pairs
+    check_pairs((chosen,), columns, template)
     settings = DemoSettings(
         model=model,
-        pairs=pairs or defaults.pairs,
+        pairs=chosen,
+        columns=columns,
+        template=template,
         out=out,
         seed=seed,
         methods=methods or defaults.methods,

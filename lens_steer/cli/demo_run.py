@@ -66,7 +66,9 @@ def run(settings: DemoSettings, echo: Echo) -> DemoReport:
         >>> report = run(settings, print)
     """
     families(settings.methods)  # an unknown name ends the demo here
-    pairs = ContrastivePairs.load(settings.pairs)
+    pairs = ContrastivePairs.load(
+        settings.pairs, columns=settings.columns, template=settings.template
+    )
     train, dev, test = split_for(settings.judge, pairs, settings.seed)
     if os.path.lexists(settings.out / "trials.jsonl"):  # whose table.csv would be overwritten
         raise ValueError(

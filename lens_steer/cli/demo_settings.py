@@ -1,5 +1,6 @@
 """What the demo is run on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +37,8 @@ class DemoSettings:
         limited: Whether a demo that takes longer, at its smallest, is refused.
         layers: The layers that may be steered; None is all of them.
         table: Whether several methods are compared at the end.
+        columns: What columns are called in the file of pairs, see `ContrastivePairs.load`.
+        template: How prompts and answers are written, see `ContrastivePairs.load`.
     """
 
     model: str
@@ -56,6 +59,8 @@ class DemoSettings:
     limited: bool = True
     layers: tuple[int, ...] | None = None
     table: bool = True
+    columns: Mapping[str, str] | None = None
+    template: str | None = None
 
     @property
     def judge(self) -> Judge | None:

@@ -10,7 +10,8 @@ from lens_steer.arguments import Count, Expected, FolderPath, Layers, Nats, Text
 from lens_steer.arguments import Seed as SeedValue
 from lens_steer.arguments import Temperature as TemperatureValue
 from lens_steer.benchmark import DEFAULT_METHODS, families
-from lens_steer.cli.typed_options import check_each_pairs, check_pairs, judged_words_of, option
+from lens_steer.cli.typed_options import columns_of, judged_words_of, option
+from lens_steer.data import TEMPLATES, as_template
 from lens_steer.files import check_folder
 from lens_steer.models import NamedModel, available_device, model_directory
 
@@ -45,15 +46,34 @@ _PAIRS = (
     "docs/guide.md, 'Pairs from files'. Left out: organism:sentiment for the organism, stories:sad "
     "for any other model."
 )
-Pairs = Annotated[
-    str | None, option(Text, _PAIRS, check=check_pairs, metavar="PAIRS", show_default=False)
-]
+Pairs = Annotated[str | None, option(Text, _PAIRS, metavar="PAIRS", show_default=False)]
 SeveralPairs = Annotated[
     Any,
     option(
         Texts,
         f"{_PAIRS} Several are separated by commas.",
-        check=check_each_pairs,
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    Any,
+    option(
+        dict,
+        "What the columns of the file of pairs are called there: ours=theirs, separated by commas, "
+        "such as prompt=instruction,desired=good,undesired=bad. Left out: as we call them.",
+        convert=columns_of,
+        metavar="LIST",
+        show_default=False,
+    ),
+]
+TemplateName = Annotated[
+    str | None,
+    option(
+        Text,
+        f"How prompts and answers of the pairs are written: {', '.join(TEMPLATES)}, or a text with "
+        "{question} in it. Left out: as they stand in the file.",
+        check=as_template,
+        metavar="TEMPLATE",
         show_default=False,
     ),
 ]
@@ -102,6 +122,14 @@ Read = Annotated[
         "any other model.",
         metavar="[last|mean|prompt_last]",
         show_default=False,
+    ),
+]
+Reads = Annotated[
+    Any,
+    option(
+        Sequence[Positions],
+        "The positions, separated by commas, of which the best on dev is taken for each method: "
+        "last, mean and prompt_last, as under --read of the demo.",
     ),
 ]
 Where = Annotated[

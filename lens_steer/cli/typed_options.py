@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -55,16 +55,45 @@ def option(
     return kind(parser=value, help=help, **{"metavar": word, **settings})
 
 
-def check_pairs(name: str) -> None:
-    """Raise a ValueError unless pairs can be read: those of a named set, or of a file."""
-    if name not in set_names():
-        ContrastivePairs.load(name)
-
-
-def check_each_pairs(names: tuple[str, ...]) -> None:
-    """As `check_pairs`, for several."""
+def check_each_pairs(
+    names: Sequence[str], columns: Mapping[str, str] | None = None, template: str | None = None
+) -> None:
+    """Raise a ValueError unless all pairs can be read: those of a named set, or of a file."""
+    as_they_are = columns is None and template is None
     for name in names:
-        check_pairs(name)
+        if not (as_they_are and name in set_names()):
+            ContrastivePairs.load(name, columns=columns, template=template)
+
+
+def check_pairs(
+    names: Sequence[str], columns: Mapping[str, str] | None, template: str | None
+) -> None:
+    """The same for a command that is told how a file is read, which no option knows by itself.
+
+    Raises:
+        typer.BadParameter: If pairs cannot be read in that way.
+    """
+    try:
+        check_each_pairs(names, columns, template)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--pairs'") from None
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """The names of columns from `prompt=instruction,desired=good`.
+
+    Raises:
+        ValueError: If it is not of that form, or names a column twice.
+    """
+    parts = [part.split("=") for part in text.split(",")]
+    named = {part[0].strip(): part[-1].strip() for part in parts}
+    whole = all(len(part) == 2 for part in parts) and len(named) == len(parts)
+    if not whole or not all({*named, *named.values()}):
+        raise ValueError(
+            f"got {text!r}, expected our name=theirs, separated by commas, such as "
+            "prompt=instruction,desired=good"
+        )
+    return named
 
 
 def judged_words_of(words: str) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ BY_NAME: dict[str, list[str]] = {
     "methods": _METHODS,
     "specific": _METHODS,
     "words": ["", ",", " , "],
+    "columns": ["", "x", "x=", "=x", "prompt=a,prompt=b", "prompt=a=b", ","],
+    "template": ["", "x", "{answer}"],
     "instruction": ["", " "],
     "device": ["", "x", "cuda:99", *_NUMBERS],
     "dtype": ["", "x", "load", "float", *_NUMBERS],

@@ -19,8 +19,8 @@ from tests.cli.test_demo import FILES, write_pairs
 
 ENTRY = "from lens_steer.cli import main; main()"
 OPTIONS = [
-    *("--model", "--pairs", "--out", "--seed", "--methods", "--words", "--read", "--scope"),
-    *("--sink", "--backend", "--device", "--max-new-tokens", "--temperature", "--dev-prompts"),
+    *("--model", "--pairs", "--columns", "--template", "--out", "--seed", "--methods", "--words"),
+    *("--read", "--scope", "--sink", "--backend", "--device", "--max-new-tokens", "--temperature", "--dev-prompts"),
     *("--minutes", "--layers", "--table"),
 ]
 
@@ -179,6 +179,8 @@ MISUSE: dict[str, tuple[list[str], str]] = {
     "out is a device": (["--model", "{}/model", "--out", "/dev/full"], "/dev/full is no folder"),
     "out has a long name": (["--model", "{}/model", "--out", "a" * 300], "File name too long"),
     "out is in a file": (["--model", "{}/model", "--out", "{}/taken/out"], "taken"),
+    "other columns": (["--columns", "prompt=instruction"], "'--pairs'.*'instruction'"),
+    "unknown template": (["--template", "qna"], "'--template'.*did you mean 'qa'"),
     "unpaired without words": (
         ["--model", "{}/model", "--pairs", "{}/unpaired.jsonl"],
         "unpaired.*words",
@@ -228,3 +230,24 @@ def test_unpaired_texts_with_words_and_a_first_run_end_well(place: Path, command
     written = {path.name for path in (place / "out").iterdir()}
     assert written >= FILES
     assert "unpaired" in out
+
+
+def test_a_file_of_other_columns_is_compared_in_a_template_at_one_read_position(
+    place: Path, command: Command
+) -> None:
+    rows = [
+        {"instruction": f"Was it {i}", "good": " lost it", "bad": " has it", "topic": i}
+        for i in range(12)
+    ]
+    (place / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, _, err = command(
+        *("compare", "--model", place / "model", "--pairs", place / "own.jsonl"),
+        *("--columns", "prompt=instruction,desired=good,undesired=bad", "--template", "qa"),
+        *("--reads", "last", "--methods", "CAA", "--references", "random", "--no-timing"),
+        *("--out", place / "out", "--device", "cpu", "--max-new-tokens", 2, "--multiples", 1),
+    )
+    assert code == 0, err
+    lines = (place / "out" / "trials.jsonl").read_text(encoding="utf-8")
+    terms = json.loads(lines.splitlines()[0])["terms"]
+    assert terms["reads"] == ["last"]
+    assert "Q: Was it" in lines
