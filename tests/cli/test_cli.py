@@ -20,8 +20,8 @@ from tests.cli.test_demo import FILES, write_pairs
 ENTRY = "from lens_steer.cli import main; main()"
 OPTIONS = [
     *("--model", "--pairs", "--columns", "--template", "--out", "--seed", "--methods", "--words"),
-    *("--read", "--scope", "--sink", "--backend", "--device", "--max-new-tokens", "--temperature", "--dev-prompts"),
-    *("--minutes", "--layers", "--table"),
+    *("--read", "--scope", "--sink", "--backend", "--device", "--max-new-tokens"),
+    *("--temperature", "--dev-prompts", "--minutes", "--layers", "--table"),
 ]
 
 Command = Callable[..., tuple[int, str, str]]
