@@ -23,14 +23,15 @@ from lens_steer.diagnostics.later_components import EditAttribution as EditAttri
 from lens_steer.diagnostics.manifold import ManifoldReport as ManifoldReport
 from lens_steer.diagnostics.named_methods import check_named as check_named
 from lens_steer.diagnostics.named_methods import row_of as row_of
+from lens_steer.diagnostics.neutral_texts import NEUTRAL_TEXTS as NEUTRAL_TEXTS
 from lens_steer.diagnostics.projection import Projection as Projection
 from lens_steer.diagnostics.projection import project as project
 from lens_steer.diagnostics.promoted_by_layer import VocabularyByLayer as VocabularyByLayer
 from lens_steer.diagnostics.promoted_by_layer import vocabulary_by_layer as vocabulary_by_layer
-from lens_steer.diagnostics.promoted_tokens import CarriedApartError as CarriedApartError
 from lens_steer.diagnostics.promoted_tokens import Vocabulary as Vocabulary
 from lens_steer.diagnostics.promoted_tokens import vocabulary as vocabulary
 from lens_steer.diagnostics.read_steer import ReadSteerReport as ReadSteerReport
+from lens_steer.diagnostics.readout import CarriedApartError as CarriedApartError
 from lens_steer.diagnostics.steerability import SteerabilityReport as SteerabilityReport
 
 _check_room(globals())

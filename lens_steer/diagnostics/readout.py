@@ -9,12 +9,15 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
+from lens_steer.arguments import shortened
 from lens_steer.linearity import BlockMaps, forward_products
 from lens_steer.models import (
     FrozenContextBlocks,
     SteerableModel,
     check_differentiable,
+    encode_prompt,
     forward,
     gradients_possible,
     hooked,
@@ -24,6 +27,27 @@ from lens_steer.models import (
 from lens_steer.sites import Site
 
 _NUMBERS = 2**25  # of logits held at a time
+_LEAST_AGREEMENT = 0.5
+
+
+class CarriedApartError(ValueError):
+    """Halves of the texts carry a direction to different ones."""
+
+
+def token_rows(model: SteerableModel, texts: Sequence[str], skip: int) -> list[list[int]]:
+    """The tokens of texts that are long enough to be read.
+
+    Raises:
+        ValueError: If a text has fewer than `skip` + 3 tokens.
+    """
+    rows = [encode_prompt(model, text) for text in texts]
+    for text, row in zip(texts, rows, strict=True):
+        if len(row) < skip + 3:
+            raise ValueError(
+                f"got a text of {len(row)} tokens, {shortened(text)}, expected at least "
+                f"{skip + 3}: a longer text, or a smaller skip"
+            )
+    return rows
 
 
 def states_of(
@@ -38,10 +62,16 @@ def states_of(
         skip: How many positions at the beginning of each text are left out; the last one is too.
         most: How many states, at most.
     """
+    return activations_of(model, rows, Site(layer), skip, most)
+
+
+def activations_of(
+    model: SteerableModel, rows: Sequence[Sequence[int]], site: Site, skip: int, most: int
+) -> Float[Tensor, "n *site"]:
+    """Activations at any site, at the positions of `states_of`."""
     found = []
     for row in rows:
         tokens, mask = pad(model, [row])
-        site = Site(layer)
         with torch.no_grad(), reading(model, {site: lambda x: x[0, skip:-1]}) as kept:
             forward(model, tokens, mask)
         found.append(kept[site].float().cpu())
@@ -115,16 +145,14 @@ def carried(
     last, size = Site(int(model.cfg.n_layers) - 1), len(row) - 1 - skip
 
     def final(push: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-
         def pushed(x: Tensor) -> Tensor:
             added = torch.zeros_like(x)
             added[:, skip:-1] = push.to(x.dtype)
             return x + added
 
-        with hooked(model, {Site(layer): pushed}), hooked(model, {last: lambda x: _kept(kept, x)}):
+        with hooked(model, {Site(layer): pushed}), reading(model, {last: _as_it_is}) as kept:
             forward(model, tokens, mask)
-        return kept[0][0, skip:-1].sum(dim=0)
+        return kept[last][0, skip:-1].sum(dim=0)
 
     zero = torch.zeros(directions.shape[1], device=tokens.device)
     with gradients_possible():
@@ -141,8 +169,7 @@ def carried_to_itself(
     return tangents[:, 0]
 
 
-def _kept(kept: list[Tensor], x: Tensor) -> Tensor:
-    kept.append(x)
+def _as_it_is(x: Tensor) -> Tensor:
     return x
 
 
@@ -159,3 +186,19 @@ def as_clean_states_vary(
 def places(values: Float[Tensor, " vocab"], k: int) -> Int[Tensor, " k"]:
     """The tokens of the largest values."""
     return values.topk(min(k, len(values))).indices
+
+
+def halves_agree(carried_to: Float[Tensor, "text d"], layer: int) -> float:
+    """The cosine of what two halves of the texts carry a direction to.
+
+    Raises:
+        CarriedApartError: If it is below 0.5: the mean is then not what any text does.
+    """
+    halves = [carried_to[i::2].mean(dim=0) for i in (0, 1)]
+    found = float(cosine_similarity(*halves, dim=0))
+    if found < _LEAST_AGREEMENT:
+        raise CarriedApartError(
+            f"behind block {layer} two halves of the texts carry the direction to others (cosine "
+            f"{found:.2f}, expected at least {_LEAST_AGREEMENT}): take more texts or a later layer"
+        )
+    return found
