@@ -22,6 +22,7 @@ from lens_steer.models import (
     gradients_possible,
     hooked,
     pad,
+    probe_tokens,
     reading,
 )
 from lens_steer.sites import Site
@@ -78,6 +79,15 @@ def activations_of(
     states = torch.cat(found)
     kept_places = torch.linspace(0, len(states) - 1, min(most, len(states))).long()
     return states[kept_places]
+
+
+@torch.no_grad()
+def log_probs_of(model: SteerableModel, x: Float[Tensor, "n d"]) -> Float[Tensor, "n vocab"]:
+    """Log-probabilities of the next token if each row left the last block, in float32."""
+    tokens = probe_tokens(model)
+    head = FrozenContextBlocks(model, tokens, torch.ones_like(tokens, dtype=torch.bool)).head
+    parts = x.to(tokens.device).split(max(1, _NUMBERS // int(model.cfg.d_vocab)))
+    return torch.cat([head(part).double().log_softmax(dim=-1).float().cpu() for part in parts])
 
 
 def log_prob_slopes(
