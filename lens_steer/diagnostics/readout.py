@@ -27,7 +27,7 @@ from lens_steer.models import (
 )
 from lens_steer.sites import Site
 
-_NUMBERS = 2**25  # of logits held at a time
+_NUMBERS = 2**24  # of logits held at a time
 _LEAST_AGREEMENT = 0.5
 
 
@@ -111,14 +111,16 @@ def log_prob_slopes(
     head = FrozenContextBlocks(model, tokens, mask).head
     vocab = head(states[:1].to(tokens.device)).shape[-1]
     total = torch.zeros(len(directions), vocab).double()
-    at_once = max(1, _NUMBERS // vocab)
+    at_once = min(len(directions), max(1, _NUMBERS // vocab))
     with gradients_possible():
-        for x in states.to(tokens.device).split(1):
-            p = head(x).detach().double().softmax(dim=-1)[0].cpu()
+        # every pass runs the whole model to get to its head, so that few of many states are best
+        for x in states.to(tokens.device).split(max(1, _NUMBERS // (vocab * at_once))):
+            p = head(x).detach().double().softmax(dim=-1).cpu()
             for start in range(0, len(directions), at_once):
-                v = directions[start : start + at_once, None].to(tokens.device)
-                slopes = forward_products(head, x, v)[:, 0].double().cpu()
-                total[start : start + at_once] += slopes - (slopes @ p)[:, None]
+                v = directions[start : start + at_once, None].expand(-1, len(x), -1)
+                slopes = forward_products(head, x, v.to(tokens.device)).double().cpu()
+                mean = torch.einsum("kxt,xt->k", slopes, p)
+                total[start : start + at_once] += slopes.sum(dim=1) - mean[:, None]
     return total / len(states)
 
 
