@@ -169,8 +169,9 @@ def vocabulary(  # noqa: PLR0913 - what is read, how, and beside what
             mean over positions of its effect on all later positions, through each text's own
             Jacobians (the J-lens of Gurnee et al. 2026).
         texts: Neutral texts of at least `skip` + 3 tokens; None takes 105 short texts, of which
-            `logit` reads every fourth. The time of `jacobian` is in proportion to their number:
-            `diagnostics.NEUTRAL_TEXTS[:24]` is faster, and its halves agree less.
+            `logit` reads every fourth. The time of `jacobian` is in proportion to their number: on
+            one core SmolLM2-135M takes 53 s behind block 22 of 30 and 113 s behind block 2. Fewer,
+            `diagnostics.NEUTRAL_TEXTS[:24]`, are faster, and early layers are refused more often.
         same_position: With `jacobian`: carry it to its own position only, which is another lens.
         skip: How many positions at the beginning of a text are left out.
         controls: How many random directions; None is 100, and 16 for `jacobian`.

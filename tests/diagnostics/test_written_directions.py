@@ -47,7 +47,7 @@ def test_heads_write_through_w_o_and_neurons_through_w_out(
     model = load(architecture, backend)
     method = iti(model).with_strength(0.5)
     vector = dict(method.items())[Site(LAYER, Kind.HEAD)].double()
-    wanted = sum(vector[head] @ model.W_O[LAYER][head].double() for head in range(len(vector)))
+    wanted = torch.einsum("hz,hzd->d", vector, model.W_O[LAYER].double())
     found, name = read(model, method)
     assert name == "ITI through W_O"
     assert torch.allclose(found.double(), 0.5 * wanted, rtol=1e-4, atol=1e-5)
