@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_SHOWN, _LINES, _ROWS, _LETTERS = 10, 15, 60, 12
+_SHOWN, _LINES, _ROWS, _LETTERS = 10, 16, 60, 12
 
 
 @savable
@@ -72,16 +72,15 @@ class ActivationVocabulary(Report):
 
     def __repr__(self) -> str:
         said = "next tokens of activations through the final norm, with their probabilities"
-        width = max(map(len, self.names))
-        lines = [
-            f"{name:>{width}}  "
-            + "  ".join(f"{self.tokens[i]!r} {float(values[i].exp()):.2g}" for i in order)
-            for name, values, order in zip(
-                self.names[:_LINES], self.log_probs, self._order(5), strict=False
-            )
-        ]
+        width, lines = max(map(len, self.names)), [said]
+        for name, values, order in zip(self.names, self.log_probs, self._order(5), strict=True):
+            likely = (f"{self.tokens[i]!r} {float(values[i].exp()):.2g}" for i in order)
+            lines.append(f"{name:>{width}}  {'  '.join(likely)}")
         more = len(self.names) - _LINES
-        return "\n".join([said, *lines, *([f"... {more} more activations"] if more > 0 else [])])
+        if more > 0:  # of layers the last ones say most
+            half = _LINES // 2
+            lines[1 + half : -half] = [f"... {more} more activations"]
+        return "\n".join(lines)
 
     @override
     def figure(self, k: Count = 6) -> "Figure":

@@ -78,7 +78,9 @@ def test_it_prints_draws_and_is_saved(llama: Any, tmp_path: Path) -> None:
     lines = repr(found).splitlines()
     assert lines[0].startswith("next tokens of activations")
     assert lines[1].startswith(" $0  ")
-    assert lines[-1] == f"... {len(stream) - 15} more activations"
+    assert len(lines) == 18
+    assert lines[9] == f"... {len(stream) - 16} more activations"
+    assert lines[-1].startswith(names[-1] + "  ")
     assert repr(activation_vocabulary(llama, stream[0])).splitlines()[1].startswith("0  ")
     table = found.table()
     assert len(table) == 10 * len(stream)
