@@ -183,7 +183,7 @@ class EditAttribution(Report):
         for i, x, y in list(zip(self.checked, first, exact, strict=True))[:3]:
             left = x > sum(ends) / 2  # names are written towards the middle
             place: dict[str, Any] = {"ha": "right" if left else "left", "fontsize": 7}
-            offset = (-5 if left else 5, -3)
+            offset = (-5, 4) if left else (5, -9)  # off the diagonal, on either side
             axes.annotate(self.name_of(i), (x, y), offset, textcoords="offset points", **place)
         axes.set(xlabel="first-order effect, nats per token")
         axes.set(ylabel="patched into the clean run,\nnats per token")

@@ -129,7 +129,7 @@ class Projection(Report):
         if text >= len(self.tokens):
             raise ValueError(f"got text {text}, expected 0 to {len(self.tokens) - 1}")
         tokens, scaled = self.tokens[text], self.standardised[text]
-        width, height = max(3.5, 1.4 + 0.24 * len(tokens)), max(2.2, 1.4 + 0.09 * len(scaled))
+        width, height = max(3.5, 1.4 + 0.24 * len(tokens)), max(2.9, 1.4 + 0.09 * len(scaled))
         with canvas(width=width, height=height) as (figure, axes):
             axes.set_facecolor("0.85")
             limit = max(float(scaled.nan_to_num().abs().max()), 1e-6)

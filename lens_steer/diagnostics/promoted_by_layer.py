@@ -13,8 +13,8 @@ from typing_extensions import override
 from lens_steer.arguments import Accepts, Count, CountFromZero, Layer, Seed, Texts
 from lens_steer.artifacts import savable
 from lens_steer.axes import ranges
-from lens_steer.diagnostics.promoted_tokens import CarriedApartError, Via, What, vocabulary
-from lens_steer.diagnostics.readout import places
+from lens_steer.diagnostics.promoted_tokens import Via, What, vocabulary
+from lens_steer.diagnostics.readout import CarriedApartError, places
 from lens_steer.models import SteerableModel
 from lens_steer.reports import Report
 
@@ -112,7 +112,7 @@ def vocabulary_by_layer(  # noqa: PLR0913 - as `vocabulary`
     Args:
         what: For each layer, counted from 0, a direction, a method or a barrier.
         via: As `vocabulary`; with `jacobian`, layers that it refuses are left out and named.
-        texts: As `vocabulary`.
+        texts: As `vocabulary`; with `jacobian` at many layers a few are soon enough for a map.
         skip: As `vocabulary`.
         controls: How many random directions there are at each layer.
         seed: Of the random directions.

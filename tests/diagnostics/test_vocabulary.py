@@ -9,8 +9,13 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.diagnostics import head_direction, neuron_direction
-from lens_steer.diagnostics.promoted_tokens import halves_agree
-from lens_steer.diagnostics.readout import as_clean_states_vary, carried, log_prob_slopes, states_of
+from lens_steer.diagnostics.readout import (
+    as_clean_states_vary,
+    carried,
+    halves_agree,
+    log_prob_slopes,
+    states_of,
+)
 from lens_steer.models import encode_prompt
 from tests.conftest import Loader
 from tests.interventions import push
