@@ -72,6 +72,7 @@ def hub(model_dirs: dict[str, Path]) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_the_hub_is_brought_and_loaded(
     hub: str, tmp_path: Path, load: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
