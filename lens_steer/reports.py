@@ -134,6 +134,21 @@ def few(values: Sequence[Any], *, most: int = 8) -> str:
     return " ".join(texts)
 
 
+def shortened_in_the_middle(text: str, width: int = WIDTH) -> str:
+    """A text with dots in place of its middle, if it is longer than a line.
+
+    Args:
+        text: Any text.
+        width: Of the line, in letters.
+
+    Example:
+        >>> shortened_in_the_middle("one two three", width=9)
+        'one...ree'
+    """
+    half = (width - 3) // 2
+    return text if len(text) <= width else f"{text[: width - 3 - half]}...{text[-half:]}"
+
+
 def short_repr(self: object) -> str:
     """A dataclass with its fields in short: of tensors the shape, of long tuples the beginning.
 
@@ -172,7 +187,4 @@ def _interval(mean: str, low: str, high: str) -> str:
 def _text(cell: Any, style: str) -> str:
     if isinstance(cell, float):
         return "-" if cell != cell else format(cell, style)  # noqa: PLR0124 - NaN alone is not itself
-    text = " ".join(str(cell).split())
-    if len(text) <= _CELL:
-        return text
-    return f"{text[: _CELL // 2 - 1]}...{text[-(_CELL // 2 - 2) :]}"  # sites stand at the end
+    return shortened_in_the_middle(" ".join(str(cell).split()), _CELL)  # sites stand at the end
