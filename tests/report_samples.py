@@ -193,35 +193,33 @@ def grid(points: int) -> GridReport:
     return GridReport(scores(30), "signed", ks, deltas, margin, nats, normal(TEXTS), GROUPS, 0)
 
 
-def _methods(count: int) -> tuple[str, ...]:
+def methods_named(count: int) -> tuple[str, ...]:
     return ("unsteered", "random", *(f"method {i} of some family" for i in range(count)))
 
 
 def frontier(count: int) -> Frontier:
-    methods = _methods(min(count, 18))
+    methods = methods_named(min(count, 18))
     points = [
-        FrontierPoint(
-            name, m, 40, _around(m * (1 + i)), _around(0.1 + m * i / 60, 0.05), _around(0.1)
-        )
+        FrontierPoint(name, m, 40, around(m * (1 + i)), around(0.1 + m * i / 60, 0.05), around(0.1))
         for i, name in enumerate(methods)
         for m in ((0.0,) if name == "unsteered" else (0.5, 1.0, 2.0))
     ]
-    return Frontier("mentions the sea", methods, _around(0.1, 0.05), tuple(points), 20)
+    return Frontier("mentions the sea", methods, around(0.1, 0.05), tuple(points), 20)
 
 
 def dose_response(count: int) -> DoseResponse:
-    methods = _methods(min(count, 18))
+    methods = methods_named(min(count, 18))
     points = [
-        DosePoint(name, m, 40, _around(0.1 + m * i / 60, 0.05), _around(1 - m * i / 60, 0.05))
+        DosePoint(name, m, 40, around(0.1 + m * i / 60, 0.05), around(1 - m * i / 60, 0.05))
         for i, name in enumerate(methods[1:])
         for m in (0.5, 1.0, 2.0)
     ]
-    doses = [Dose(n, _around(1.0), _around(1.5), _around(1.5), 2.0) for n in methods[1:]]
-    plain = DosePoint("unsteered", 0.0, 40, _around(0.1, 0.05), _around(1.0, 0.01))
+    doses = [Dose(n, around(1.0), around(1.5), around(1.5), 2.0) for n in methods[1:]]
+    plain = DosePoint("unsteered", 0.0, 40, around(0.1, 0.05), around(1.0, 0.01))
     return DoseResponse("mentions the sea", methods, plain, tuple(points), tuple(doses), 20)
 
 
-def _around(mean: float, half: float = 0.1) -> Interval:
+def around(mean: float, half: float = 0.1) -> Interval:
     return Interval(mean, max(mean - half, 0.0), mean + half)
 
 
