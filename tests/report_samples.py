@@ -197,10 +197,14 @@ def methods_named(count: int) -> tuple[str, ...]:
     return ("unsteered", "random", *(f"method {i} of some family" for i in range(count)))
 
 
+def _share(method: int, strength: float) -> Interval:
+    return around(0.1 + strength * (7 * method % 19) / 60, 0.05)
+
+
 def frontier(count: int) -> Frontier:
     methods = methods_named(min(count, 18))
     points = [
-        FrontierPoint(name, m, 40, around(m * (1 + i)), around(0.1 + m * i / 60, 0.05), around(0.1))
+        FrontierPoint(name, m, 40, around(m * (1 + i)), _share(i, m), around(0.01 * (1 + i), 0.005))
         for i, name in enumerate(methods)
         for m in ((0.0,) if name == "unsteered" else (0.5, 1.0, 2.0))
     ]
@@ -210,7 +214,7 @@ def frontier(count: int) -> Frontier:
 def dose_response(count: int) -> DoseResponse:
     methods = methods_named(min(count, 18))
     points = [
-        DosePoint(name, m, 40, around(0.1 + m * i / 60, 0.05), around(1 - m * i / 60, 0.05))
+        DosePoint(name, m, 40, _share(i, m), around(1 - m * i / 60, 0.05))
         for i, name in enumerate(methods[1:])
         for m in (0.5, 1.0, 2.0)
     ]

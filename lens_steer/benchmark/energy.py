@@ -12,7 +12,6 @@ from lens_steer.benchmark.drawing import (
     check_behaviour,
     colours,
     errors,
-    legend_below,
     means,
 )
 from lens_steer.benchmark.result import Comparison
@@ -92,7 +91,7 @@ class EnergyMap(Report):
         """Bars side by side, a group per layer."""
         from matplotlib.ticker import MaxNLocator
 
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         layers = max(layer for shares in self.shares.values() for layer in shares) + 1
         width, wide = min(12.0, 4.2 + 0.25 * layers), 0.84 / len(self.shares)
@@ -108,9 +107,8 @@ class EnergyMap(Report):
             axes.set(ylabel="share of |edit|^2")
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
             title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
-            legend_below(
-                figure, axes, f"{title}95 % intervals where there are several fits", columns=1
-            )
+            title += "95 % intervals where there are several fits"
+            legend_outside(figure, title=title, columns=1)
         return figure
 
 

@@ -82,7 +82,7 @@ class SideBySide(Report):
     @override
     def figure(self) -> "Figure":
         """Nats per token against the strength: each prompt, and all tokens together."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         order = sorted(range(len(self.strengths)), key=lambda k: self.strengths[k])
         strengths, runs = [self.strengths[k] for k in order], [self.runs[k] for k in order]
@@ -96,7 +96,7 @@ class SideBySide(Report):
             axes.set(xlabel=f"strength of {self.method_name}")
             axes.set(ylabel="nats paid per token,\nKL(steered || unsteered)")
             axes.set_ylim(bottom=0)
-            axes.legend()
+            legend_outside(figure)
         return figure
 
     def html(self) -> str:
