@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import fields
+from enum import Enum
 from html import escape
+from inspect import isfunction
 from io import BytesIO
 from math import isfinite
 from textwrap import shorten
@@ -150,7 +152,7 @@ def shortened_in_the_middle(text: str, width: int = WIDTH) -> str:
 
 
 def short_repr(self: object) -> str:
-    """A dataclass with its fields in short: of tensors the shape, of long tuples the beginning.
+    """A dataclass with its fields in short: of tensors the shape, of long texts both ends.
 
     Assigned as `__repr__` in the class, it stands in place of the one that lists every number.
 
@@ -159,8 +161,15 @@ def short_repr(self: object) -> str:
     """
     value: Any = self
     shown = [field.name for field in fields(value) if field.repr]
-    listed = ", ".join(f"{name}={shortened(getattr(value, name))}" for name in shown)
+    listed = ", ".join(f"{name}={_in_short(getattr(value, name))}" for name in shown)
     return f"{type(self).__name__}({listed})"
+
+
+def _in_short(value: Any) -> str:
+    """A value as in an error; a function by its name, without its address."""
+    if isfunction(value):
+        return value.__qualname__
+    return str(value) if isinstance(value, Enum) else shortened(value)
 
 
 def _lines(table: "pd.DataFrame") -> list[str]:
