@@ -1,4 +1,4 @@
-"""One of every public method, and of what holds a model: what is printed of it."""
+"""One of every public method and value of steering, and of what holds a model, to be printed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +26,8 @@ from lens_steer.steering import (
     TargetODESteer,
 )
 from tests.interventions import push
-from tests.public_values import LAYERS, LONG, SITES, WIDTH, barrier, config, jacobians
-from tests.report_samples import caa, captured, normal, scores
+from tests.public_values import LAYERS, LONG, MANY, SITES, STEPS, WIDTH, barrier, config, jacobians
+from tests.report_samples import caa, captured, normal, scores, uniform
 
 HEADS = 64
 AT = Site(LAYERS - 1)
@@ -107,6 +107,20 @@ METHODS: dict[str, Callable[[], Any]] = {
     "Gate": _gate,
 }
 
+STEERING: dict[str, Callable[[], Any]] = METHODS | {
+    "DecodeStep": lambda: ls.steering.DecodeStep(
+        torch.arange(9), *(normal(9, MANY) for _ in range(3)), torch.arange(9)
+    ),
+    "Preview": lambda: ls.steering.Preview(
+        tuple(f" t{i}" for i in range(MANY)), SITES, uniform(LAYERS, MANY)
+    ),
+    "WithSinks": lambda: ls.steering.WithSinks(STEPS),
+    "BarrierCondition": lambda: ls.steering.BarrierCondition(barrier()),
+    "CosineCondition": lambda: ls.steering.CosineCondition(normal(WIDTH)),
+    "Costs": lambda: ls.steering.Costs.of(LAYERS, 1.0, 1.0, 1.0, None),
+    "GridAnswers": lambda: ls.steering.GridAnswers(normal(11, 16, 9), normal(11, 16, 9)),
+}
+
 WITH_A_MODEL: dict[str, Callable[[Any, ContrastivePairs], Any]] = {
     "Attachment": lambda model, _: attach(model),
     "BlockMaps": lambda model, pairs: BlockMaps.of(model, pairs.desired),
@@ -119,6 +133,6 @@ WITH_A_MODEL: dict[str, Callable[[Any, ContrastivePairs], Any]] = {
         "praise", pairs, pairs, ls.WordList(("good",)), ls.benchmark.FitCache(model, pairs), {}
     ),
     "Ending": lambda model, _: Ending.of(model, ["\n"]),
-    "organism.Behaviour": lambda model, _: ls.organism.behaviour("sentiment"),
-    "ExactJudge": lambda model, _: ls.organism.judge("sentiment"),
+    "organism.Behaviour": lambda _model, _: ls.organism.behaviour("sentiment"),
+    "ExactJudge": lambda _model, _: ls.organism.judge("sentiment"),
 }

@@ -41,10 +41,11 @@ from lens_steer.organism.genres import genres
 from lens_steer.sites import Kind, Site
 from lens_steer.tracking import Envelope, FeatureBound, LinearLoop, PredictionBand, Trajectories
 from lens_steer.tracking.trajectories import LinearSystem
-from tests.more_report_samples import generation
+from tests.judged_report_samples import generation
 from tests.report_samples import (
     GROUPS,
     TEXTS,
+    around,
     caa,
     captured,
     evaluation,
@@ -137,7 +138,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "PolynomialBarrier": barrier,
     "Decoding": lambda: ls.Decoding(stop=("\nQ:", "\n\n"), scope=STEPS),
     "WordList": lambda: ls.WordList(tuple(f"word{i}" for i in range(MANY))),
-    "Comparison": lambda: ls.Comparison((trial(),) * MANY, config(), {("mentions the sea", "CAA"): 1.0}),
+    "Comparison": lambda: ls.Comparison((trial(),) * MANY, config(), {("sea", "CAA"): 1.0}),
     "ReadPreview": lambda: ReadPreview(tuple(f" t{i}" for i in range(MANY)), 300, (499,)),
     "ContrastStats": lambda: ls.activations.ContrastStats.of(captured(LAYERS)),
     "Moments": lambda: Moments(9, _d(LAYERS, WIDTH), _d(LAYERS, WIDTH).abs()),
@@ -202,7 +203,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "IsQuestion": ls.evaluation.IsQuestion,
     "PastTense": ls.evaluation.PastTense,
     "Judgement": lambda: ls.evaluation.Judgement(torch.zeros(MANY), (LONG,) * MANY),
-    "LocalNats": lambda: ls.evaluation.LocalNats((0.1, 0.2), (0.1, 0.4), Interval(1, 0, 2), 99, 9),
+    "LocalNats": lambda: ls.evaluation.LocalNats((1.0, 2.0), (0.1, 0.4), around(1.0), 9, 9),
     "AnswerCosts": lambda: ls.evaluation.AnswerCosts(_d(9), _d(9, 20), _d(9, 20), _d(9, 20)),
     "Evaluation": lambda: evaluated(),
     "SampledText": lambda: sampled(),
@@ -224,17 +225,6 @@ VALUES: dict[str, Callable[[], Any]] = {
     "Sinks": lambda: Sinks((Sink(0, 0, "<bos>", 3, 99.0, 5, 0.9),) * MANY, MANY, 9 * MANY),
     "Encoded": lambda: Encoded(tuple(range(MANY)), 3),
     "Genre": lambda: genres()["review"],
-    "DecodeStep": lambda: ls.steering.DecodeStep(
-        torch.arange(9), *(normal(9, MANY) for _ in range(3)), torch.arange(9)
-    ),
-    "Preview": lambda: ls.steering.Preview(
-        tuple(f" t{i}" for i in range(MANY)), SITES, uniform(LAYERS, MANY)
-    ),
-    "WithSinks": lambda: ls.steering.WithSinks(STEPS),
-    "BarrierCondition": lambda: ls.steering.BarrierCondition(barrier()),
-    "CosineCondition": lambda: ls.steering.CosineCondition(_d(WIDTH)),
-    "Costs": lambda: ls.steering.Costs.of(LAYERS, 1.0, 1.0, 1.0, None),
-    "GridAnswers": lambda: ls.steering.GridAnswers(_d(11, 16, 9), _d(11, 16, 9)),
     "FeatureBound": bound,
     "PredictionBand": lambda: PredictionBand(_d(9, LAYERS), _d(9, LAYERS)),
     "Envelope": lambda: bound().step,

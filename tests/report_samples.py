@@ -27,8 +27,7 @@ from lens_steer.sites import Kind
 from lens_steer.steering import CAA, GridReport
 from lens_steer.tracking import BoundCheck, LoopReport, PositionGap, TrackingReport
 
-TEXTS, GROUPS = 6, ("a", "a", "b", "b", "c", "c")
-D = 4
+TEXTS, GROUPS, D = 6, ("a", "a", "b", "b", "c", "c"), 4
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -83,8 +82,8 @@ def position_gap(layers: int) -> PositionGap:
 
 def loops(layers: int) -> LoopReport:
     names = ("open: A", "LQR: A - B K", "tracker: (I - P F') A")
-    steps = torch.arange(layers + 1).double()
-    return LoopReport({n: (0.05 * i * steps).exp() for i, n in enumerate(names)}, 0)
+    norms = {n: (0.05 * i * torch.arange(layers + 1)).exp().double() for i, n in enumerate(names)}
+    return LoopReport(norms, 0)
 
 
 _GAP: Any = (GROUPS, "all", 0)  # groups, scope, seed

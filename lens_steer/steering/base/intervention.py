@@ -150,10 +150,8 @@ class Intervention(ABC):
     def __repr__(self) -> str:
         hidden = ("strength", "provenance", "at")  # it ends with the names of the places
         knobs = [f.name for f in fields(self) if f.repr and f.name not in hidden]
-        texts = {
-            name: shortened_in_the_middle(repr(getattr(self, name)), _LONGEST) for name in knobs
-        }
-        printed = [f"{name}={text}" for name, text in texts.items()]
+        texts = (shortened_in_the_middle(repr(getattr(self, name)), _LONGEST) for name in knobs)
+        printed = [f"{name}={text}" for name, text in zip(knobs, texts, strict=True)]
         settings = ", ".join([f"strength={self.strength:g}", *printed, *self._summary()])
         return f"{type(self).__name__}({settings}) at {_places(self.sites)}"
 
