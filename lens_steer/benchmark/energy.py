@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,13 +104,21 @@ class EnergyMap(Report):
                 bars: dict[str, Any] = {"color": colours(self.methods)[name], "label": label}
                 axes.bar(x, means(heights), 0.92 * wide, **bars)
                 axes.errorbar(x, means(heights), errors(heights), fmt="none", ecolor="k", lw=0.7)
-            axes.set(xlabel="layer (block index)", xlim=(-0.6, layers - 0.4), ylim=(0, 1.05))
+            axes.set(
+                xlabel="layer (block index)", xlim=(-0.6, layers - 0.4), ylim=(0, self._highest)
+            )
             axes.set(ylabel="share of |edit|^2")
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
             title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
             title += "95 % intervals where there are several fits"
             legend_outside(figure, title=title, columns=1)
         return figure
+
+    @property
+    def _highest(self) -> float:
+        """The end of the axis: shares of many layers are small."""
+        ends = [end for x in self.shares.values() for s in x.values() for end in (s.mean, s.high)]
+        return min(1.05, 1.1 * max(end for end in ends if isfinite(end)))
 
 
 def _energy(trial: Trial) -> tuple[tuple[int, float], ...]:
