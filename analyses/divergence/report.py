@@ -128,7 +128,8 @@ class DivergenceReport(Report):
         from lens_steer.figures import canvas, legend_outside
 
         last = int(self.first[self.parted].max()) if bool(self.parted.any()) else 1
-        with canvas(2, 1, width=5.4, height=5.0, sharex=True) as (figure, (above, below)):
+        height = 5.0 + 0.25 * len(self.names)
+        with canvas(2, 1, width=5.4, height=height, sharex=True) as (figure, (above, below)):
             self._histogram(above, last)
             for i, name in enumerate(self.names):
                 self._share(below, name, f"C{i}", last)
