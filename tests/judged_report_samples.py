@@ -112,10 +112,10 @@ def generation(n: int, strength: float = 1.0) -> Generation:
 def _text(count: int, sites: int, strength: float) -> GeneratedText:
     words = tuple(f" word{i}" for i in range(count))
     nats = strength * uniform(count).double()
-    sides = normal(count, 2), normal(count, 2)
+    side = normal(count, 2)
     return GeneratedText(
         "A prompt that ends in", "".join(words), torch.arange(count), words, -nats, -2 * nats,
-        nats, uniform(count, sites), *sides, "length",
+        nats, uniform(count, sites), side, 2 * side, "length",
     )  # fmt: skip
 
 
@@ -127,8 +127,9 @@ def side_by_side(n: int) -> SideBySide:
 def sweep(n: int) -> SweepReport:
     """Of as many strengths."""
     strengths = tuple(4 * i / n for i in range(n))
-    trials = [tuple(evaluation(i / n, seed + i) for i in range(n)) for seed in (0, 50)]
-    return SweepReport(strengths, (), *trials, "share of texts that mention the sea", "CAA", 0)
+    first, second = (tuple(evaluation(i / n, seed + i) for i in range(n)) for seed in (0, 50))
+    name = "share of texts that mention the sea"
+    return SweepReport(strengths, (), first, second, name, "CAA", 0)
 
 
 JUDGED_REPORTS: dict[str, Callable[[int], Any]] = {

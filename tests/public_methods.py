@@ -55,13 +55,16 @@ def _feature_law() -> dict[str, Any]:
 
 
 def _joint() -> JointLQR:
-    both = {name: torch.stack([x, -x], dim=-1) for name, x in _feature_law().items()}
+    both: dict[str, Any] = {
+        name: torch.stack([x, -x], dim=-1) for name, x in _feature_law().items()
+    }
     return JointLQR(**both)
 
 
 def _online() -> OnlineLQR:
     costs = Costs.of(LAYERS, 1.0, 1.0, 1.0, None)
-    return OnlineLQR(**_feature_law() | {"gains": None}, costs=costs)
+    law = _feature_law()
+    return OnlineLQR(directions=law["directions"], setpoints=law["setpoints"], costs=costs)
 
 
 def _pid() -> ls.PID:
@@ -69,7 +72,7 @@ def _pid() -> ls.PID:
     return ls.PID(normal(LAYERS, 4), normal(LAYERS), layers, kp=1.0, ki=0.1, kd=0.1)
 
 
-def _transport() -> dict[str, Tensor]:
+def _transport() -> dict[str, Any]:
     return {"source": normal(WIDTH), "target": normal(WIDTH, seed=1)}
 
 
@@ -109,7 +112,7 @@ METHODS: dict[str, Callable[[], Any]] = {
 
 STEERING: dict[str, Callable[[], Any]] = METHODS | {
     "DecodeStep": lambda: ls.steering.DecodeStep(
-        torch.arange(9), *(normal(9, MANY) for _ in range(3)), torch.arange(9)
+        torch.arange(9), normal(9, MANY), normal(9, MANY), normal(9, MANY), torch.arange(9)
     ),
     "Preview": lambda: ls.steering.Preview(
         tuple(f" t{i}" for i in range(MANY)), SITES, uniform(LAYERS, MANY)

@@ -173,7 +173,7 @@ VALUES: dict[str, Callable[[], Any]] = {
         "gpt2", ("organism:sentiment",) * 9, Path("out"), config()
     ),
     "ModelDefaults": lambda: ls.benchmark.ModelDefaults("organism:sentiment", "last", 40),
-    "FixedCosts": lambda: ls.benchmark.FixedCosts(*(_d(MANY) for _ in range(5))),
+    "FixedCosts": lambda: ls.benchmark.FixedCosts(_d(MANY), _d(MANY), _d(MANY), _d(MANY), _d(MANY)),
     "Trial": trial,
     "DemoSettings": lambda: DemoSettings("organism", "organism:sentiment", Path("out"), 0),
     "Example": lambda: examples("good")[0],
@@ -192,9 +192,7 @@ VALUES: dict[str, Callable[[], Any]] = {
         questions(), ((), *[(caa(3),)] * 9), _d(10, 20, 10), ((1,) * 10,) * 20
     ),
     "AnswerThreshold": lambda: ls.evaluation.AnswerThreshold(0.1),
-    "EditSizes": lambda: ls.evaluation.EditSizes(
-        *(_d(MANY, LAYERS) for _ in range(3)), torch.zeros(MANY).long(), tuple(range(LAYERS))
-    ),
+    "EditSizes": lambda: edit_sizes(),
     "Endpoint": lambda: ls.evaluation.Endpoint("http://localhost:1/v1", "judge", "{text} " + LONG),
     "ErrorRates": lambda: ls.evaluation.ErrorRates(80, 100, 90, 100),
     "FixedTexts": lambda: ls.evaluation.FixedTexts((sampled(),) * MANY),
@@ -231,6 +229,11 @@ VALUES: dict[str, Callable[[], Any]] = {
     "LinearLoop": lambda: LinearLoop("A - B K", _d(LAYERS, 4, 4), _d(LAYERS, 4)),
     "Trajectories": lambda: Trajectories(_d(TEXTS, LAYERS + 1, 4), _d(TEXTS, LAYERS, 4), GROUPS),
 }  # fmt: skip
+
+
+def edit_sizes() -> ls.evaluation.EditSizes:
+    size, texts = _d(MANY, LAYERS), torch.zeros(MANY).long()
+    return ls.evaluation.EditSizes(size, size, size, texts, tuple(range(LAYERS)))
 
 
 def sampled() -> ls.evaluation.SampledText:

@@ -203,7 +203,7 @@ def _public_classes() -> list[type]:
 def test_no_public_value_prints_its_tensors() -> None:
     """By rule: what has a tensor or a text of each example has no repr that lists its fields."""
     dumped = []
-    for value in filter(is_dataclass, _public_classes()):
+    for value in [value for value in _public_classes() if is_dataclass(value)]:
         generated = inspect.unwrap(value.__repr__).__code__.co_filename == "<string>"
         shown = [str(f.type) for f in fields(value) if f.repr]
         if generated and any("Tensor" in kind or "ndarray" in kind for kind in shown):

@@ -104,7 +104,10 @@ class CostTails(Report):
         from lens_steer.figures import canvas, legend_outside
 
         columns = 1 if len(self.tails) <= 8 else 2
-        size = {"width": 3.2 + 2.2 * columns, "height": 3.4 + 0.2 * len(self.tails) / columns}
+        size: dict[str, Any] = {
+            "width": 3.2 + 2.2 * columns,
+            "height": 3.4 + 0.2 * len(self.tails) / columns,
+        }
         with canvas(**size) as (figure, axes):
             for tail in self.tails:
                 self._draw(axes, tail)

@@ -141,7 +141,9 @@ class Interchange(Report):
         if self.names:
             first = ["method", "layer", "tokens", "verdict", "share", "carried"]
             ends = [f"{name}{end}" for name in first[-2:] for end in ("_low", "_high")]
-            shown.append(screenful(self.methods()[[*first, *ends]], rows=_ROWS // 2))
+            shown.append(
+                screenful(self.methods().reindex(columns=[*first, *ends]), rows=_ROWS // 2)
+            )
         return "\n".join([f"Interchange: gap {gap} nats per token = 100 %", *shown])
 
     def figure(self) -> "Figure":
