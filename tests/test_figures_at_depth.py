@@ -1,6 +1,7 @@
 """Figures hold at any depth: no text on text or off the canvas, no legend on what is drawn."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -20,6 +21,16 @@ from tests.report_samples import (
 )
 
 DEPTHS = (6, 18, 30, 80)
+pytestmark = pytest.mark.usefixtures("quick_collections", "untyped")  # else it takes twice as long
+
+
+@pytest.fixture(scope="module")
+def quick_collections() -> Iterator[None]:
+    """Figures are cycles: what else is there is not looked through each time they are collected."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 FURTHER = {
@@ -33,7 +44,7 @@ FURTHER = {
 }
 
 ALL = REPORTS | MORE_REPORTS
-ANOTHERS = {"linearity", "field"}  # draw the figure of `error_curves`, and of `rise`
+ANOTHERS = {"linearity", "field", "shape"}  # draw the figures of others in the list
 AT_EACH = (  # every layer is a tick, a row or a column
     "separability", "heads", "neurons", "mask", "tracking", "position_gap", "loops", "bounds",
     "persistence", "manifold", "read_steer", "choice", "screen", "energy", "interchange",
@@ -42,8 +53,9 @@ AT_EACH = (  # every layer is a tick, a row or a column
 FEW = {  # of others the fewest and the most panels, points, ranks or methods
     "frontier": (6, 18), "dose_response": (6, 18), "tails": (6, 18), "specificity": (3, 8),
     "steerability": (6, 18), "answers": (6, 18), "search": (6, 30), "agreement": (6, 20),
-    "vocabulary": (6,), "choices": (6,), "direction tokens": (6,), "calibration": (6,),
-    "rise": (6, 30), "gap": (6,), "edit attribution": (18, 80), "plane": (18, 30), "sweep": (6, 18),
+    "vocabulary": (6,), "choices": (6,), "direction tokens": (6,), "calibration": (6,), 
+    "calibration pair": (6,), "tokens": (80,), "spectra": (80,),
+    "rise": (6, 30), "gap": (6,), "edit attribution": (18, 80), "plane": (18,), "sweep": (6, 18),
 }  # fmt: skip
 
 
