@@ -53,7 +53,7 @@ AT_EACH = (  # every layer is a tick, a row or a column
 FEW = {  # of others the fewest and the most panels, points, ranks or methods
     "frontier": (6, 18), "dose_response": (6, 18), "tails": (6, 18), "specificity": (3, 8),
     "steerability": (6, 18), "answers": (6, 18), "search": (6, 30), "agreement": (6, 20),
-    "vocabulary": (6,), "choices": (6,), "direction tokens": (6,), "calibration": (6,), 
+    "vocabulary": (6,), "choices": (6,), "direction tokens": (6,), "calibration": (6,),
     "calibration pair": (6,), "tokens": (80,), "spectra": (80,),
     "rise": (6, 30), "gap": (6,), "edit attribution": (18, 80), "plane": (18,), "sweep": (6, 18),
 }  # fmt: skip
