@@ -15,7 +15,7 @@ import torch
 import lens_steer as ls
 from lens_steer.benchmark.comparison_table import ComparisonTable
 from lens_steer.intervals import Interval
-from lens_steer.reports import Report, few, folded, screenful
+from lens_steer.reports import Report, few, folded, screenful, shortened_in_the_middle
 from tests.more_report_samples import MORE_REPORTS
 from tests.public_methods import STEERING, WITH_A_MODEL
 from tests.public_values import VALUES
@@ -157,6 +157,17 @@ def test_what_does_not_fit_is_counted() -> None:
     shown = sum(f"column {i} " in text.split("\n")[0] + " " for i in range(30))
     assert f"... {30 - shown} more columns: column {shown}," in text
     assert screenful(table.head(0)).startswith("no rows; columns: column 0")
+
+
+@pytest.mark.parametrize("width", [5, 8, 9, 100])
+def test_a_text_is_shortened_in_its_middle(width: int) -> None:
+    text = "0123456789" * 3
+    short = shortened_in_the_middle(text, width)
+    assert len(short) == min(width, len(text))
+    if width < len(text):
+        start, end = short.split("...")
+        assert text.startswith(start)
+        assert text.endswith(end)
 
 
 def test_few_of_many() -> None:
