@@ -14,7 +14,7 @@ from lens_steer.intervals import (
     proportion_interval,
     ratio_interval,
 )
-from lens_steer.reports import WIDTH, shortened_in_the_middle
+from lens_steer.reports import WIDTH, short_repr, shortened_in_the_middle
 from lens_steer.token_colours import visible
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def summary_of(trial: Any, seed: int) -> "pd.DataFrame":
 
 def screen_of(trial: Any) -> str:
     """What `print` shows of an `Evaluation`."""
+    if not _measurable(trial):
+        return short_repr(trial)
     counted = f"{_several(trial.behaviour, 'score')}, {_several(set(trial.groups), 'group')}"
     lines = [f"Evaluation: {_several(trial.texts, 'text')}, {counted}"]
     for name, *numbers, note in summary_of(trial, _SEED).itertuples(index=False):
@@ -58,6 +60,8 @@ def screen_of(trial: Any) -> str:
 
 def line_of(trial: Any) -> str:
     """An `Evaluation` on one line, as in a list of them."""
+    if not _measurable(trial):
+        return short_repr(trial)
     costs = [] if trial.text_costs is None else [f"{_digits(trial.kl)} nats per token"]
     parts = [
         f"behaviour {_number(trial.interval(seed=_SEED))}",
@@ -71,6 +75,8 @@ def line_of(trial: Any) -> str:
 
 def html_of(trial: Any) -> str:
     """What a notebook shows of an `Evaluation`: the same as a table, with the first texts."""
+    if not _measurable(trial):
+        return f"<p>{escape(short_repr(trial))}</p>"
     lines = [
         f"<tr><th>{escape(str(name))}</th><td>{_number(Interval(*numbers))}</td>"
         f"<td style='text-align:left'>{escape(note)}</td></tr>"
@@ -86,6 +92,12 @@ def html_of(trial: Any) -> str:
         f"<table>{''.join(lines)}</table>{failure}<table>{texts}</table>"
         f"{f'<p>... {more} more texts</p>' if more > 0 else ''}"
     )
+
+
+def _measurable(trial: Any) -> bool:
+    """Whether means can be taken: one that was made by hand may lack texts or groups."""
+    texts = len(_groups(trial)) == len(trial.texts) > 0
+    return texts and len(trial.groups) == len(trial.behaviour) > 0
 
 
 def _cost_rows(trial: Any, seed: int) -> list[dict[str, Any]]:

@@ -94,6 +94,14 @@ def test_what_failed_and_what_could_not_be_judged_is_said() -> None:
     assert "failed)" in repr(trial)
 
 
+@pytest.mark.parametrize("changes", [{"texts": ()}, {"groups": ()}, {"text_groups": ("a",)}])
+def test_what_has_no_means_prints_its_fields(changes: dict[str, Any]) -> None:
+    trial = made(**changes)
+    assert str(trial) == repr(trial)
+    assert repr(trial).startswith("Evaluation(behaviour=a tensor float32 [5], groups=(")
+    assert "behaviour=a tensor" in trial._repr_html_()
+
+
 def test_many_texts_are_counted_and_long_ones_shortened() -> None:
     n = 30
     keys = tuple(range(n))
