@@ -36,6 +36,10 @@ def value(trial: Evaluation, quantity: str) -> tuple[float, float, float]:
     return row["value"], row["value_low"], row["value_high"]
 
 
+def html_of(trial: Any) -> str:
+    return trial._repr_html_()
+
+
 def test_the_summary_holds_the_quantities_with_their_intervals() -> None:
     """By hand: 15 nats in 50 draws and 5 texts, two of five texts failed, 45 nats in 45 tokens."""
     trial = made()
@@ -66,7 +70,7 @@ def test_the_screen_shows_numbers_and_texts_and_escapes_them() -> None:
     assert str(made().interval(seed=0)) in behaviour
     assert "[1] 0 ' two words'" in lines
     assert "\x1b" not in "".join(lines)
-    html = made()._repr_html_()
+    html = html_of(made())
     assert "&lt;b&gt;four&lt;/b&gt;" in html
     assert "<b>four</b>" not in html
     assert html.count("<tr>") == 7 + 5
@@ -99,7 +103,7 @@ def test_what_has_no_means_prints_its_fields(changes: dict[str, Any]) -> None:
     trial = made(**changes)
     assert str(trial) == repr(trial)
     assert repr(trial).startswith("Evaluation(behaviour=a tensor float32 [5], groups=(")
-    assert "behaviour=a tensor" in trial._repr_html_()
+    assert "behaviour=a tensor" in html_of(trial)
 
 
 def test_many_texts_are_counted_and_long_ones_shortened() -> None:
