@@ -31,7 +31,7 @@ import lens_steer as ls
 from analyses.studies import Out, Seed, start
 from lens_steer.arguments import Count, Expected
 from lens_steer.cli import Device, option
-from lens_steer.figures import canvas, save_figure
+from lens_steer.figures import canvas, legend_outside, save_figure
 from lens_steer.files import json_value, writing_in
 from lens_steer.linearity import BlockMaps
 
@@ -150,7 +150,7 @@ def figure_of(table: Any) -> Figure:
                 axes.xaxis.set_major_formatter("{x:g}")
                 axes.minorticks_off()
             row[0].set(ylabel=label)
-        grid[0, 0].legend(title="dotted: in proportion")
+        legend_outside(figure, grid[0, 0], title="dotted: in proportion", columns=4)
         centre = ", ".join(f"{value} {name}" for name, value in CENTRE.items())
         figure.suptitle(f"random Llama, {centre} but for the axis", fontsize=9)
     return figure

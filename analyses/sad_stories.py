@@ -21,7 +21,7 @@ from lens_steer.arguments import Count
 from lens_steer.benchmark import SHARES
 from lens_steer.cli import DemoSettings, examine, option
 from lens_steer.data import ContrastivePairs
-from lens_steer.figures import canvas, save_figure
+from lens_steer.figures import canvas, legend_outside, save_figure
 from lens_steer.files import writing_in
 from lens_steer.models import load_model
 
@@ -60,9 +60,10 @@ def figure_of(table: pd.DataFrame) -> Figure:
         left.set(xlabel="seed of split and texts", ylabel="change in sad stories, points")
         right.axhline(2, **DOTTED)
         right.set(xlabel="seed of split and texts", ylabel="perplexity / unsteered", ylim=(0, None))
-        right.legend(title=f"{table['prompts'].iloc[0]} test prompts each, 95 %", loc="lower left")
         for axes in (left, right):
             axes.set_xticks(sorted(table["seed"].unique()))
+        title = f"{table['prompts'].iloc[0]} test prompts each, 95 % intervals"
+        legend_outside(figure, right, title=title)
     return figure
 
 

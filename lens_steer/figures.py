@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from lens_steer.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
@@ -132,6 +134,41 @@ def thin_labels(
         if min(room, default=1.0) >= 1:  # a letter between
             kept.append(place)
     axis.set_ticks(list(values), [text if i in kept else "" for i, text in enumerate(texts)])
+
+
+def legend_outside(
+    figure: "Figure",
+    *panels: "Axes",
+    title: str = "",
+    columns: int = 2,
+    where: str = "lower center",
+) -> None:
+    """One legend for several panels, outside of all of them: nothing that is drawn lies under it.
+
+    Each name stands once; long names are written on several lines.
+
+    Args:
+        figure: With a constrained layout, as `canvas` makes it.
+        panels: Whose labels it shows; none: those of all axes of the figure.
+        title: Above the names.
+        columns: At most so many; fewer if there are fewer names.
+        where: As matplotlib's `loc="outside ..."`: `upper center`, `right upper`.
+
+    Example:
+        >>> with canvas() as (figure, axes):
+        ...     axes.plot(layers, accuracy, label="held out")
+        ...     legend_outside(figure)
+    """
+    named: dict[str, Any] = {}
+    for axes in panels or figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    columns = max(1, min(columns, len(named)))
+    letters = int(13 * figure.get_figwidth() / columns) - 6
+    names = ["\n".join(fill(line, letters) for line in name.split("\n")) for name in named]
+    heading = "\n".join(fill(line, columns * letters) for line in title.split("\n"))
+    place: Any = f"outside {where}"
+    figure.legend(list(named.values()), names, title=heading, loc=place, ncols=columns)
 
 
 def save_figure(

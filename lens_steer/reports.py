@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import fields
+from enum import Enum
 from html import escape
+from inspect import isfunction
 from io import BytesIO
 from math import isfinite
 from textwrap import shorten
@@ -134,8 +136,23 @@ def few(values: Sequence[Any], *, most: int = 8) -> str:
     return " ".join(texts)
 
 
+def shortened_in_the_middle(text: str, width: int = WIDTH) -> str:
+    """A text with dots in place of its middle, if it is longer than a line.
+
+    Args:
+        text: Any text.
+        width: Of the line, in letters.
+
+    Example:
+        >>> shortened_in_the_middle("one two three", width=9)
+        'one...ree'
+    """
+    half = (width - 3) // 2
+    return text if len(text) <= width else f"{text[: width - 3 - half]}...{text[-half:]}"
+
+
 def short_repr(self: object) -> str:
-    """A dataclass with its fields in short: of tensors the shape, of long tuples the beginning.
+    """A dataclass with its fields in short: of tensors the shape, of long texts both ends.
 
     Assigned as `__repr__` in the class, it stands in place of the one that lists every number.
 
@@ -144,8 +161,15 @@ def short_repr(self: object) -> str:
     """
     value: Any = self
     shown = [field.name for field in fields(value) if field.repr]
-    listed = ", ".join(f"{name}={shortened(getattr(value, name))}" for name in shown)
+    listed = ", ".join(f"{name}={_in_short(getattr(value, name))}" for name in shown)
     return f"{type(self).__name__}({listed})"
+
+
+def _in_short(value: Any) -> str:
+    """A value as in an error; a function by its name, without its address."""
+    if isfunction(value):
+        return value.__qualname__
+    return str(value) if isinstance(value, Enum) else shortened(value)
 
 
 def _lines(table: "pd.DataFrame") -> list[str]:
@@ -172,7 +196,4 @@ def _interval(mean: str, low: str, high: str) -> str:
 def _text(cell: Any, style: str) -> str:
     if isinstance(cell, float):
         return "-" if cell != cell else format(cell, style)  # noqa: PLR0124 - NaN alone is not itself
-    text = " ".join(str(cell).split())
-    if len(text) <= _CELL:
-        return text
-    return f"{text[: _CELL // 2 - 1]}...{text[-(_CELL // 2 - 2) :]}"  # sites stand at the end
+    return shortened_in_the_middle(" ".join(str(cell).split()), _CELL)  # sites stand at the end

@@ -27,8 +27,7 @@ from lens_steer.sites import Kind
 from lens_steer.steering import CAA, GridReport
 from lens_steer.tracking import BoundCheck, LoopReport, PositionGap, TrackingReport
 
-TEXTS, GROUPS = 6, ("a", "a", "b", "b", "c", "c")
-D = 4
+TEXTS, GROUPS, D = 6, ("a", "a", "b", "b", "c", "c"), 4
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -83,8 +82,8 @@ def position_gap(layers: int) -> PositionGap:
 
 def loops(layers: int) -> LoopReport:
     names = ("open: A", "LQR: A - B K", "tracker: (I - P F') A")
-    steps = torch.arange(layers + 1).double()
-    return LoopReport({n: (0.05 * i * steps).exp() for i, n in enumerate(names)}, 0)
+    norms = {n: (0.05 * i * torch.arange(layers + 1)).exp().double() for i, n in enumerate(names)}
+    return LoopReport(norms, 0)
 
 
 _GAP: Any = (GROUPS, "all", 0)  # groups, scope, seed
@@ -193,35 +192,37 @@ def grid(points: int) -> GridReport:
     return GridReport(scores(30), "signed", ks, deltas, margin, nats, normal(TEXTS), GROUPS, 0)
 
 
-def _methods(count: int) -> tuple[str, ...]:
+def methods_named(count: int) -> tuple[str, ...]:
     return ("unsteered", "random", *(f"method {i} of some family" for i in range(count)))
 
 
+def _share(method: int, strength: float) -> Interval:
+    return around(0.1 + strength * (7 * method % 19) / 60, 0.05)
+
+
 def frontier(count: int) -> Frontier:
-    methods = _methods(min(count, 18))
+    methods = methods_named(min(count, 18))
     points = [
-        FrontierPoint(
-            name, m, 40, _around(m * (1 + i)), _around(0.1 + m * i / 60, 0.05), _around(0.1)
-        )
+        FrontierPoint(name, m, 40, around(m * (1 + i)), _share(i, m), around(0.01 * (1 + i), 0.005))
         for i, name in enumerate(methods)
         for m in ((0.0,) if name == "unsteered" else (0.5, 1.0, 2.0))
     ]
-    return Frontier("mentions the sea", methods, _around(0.1, 0.05), tuple(points), 20)
+    return Frontier("mentions the sea", methods, around(0.1, 0.05), tuple(points), 20)
 
 
 def dose_response(count: int) -> DoseResponse:
-    methods = _methods(min(count, 18))
+    methods = methods_named(min(count, 18))
     points = [
-        DosePoint(name, m, 40, _around(0.1 + m * i / 60, 0.05), _around(1 - m * i / 60, 0.05))
+        DosePoint(name, m, 40, _share(i, m), around(1 - m * i / 60, 0.05))
         for i, name in enumerate(methods[1:])
         for m in (0.5, 1.0, 2.0)
     ]
-    doses = [Dose(n, _around(1.0), _around(1.5), _around(1.5), 2.0) for n in methods[1:]]
-    plain = DosePoint("unsteered", 0.0, 40, _around(0.1, 0.05), _around(1.0, 0.01))
+    doses = [Dose(n, around(1.0), around(1.5), around(1.5), 2.0) for n in methods[1:]]
+    plain = DosePoint("unsteered", 0.0, 40, around(0.1, 0.05), around(1.0, 0.01))
     return DoseResponse("mentions the sea", methods, plain, tuple(points), tuple(doses), 20)
 
 
-def _around(mean: float, half: float = 0.1) -> Interval:
+def around(mean: float, half: float = 0.1) -> Interval:
     return Interval(mean, max(mean - half, 0.0), mean + half)
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from lens_steer.activations import Activations, SeparabilityReport
 from lens_steer.attribution import ElementScores
 from lens_steer.evaluation import Evaluation, SweepReport
-from lens_steer.figures import canvas, save_figure
+from lens_steer.figures import canvas, legend_outside, save_figure
 from lens_steer.files import write_whole
 from lens_steer.sites import Kind
 
@@ -60,7 +60,7 @@ def test_a_figure_has_its_axes_labelled_and_is_not_pyplots(name: str) -> None:
     assert figure.axes
     assert all(axes.get_ylabel() for axes in figure.axes)
     assert figure.axes[-1].get_xlabel()  # panels above share it
-    assert any(axes.get_legend() for axes in figure.axes)
+    assert figure.legends or any(axes.get_legend() for axes in figure.axes)
 
 
 @every
@@ -138,6 +138,24 @@ def test_a_ring_fits_into_its_cell_on_a_map_of_many_layers() -> None:
     axes = figure.axes[0]
     ring = axes.lines[-1].get_markersize() * figure.dpi / 72
     assert ring <= axes.get_window_extent().height / 30
+
+
+def test_a_legend_stands_outside_with_each_name_once() -> None:
+    long = "a name that is longer than its column of the legend is wide, by some words"
+    with canvas(1, 2) as (figure, panels):
+        for axes in panels:
+            axes.plot([0, 1], [0, 1], label="twice")
+        panels[1].plot([0, 1], [1, 0], label=long)
+        legend_outside(figure, title="what is shown")
+    [legend] = figure.legends
+    once, wrapped = [text.get_text() for text in legend.get_texts()]
+    assert once == "twice"
+    assert wrapped.replace("\n", " ") == long
+    assert "\n" in wrapped
+    assert legend.get_title().get_text() == "what is shown"
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert not any(box.overlaps(axes.get_window_extent()) for axes in panels)
 
 
 def plotted(label: str = "x") -> Figure:

@@ -91,7 +91,7 @@ class CrowdingReport(Report):
     @override
     def figure(self) -> "Figure":
         """Cosine, rank and distance against the angle, with those of desired rows."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         compared = self.distance is not None and self.desired_distance is not None
         panels, width = (3, 10.0) if compared else (2, 7.0)
@@ -106,7 +106,7 @@ class CrowdingReport(Report):
                 axes[2].set(ylabel="distance to nearest training row\n(held-out median = 1)")
             for place in axes:
                 place.set(xlabel="arc length / |a| (rad)", xlim=(-0.02, 1.02 * angles[-1]))
-            axes[0].legend(loc="best", fontsize=7)
+            legend_outside(figure, axes[0])
             figure.suptitle(f"{self.sample}; 95 % intervals", fontsize=9)
         return figure
 

@@ -94,7 +94,7 @@ class FieldStability(Report):
     @override
     def figure(self) -> "Figure":
         """Both cosines against the number of components."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         with canvas(width=4.8, height=3.4) as (figure, axes):
             for i, (name, part) in enumerate((("between", self.between), ("exact", self.exact))):
@@ -106,7 +106,7 @@ class FieldStability(Report):
             axes.minorticks_off()
             axes.set(ylabel="cosine of two fields (95 % intervals)")
             axes.set_title(f"{self.hashes} hash seeds\n{self.sample}")
-            axes.legend(loc="best", fontsize=7)
+            legend_outside(figure)
         return figure
 
 

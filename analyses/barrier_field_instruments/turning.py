@@ -73,7 +73,7 @@ class TurningReport(Report):
     @override
     def figure(self) -> "Figure":
         """Median and quartiles while half of the rows still move: at a maximum it has no bound."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         with canvas(width=4.8, height=3.2) as (figure, axes):
             for side, colour in CLASS_COLOURS.items():
@@ -84,7 +84,7 @@ class TurningReport(Report):
             axes.set(xlabel="arc length / |a| (rad)", ylim=(0, max(axes.get_ylim()[1], 0.1)))
             axes.set(ylabel="geodesic curvature (per rad):\nmedian, quartiles")
             axes.set_title(f"{self.sample}\nrows that still move, while half of a class do")
-            axes.legend(loc="best", fontsize=7)
+            legend_outside(figure)
         return figure
 
     def _drawn(self, state: int, side: str) -> tuple[float, float, float]:

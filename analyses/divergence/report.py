@@ -125,10 +125,11 @@ class DivergenceReport(Report):
 
     def figure(self) -> "Figure":
         """How many texts part at each token, and the share that has parted, with its interval."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         last = int(self.first[self.parted].max()) if bool(self.parted.any()) else 1
-        with canvas(2, 1, width=5.4, height=5.0, sharex=True) as (figure, (above, below)):
+        height = 5.0 + 0.25 * len(self.names)
+        with canvas(2, 1, width=5.4, height=height, sharex=True) as (figure, (above, below)):
             self._histogram(above, last)
             for i, name in enumerate(self.names):
                 self._share(below, name, f"C{i}", last)
@@ -137,6 +138,8 @@ class DivergenceReport(Report):
             label = f"first new token that differs, of at most {self.max_new_tokens}"
             below.set(xlabel=f"{label}\n(greedy texts, steered and unsteered)")
             below.xaxis.get_major_locator().set_params(integer=True)
+            counted = f"{len(self.groups)} prompts in {len(set(self.groups))} groups"
+            legend_outside(figure, above, title=f"{counted} (median; never part)")
         return figure
 
     def _histogram(self, axes: Any, last: int) -> None:
@@ -146,8 +149,6 @@ class DivergenceReport(Report):
         times = [self.first[i][self.parted[i]].numpy() for i in range(len(self.names))]
         colours = [f"C{i}" for i in range(len(self.names))]
         axes.hist(times, bins=edges, color=colours, label=[self._label(n) for n in self.names])
-        counted = f"{len(self.groups)} prompts in {len(set(self.groups))} groups"
-        axes.legend(title=f"{counted} (median; never part)")
         axes.set(ylabel="texts that part there" if step == 1 else f"texts per {step} tokens")
 
     def _label(self, name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lens_steer.figures import canvas
+from lens_steer.figures import canvas, legend_outside
 
 
 def doses(table: pd.DataFrame) -> Figure:
@@ -25,10 +25,9 @@ def doses(table: pd.DataFrame) -> Figure:
             chosen = f"layer {row['layer']}, read {row['read']}, n = {row['n']}"
             ax.set_title(f"{task}\n{chosen}", fontsize=8)
             ax.set(ylim=(-0.02, 1.02))
-        lines, labels = axes.flat[0].get_legend_handles_labels()
         for ax in axes.flat[len(tasks) :]:
             ax.set_axis_off()
-            ax.legend(lines, labels, loc="center")
+        legend_outside(figure, axes.flat[0])
         for ax in axes[:, 0]:
             ax.set_ylabel("share of texts, 95 % interval\n(crosses: well formed)")
         for ax in axes.flat[len(tasks) - columns : len(tasks)]:  # nothing is below them
@@ -60,7 +59,7 @@ def layers(probes: pd.DataFrame, candidates: pd.DataFrame, form: float) -> Figur
             ax.set_ylabel("held-out accuracy,\nshare of steered texts")
         for ax in axes[-1]:
             ax.set_xlabel("layer (-1: embedding)")
-        axes.flat[0].legend(loc="lower right", fontsize=6)
+        legend_outside(figure, axes.flat[0], columns=3)
     return figure
 
 
@@ -106,5 +105,5 @@ def degrees(table: pd.DataFrame, name: str) -> Figure:
             ax.set(xlabel="layer (-1: embedding)", ylim=(0, 1.02))
             ax.set_title(f"{name}, read {read}", fontsize=8)
         axes.flat[0].set_ylabel("held-out accuracy")
-        axes.flat[0].legend(loc="lower right")
+        legend_outside(figure, axes.flat[0])
     return figure

@@ -14,8 +14,11 @@ from lens_steer.models import (
     pad,
     token_texts,
 )
+from lens_steer.reports import WIDTH, short_repr, shortened_in_the_middle
 
 ReadPosition = Literal["last", "mean", "prompt_last"] | int
+
+_LINES = 18  # of an example that are printed
 
 
 def span(row: Encoded, position: ReadPosition) -> range:
@@ -101,11 +104,15 @@ class ReadPreview:
     prompt_length: int
     read: tuple[int, ...]
 
+    __repr__ = short_repr
+
     def __str__(self) -> str:
+        """Tokens with those that are read in brackets; of a long text both ends."""
         texts = [repr(token)[1:-1] for token in self.tokens]
         marked = [f"[{text}]" if i in self.read else text for i, text in enumerate(texts)]
         prompt, continuation = marked[: self.prompt_length], marked[self.prompt_length :]
-        return "|".join(prompt) + " >> " + "|".join(continuation)
+        whole = "|".join(prompt) + " >> " + "|".join(continuation)
+        return shortened_in_the_middle(whole, _LINES * WIDTH)
 
 
 def show_read_positions(

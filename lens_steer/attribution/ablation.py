@@ -171,7 +171,7 @@ class AblationReport(Report):
 
     def figure(self) -> "Figure":
         """Margin lost against k, of the chosen elements and of random ones, the knee marked."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         table = self.table()
         with canvas() as (figure, axes):
@@ -186,7 +186,8 @@ class AblationReport(Report):
             axes.set_xticks(self.ks, list(map(str, self.ks)), minor=False)
             axes.minorticks_off()
             axes.set(ylabel="margin lost, nats per token")
-            axes.legend(title=f"{self.lost.shape[1]} pairs, 95 % intervals")
+            title = f"{self.lost.shape[1]} pairs, 95 % intervals"
+            legend_outside(figure, title=title, columns=3)
         return figure
 
     def _row(self, k: int) -> int:

@@ -90,12 +90,12 @@ class SignReport(Report):
 
     def figure(self) -> "Figure":
         """How many examples have which share."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         with canvas() as (figure, axes):
             axes.hist(self.agreement.numpy(), bins=20, range=(0, 1), color="C0")
             axes.axvline(0.5, color="k", lw=0.8, ls=":", label="chance")
             axes.axvline(self.share.mean, color="C3", lw=1.0, label=f"mean {self.share}")
             axes.set(xlabel="share of chosen activations with the desired sign", ylabel="examples")
-            axes.legend()
+            legend_outside(figure)
         return figure

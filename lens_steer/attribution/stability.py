@@ -108,7 +108,7 @@ class StabilityReport(Report):
 
     def figure(self) -> "Figure":
         """Overlap against the number of pairs."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         table = self.table()
         with canvas() as (figure, axes):
@@ -127,5 +127,5 @@ class StabilityReport(Report):
             axes.set(ylabel="overlap beyond chance (1: equal)")
             title = f"first {self.k} {self.kind} elements by {self.ranking}; mean, 95 % of draws"
             axes.set_title(title)
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
+            legend_outside(figure)
         return figure

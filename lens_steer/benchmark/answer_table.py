@@ -11,7 +11,7 @@ from typing_extensions import override
 from lens_steer.artifacts import savable
 from lens_steer.evaluation import BinaryScores, ChoiceScores
 from lens_steer.intervals import interval_of_each, proportion_interval
-from lens_steer.reports import Report
+from lens_steer.reports import ROWS, Report, screenful, shortened_in_the_middle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +160,8 @@ class AnswerTable(Report):
         return [f"{self.name}: {len(self.scores[0])} questions, 95 % intervals", *self.notes]
 
     def __repr__(self) -> str:
-        return "\n".join([*self._said(), self.brief().to_string(index=False)])
+        said = [shortened_in_the_middle(note) for note in self._said()]
+        return "\n".join([*said, screenful(self.brief(), rows=max(1, ROWS - len(said)))])
 
     @override
     def figure(self) -> "Figure":

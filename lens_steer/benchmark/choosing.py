@@ -15,6 +15,7 @@ from lens_steer.benchmark.method_family import MethodFamily
 from lens_steer.benchmark.settings import Behaviour, CompareSettings
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import Judge, OutOfReach, calibrate, evaluate_each
+from lens_steer.reports import short_repr
 from lens_steer.steering import Decoding, Intervention
 
 Echo = Callable[[str], None]
@@ -33,6 +34,8 @@ class Chosen:
     fits: dict[str, tuple[Intervention, ...]]
     settings: dict[str, Hyperparameters]
     missing: dict[str, str]
+
+    __repr__ = short_repr
 
     @property
     def methods(self) -> dict[str, Intervention]:

@@ -13,14 +13,9 @@ from lens_steer.benchmark.method_names import NamedMethods, methods_by_name
 from lens_steer.benchmark.references import Rewrite, best_of_n, instructed, prompted
 from lens_steer.benchmark.trials import Trial, fixed_costs
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import (
-    Evaluation,
-    FixedTexts,
-    Judge,
-    check_scorable,
-    evaluate_each,
-)
+from lens_steer.evaluation import Evaluation, FixedTexts, Judge, check_scorable, evaluate_each
 from lens_steer.models import SteerableModel, attach
+from lens_steer.reports import short_repr
 from lens_steer.sites import Site
 from lens_steer.steering import Decoding, Intervention
 
@@ -57,6 +52,8 @@ class ComparisonRun:
     model_name: str = ""
     _sampled: dict[int, FixedTexts] = field(default_factory=dict, init=False, repr=False)
     _vectors: list[Intervention] = field(default_factory=list, init=False, repr=False)
+
+    __repr__ = short_repr
 
     @classmethod
     def of(  # noqa: PLR0913 - what a comparison is made of

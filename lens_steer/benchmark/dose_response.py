@@ -13,9 +13,10 @@ from lens_steer.benchmark.drawing import (
     check_behaviour,
     colours,
     errors,
-    legend_below,
     marks,
     means,
+    number_ends,
+    numbers,
 )
 from lens_steer.benchmark.grouped_sums import GroupedSums
 from lens_steer.benchmark.quantities import behaviour as behaviour_share
@@ -120,10 +121,13 @@ class DoseResponse(Report):
 
     def figure(self) -> "Figure":
         """Behaviour and the share of intact texts against strength; ED50 and CD50 as hollow."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
-        height = 4.4 + 0.33 * (len(self.doses) + 1)
-        with canvas(2, 1, width=5.6, height=height, sharex=True) as (figure, (above, below)):
+        many = len(self.doses) > 8
+        grid = (1, 2) if many else (2, 1)
+        height = 3.9 + 0.25 * len(self.doses) if many else 4.4 + 0.33 * (len(self.doses) + 1)
+        size = {"width": 10.6 if many else 5.6, "height": height}
+        with canvas(*grid, sharex=True, **size) as (figure, (above, below)):
             for dose in self.doses:
                 self._draw(above, dose, "behaviour", dose.ed50)
                 self._draw(below, dose, "intact", dose.cd50)
@@ -131,10 +135,15 @@ class DoseResponse(Report):
             self._draw_levels(below, "intact", self.unsteered.intact.mean / 2)
             above.set(ylabel=f"share of texts\n{self.behaviour_name}")
             below.set(ylabel="share of texts intact", xscale="log")
-            below.set(xlabel="strength, multiples of the method's own")
+            for axes in (above, below) if many else (below,):
+                axes.set(xlabel="strength, multiples of the method's own")
             self._mark_strengths(below)
+            self._number(above, "behaviour")
+            self._number(below, "intact")
             counted = f"95 % intervals over {self.groups} groups of prompts"
-            legend_below(figure, above, f"{counted}; hollow: ED50, CD50, a little apart", columns=1)
+            title = f"{counted}; hollow: ED50, CD50, a little apart"
+            legend_outside(figure, above, title=title, columns=2 if many else 1)
+
         return figure
 
     def _draw(self, axes: Any, dose: Dose, quantity: str, at: Interval) -> None:
@@ -144,7 +153,8 @@ class DoseResponse(Report):
         shares = [getattr(point, quantity) for point in points]
         aside = 1 + 0.008 * (place - len(self.methods) / 2)  # so that bars do not hide each other
         x = aside * np.array([point.multiple for point in points])
-        label = f"{dose.method}, n = {points[0].n} a point\n{dose}"
+        number = numbers(self.methods)[dose.method]
+        label = f"{number}{dose.method}, n = {points[0].n} a point\n{dose}"
         style: dict[str, Any] = {"color": colour, "lw": 1.0, "elinewidth": 0.7, "label": label}
         axes.errorbar(x, means(shares), errors(shares), fmt=f"{mark}-", **style)
         if isfinite(at.mean) and at.mean > 0:
@@ -152,6 +162,16 @@ class DoseResponse(Report):
             seen = Interval(at.mean, at.low, min(at.high, 1.1 * dose.largest))
             bar: dict[str, Any] = {"color": colour, "capsize": 2, "elinewidth": 1.2, "zorder": 4}
             axes.errorbar([at.mean], [level], None, errors([seen]), mark, mfc="white", ms=6, **bar)
+
+    def _number(self, axes: Any, quantity: str) -> None:
+        """Numbers beside the panel, at the largest strength of each method."""
+        last = {point.method: point for point in self.points}
+        ends = [
+            (point.multiple, getattr(point, quantity).mean, number, colours(self.methods)[name])
+            for name, number in numbers(self.methods).items()
+            if number and (point := last.get(name)) is not None
+        ]
+        number_ends(axes, ends)
 
     def _level(self, quantity: str) -> float:
         plain = getattr(self.unsteered, quantity).mean

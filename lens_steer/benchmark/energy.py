@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,6 @@ from lens_steer.benchmark.drawing import (
     check_behaviour,
     colours,
     errors,
-    legend_below,
     means,
 )
 from lens_steer.benchmark.result import Comparison
@@ -92,7 +92,7 @@ class EnergyMap(Report):
         """Bars side by side, a group per layer."""
         from matplotlib.ticker import MaxNLocator
 
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         layers = max(layer for shares in self.shares.values() for layer in shares) + 1
         width, wide = min(12.0, 4.2 + 0.25 * layers), 0.84 / len(self.shares)
@@ -104,14 +104,21 @@ class EnergyMap(Report):
                 bars: dict[str, Any] = {"color": colours(self.methods)[name], "label": label}
                 axes.bar(x, means(heights), 0.92 * wide, **bars)
                 axes.errorbar(x, means(heights), errors(heights), fmt="none", ecolor="k", lw=0.7)
-            axes.set(xlabel="layer (block index)", xlim=(-0.6, layers - 0.4), ylim=(0, 1.05))
+            axes.set(
+                xlabel="layer (block index)", xlim=(-0.6, layers - 0.4), ylim=(0, self._highest)
+            )
             axes.set(ylabel="share of |edit|^2")
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
             title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
-            legend_below(
-                figure, axes, f"{title}95 % intervals where there are several fits", columns=1
-            )
+            title += "95 % intervals where there are several fits"
+            legend_outside(figure, title=title, columns=1)
         return figure
+
+    @property
+    def _highest(self) -> float:
+        """The end of the axis: shares of many layers are small."""
+        ends = [end for x in self.shares.values() for s in x.values() for end in (s.mean, s.high)]
+        return min(1.05, 1.1 * max(end for end in ends if isfinite(end)))
 
 
 def _energy(trial: Trial) -> tuple[tuple[int, float], ...]:

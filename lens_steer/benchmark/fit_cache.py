@@ -11,6 +11,7 @@ from lens_steer.barriers import PolynomialBarrier
 from lens_steer.data import ContrastivePairs
 from lens_steer.linearity import LayerJacobians, PullbackFisher, linearize, pullback_fisher
 from lens_steer.models import SteerableModel
+from lens_steer.reports import short_repr
 from lens_steer.steering import head_accuracies
 
 FOLDS = 5  # of pairs, at most, to judge probes of heads by
@@ -46,6 +47,8 @@ class FitCache:
     _jacobians: dict[bool, LayerJacobians] = field(default_factory=dict, init=False, repr=False)
     _metrics: dict[int, PullbackFisher] = field(default_factory=dict, init=False, repr=False)
     _barriers: dict[Any, PolynomialBarrier] = field(default_factory=dict, init=False, repr=False)
+
+    __repr__ = short_repr
 
     def activations(self, read: ReadPosition, kind: str = "resid") -> Activations:
         """The activations of the training pairs at every layer.

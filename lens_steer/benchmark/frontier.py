@@ -13,9 +13,11 @@ from lens_steer.benchmark.drawing import (
     check_behaviour,
     colours,
     errors,
-    legend_below,
+    lines,
     marks,
     means,
+    number_ends,
+    numbers,
 )
 from lens_steer.benchmark.grouped_sums import GroupedSums
 from lens_steer.benchmark.quantities import quantity
@@ -113,7 +115,7 @@ class Frontier(Report):
 
     def figure(self) -> "Figure":
         """Behaviour against nats per text with the floor; beside it efficiency."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         rows = 1 + len({point.method for point in self.points}) // 2
         with canvas(1, 2, width=8.4, height=3.5 + 0.2 * rows) as (figure, (left, right)):
@@ -131,22 +133,40 @@ class Frontier(Report):
             if self.unsteered.mean in (0.0, 1.0):
                 note = "not known: unsteered texts\nare all alike, the floor is infinite"
                 right.text(0.5, 0.5, note, transform=right.transAxes, ha="center", va="center")
-            for axes in (left, right):
+            for axes, quantity in ((left, "behaviour"), (right, "efficiency")):
                 self._draw_nats(axes)
+                self._number(axes, quantity)
             counted = f"95 % intervals over {self.groups} groups of prompts"
-            legend_below(figure, left, f"{counted}; hollow: share below that of unsteered")
+            title = f"{counted}; hollow: share below that of unsteered"
+            legend_outside(figure, left, title=title)
         return figure
 
     def _draw(self, axes: Any, name: str, points: Sequence[FrontierPoint], quantity: str) -> None:
         finite = [p for p in points if np.isfinite(getattr(p, quantity).mean)]
         colour, mark = colours(self.methods)[name], marks(self.methods)[name]
         x, y = [p.kl_sequence for p in finite], [getattr(p, quantity) for p in finite]
-        style: dict[str, Any] = {"color": colour, "lw": 0.8, "elinewidth": 0.7}
-        axes.errorbar(means(x), means(y), errors(y), errors(x), fmt="-", **style)
-        axes.plot([], [], mark, color=colour, label=f"{name}, n = {points[0].n} a point")
+        number = numbers(self.methods)[name]
+        faint = 0.35 if number else 1.0  # bars of many methods hide the points
+        style: dict[str, Any] = {"color": colour, "fmt": "none", "elinewidth": 0.7, "alpha": faint}
+        axes.errorbar(means(x), means(y), errors(y), errors(x), **style)
+        axes.plot(means(x), means(y), lines(self.methods)[name], color=colour, lw=0.8)
+        axes.plot([], [], mark, color=colour, label=f"{number}{name}, n = {points[0].n} a point")
         for a, b, point in zip(means(x), means(y), finite, strict=True):
             down = point.behaviour.mean < self.unsteered.mean
             axes.plot(a, b, mark, color=colour, mfc="white" if down else colour, zorder=3)
+
+    def _number(self, axes: Any, quantity: str) -> None:
+        """Numbers beside the panel, at the last point of each method that is drawn."""
+        last: dict[str, FrontierPoint] = {}
+        for point in self.points:
+            if np.isfinite(getattr(point, quantity).mean) and numbers(self.methods)[point.method]:
+                last[point.method] = point
+        ends = [
+            (p.kl_sequence.mean, getattr(p, quantity).mean, numbers(self.methods)[name], colour)
+            for name, colour in colours(self.methods).items()
+            if (p := last.get(name)) is not None
+        ]
+        number_ends(axes, ends)
 
     def _draw_floor(self, axes: Any) -> None:
         shares, plain = np.linspace(0, 1, 801), self.unsteered

@@ -10,6 +10,7 @@ import numpy as np
 from lens_steer.activations import LayerActivations, ReadPosition
 from lens_steer.arguments import Count
 from lens_steer.benchmark.fit_cache import FitCache, Hyperparameters
+from lens_steer.reports import short_repr
 from lens_steer.steering import Intervention
 
 Make = Callable[[FitCache, Mapping[str, Any]], Intervention]
@@ -45,6 +46,8 @@ class MethodFamily:
     make: Make
     grid: Grid
     prior: Prior | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "make", partial(_with_strength_of_setting, self.make))

@@ -162,7 +162,7 @@ class RandomSearchCurve(Report):
         Args:
             behaviour_name: The name of the behaviour, for the axis.
         """
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         curves = (self, *others)
         banded = len(curves) <= _MOST_BANDS
@@ -180,8 +180,7 @@ class RandomSearchCurve(Report):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(ylabel=fill(f"{behaviour_name}, on test, of the best on dev", 34))
             title = f"at most {self.kl_limit:g} nats per token on dev" + "; 95 %" * banded
-            place: dict[str, Any] = {"loc": "best"} if banded else {"loc": "outside right upper"}
-            (axes if banded else figure).legend(title=fill(title, 24), fontsize=7, **place)
+            legend_outside(figure, title=fill(title, 24), columns=1, where="right upper")
         return figure
 
     def _check(self, n: int) -> None:

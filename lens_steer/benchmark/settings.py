@@ -17,6 +17,7 @@ from lens_steer.benchmark.fit_cache import FitCache
 from lens_steer.data import ContrastivePairs, as_records
 from lens_steer.evaluation import Judge, judge_of
 from lens_steer.models import SteerableModel, attach, version_of
+from lens_steer.reports import short_repr
 
 # The form of what a run keeps: higher whenever a method is made, or a trial is measured or written
 # down, in another way. A run of another form is refused.
@@ -121,6 +122,8 @@ class Behaviour:
     judge: Judge | None
     cache: FitCache
     provenance: Mapping[str, Any]
+
+    __repr__ = short_repr
 
     @classmethod
     def of(

@@ -110,7 +110,7 @@ class Specificity(Report):
 
         size, values = len(self.methods), np.array([[x.mean for x in r] for r in self.entries])
         reach = max(1.0, float(np.abs(values).max()))
-        width, height = 3.2 + 0.95 * size, 1.9 + 0.55 * size
+        width, height = 3.4 + 1.05 * size, 2.1 + 0.55 * size
         with canvas(width=width, height=height) as (figure, axes):
             pale = [[0.3 if _may_be_zero(x) else 1.0 for x in row] for row in self.entries]
             options: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
@@ -122,7 +122,7 @@ class Specificity(Report):
             named = [f"{m}\nED50 {d:.2g}" for m, d in zip(self.methods, self.doses, strict=True)]
             axes.set_yticks(range(size), ["\n".join(map(_wrapped, x.split("\n"))) for x in named])
             counted = zip(self.behaviours, self.n, self.groups, strict=True)
-            below = [f"{_wrapped(b)}\nn = {n},\n{g} groups" for b, n, g in counted]
+            below = [f"{_wrapped(b, 13)}\nn = {n},\n{g} groups" for b, n, g in counted]
             axes.set_xticks(range(size), below)
             axes.set(ylabel="steered by, at its ED50\n(multiples of its strength)")
             axes.set(xlabel="measured (95 % intervals;\npale, grey: the interval includes 0)")
@@ -130,8 +130,8 @@ class Specificity(Report):
         return figure
 
 
-def _wrapped(name: str) -> str:
-    return fill(": ".join(part.strip() for part in name.split(":")), 16)
+def _wrapped(name: str, letters: int = 16) -> str:
+    return fill(": ".join(part.strip() for part in name.split(":")), letters)
 
 
 def _may_be_zero(entry: Interval) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lens_steer.artifacts import savable
-from lens_steer.benchmark.drawing import all_methods, check_behaviour, colours, errors, legend_below
+from lens_steer.benchmark.drawing import all_methods, check_behaviour, colours, errors, lines
 from lens_steer.benchmark.grouped_sums import GroupedSums
 from lens_steer.benchmark.quantities import kl_sequence
 from lens_steer.benchmark.result import Comparison
@@ -101,10 +101,14 @@ class CostTails(Report):
 
     def figure(self) -> "Figure":
         """The share of texts that cost more than so many nats."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
-        height = 3.4 + 0.2 * len(self.tails)
-        with canvas(width=5.4, height=height) as (figure, axes):
+        columns = 1 if len(self.tails) <= 8 else 2
+        size: dict[str, Any] = {
+            "width": 3.2 + 2.2 * columns,
+            "height": 3.4 + 0.2 * len(self.tails) / columns,
+        }
+        with canvas(**size) as (figure, axes):
             for tail in self.tails:
                 self._draw(axes, tail)
             least = 0.7 / max(len(tail.nats) for tail in self.tails)
@@ -116,13 +120,14 @@ class CostTails(Report):
             title = f"{self.behaviour_name}, {self.multiple:g} x own strength\n"
             title += "round: median, diamond: mean, square: 95 % quantile;\n"
             title += f"bars: 95 % intervals over {self.groups} groups of prompts"
-            legend_below(figure, axes, title, columns=1)
+            legend_outside(figure, title=title, columns=columns)
         return figure
 
     def _draw(self, axes: Any, tail: Tail) -> None:
         n, colour = len(tail.nats), colours(self.methods)[tail.method]
         x, left = np.concatenate([[tail.nats[0]], tail.nats]), 1 - np.arange(n + 1) / n
-        axes.step(x, left, where="post", color=colour, lw=1.0, label=f"{tail.method}, n = {n}")
+        style: dict[str, Any] = {"color": colour, "ls": lines(self.methods)[tail.method], "lw": 1.0}
+        axes.step(x, left, where="post", label=f"{tail.method}, n = {n}", **style)
         above = float((tail.nats > tail.mean.mean).mean()) or 1 / n
         for name, height in (("median", 0.5), ("mean", above), ("high", 0.05)):
             cost, mark = getattr(tail, name), _MARKS[name]

@@ -69,6 +69,8 @@ class Trial:
     evaluation: Evaluation
     fixed: FixedCosts | None = None
 
+    __repr__ = short_repr
+
     @property
     def key(self) -> tuple[str, str, float, str, int, int]:
         """What tells a trial from all others of a comparison."""

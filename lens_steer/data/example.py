@@ -8,6 +8,7 @@ from lens_steer.arguments import Accepts, ArgumentError, NotBlank, shortened
 from lens_steer.data.records import SIDES, Row, as_row
 from lens_steer.data.templates import Template
 from lens_steer.models import Message, Prompt, as_prompt
+from lens_steer.reports import short_repr
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Example:
     prompt: Annotated[Prompt, Accepts(str | Sequence[Message | Mapping[str, str]])]
     continuation: NotBlank
     group: str = ""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", as_prompt(self.prompt))

@@ -9,6 +9,7 @@ from lens_steer.data.contrastive_pairs import ContrastivePairs
 from lens_steer.data.left_out import left_out_in_words
 from lens_steer.data.splits import split_numbers, ties_of_prompt
 from lens_steer.models import Message, Prompt, as_prompt
+from lens_steer.reports import short_repr
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Question:
     group: str = ""
     instruction: str = ""
     bare: str = ""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", as_prompt(self.prompt))

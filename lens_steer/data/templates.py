@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from lens_steer.arguments import NotBlank, Text, shortened
 from lens_steer.models import Message, Prompt
+from lens_steer.reports import short_repr
 
 QUESTION = "{question}"
 
@@ -34,6 +35,8 @@ class Template:
     instruction: str = ""
     space: str = " "
     chat: bool = False
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.text.count(QUESTION) != 1:

@@ -9,7 +9,7 @@ from torch import Tensor
 from lens_steer.artifacts import savable
 from lens_steer.diagnostics.named_methods import row_of
 from lens_steer.intervals import Interval, group_sums, interval, ratio_interval
-from lens_steer.reports import Report
+from lens_steer.reports import Report, screenful
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Verdict = Literal[
     "not carried here", "carried, badly pushed", "carried and pushed", "pushed, not carried", "open"
 ]
+
+_ROWS = 12  # of a table that are printed
 
 
 @savable
@@ -135,8 +137,13 @@ class Interchange(Report):
     def __repr__(self) -> str:
         """The gap, the layers and the verdicts, on one screen."""
         gap = interval(self.gap, self.groups, seed=self.seed)
-        tables = [self.table().head(20), *([self.methods()] if self.names else [])]
-        shown = [x.to_string(index=False, float_format=lambda v: f"{v:.3g}") for x in tables]
+        shown = [screenful(self.table(), rows=_ROWS)]
+        if self.names:
+            first = ["method", "layer", "tokens", "verdict", "share", "carried"]
+            ends = [f"{name}{end}" for name in first[-2:] for end in ("_low", "_high")]
+            shown.append(
+                screenful(self.methods().reindex(columns=[*first, *ends]), rows=_ROWS // 2)
+            )
         return "\n".join([f"Interchange: gap {gap} nats per token = 100 %", *shown])
 
     def figure(self) -> "Figure":

@@ -17,6 +17,7 @@ from lens_steer.arguments import Text
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.scored_rows import keeper, log_probability
 from lens_steer.models import Encoded, SteerableModel, encode, forward, hooked, pad, render
+from lens_steer.reports import short_repr
 from lens_steer.sites import Site
 
 
@@ -37,6 +38,8 @@ class Probe:
     text: str
     desired: Text
     undesired: Text
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not self.desired or not self.undesired or self.desired == self.undesired:

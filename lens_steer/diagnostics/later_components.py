@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_APART = 0.08  # of the axis: nearer to each other names would touch
+
 
 @savable
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,16 +180,20 @@ class EditAttribution(Report):
     def _scatter(self, axes: Any) -> None:
         first, exact = self._effect_of_checked().numpy(), self.patched.mean(dim=1).numpy()
         ends = [min(0.0, *first, *exact), max(0.0, *first, *exact)]
-        axes.plot(ends, ends, color="0.6", lw=0.8, label="equal")
+        axes.plot(ends, ends, color="0.6", lw=0.8)
         axes.plot(first, exact, "o", color="C0")
+        named: list[float] = []  # heights at which a name stands
         for i, x, y in list(zip(self.checked, first, exact, strict=True))[:3]:
+            if any(abs(y - other) < _APART * (ends[1] - ends[0]) for other in named):
+                continue
+            named.append(y)
             left = x > sum(ends) / 2  # names are written towards the middle
             place: dict[str, Any] = {"ha": "right" if left else "left", "fontsize": 7}
             offset = (-5, 4) if left else (5, -9)  # off the diagonal, on either side
             axes.annotate(self.name_of(i), (x, y), offset, textcoords="offset points", **place)
         axes.set(xlabel="first-order effect, nats per token")
         axes.set(ylabel="patched into the clean run,\nnats per token")
-        axes.legend(loc="lower right", title=f"{len(first)} components checked")
+        axes.set_title(f"{len(first)} components checked; grey: equal")
 
     def _effect_of_checked(self) -> Float[Tensor, " checked"]:
         return self.effects.mean(dim=0).flatten()[list(self.checked)]

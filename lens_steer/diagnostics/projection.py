@@ -129,14 +129,15 @@ class Projection(Report):
         if text >= len(self.tokens):
             raise ValueError(f"got text {text}, expected 0 to {len(self.tokens) - 1}")
         tokens, scaled = self.tokens[text], self.standardised[text]
-        width, height = max(3.5, 1.4 + 0.24 * len(tokens)), max(2.9, 1.4 + 0.09 * len(scaled))
+        names = [token.replace("$", r"\$").replace("\n", "\\n") for token in tokens]
+        below = 0.3 + 0.09 * max(map(len, names))  # inches of the longest name, on its side
+        width, height = max(3.5, 1.4 + 0.24 * len(tokens)), below + max(2.0, 0.09 * len(scaled))
         with canvas(width=width, height=height) as (figure, axes):
             axes.set_facecolor("0.85")
             limit = max(float(scaled.nan_to_num().abs().max()), 1e-6)
             image = axes.imshow(
                 scaled.numpy(), aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, origin="lower"
             )
-            names = [token.replace("$", r"\$").replace("\n", "\\n") for token in tokens]
             axes.set_xticks(range(len(tokens)), names, rotation=90)
             name_layers(axes.yaxis, [str(layer) for layer in self.layers])
             axes.set_ylabel("layer (output of the block)")

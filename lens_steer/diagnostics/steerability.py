@@ -9,6 +9,7 @@ Source: Tan et al. 2024, "Analyzing the Generalization and Reliability of Steeri
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # Root-mean-square change of the slopes when the step is halved: at most this share of their own
 # size, and float32's rounding of a preference (nats) over the step.
 _AGREES, _ROUNDING = 0.05, 1e-5
+_IN_LEGEND = 6  # methods
 
 
 @savable
@@ -144,42 +146,47 @@ class SteerabilityReport(Report):
         return pd.DataFrame(rows)
 
     def figure(self) -> "Figure":
-        """Slopes in order, and their distribution with the share below 0, method by method."""
-        from lens_steer.figures import canvas
+        """Slopes in order, and below their distribution with the share below 0, by method."""
+        from lens_steer.figures import canvas, legend_outside
 
-        wide, sizes = 4.2 + 1.5 * len(self.names), [4.2, 1.5 * len(self.names)]
-        options: dict[str, Any] = {"sharey": True, "gridspec_kw": {"width_ratios": sizes}}
-        with canvas(1, 2, width=wide, height=3.4, **options) as (figure, (left, right)):
-            self._sorted(left)
-            self._violins(right)
-            for axes in (left, right):
-                axes.axhline(0, color="k", ls=":", lw=0.8)
+        rows = len(self.names)
+        options: dict[str, Any] = {"sharex": True, "height_ratios": [2.6, 0.5 * rows + 0.4]}
+        with canvas(2, 1, width=6.0, height=4.4 + 0.5 * rows, **options) as (figure, panels):
+            self._sorted(panels[0])
+            self._violins(panels[1])
+            for axes in panels:
+                axes.axvline(0, color="k", ls=":", lw=0.8)
+            if rows <= _IN_LEGEND:  # of more the colours below say which is which
+                legend_outside(figure, panels[0], where="upper center")
         return figure
 
     def _sorted(self, axes: Any) -> None:
-        x = (np.arange(len(self.groups)) + 0.5) / len(self.groups) * 100
+        y = (np.arange(len(self.groups)) + 0.5) / len(self.groups) * 100
         for i, name in enumerate(self.names):
-            y = self.slopes[i].sort().values.numpy()
-            axes.plot(x, y, ".-", color=f"C{i}", lw=1.0, label=name)
-        axes.set(xlabel="pairs in order of slope, %", xlim=(0, 100))
-        axes.set(ylabel="slope of the preference around 0,\nnats per token per strength multiple")
-        counted = f"{len(self.groups)} pairs in {len(set(self.groups))} groups"
-        axes.legend(title=counted, loc="upper left")
+            x = self.slopes[i].sort().values.numpy()
+            axes.plot(x, y, ".-", color=f"C{i % 10}", lw=1.0, label=name)
+        axes.set(ylabel="pairs with a smaller slope, %", ylim=(0, 100))
+        axes.set_title(f"{len(self.groups)} pairs in {len(set(self.groups))} groups")
 
     def _violins(self, axes: Any) -> None:
         places = list(range(len(self.names)))
-        drawn = axes.violinplot(list(self.slopes.numpy()), places, showmedians=True, widths=0.8)
+        shown: dict[str, Any] = {"orientation": "horizontal", "showmedians": True, "widths": 0.8}
+        drawn = axes.violinplot(list(self.slopes.numpy()), places, **shown)
         for i, body in enumerate(drawn["bodies"]):
-            body.set(facecolor=f"C{i}", alpha=0.35)
+            body.set(facecolor=f"C{i % 10}", alpha=0.35)
         for part in ("cmedians", "cmins", "cmaxes", "cbars"):
             drawn[part].set(color="0.25", lw=0.8)
         shares = [self.anti_steerable(name) for name in self.names]
         labels = [
-            f"{name}\n{s.mean:.0%} below 0\n[{s.low:.0%}, {s.high:.0%}]"
+            f"{fill(name, 26)}\n{s.mean:.0%} below 0 [{s.low:.0%}, {s.high:.0%}]"
             for name, s in zip(self.names, shares, strict=True)
         ]
-        axes.set_xticks(places, labels, fontsize=8)
-        axes.set(xlim=(-0.6, len(places) - 0.4), xlabel="share with its 95 % interval over groups")
+        axes.set_yticks(places, labels, fontsize=8)
+        axes.set(ylim=(len(places) - 0.4, -0.6))
+        axes.set_xlabel(
+            "slope of the preference around 0,\nnats per token per strength multiple\n"
+            "(shares with 95 % intervals over groups)"
+        )
 
 
 def _slopes(

@@ -187,7 +187,7 @@ class BinaryScores(Report):
     @override
     def figure(self) -> "Figure":
         """The share of questions of either label whose log-odds are above each value."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         with canvas(width=4.6) as (figure, axes):
             for label, colour in ((True, "C0"), (False, "C1")):
@@ -198,7 +198,8 @@ class BinaryScores(Report):
             axes.axvline(self.threshold.value, color="k", ls=":", lw=0.8, label="threshold")
             axes.set(ylim=(-0.02, 1.02), ylabel="share of questions above")
             axes.set(xlabel=f"log-odds of {self.answers[0]!r} against {self.answers[1]!r}, nats")
-            axes.legend(title=f"AUC {self.auc:.2f}, mass {self.mass.mean().item():.2g}", loc="best")
+            title = f"AUC {self.auc:.2f}, mass {self.mass.mean().item():.2g}"
+            legend_outside(figure, title=title, columns=3)
         return figure
 
     def _balanced(self) -> Interval:

@@ -223,7 +223,7 @@ class ChoiceScores(Report):
     @override
     def figure(self) -> "Figure":
         """MC1, MC2 and accuracy with their intervals, whole and divided by length."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         table, metrics = self.table(), ("mc1", "mc2", "accuracy")
         with canvas(width=4.6) as (figure, axes):
@@ -235,7 +235,7 @@ class ChoiceScores(Report):
             axes.axhline(table["mc1_chance"][0], color="k", ls=":", lw=0.8, label="chance of MC1")
             axes.set_xticks(range(len(metrics)), ["MC1", "MC2", "accuracy"])
             axes.set(ylim=(-0.02, 1.02), ylabel="mean over questions")
-            axes.legend(title=f"{len(self)} questions, 95 % intervals", loc="best")
+            legend_outside(figure, title=f"{len(self)} questions, 95 % intervals")
         return figure
 
 

@@ -88,7 +88,7 @@ class Choice(Report):
         """Behaviour of every candidate against the perplexity of its texts."""
         from matplotlib.ticker import LogLocator
 
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         table = self.table()
         y, low, high = (table[f"behaviour{end}"] for end in ("", "_low", "_high"))
@@ -105,7 +105,8 @@ class Choice(Report):
             axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("{x:g}")
-            axes.legend(title=f"{len(self.unsteered.behaviour)} examples, 95 % interval")
+            title = f"{len(self.unsteered.behaviour)} examples, 95 % interval"
+            legend_outside(figure, title=title)
         return figure
 
     def map_figure(self) -> "Figure":

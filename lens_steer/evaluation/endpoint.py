@@ -21,6 +21,7 @@ from torch import Tensor
 from lens_steer.arguments import Count, CountFromZero, NotBlank, Number, Positive, shortened
 from lens_steer.evaluation.judges import Judgement
 from lens_steer.files import json_value
+from lens_steer.reports import short_repr
 
 _PLACES = re.compile(r"\{(prompt|text)\}")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
@@ -78,6 +79,8 @@ class Endpoint:
     highest: Number = 1.0
     parallel: Count = 4
     options: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0, "max_tokens": 16})
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

@@ -24,6 +24,7 @@ from lens_steer.evaluation.sampled_texts import (
 )
 from lens_steer.evaluation.text_costs import check_comparable
 from lens_steer.models import SteerableModel
+from lens_steer.reports import short_repr
 from lens_steer.steering import (
     Decoding,
     DecodingOptions,
@@ -48,6 +49,8 @@ class FixedTexts:
 
     texts: tuple[SampledText, ...]
     decoding: Decoding = Decoding()
+
+    __repr__ = short_repr
 
     @classmethod
     def sample(

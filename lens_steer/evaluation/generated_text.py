@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens_steer.artifacts import savable
+from lens_steer.reports import shortened_in_the_middle
 from lens_steer.token_colours import visible
 
 if TYPE_CHECKING:
@@ -124,6 +125,6 @@ class GeneratedText:
 
     def __repr__(self) -> str:
         return (
-            f"GeneratedText({self.text!r}, {len(self.tokens)} tokens, "
+            f"GeneratedText({shortened_in_the_middle(repr(self.text))}, {len(self.tokens)} tokens, "
             f"{self.nats_per_token:.3g} nats per token, ended by {self.stop_reason})"
         )

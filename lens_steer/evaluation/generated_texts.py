@@ -183,7 +183,7 @@ class Generation(Report):
 
         `run[0].figure()` shows one text with its tokens.
         """
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         longest = max(len(nats) for nats in self.nats)
         going = [[nats[k].item() for nats in self.nats if k < len(nats)] for k in range(longest)]
@@ -195,7 +195,7 @@ class Generation(Report):
                 means = [sum(values) / len(values) for values in going]
                 label = f"mean of {len(self)} texts, as long as they last"
                 axes.plot(range(1, longest + 1), means, color="C3", lw=1.8, label=label)
-                axes.legend()
+                legend_outside(figure)
             axes.set(xlabel="token after the prompt", ylabel="KL(steered || unsteered), nats")
             axes.set_ylim(bottom=0)
         return figure

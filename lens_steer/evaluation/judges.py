@@ -119,6 +119,8 @@ class WordList:
 
     words: Annotated[tuple[str, ...], Accepts(Texts)]
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         if isinstance(self.words, str):
             raise ValueError(

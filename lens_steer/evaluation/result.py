@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,14 +11,17 @@ from torch import Tensor
 from lens_steer.arguments import Count, Seed
 from lens_steer.artifacts import savable
 from lens_steer.evaluation.divergence import efficiency
+from lens_steer.evaluation.evaluation_shown import html_of, line_of, screen_of, summary_of
 from lens_steer.evaluation.text_costs import TextCosts
 from lens_steer.evaluation.words import distinct, repetition
 from lens_steer.intervals import Interval, interval, proportion_interval
-from lens_steer.reports import short_repr
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @savable
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """One method on one set of prompts.
 
@@ -46,7 +49,32 @@ class Evaluation:
     failure: str = ""
     unjudged: tuple[str, ...] = field(default=(), metadata={"saved_if_set": True})
 
-    __repr__ = short_repr
+    def __str__(self) -> str:
+        """Every quantity with its interval, and the first texts, on one screen."""
+        return screen_of(self)
+
+    def __repr__(self) -> str:
+        """The behaviour and what it costs on one line: of a list of evaluations."""
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        """What is printed as a table, for a notebook."""
+        return html_of(self)
+
+    def summary(self, *, seed: Seed) -> "pd.DataFrame":
+        """A row for each quantity: what `print` shows, with intervals of the seed.
+
+        Args:
+            seed: Of the draws, in which whole groups are drawn again; printed with seed 0.
+
+        Returns:
+            Columns `quantity`, `value`, `value_low`, `value_high` (ends of 95 % intervals, NaN
+            where there is none) and `note`, which says what it is a mean of.
+
+        Example:
+            >>> ls.evaluate(model, test, method, judge=judge, seed=0).summary(seed=0)
+        """
+        return summary_of(self, seed)
 
     def interval(self, *, seed: Seed) -> Interval:
         """Mean behaviour with its interval."""

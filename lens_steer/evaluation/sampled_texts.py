@@ -11,6 +11,7 @@ from torch import Tensor
 from lens_steer.arguments import CountFromZero
 from lens_steer.artifacts import savable
 from lens_steer.models import Encoded, SteerableModel, batches, logits_at, looked_at, pad
+from lens_steer.reports import short_repr
 from lens_steer.steering import (
     Decoding,
     Ending,
@@ -37,6 +38,8 @@ class SampledText(Encoded):
     """
 
     ended: bool = False
+
+    __repr__ = short_repr
 
     @property
     def draws(self) -> int:

@@ -96,6 +96,7 @@ class Screen(Report):
     def figure(self) -> "Figure":
         """Gain against the first layer of each candidate, with its interval, coloured by nats."""
         from matplotlib.colors import LogNorm
+        from matplotlib.ticker import LogLocator
 
         from lens_steer.figures import canvas, whole_numbers
 
@@ -112,7 +113,10 @@ class Screen(Report):
             axes.set(xlabel="layer (first one steered)")
             axes.set(ylabel="desired less undesired continuation,\nchange in nats per token")
             axes.set_title(f"{len(self.groups)} examples, 95 % intervals over groups")
-            figure.colorbar(dots, ax=axes, label="nats paid per token")
+            bar = figure.colorbar(dots, ax=axes, label="nats paid per token")
+            bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+            bar.ax.yaxis.set_major_formatter("{x:g}")
+            bar.ax.minorticks_off()
         return figure
 
     @property

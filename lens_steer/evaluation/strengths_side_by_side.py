@@ -10,7 +10,7 @@ from typing_extensions import override
 from lens_steer.artifacts import savable
 from lens_steer.evaluation.coloured_texts import BY_NATS, closing, html_text
 from lens_steer.evaluation.generated_texts import Generation
-from lens_steer.reports import Report
+from lens_steer.reports import ROWS, WIDTH, Report, shortened_in_the_middle
 from lens_steer.token_colours import html_block, html_note, html_prompt, visible
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SideBySide(Report):
     @override
     def figure(self) -> "Figure":
         """Nats per token against the strength: each prompt, and all tokens together."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         order = sorted(range(len(self.strengths)), key=lambda k: self.strengths[k])
         strengths, runs = [self.strengths[k] for k in order], [self.runs[k] for k in order]
@@ -96,7 +96,7 @@ class SideBySide(Report):
             axes.set(xlabel=f"strength of {self.method_name}")
             axes.set(ylabel="nats paid per token,\nKL(steered || unsteered)")
             axes.set_ylim(bottom=0)
-            axes.legend()
+            legend_outside(figure)
         return figure
 
     def html(self) -> str:
@@ -122,16 +122,17 @@ class SideBySide(Report):
     def __repr__(self) -> str:
         """The first prompts on one screen, each with its text at every strength."""
         lines = [f"SideBySide: {self.method_name} at strengths {self._named}"]
-        for i, prompt in enumerate(self.prompts[:_PROMPTS]):
+        shown = max(1, min(_PROMPTS, ROWS // (1 + 2 * len(self.runs))))
+        for i, prompt in enumerate(self.prompts[:shown]):
             lines.append(f"[{i}] {visible(prompt)[-90:]!s}")
             for strength, run in zip(self.strengths, self.runs, strict=True):
                 row = run[i]
                 start = f"  {strength:>5g} ({row.nats_per_token:.3g} nats per token): "
+                text = shortened_in_the_middle(visible(row.text), 2 * WIDTH - len(start) - 8)
                 lines.append(
-                    fill(visible(row.text), 100, initial_indent=start, subsequent_indent=" " * 8)
-                    or start
+                    fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * 8) or start
                 )
-        more = len(self.prompts) - _PROMPTS
+        more = len(self.prompts) - shown
         return "\n".join([*lines, f"... {more} more prompts"] if more > 0 else lines)
 
     @property

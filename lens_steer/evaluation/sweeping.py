@@ -106,7 +106,7 @@ class SweepReport(Report):
         """
         from matplotlib.ticker import LogLocator
 
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         table = self.table()
         along = self._along(table)
@@ -122,8 +122,8 @@ class SweepReport(Report):
             above.set(ylabel=fill(self.behaviour_name, 32), ylim=(0, 1.02))
             counted = f"{len(self.method[0].behaviour)} examples, 95 % interval"
             if "well_formed" in table:
-                counted += "\ncrosses: share well formed"
-            above.legend(title=counted, loc="best")
+                counted += "; crosses: share well formed"
+            legend_outside(figure, above, title=counted, where="upper center")
             below.axhline(2 * self.method[0].perplexity, color="k", ls=":", lw=0.8)
             paid = [nats for nats in table[along] if nats > 0] if along == "kl" else []
             if paid:

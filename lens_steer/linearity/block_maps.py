@@ -1,7 +1,7 @@
 """The blocks as maps of one token: applied, and their products with vectors."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -47,7 +47,7 @@ class BlockMaps:
     states: Float[Tensor, "text layer d"]
     memory_budget: Count
     # texts, their blocks, bytes of a copy
-    _parts: tuple[tuple[tuple[int, ...], FrozenContextBlocks, int], ...]
+    _parts: tuple[tuple[tuple[int, ...], FrozenContextBlocks, int], ...] = field(repr=False)
 
     __repr__ = short_repr
 

@@ -101,13 +101,13 @@ class PersistenceReport(Report):
         from lens_steer.figures import canvas, whole_numbers
 
         layers = list(range(self.energy.shape[0]))
-        with canvas(1, 3, width=10.5, height=3.4) as (figure, (left, middle, right)):
+        with canvas(1, 3, width=10.5, height=3.8) as (figure, (left, middle, right)):
             for i, way in enumerate(WAYS):
                 cosines = [self._interval(row) for row in self.cosine[i]]
                 plot_band(left, layers, cosines, COLOURS[way], way)
             left.axhline(0, color="k", lw=0.6)
             left.set(xlabel="layer k", ylabel="cos($A_k v_k$, $v_{k+1}$)", ylim=(-1.02, 1.02))
-            left.legend(ncols=2, loc="lower center")
+            left.set_yticks([-1, -0.5, 0, 0.5, 1])
             self._draw_transfer(figure, middle)
             for name, values in (("own", self.energy), ("random", self.random_energy)):
                 energies = [self._interval(row) for row in values]
@@ -116,8 +116,8 @@ class PersistenceReport(Report):
             right.set(xlabel="layer l pushed", ylim=(0, None))
             for axes in (left, right):
                 whole_numbers(axes.xaxis)
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
             right.set(ylabel="energy $|\\Phi(T,l+1)'v_T|^2$ per unit of effort")
-            right.legend()
             counted = f"n = {self.energy.shape[1]} texts, {len(set(self.groups))} groups"
             figure.suptitle(f"{counted}; 95 % intervals", fontsize=8)
         return figure

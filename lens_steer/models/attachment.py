@@ -26,6 +26,7 @@ from lens_steer.models.protocol import ModelRefused, SteerableModel, is_bridge
 from lens_steer.models.residual_stream import check_stream
 from lens_steer.models.steered_blocks import unsteered
 from lens_steer.models.weights_state import weights_state
+from lens_steer.reports import short_repr
 from lens_steer.sites import Kind, Site, has_sites, hook_points
 
 _SUMMED = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID)
@@ -46,6 +47,8 @@ class Attachment:
     fingerprint: Fingerprint
     state: tuple[Any, ...] = field(repr=False)
     compared: tuple[str, ...] = ()
+
+    __repr__ = short_repr
 
 
 _attached: WeakKeyDictionary[Any, Attachment] = WeakKeyDictionary()

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.reports import short_repr
+
 # Two runs of one model agree to a few units in the last place; two models do not agree to a tenth.
 _TOLERANCE = {"float64": 1e-3, "float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 
@@ -38,6 +40,8 @@ class Fingerprint:
     norms: tuple[float, ...]
     projections: tuple[float, ...]
     revision: str = field(default="", compare=False, metadata={"saved_if_set": True})
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not all(map(isfinite, (*self.norms, *self.projections))):

@@ -6,6 +6,7 @@ from typing import Any
 from lens_steer.arguments import shortened
 from lens_steer.models.protocol import SteerableModel
 from lens_steer.models.special_tokens import tokenizer_of
+from lens_steer.reports import short_repr
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Message:
 
     role: str
     content: str
+
+    __repr__ = short_repr
 
 
 Prompt = str | tuple[Message, ...]

@@ -8,6 +8,7 @@ from lens_steer.models.fingerprint import Fingerprint
 from lens_steer.models.package_versions import version_of
 from lens_steer.models.protocol import SteerableModel
 from lens_steer.models.steered_blocks import open_blocks
+from lens_steer.reports import short_repr
 
 # The versions that were imported: others may be installed by the time that a long run ends.
 _VERSIONS = {
@@ -38,6 +39,8 @@ class Provenance:
     read: str
     seed: Seed | None = None
     versions: dict[str, str] = field(default_factory=versions)
+
+    __repr__ = short_repr
 
     def check(self, model: SteerableModel) -> None:
         """Check that a model is the one that was read.

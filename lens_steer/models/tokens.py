@@ -16,6 +16,7 @@ from lens_steer.models.protocol import SteerableModel
 from lens_steer.models.special_tokens import beginning_ids, tokenizer_of
 from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
+from lens_steer.reports import short_repr
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # ends the text of tokens that end within a character
 
@@ -41,6 +42,8 @@ class Encoded:
 
     ids: tuple[int, ...]
     prompt_length: int
+
+    __repr__ = short_repr
 
 
 def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:

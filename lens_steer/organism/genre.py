@@ -59,6 +59,10 @@ class Genre:
     about: Callable[[str], Slots] = lambda entity: {"entity": (entity,)}
     asked: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        poles, entities = ", ".join(self.poles), len(self.entities)
+        return f"Genre({self.name}: {self.latent} is one of {poles}; {entities} entities)"
+
     def node(self) -> Node:
         """The grammar of all texts of this genre."""
         return sequence(

@@ -413,13 +413,13 @@ def test_figures_draw_the_numbers_of_their_reports(
     llama: Any, pairs: ContrastivePairs, matrix: ReadSteerReport
 ) -> None:
     slopes, manifold, _ = reports(llama, pairs, matrix)
-    left, right = slopes.figure().axes
-    for line, name, values in zip(left.lines, slopes.names, slopes.slopes, strict=False):
+    above, below = slopes.figure().axes
+    for line, name, values in zip(above.lines, slopes.names, slopes.slopes, strict=False):
         assert line.get_label() == name
-        np.testing.assert_allclose(np.array(line.get_ydata()), np.sort(values.numpy()))
+        np.testing.assert_allclose(np.array(line.get_xdata()), np.sort(values.numpy()))
     shares = [f"{slopes.anti_steerable(name).mean:.0%} below 0" for name in slopes.names]
-    drawn_shares = [label.get_text().split("\n")[1] for label in right.get_xticklabels()]
-    assert drawn_shares == shares
+    drawn_shares = [label.get_text().split("\n")[1] for label in below.get_yticklabels()]
+    assert [share.split(" [")[0] for share in drawn_shares] == shares
     panels = manifold.figure().axes
     assert len(panels) == len(manifold.references)
     for reference, axes in enumerate(panels):

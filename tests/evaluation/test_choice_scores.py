@@ -149,10 +149,11 @@ def test_scores_are_saved_shown_and_drawn(tmp_path: Path) -> None:
     table = found.table()
     assert table["log_probability"].tolist() == ["whole", "per token", "per character"]
     assert table["mc1"].tolist()[0] == found.mc1.mean().item()
-    [axes] = found.figure().axes
+    figure = found.figure()
+    [axes] = figure.axes
     dots: Any = axes.lines[0]
     assert dots.get_ydata()[0] == found.mc1.mean().item()
-    assert "2 questions" in axes.get_legend().get_title().get_text()  # type: ignore[union-attr]
+    assert "2 questions" in figure.legends[0].get_title().get_text()
     assert "ChoiceScores" in repr(found)
 
 

@@ -101,7 +101,7 @@ class GapReport(Report):
     @override
     def figure(self) -> "Figure":
         """Gap, cosine and lost h against the angle."""
-        from lens_steer.figures import canvas
+        from lens_steer.figures import canvas, legend_outside
 
         labels = {
             "gap": "|flow - one rotation| / T",
@@ -117,7 +117,7 @@ class GapReport(Report):
                     )
                 place.set(xlabel="T / |a| (rad)", ylabel=labels[name])
             _widen_limits(axes[0], axes[1], axes[2])
-            axes[0].legend(loc="best", fontsize=7)
+            legend_outside(figure, axes[0])
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 

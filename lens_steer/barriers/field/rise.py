@@ -112,7 +112,8 @@ class RiseReport(Report):
             label = "median of desired, as they are"
             left.axhline(self.desired_median, color="C0", ls=":", lw=1.0, label=label)
             left.axhline(0.0, color="0.6", lw=0.8)
-            left.set(xlabel="arc length / |a| (rad)", ylabel="h (nats): median, quartiles")
+            left.set(xlabel="arc length / |a| (rad)", ylabel="h (nats):\nmedian, quartiles")
+            left.locator_params(axis="y", nbins=6)  # so few at any height, or labels are clipped
             self._draw_shares(right)
             for axes in (left, right):
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7)

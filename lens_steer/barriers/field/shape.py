@@ -146,7 +146,9 @@ class ShapeReport(Report):
             self._draw_ranks(axes[1, 1])
             axes[1, 2].axis("off")
             axes[1, 2].text(0.0, 0.95, _LEGEND, va="top", transform=axes[1, 2].transAxes)
-            axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="lower left")
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            lines, names = axes[1, 1].get_legend_handles_labels()
+            axes[1, 2].legend([*handles, *lines], [*labels, *names], loc="lower left")
             figure.suptitle(f"{self.sample}; means with 95 % intervals", fontsize=9)
         return figure
 
@@ -171,7 +173,6 @@ class ShapeReport(Report):
         axes.plot(places, table["cumulative"], "k:", label="share of sum |eigenvalue|")
         thin_labels(axes.xaxis, places, list(map(str, self.ranks)), letters=24)
         axes.set(xlabel="eigenvalues kept", ylabel="cosine; share\n(95 % intervals)")
-        axes.legend(loc="best", fontsize=7)
 
     def _draw_spectrum(self, axes: Any) -> None:
         axes.plot(range(1, len(self.spectrum) + 1), self.spectrum, ".", color="C2", ms=3)

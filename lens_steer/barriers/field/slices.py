@@ -1,5 +1,6 @@
 """A map of h and its field on a plane through the data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _GRID, _WAYS, _MARGIN = 61, 8, 0.15  # points a side; trajectories; of the data's range
 _PC, _GIVEN = "first PC of what is left", "given second direction"
+_APART = 0.07  # of the figure: nearer to each other labels of contours may touch
 _IN_PLANE = 0.3  # mean share below which a map of arrows misleads, and says so
 
 
@@ -130,7 +132,7 @@ class SliceMap(Report):
             s, t, far = self.s.numpy(), self.t.numpy(), ~self.near.numpy()
             h = self.h.masked_fill(~self.near, float("nan")).numpy()
             lines = axes.contour(s, t, h, levels=9, colors="0.6", linewidths=0.7)
-            axes.clabel(lines, fontsize=6)
+            _thin(axes.clabel(lines, fontsize=6), float(s[-1] - s[0]), float(t[-1] - t[0]))
             if bool((self.h[self.near] < 0).any()) and bool((self.h[self.near] > 0).any()):
                 axes.contour(s, t, h, levels=[0.0], colors="k", linewidths=2.0)
             u, v = (self.field[..., i].numpy().copy() for i in range(2))
@@ -143,6 +145,7 @@ class SliceMap(Report):
             plane = f"slice through the mean row; {self.mean_share:.2f} of the unit field in it"
             axes.set_title(f"{plane}{out}\n{self.sample}; contours: h (nats)")
             axes.set_aspect("equal", adjustable="datalim")  # else right angles do not look right
+            axes.locator_params(nbins=6)
             axes.set(xlabel="along the class means' difference (activation units)")
             axes.set(ylabel=f"along the {self.second} (activation units)")
             figure.legend(loc="outside lower center", ncols=4, fontsize=7)
@@ -157,6 +160,16 @@ class SliceMap(Report):
             axes.plot(way[:, 0], way[:, 1], "-", color="C1", lw=1.4, label=label, zorder=4)
             axes.plot(way[-1:, 0], way[-1:, 1], "o", color="C1", ms=3, zorder=4)
         axes.plot([], [], color="k", lw=2, label="h = 0 on the plane")
+
+
+def _thin(labels: Iterable[Any], width: float, height: float) -> None:
+    """Hide labels of contours that would stand on others."""
+    kept: list[tuple[float, float]] = []
+    for label in labels:
+        x, y = label.get_position()
+        near = [abs(x - a) < _APART * width and abs(y - b) < _APART * height for a, b in kept]
+        label.set_visible(not any(near))
+        kept += [] if any(near) else [(x, y)]
 
 
 def _axes(

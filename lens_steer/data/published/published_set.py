@@ -7,6 +7,7 @@ from lens_steer.data.contrastive_pairs import ContrastivePairs
 from lens_steer.data.left_out import left_out_in_words
 from lens_steer.data.prompts import Prompts
 from lens_steer.data.questions import Questions
+from lens_steer.reports import short_repr
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class About:
     only: tuple[frozenset[str], ...] = ()
     template: str = "completion"
     counts: str = ""
+
+    __repr__ = short_repr
 
     def fits(self, columns: frozenset[str]) -> bool:
         """Whether a file with these columns may be one of this set."""

@@ -14,6 +14,7 @@ from typing_extensions import override
 from lens_steer.arguments import Accepts, shortened
 from lens_steer.artifacts import savable
 from lens_steer.models import check_one_model
+from lens_steer.reports import few
 from lens_steer.sites import Site
 from lens_steer.steering.base.displacement import Displacement, Push
 from lens_steer.steering.base.intervention import Intervention
@@ -178,5 +179,5 @@ class Additive(VectorMethod):
         made_of = [f"made of {' and '.join(dict.fromkeys(terms))}"] if terms else []
         return [
             *made_of,
-            "|v|=" + "/".join(f"{vector.norm().item():.3g}" for vector in self.vectors),
+            "|v|=" + few([v.norm().item() for v in self.vectors]).replace(" ", "/"),
         ]

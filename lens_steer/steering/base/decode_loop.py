@@ -37,6 +37,8 @@ class Ending:
     tokens: frozenset[int]
     stop: tuple[str, ...]
 
+    __repr__ = short_repr
+
     @classmethod
     def of(cls, model: SteerableModel, stop: Sequence[str]) -> "Ending":
         """The model's own end tokens, and stop strings.

@@ -18,11 +18,13 @@ from lens_steer.models import (
     pad,
     token_texts,
 )
-from lens_steer.reports import short_repr
+from lens_steer.reports import WIDTH, short_repr, shortened_in_the_middle
 from lens_steer.sites import Site
 from lens_steer.steering.base.intervention import Intervention
 from lens_steer.steering.base.scope import Scope
 from lens_steer.steering.base.steered_block import steered
+
+_SITES, _LINES = 8, 18  # that are printed
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,7 @@ class Preview:
     __repr__ = short_repr
 
     def __str__(self) -> str:
+        """A line for each site; of many sites the first and the last, of long lines both ends."""
         lines = []
         for site, row in zip(self.sites, self.relative, strict=True):
             cells = (
@@ -50,7 +53,11 @@ class Preview:
                 for token, size in zip(self.tokens, row.tolist(), strict=True)
             )
             lines.append(f"{site.hook_name}: " + "|".join(cells))
-        return "\n".join(lines)
+        if len(lines) > _SITES:
+            left_out = f"... {len(lines) - _SITES} more sites"
+            lines = [*lines[: _SITES // 2], left_out, *lines[-_SITES // 2 :]]
+        width = _LINES * WIDTH // max(1, len(lines))
+        return "\n".join(shortened_in_the_middle(line, width) for line in lines)
 
 
 def preview(

@@ -13,9 +13,11 @@ from torch import Tensor
 from lens_steer.arguments import Number, shortened
 from lens_steer.axes import Activation, Mask, Tokens, ranges
 from lens_steer.models import Provenance, SteerableModel
+from lens_steer.reports import shortened_in_the_middle
 from lens_steer.sites import Site
 
 Edit = Callable[..., Activation]  # of activations; of their prompts as well, if `per_prompt`
+_LONGEST = 300  # letters of a setting that are printed
 AnyIntervention = TypeVar("AnyIntervention", bound="Intervention")
 
 
@@ -146,9 +148,10 @@ class Intervention(ABC):
         ]
 
     def __repr__(self) -> str:
-        hidden = ("strength", "provenance")
+        hidden = ("strength", "provenance", "at")  # it ends with the names of the places
         knobs = [f.name for f in fields(self) if f.repr and f.name not in hidden]
-        printed = [f"{name}={getattr(self, name)!r}" for name in knobs]
+        texts = (shortened_in_the_middle(repr(getattr(self, name)), _LONGEST) for name in knobs)
+        printed = [f"{name}={text}" for name, text in zip(knobs, texts, strict=True)]
         settings = ", ".join([f"strength={self.strength:g}", *printed, *self._summary()])
         return f"{type(self).__name__}({settings}) at {_places(self.sites)}"
 
