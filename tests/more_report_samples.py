@@ -14,6 +14,7 @@ from lens_steer.attribution import AblationReport, AgreementReport, SignReport, 
 from lens_steer.barriers import PolynomialBarrier
 from lens_steer.barriers.field import DirectionTokens, FieldReport, SliceMap, slice_map, trace
 from lens_steer.diagnostics import (
+    ActivationVocabulary,
     EditAttribution,
     Interchange,
     Projection,
@@ -135,6 +136,12 @@ def vocabulary(layers: int) -> Vocabulary:
     return Vocabulary(slopes, z, VOCABULARY, what, layers - 1, "logit", float("nan"), 24, 200, 100)
 
 
+def activation_vocabulary(layers: int) -> ActivationVocabulary:
+    """Of one activation behind each block."""
+    names = tuple(f"row {layer}" for layer in range(layers))
+    return ActivationVocabulary(normal(layers, 300).log_softmax(dim=1), VOCABULARY, names)
+
+
 def vocabulary_by_layer(layers: int) -> VocabularyByLayer:
     z, slopes = normal(layers, 300), normal(layers, 300, seed=1)
     what = "mean difference of two classes of texts"
@@ -180,6 +187,7 @@ MORE_REPORTS: dict[str, Callable[[int], Any]] = JUDGED_REPORTS | {
     "edit attribution": edit_attribution,
     "projection": projection,
     "vocabulary": vocabulary,
+    "activation vocabulary": activation_vocabulary,
     "vocabulary by layer": vocabulary_by_layer,
     "steerability": steerability,
 }
