@@ -52,7 +52,7 @@ def copa(file: FileRows, template: Template | None = None) -> PublishedSet:
         return Question(prompt, tuple(choices), (label == 0, label == 1), "", instruction, bare)
 
     items, left_out = gathered(file, question)
-    name = f"{ABOUT.name}:{file.path.stem}"
+    name = f"{ABOUT.name}:{file.name}"
     return PublishedSet.of_questions(ABOUT, Questions(tuple(items), name, left_out))
 
 

@@ -87,7 +87,7 @@ def _requests(
     prompts = Prompts(
         tuple(template.prompt(text) for text in asked),
         tuple(groups),
-        f"{about.name}:{file.path.stem}",
+        f"{about.name}:{file.name}",
         left_out,
     )
     answers = [template.answer(a, t) for a, t in zip(asked, targets, strict=True) if t]
