@@ -82,7 +82,6 @@ class ChoiceTask:
         most_pairs: At most so many training pairs, drawn at random.
         shots: So many training questions, with their answers, stand before every question asked.
         exact_match: Whether to ask as well if the likeliest tokens are the right answer.
-        form: What questions have in common without being alike.
     """
 
     name: str
@@ -93,7 +92,6 @@ class ChoiceTask:
     most_pairs: int = 1000
     shots: int = 0
     exact_match: bool = False
-    form: tuple[str, ...] = ()
     writes: bool = False
 
     def parts(
@@ -126,7 +124,6 @@ class TruthfulAnswers:
     most_pairs: int = 1000
     set_name: str = "truthfulqa-mc"
     template: str | None = "qa"
-    form: tuple[str, ...] = ()
     writes: bool = True
 
     def parts(

@@ -85,9 +85,7 @@ def test_a_published_set_is_read_by_configuration_and_split(sets: str) -> None:
     assert question.correct == (True, True, False)
     assert list(ls.prompts.load(name)) == ["What is it?"]
     pairs = ContrastivePairs.load(name)
-    assert [(d.continuation, u.continuation) for d, u in zip(pairs.desired, pairs.undesired)] == [
-        (" Air.", " Stone.")
-    ]  # fmt: skip
+    assert [e.continuation for e in (*pairs.desired, *pairs.undesired)] == [" Air.", " Stone."]
     for part, right in (("train", " I got wet."), ("test", " I sang.")):
         found = ls.benchmark.load("copa", f"{sets}:copa:{part}", template="qa").questions
         assert found is not None

@@ -53,7 +53,8 @@ def copa(file: FileRows, template: Template | None = None) -> PublishedSet:
 
     items, left_out = gathered(file, question)
     name = f"{ABOUT.name}:{file.name}"
-    return PublishedSet.of_questions(ABOUT, Questions(tuple(items), name, left_out))
+    form = () if template is None else tuple(_ASKED.values())
+    return PublishedSet.of_questions(ABOUT, Questions(tuple(items), name, left_out, form))
 
 
 def _continued(sentence: str) -> str:
