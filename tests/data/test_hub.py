@@ -80,7 +80,9 @@ def test_pairs_and_prompts_are_read_and_columns_mapped(hub: Path) -> None:
 
 def test_a_published_set_is_read_by_configuration_and_split(sets: str) -> None:
     name = f"{sets}:multiple_choice:validation"
-    [question] = ls.benchmark.load("truthfulqa-mc", name).questions or ()
+    questions = ls.benchmark.load("truthfulqa-mc", name).questions
+    assert questions is not None
+    [question] = questions
     assert question.choices == (" Air.", " Gas.", " Stone.")
     assert question.correct == (True, True, False)
     assert list(ls.prompts.load(name)) == ["What is it?"]
