@@ -13,6 +13,7 @@ from analyses.papers.measuring import metrics_of
 from analyses.papers.presets import Preset
 from analyses.papers.published_numbers import OTHER_QUANTITY, published
 from lens_steer.intervals import interval, proportion_interval
+from lens_steer.reports import latex_table
 
 _MISSING = "-"
 
@@ -39,11 +40,7 @@ class Measured:
 
     def latex(self, title: str) -> str:
         """The table as a LaTeX `tabular`, its notes as comments above it."""
-        head = [f"% {line}" for line in (title, *self.notes)]
-        body = [_latex_row(row) for row in self.cells]
-        begin = rf"\begin{{tabular}}{{{'l' * len(self.columns)}}}"
-        rows = [begin, r"\hline", _latex_row(self.columns), r"\hline", *body]
-        return "\n".join([*head, *rows, r"\hline", r"\end{tabular}"]) + "\n"
+        return latex_table(self.columns, self.cells, (title, *self.notes))
 
 
 def numbers(
@@ -194,8 +191,3 @@ def _shown(row: dict[str, Any], prefix: str) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&") for cell in cells)
-    return " & ".join(escaped) + r" \\"
