@@ -12,8 +12,9 @@ def load(
     """Read a published benchmark from its file or the hub; none is part of this package.
 
     truthfulqa-mc and truthfulqa-pairs (`TruthfulQA.csv`, `mc_task.json`), copa, sst2,
-    model-written-evals, caa, refusal, advbench, jailbreakbench, repeng (with `positive`,
-    `negative`, `persona` and `suffixes`), persona-vectors, concept-sentences (with `concept`).
+    model-written-evals, caa, refusal, advbench, jailbreakbench, jailbreakbench-judged, repeng (with
+    `positive`, `negative`, `persona` and `suffixes`), persona-vectors, concept-sentences (with
+    `concept`).
     `ls.data.PUBLISHED` has the licence, citation and columns of each.
 
     Args:

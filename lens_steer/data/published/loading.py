@@ -30,6 +30,7 @@ READERS: dict[About, Callable[..., PublishedSet]] = {
     harmful_requests.REFUSAL: harmful_requests.refusal,
     harmful_requests.ADVBENCH: harmful_requests.advbench,
     harmful_requests.JAILBREAKBENCH: harmful_requests.jailbreakbench,
+    harmful_requests.JUDGED: harmful_requests.jailbreakbench_judged,
     personas.REPENG: personas.repeng,
     personas.TRAITS: personas.persona_vectors,
     concepts.ABOUT: concepts.concept_sentences,
