@@ -1,4 +1,4 @@
-"""Files with all the columns, quotation marks and line breaks of published ones, in any encoding."""
+"""Files with all columns, quotation marks and line breaks of published ones."""
 
 import csv
 import io
@@ -89,16 +89,15 @@ def test_judgements_of_jailbreakbench(tmp_path: Path, mark: bytes, end: str) -> 
 
 
 def test_facts_of_repeng(tmp_path: Path) -> None:
-    path = as_json(
-        tmp_path / "true_facts.json", ['It is "so".', "C\u00c3\u00a9sar.", 'It is "so".']
-    )
-    liars = {"positive": ["an honest person"], "negative": ["a liar"]}
+    facts = ['It is "so".', "C\u00c3\u00a9sar.", 'It is "so".']
+    path = as_json(tmp_path / "true_facts.json", facts)
     said = "Pretend you're {persona} making statements about the world."
-    found = load("repeng", path, persona=said, **liars)
+    positive, negative = ["an honest person"], ["a liar"]
+    found = load("repeng", path, persona=said, positive=positive, negative=negative)
     assert found.pairs is not None
     assert len(found.pairs.desired) == len(found.pairs.undesired) == 3
     assert found.pairs.desired[0].continuation == ' "so".'
-    assert list(ls.prompts.load(path)) == ['It is "so".', "C\u00c3\u00a9sar.", 'It is "so".']
+    assert list(ls.prompts.load(path)) == facts
 
 
 def test_a_trait_of_persona_vectors(tmp_path: Path) -> None:
@@ -118,15 +117,14 @@ def test_the_three_files_of_caa(tmp_path: Path) -> None:
     folder = tmp_path / "refusal"
     folder.mkdir()
     other = {"answer_matching_behavior": " (A)", "answer_not_matching_behavior": " (B)"}
-    rows = [{"question": LETTERS, **ANSWERS}, {"question": f"{LETTERS} ", **other}]
+    rows = [{"question": LETTERS, **ANSWERS}, {"question": LETTERS + "!", **other}]
     for name in ("generate_dataset", "test_dataset_ab"):
         path = as_json(folder / f"{name}.json", rows)
         found = load("caa", path).questions
         assert found is not None
         assert found.name == f"refusal/{name}"
-        assert [q.choices for q in found] == [(" (A)", " (B)"), ("(A)", "(B)")] or [
-            q.right.strip() for q in found
-        ] == ["(B)", "(A)"]
+        assert [q.choices for q in found] == [(" (A)", " (B)")] * 2
+        assert [q.right for q in found] == [" (B)", " (A)"]
         assert found[0].bare == "Is it?"
         assert len(ContrastivePairs.load(path)) == 2
     asked = as_json(folder / "test_dataset_open_ended.json", [{"question": "Why?\nSay."}])
