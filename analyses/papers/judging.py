@@ -1,5 +1,6 @@
 """Who judges the texts of a table: a stand-in for the paper's judge, or one of your own choice."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def chosen_judge(
         The judge; None for the stand-in.
 
     Raises:
-        ValueError: If the options name no judge of such texts, or contradict each other.
+        ValueError: If the options name no judge of such texts or contradict each other, or the key
+            is not set.
     """
     asks = judge is not None and judge.startswith(("http://", "https://"))
     if not asks and (model is not None or key is not None):
@@ -130,6 +132,11 @@ def _endpoint(judged: Judged, url: str, model: str | None, key: str | None) -> C
     if model is None:
         raise ValueError(f"got --judge {url} without a model: give --judge-model, its name there")
     variable = _KEY if key is None else "" if key == _NO_KEY else key
+    if variable and not os.environ.get(variable):
+        raise ValueError(
+            f"the environment variable {variable} is not set, expected the key of {url}: set it, "
+            f"name another with --judge-key, or send none with --judge-key {_NO_KEY}"
+        )
     judge = Endpoint(url, model, judged.question, key_from=variable)
     question = " ".join(judged.question.split())
     note = (

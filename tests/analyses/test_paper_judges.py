@@ -180,7 +180,10 @@ def test_phrases_judge_refusals() -> None:
     assert chosen_judge(None, None, None, None) is None
 
 
-def test_the_key_is_read_from_the_variable_that_is_named(server: Server) -> None:
+def test_the_key_is_read_from_the_variable_that_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
     for given, kept in ((None, "OPENAI_API_KEY"), ("none", ""), (KEY, KEY)):
         chosen = chosen_judge(TRUE, server.url, "small", given)
         assert chosen is not None
@@ -209,7 +212,7 @@ def test_a_wrong_choice_is_said_in_one_line(
         (lqr, [*truth, "--judge", "none.safetensors"], "none.safetensors"),
         (lqr, [*truth, "--judge", str(other)], "expected a TextClassifier"),
         (lqr, [*truth, "--judge", "http://", "--judge-model", "m"], "begins with http(s)://host"),
-        (lqr, [*truth, "--judge", url, "--judge-model", "m"], "OPENAI_API_KEY is not set"),
+        (lqr, [*truth, "--judge", url, "--judge-model", "m"], "send none with --judge-key none"),
         (sadi, ["--table", "1", "--judge", "phrases"], "for a table that writes no texts"),
         (odesteer, ["--table", "truthfulqa-mc", "--judge", str(classifier)], "writes no texts"),
     ):
