@@ -132,12 +132,12 @@ def _endpoint(judged: Judged, url: str, model: str | None, key: str | None) -> C
     if model is None:
         raise ValueError(f"got --judge {url} without a model: give --judge-model, its name there")
     variable = _KEY if key is None else "" if key == _NO_KEY else key
+    judge = Endpoint(url, model, judged.question, key_from=variable)
     if variable and not os.environ.get(variable):
         raise ValueError(
             f"the environment variable {variable} is not set, expected the key of {url}: set it, "
             f"name another with --judge-key, or send none with --judge-key {_NO_KEY}"
         )
-    judge = Endpoint(url, model, judged.question, key_from=variable)
     question = " ".join(judged.question.split())
     note = (
         f"Judge: the model {model} at {url}, asked: {question} Its answers may differ from day to "
