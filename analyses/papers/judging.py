@@ -83,7 +83,7 @@ def chosen_judge(
     asks = judge is not None and judge.startswith(("http://", "https://"))
     if not asks and (model is not None or key is not None):
         name = "--judge-model" if model is not None else "--judge-key"
-        raise ValueError(f"got {name} without the URL that it belongs to: give --judge http://...")
+        raise ValueError(f"got {name} without a URL, expected --judge http://... with it")
     if judge is None:
         return None
     if judged is None:
@@ -119,7 +119,12 @@ def _phrases(judged: Judged) -> ChosenJudge:
 
 
 def _classifier(path: str) -> ChosenJudge:
-    found = ls.load(path)
+    try:
+        found = ls.load(path)
+    except ValueError as error:
+        raise ValueError(
+            f"got --judge {path}, expected a TextClassifier saved by ls.save: {error}"
+        ) from error
     if not isinstance(found, TextClassifier):
         raise ValueError(
             f"got --judge {path}, which holds a {type(found).__name__}, expected a TextClassifier"
@@ -130,7 +135,9 @@ def _classifier(path: str) -> ChosenJudge:
 
 def _endpoint(judged: Judged, url: str, model: str | None, key: str | None) -> ChosenJudge:
     if model is None:
-        raise ValueError(f"got --judge {url} without a model: give --judge-model, its name there")
+        raise ValueError(
+            f"got --judge {url} without a model, expected --judge-model, its name there"
+        )
     variable = _KEY if key is None else "" if key == _NO_KEY else key
     judge = Endpoint(url, model, judged.question, key_from=variable)
     if variable and not os.environ.get(variable):

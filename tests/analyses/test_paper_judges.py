@@ -205,11 +205,11 @@ def test_a_wrong_choice_is_said_in_one_line(
     truth, attack = ("--table", "truthfulqa"), ("--table", "jailbreak")
     for paper, options, said in (
         (lqr, [*attack, "--judge", "gpt-4"], "got --judge gpt-4, expected phrases (of refusal), "),
-        (lqr, [*attack, "--judge", url], "without a model: give --judge-model"),
-        (lqr, [*attack, "--judge-model", "m"], "got --judge-model without the URL"),
-        (lqr, [*attack, "--judge", "phrases", "--judge-key", "K"], "got --judge-key without the U"),
+        (lqr, [*attack, "--judge", url], "without a model, expected --judge-model"),
+        (lqr, [*attack, "--judge-model", "m"], "got --judge-model without a URL"),
+        (lqr, [*attack, "--judge", "phrases", "--judge-key", "K"], "got --judge-key without a URL"),
         (lqr, [*truth, "--judge", "phrases"], "which knows refusals, for texts that are asked to"),
-        (lqr, [*truth, "--judge", "none.safetensors"], "none.safetensors"),
+        (lqr, [*truth, "--judge", "none.safetensors"], "saved by ls.save: "),
         (lqr, [*truth, "--judge", str(other)], "expected a TextClassifier"),
         (lqr, [*truth, "--judge", "http://", "--judge-model", "m"], "begins with http(s)://host"),
         (lqr, [*truth, "--judge", url, "--judge-model", "m"], "send none with --judge-key none"),
