@@ -21,6 +21,13 @@ if TYPE_CHECKING:  # both take long to import
 
 ROWS, WIDTH = 19, 100  # of a table on one screen, with three lines around it; in letters
 _CELL = 46  # letters of a text in a table
+_LATEX = str.maketrans(
+    {
+        **{mark: rf"\{mark}" for mark in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": "$<$", ">": "$>$", "|": "$|$"},
+    }
+)
 _SECONDS = 1.0  # a table that takes longer is shown without its figure, which would as well
 
 
@@ -117,6 +124,34 @@ def screenful(table: "pd.DataFrame", *, rows: int = ROWS, width: int = WIDTH) ->
         names = shorten(", ".join(left), width - 24, placeholder=" ...")
         lines.append(f"... {len(left)} more columns: {names}")
     return "\n".join(lines)
+
+
+def latex_table(columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    r"""Texts as a LaTeX `tabular` that needs no package, under notes as comments.
+
+    What LaTeX would read as a command is escaped. Letters that the document's font does not have,
+    such as Greek ones for pdflatex, stay as they are.
+
+    Args:
+        columns: The headings.
+        rows: A text for each column, of each row.
+        notes: What stands above it; line breaks in them become spaces.
+
+    Example:
+        >>> latex_table(["share, %"], [["0.5 & more"]], ["a note"]).splitlines()[-3]
+        '0.5 \\& more \\\\'
+    """
+    head = [f"% {' '.join(note.split())}" for note in notes]
+    begin = rf"\begin{{tabular}}{{{'l' * len(columns)}}}"
+    lines = [begin, r"\hline", _latex_row(columns), r"\hline", *map(_latex_row, rows)]
+    return "\n".join([*head, *lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    line = " & ".join(" ".join(cell.split()).translate(_LATEX) for cell in cells)
+    # Behind the end of a row, a bracket or a star would be read as the space below that row.
+    guard = "{}" if line.startswith(("[", "*")) else ""
+    return rf"{guard}{line} \\"
 
 
 def few(values: Sequence[Any], *, most: int = 8) -> str:

@@ -7,7 +7,7 @@ parameters and more, and some of their judges are models of that size or are pai
 in for them is named in every table, and so is what is not run at all.
 
 `presets` says what a preset is, `published_numbers` holds the numbers of the papers, `tasks` reads
-the questions and prompts, `fitting` keeps what several methods are fitted to, `measuring` and
-`running` run the units of a table and keep them, `tables` writes them, and `command` is what the
-three commands share.
+the questions and prompts, `judging` chooses who judges texts, `fitting` keeps what several methods
+are fitted to, `measuring` and `running` run the units of a table and keep them, `tables` writes
+them, and `command` is what the three commands share.
 """

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 import lens_steer as ls
+from analyses.papers.judging import FORMS, ChosenJudge, chosen_judge, tried
 from analyses.papers.presets import Preset
-from analyses.papers.reading import file_in
 from analyses.papers.running import parts_of, run, terms_of
 from analyses.papers.tables import model_label, numbers, written
 from analyses.studies import Out, Seed, fingerprint
@@ -59,6 +59,30 @@ Limit = Annotated[
         show_default=False,
     ),
 ]
+Judge = Annotated[
+    str | None,
+    option(
+        Text,
+        f"Who judges the texts of a table that writes some: {FORMS}, which texts are then sent to "
+        "as an OpenAI-compatible endpoint. Left out: the table's own stand-in.",
+        metavar="JUDGE",
+        show_default=False,
+    ),
+]
+JudgeModel = Annotated[
+    str | None,
+    option(Text, "The chat model at the URL of --judge.", metavar="NAME", show_default=False),
+]
+JudgeKey = Annotated[
+    str | None,
+    option(
+        Text,
+        "The environment variable with the key of --judge, or none to send no key. Left out: "
+        "OPENAI_API_KEY.",
+        metavar="VARIABLE",
+        show_default=False,
+    ),
+]
 Listed = Annotated[
     bool,
     typer.Option(
@@ -84,13 +108,16 @@ def command_of(paper: str, presets: Presets) -> Callable[..., None]:
         Text, f"The table: {names}.", check=check_table, metavar="TABLE", show_default=False
     )
 
-    def main(
+    def main(  # noqa: PLR0913 - the options of the command
         table: Annotated[str | None, table_option] = None,
         model: Reader = None,
         data: Data = None,
         out: Out = Path("out/papers") / paper,
         seed: Seed = 0,
         limit: Limit = None,
+        judge: Judge = None,
+        judge_model: JudgeModel = None,
+        judge_key: JudgeKey = None,
         listed: Listed = False,
     ) -> None:
         if listed:
@@ -100,7 +127,9 @@ def command_of(paper: str, presets: Presets) -> Callable[..., None]:
             given = {"--table": table, "--data": data, "--model": model}
             missing = next(name for name, value in given.items() if value is None)
             raise ValueError(f"no {missing}: give one, or --list to see what there is ({names})")
-        make_table(paper, presets[table], model, data, out / table, seed=seed, limit=limit)
+        preset = presets[table]
+        chosen = chosen_judge(preset.judged, judge, judge_model, judge_key)
+        make_table(paper, preset, model, data, out / table, seed=seed, limit=limit, chosen=chosen)
 
     return main
 
@@ -114,6 +143,7 @@ def make_table(
     *,
     seed: int = 0,
     limit: int | None = None,
+    chosen: ChosenJudge | None = None,
 ) -> None:
     """Run a table, or go on with it, and write it as `table.md`, `.tex` and `.csv`.
 
@@ -127,23 +157,27 @@ def make_table(
         out: The folder to write to.
         seed: Of halves, draws, texts and intervals.
         limit: At most so many questions and training pairs in each part; None is the paper's.
+        chosen: Who judges texts; None is the stand-in of the table.
 
     Raises:
-        ValueError: If a file is missing or of another form, or the folder holds another run.
+        ValueError: If a file is missing or of another form, a judge cannot be asked, or the folder
+            holds another run. Files are read and the judge is tried before the model is loaded.
     """
-    for task in preset.tasks:
-        for file in task.files:
-            file_in(data, file)  # before a model is loaded
+    parts = parts_of(preset, data, limit, seed, chosen)
+    tried(chosen)
     with writing_in(out):
         loaded = ls.load_model(model)
-        parts = parts_of(preset, loaded, data, limit, seed)
-        terms = terms_of(preset, loaded, data, limit, seed)
+        if not ls.describe(loaded).chat_template:
+            parts = {name: tuple(p.without_chats() for p in each) for name, each in parts.items()}
+        terms = terms_of(preset, loaded, data, limit, seed, chosen)
         rows = run(preset, loaded, parts, out, terms, seed=seed, limit=limit)
-        found = numbers(preset, f"{paper}-{preset.table}", rows, seed)
+        name = chosen.name if chosen else ""
+        found = numbers(preset, f"{paper}-{preset.table}", rows, seed, name)
         described, label = ls.describe(loaded), model_label(loaded)
         layers = f"{loaded.cfg.n_layers} blocks, {described.parameters:,} parameters"
         line = f"{model} ({described.fingerprint.architecture}, {layers}, {described.weights})"
-        notes = [note for each in parts.values() for part in each for note in part.notes]
+        every = [part for each in parts.values() for part in each]
+        notes = [note for part in every for note in (*part.notes, part.judge_note) if note]
         if limit is not None:
             notes.insert(0, f"A TRIAL: --limit {limit}, not the paper's numbers of questions.")
         text = written(preset, found, line, label, notes)

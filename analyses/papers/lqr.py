@@ -5,8 +5,9 @@
 
 truthfulqa writes answers to TruthfulQA's questions and judges them by words, jailbreak counts
 harmful requests that are not refused, by phrases: both stand in for the paper's judges, which are
-models of 7 billion parameters and more. truthfulqa-setpoints runs the paper's grid of set-points.
-A run that was stopped goes on where it was.
+models of 7 billion parameters and more, and --judge chooses another (--judge http://host/v1
+--judge-model NAME asks a model there). truthfulqa-setpoints runs the paper's grid of set-points. A
+run that was stopped goes on where it was.
 """
 
 from collections.abc import Callable

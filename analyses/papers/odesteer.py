@@ -4,7 +4,8 @@
     python -m analyses.papers.odesteer --table truthfulqa --model smollm2 --data data
 
 truthfulqa writes answers to TruthfulQA's questions and judges them by words, a stand-in for the
-paper's judges; truthfulqa-mc scores the multiple choice. A run that was stopped goes on.
+paper's judges (--judge chooses another); truthfulqa-mc scores the multiple choice. A run that was
+stopped goes on.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import lens_steer as ls
 from analyses.papers.fitting import Fitting
+from analyses.papers.judging import Judged
 from analyses.papers.tasks import Task
+
+_JUDGE = "  judge of '{0.metric}': {0.stand_in}, a stand-in; --judge chooses another"
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,13 @@ class Preset:
             raise ValueError(
                 f"the first row, {self.rows[0].name!r}, has a method: expected the unsteered model"
             )
-        if self.decoding is None and any(task.writes for task in self.tasks):
+        if self.decoding is None and any(task.judged for task in self.tasks):
             raise ValueError(f"the table {self.table!r} writes texts: expected a decoding")
+
+    @property
+    def judged(self) -> Judged | None:
+        """What is asked of the texts of its first task that writes some; None if none does."""
+        return next((task.judged for task in self.tasks if task.judged), None)
 
     def describe(self) -> str:
         """What `--list` prints of the table."""
@@ -113,6 +121,7 @@ class Preset:
             f"  tasks: {', '.join(task.name for task in self.tasks)}",
             f"  files in --data: {', '.join(files)}",
             f"  rows: {'; '.join(rows)}",
+            *([_JUDGE.format(self.judged)] if self.judged else ()),
             *(f"  {fact}" for fact in self.facts),
             *(f"  not run: {one}" for one in self.not_run),
         ]

@@ -47,9 +47,9 @@ NUMBERS: dict[tuple[str, str, str, str], Published] = {
     ("sadi-4", "SST-2", "SADI-HEAD", "exact match"): Published(92.20, _SADI_4),
     ("sadi-4", "SST-2", "random heads", "exact match"): Published(91.48, _SADI_4),
     ("sadi-4", "SST-2", "fixed vector", "exact match"): Published(91.43, _SADI_4),
-    ("lqr-truthfulqa", "TruthfulQA", "unsteered", "true, by words"): Published(48.64, _LQR_TRUTH),
-    ("lqr-truthfulqa", "TruthfulQA", "ODESteer", "true, by words"): Published(63.50, _LQR_TRUTH),
-    ("lqr-truthfulqa", "TruthfulQA", "A-LQR", "true, by words"): Published(67.81, _LQR_TRUTH),
+    ("lqr-truthfulqa", "TruthfulQA", "unsteered", "true"): Published(48.64, _LQR_TRUTH),
+    ("lqr-truthfulqa", "TruthfulQA", "ODESteer", "true"): Published(63.50, _LQR_TRUTH),
+    ("lqr-truthfulqa", "TruthfulQA", "A-LQR", "true"): Published(67.81, _LQR_TRUTH),
     ("lqr-jailbreak", "harmful requests", "unsteered", "not refused"): Published(1.9, _LQR_ATTACKS),
     ("lqr-jailbreak", "harmful requests", "S-PID", "not refused"): Published(65.4, _LQR_ATTACKS),
     ("lqr-jailbreak", "harmful requests", "A-LQR", "not refused"): Published(69.2, _LQR_ATTACKS),
@@ -58,7 +58,7 @@ NUMBERS: dict[tuple[str, str, str, str], Published] = {
 
 # Where the published number is of another quantity than the one measured, by metric.
 OTHER_QUANTITY = {
-    "true, by words": "the published number is True x Info by two judges of 7 billion parameters",
+    "true": "the published number is True x Info by two judges of 7 billion parameters",
     "not refused": (
         "the published number is the rate of success on AdvBench's test split by HarmBench's judge"
     ),

@@ -34,11 +34,6 @@ class QuestionFiles(Protocol):
         """How questions are put."""
         ...
 
-    @property
-    def form(self) -> tuple[str, ...]:
-        """What questions have in common without being alike."""
-        ...
-
 
 def spread(questions: Questions, most: int | None) -> Questions:
     """At most so many questions, evenly spaced; all of them for None."""
@@ -77,9 +72,7 @@ def train_and_test(
     if len(loaded) == 1:
         first, second = loaded[0].split(0.5, 0.5, seed=seed)
         return [(first, second, ()), (second, first, ())]
-    instructions = {question.instruction for questions in loaded for question in questions}
-    shared = [*task.form, *filter(None, instructions)]
-    train, test = without_near_duplicates(*loaded, ignore=shared)
+    train, test = without_near_duplicates(*loaded)
     count = len(loaded[1]) - len(test)
     note = f"{task.name}: {count} of {len(loaded[1])} test questions share five words in a row with"
     return [(train, test, (f"{note} a training question and are left out.",))]

@@ -10,8 +10,10 @@ from tqdm.auto import tqdm
 
 import lens_steer as ls
 from analyses.papers.fitting import Fitting
+from analyses.papers.judging import ChosenJudge
 from analyses.papers.measuring import expected_seconds, measure
 from analyses.papers.presets import Preset
+from analyses.papers.reading import file_in
 from analyses.papers.tasks import Part, Task
 from lens_steer.benchmark import Journal, content, made_on
 from lens_steer.steering import NotFinite
@@ -21,20 +23,31 @@ _JOURNAL = "units.jsonl"
 
 
 def parts_of(
-    preset: Preset, model: ls.SteerableModel, data: Path, limit: int | None, seed: int
+    preset: Preset, data: Path, limit: int | None, seed: int, chosen: ChosenJudge | None
 ) -> Parts:
     """The parts of every task, by its name.
 
     Raises:
         ValueError: If a file is missing or of another form.
     """
-    return {task.name: task.parts(model, data, limit, seed) for task in preset.tasks}
+    for task in preset.tasks:
+        for file in task.files:
+            file_in(data, file)  # before any is read
+    return {
+        task.name: tuple(part.judged_by(chosen) for part in task.parts(data, limit, seed))
+        for task in preset.tasks
+    }
 
 
 def terms_of(
-    preset: Preset, model: ls.SteerableModel, data: Path, limit: int | None, seed: int
+    preset: Preset,
+    model: ls.SteerableModel,
+    data: Path,
+    limit: int | None,
+    seed: int,
+    chosen: ChosenJudge | None,
 ) -> dict[str, Any]:
-    """What a run may only go on with: the preset, the weights, the bytes of the files, the seed."""
+    """What a run may only go on with: the preset, the judge, the weights, the files, the seed."""
     files = dict.fromkeys(file for task in preset.tasks for file in task.files)
     hashes = {file: hashlib.sha256((data / file).read_bytes()).hexdigest() for file in files}
     return {
@@ -42,6 +55,7 @@ def terms_of(
         "table": preset.table,
         "settings": preset.describe(),
         "decoding": repr(preset.decoding),
+        "judge": chosen and chosen.note,
         "seed": seed,
         "limit": limit,
         "files": hashes,
@@ -62,7 +76,7 @@ def run(
     """Measure every unit that is not kept in the folder yet, and return the rows of all of them.
 
     Returns:
-        Rows with `unit` (task, part, row), `metric`, `values` and `failed`, the reason why there
+        Rows with `unit` (task, part, row), what `measure` gives, and `failed`, the reason why there
         are no values, or empty. They are in the order of the preset, whatever the run's history.
 
     Raises:
@@ -91,8 +105,8 @@ def run(
     for task, number, row in tqdm(missing, desc=preset.table):
         part = parts[task.name][number]
         try:
-            values = measure(preset, task, part, fitting(task, number), row, seed)
-            found = [{"metric": m, "values": v, "failed": ""} for m, v in values.items()]
+            measured = measure(preset, task, part, fitting(task, number), row, seed)
+            found = [{**one, "failed": ""} for one in measured]
         except NotFinite as error:
             found = [{"metric": "all", "values": [], "failed": str(error)}]
         journal.add((task.name, number, row.name), found)

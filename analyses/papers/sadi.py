@@ -111,7 +111,6 @@ _COPA = ChoiceTask(
     ("copa/train.jsonl", "copa/test.jsonl"),
     template="sadi-copa",
     exact_match=True,
-    form=("What was the cause of this?", "What happened as a result?"),
 )
 _SST2 = ChoiceTask(
     "SST-2", "sst2", ("sst2/train.tsv", "sst2/test.tsv"), template="sadi-sst2", exact_match=True

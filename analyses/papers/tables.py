@@ -1,5 +1,6 @@
 """A table in Markdown, LaTeX and CSV: what was measured beside what the paper prints."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from analyses.papers.measuring import metrics_of
 from analyses.papers.presets import Preset
 from analyses.papers.published_numbers import OTHER_QUANTITY, published
 from lens_steer.intervals import interval, proportion_interval
+from lens_steer.reports import latex_table
 
 _MISSING = "-"
 
@@ -38,14 +40,12 @@ class Measured:
 
     def latex(self, title: str) -> str:
         """The table as a LaTeX `tabular`, its notes as comments above it."""
-        head = [f"% {line}" for line in (title, *self.notes)]
-        body = [_latex_row(row) for row in self.cells]
-        begin = rf"\begin{{tabular}}{{{'l' * len(self.columns)}}}"
-        rows = [begin, r"\hline", _latex_row(self.columns), r"\hline", *body]
-        return "\n".join([*head, *rows, r"\hline", r"\end{tabular}"]) + "\n"
+        return latex_table(self.columns, self.cells, (title, *self.notes))
 
 
-def numbers(preset: Preset, key: str, rows: Sequence[dict[str, Any]], seed: int) -> pd.DataFrame:
+def numbers(
+    preset: Preset, key: str, rows: Sequence[dict[str, Any]], seed: int, judge: str = ""
+) -> pd.DataFrame:
     """Means in percent with 95 % intervals over questions, and the published numbers.
 
     Args:
@@ -53,17 +53,23 @@ def numbers(preset: Preset, key: str, rows: Sequence[dict[str, Any]], seed: int)
         key: Paper and table, as in `published_numbers`.
         rows: What `running.run` returns.
         seed: Of the intervals.
+        judge: What the judge of texts is called; empty for the stand-in of the table.
     """
     table = []
     for task in preset.tasks:
         for metric in metrics_of(task):
             plain = _values(rows, task.name, preset.rows[0].name, metric)
+            texts = task.judged is not None and metric == task.judged.metric
+            by = (judge or task.judged.stand_in) if task.judged and texts else ""
             for row in preset.rows:
                 values = _values(rows, task.name, row.name, metric)
                 number = published(key, task.name, row.name, metric)
                 found: dict[str, Any] = {"task": task.name, "method": row.name, "metric": metric}
                 found |= {"questions": len(values), "undefined": int(values.isnan().sum())}
                 found |= _means(values, plain, seed)
+                unjudged = _unjudged(rows, task.name, row.name, metric)
+                found |= {"judge": by, "unjudged": sum(unjudged.values())}
+                found["why_unjudged"] = "; ".join(f"{n} x {why}" for why, n in unjudged.items())
                 found["published"] = number.value if number else float("nan")
                 found["source"] = number.source if number else ""
                 found["failed"] = _failure(rows, task.name, row.name)
@@ -93,7 +99,7 @@ def written(
         cells.append(
             (
                 row["task"],
-                row["metric"],
+                f"{row['metric']}, by {row['judge']}" if row["judge"] else row["metric"],
                 row["method"],
                 "failed" if row["failed"] else _shown(row, ""),
                 _MISSING if row["failed"] or row["method"] == preset.rows[0].name
@@ -110,6 +116,12 @@ def written(
         "value, as a text is too short for n-grams or logits were not finite.",
         *notes,
         *(f"{metric}: {OTHER_QUANTITY[metric]}." for metric in metrics if metric in OTHER_QUANTITY),
+        *(
+            f"{r['unjudged']} of {r['questions']} texts of {r['method']} could not be judged and "
+            f"count as 0 ({r['why_unjudged']})."
+            for r in table.to_dict("records")
+            if r["unjudged"]
+        ),
         *(f"{row.name}: {row.note}." for row in preset.rows if row.note),
         *(f"{fact}." for fact in preset.facts),
         *(f"Not run: {one}." for one in preset.not_run),
@@ -135,6 +147,15 @@ def _values(rows: Sequence[dict[str, Any]], task: str, row: str, metric: str) ->
         if (each["unit"][0], each["unit"][2], each["metric"]) == (task, row, metric)
     ]
     return torch.tensor([value for part in parts for value in part], dtype=torch.float64)
+
+
+def _unjudged(rows: Sequence[dict[str, Any]], task: str, row: str, metric: str) -> dict[str, int]:
+    """How many texts a judge could not score, by reason."""
+    counts: Counter[str] = Counter()
+    for each in rows:
+        if (each["unit"][0], each["unit"][2], each["metric"]) == (task, row, metric):
+            counts.update(each.get("unjudged", {}))
+    return dict(counts)
 
 
 def _failure(rows: Sequence[dict[str, Any]], task: str, row: str) -> str:
@@ -170,8 +191,3 @@ def _shown(row: dict[str, Any], prefix: str) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&") for cell in cells)
-    return " & ".join(escaped) + r" \\"

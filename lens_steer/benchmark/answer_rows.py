@@ -73,7 +73,11 @@ def run_terms(
     Raises:
         ValueError: If a method cannot be saved.
     """
-    digests = {name: _digest(asdict(q)) for name, q in questions.items()}
+    # What the form is has said which questions are left: those are what counts.
+    told = {name: asdict(q) for name, q in questions.items()}
+    digests = {
+        name: _digest({k: v for k, v in each.items() if k != "form"}) for name, each in told.items()
+    }
     of_methods = {name: _digest_of_method(method) for name, method in methods.items()}
     own = {"form": FORM, "questions": digests, "methods": of_methods}
     return made_on(model, ()) | own | dict(settings)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from lens_steer.artifacts import savable
 from lens_steer.evaluation import BinaryScores, ChoiceScores
 from lens_steer.intervals import interval_of_each, proportion_interval
-from lens_steer.reports import ROWS, Report, screenful, shortened_in_the_middle
+from lens_steer.reports import ROWS, Report, latex_table, screenful, shortened_in_the_middle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,22 +139,15 @@ class AnswerTable(Report):
         """`brief` as a table in Markdown, with the notes under it."""
         table = self.brief()
         lines = ["| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
-        lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.to_numpy().tolist()]
+        rows = [[str(x).replace("|", r"\|") for x in row] for row in table.to_numpy().tolist()]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([*lines, "", *(f"- {note}" for note in self._said())]) + "\n"
 
     def latex(self) -> str:
         """`brief` as a LaTeX `tabular`, with the notes as comments above it."""
         table = self.brief()
-
-        def line(cells: Any) -> str:
-            return " & ".join(str(cell).replace("_", r"\_") for cell in cells) + r" \\"
-
-        body = [line(row) for row in table.to_numpy().tolist()]
-        head = [
-            *(f"% {note}" for note in self._said()),
-            rf"\begin{{tabular}}{{{'l' * table.shape[1]}}}",
-        ]
-        return "\n".join([*head, line(table.columns), r"\hline", *body, r"\end{tabular}"]) + "\n"
+        rows = [list(map(str, row)) for row in table.to_numpy().tolist()]
+        return latex_table(list(table.columns), rows, self._said())
 
     def _said(self) -> list[str]:
         return [f"{self.name}: {len(self.scores[0])} questions, 95 % intervals", *self.notes]

@@ -36,7 +36,7 @@ def hub_rows(source: str) -> Iterator[tuple[str, Any]]:
     if importlib.util.find_spec("datasets") is None:
         raise ValueError(
             f"{source!r} is read from the hub with datasets, which is not installed: "
-            "pip install datasets, or download the file and give its path"
+            "pip install lens-steer[datasets], or download the file and give its path"
         )
     name, *rest = source.split(":")
     config, split = rest if len(rest) == 2 else (None, rest[0] if rest else None)
@@ -52,12 +52,15 @@ def hub_rows(source: str) -> Iterator[tuple[str, Any]]:
 
 def _splits(source: str, name: str, config: str | None) -> Mapping[Any, Any]:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     try:
         return load_dataset(name, config)
-    except (OSError, ValueError) as error:  # no such set, no connection, no such configuration
-        reason = " ".join(str(error).split())[:200]
+    # No such set, configuration or connection; files that cannot be read; a set that is a script.
+    except (OSError, ValueError, DatasetsError, RuntimeError) as error:
+        told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
+        reason = " ".join(str(told).split())[:200]
         raise ValueError(
-            f"cannot load {source!r} from the hub ({reason}): check the name and the connection, "
-            "or download the file and give its path"
+            f"cannot load {source!r} from the hub ({reason}): check the name, owner/name:split or "
+            "owner/name:config:split, and the connection, or download the file and give its path"
         ) from error

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from lens_steer.arguments import Count, shortened
@@ -52,15 +53,16 @@ def without_near_duplicates(
 
     Words are what stands between spaces, in any case and without the punctuation around them (a
     mark that stands alone is a word). Runs are looked for in the bare question of a question, in a
-    prompt, and in the continuations of pairs without a prompt. A text of fewer words is left out
+    prompt, and in the continuations of pairs without a prompt; what belongs to the form of a set of
+    questions (its `form`, and their instructions) does not count. A text of fewer words is left out
     where an earlier one consists of the same words. Scripts without spaces have no runs of words:
     there only equal texts are found.
 
     Args:
         parts: Pairs, questions or prompts, the one that is learned from first.
         words: The length of a run.
-        ignore: Texts of the form that many prompts share, such as a template's instruction: runs
-            neither begin, end nor go on in them.
+        ignore: More texts of the form that many prompts share, such as a template's instruction in
+            prompts alone: runs neither begin, end nor go on in them.
 
     Returns:
         The parts as they remain, and for each what was left out: `left_out` names the items, whose
@@ -74,7 +76,7 @@ def without_near_duplicates(
     """
     if not parts:
         raise ValueError("got no parts, expected at least one")
-    between = re.compile("|".join(map(re.escape, ignore))) if any(ignore) else None
+    between = _between(ignore, parts)
     seen: set[tuple[str, ...]] = set()
     kept: list[Part] = []
     left_out: list[LeftOut] = []
@@ -97,6 +99,14 @@ def without_near_duplicates(
         kept.append(_taken(part, fresh, left) if gone else part)
         seen.update(*(runs[i] for i in fresh))
     return DistinctParts(tuple(kept), tuple(left_out), tuple(counts))
+
+
+def _between(ignore: Sequence[str], parts: Sequence[AnyPart]) -> re.Pattern[str] | None:
+    """What finds the texts that belong to a form, the longest first; None where there are none."""
+    told = {q.instruction for part in parts if isinstance(part, Questions) for q in part}
+    form = {text for part in parts if isinstance(part, Questions) for text in part.form}
+    known = sorted({*ignore, *told, *form} - {""}, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, known))) if known else None
 
 
 def _compared(part: AnyPart) -> list[list[Prompt]]:
@@ -122,19 +132,23 @@ def _text(prompt: Prompt) -> str:
 def _runs(
     texts: Sequence[str], length: int, between: re.Pattern[str] | None
 ) -> set[tuple[str, ...]]:
-    """All runs of so many words in some texts; of a shorter text, all its words."""
+    """All runs of so many words in some texts; of a text without one, all its words."""
     found: set[tuple[str, ...]] = set()
     for text in texts:
-        for piece in [text] if between is None else between.split(text):
-            listed = [_EDGES.sub("", word) or word for word in piece.casefold().split()]
-            last = max(len(listed) - length, 0)
-            found |= {tuple(listed[i : i + length]) for i in range(last + 1) if listed}
+        pieces = [text] if between is None else between.split(text)
+        listed = [[_EDGES.sub("", w) or w for w in p.casefold().split()] for p in pieces]
+        runs = {
+            tuple(words[i : i + length]) for words in listed for i in range(len(words) - length + 1)
+        }
+        # Words that a form leaves over beside runs ("A:") are in every text: they say nothing.
+        whole = tuple(chain.from_iterable(listed))
+        found |= runs or ({whole} if whole else set())
     return found
 
 
 def _taken(part: AnyPart, numbers: Sequence[int], left_out: LeftOut) -> Any:
     if isinstance(part, Questions):
-        return Questions(tuple(part[i] for i in numbers), part.name, left_out)
+        return Questions(tuple(part[i] for i in numbers), part.name, left_out, part.form)
     if isinstance(part, Prompts):
         groups = tuple(part.groups[i] for i in numbers)
         return Prompts(tuple(part[i] for i in numbers), groups, part.name, left_out)

@@ -72,6 +72,9 @@ class Questions:
         name: What the set is called in reports.
         left_out: How many rows of a file were left out, by reason; those of published sets also
             name the rows (`left_out.rows`).
+        form: Texts in the questions that belong to the form of the set and make no two of them
+            alike, such as "What happened as a result?": to `without_near_duplicates` they do not
+            count.
 
     Example:
         >>> questions = ls.benchmark.load("truthfulqa-mc", "TruthfulQA.csv").questions
@@ -81,9 +84,11 @@ class Questions:
     items: Annotated[tuple[Question, ...], Accepts(Sequence[Question])]
     name: str = "questions"
     left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    form: Annotated[tuple[str, ...], Accepts(Sequence[str])] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(self.items))
+        object.__setattr__(self, "form", tuple(self.form))
         if not self.items:
             raise ValueError("got no items, expected at least one question")
 
@@ -114,7 +119,7 @@ class Questions:
 
     def first(self, n: Count) -> "Questions":
         """The first `n` questions, or all where there are fewer."""
-        return Questions(self.items[:n], self.name)
+        return self._part(self.items[:n])
 
     def split(self, *fractions: float, seed: Seed) -> tuple["Questions", ...]:
         """Split the set at random; what has a prompt or a group in common stays together.
@@ -128,7 +133,10 @@ class Questions:
         """
         ties = [ties_of_prompt(question.prompt, question.group) for question in self.items]
         parts = split_numbers(ties, fractions, seed, "questions")
-        return tuple(Questions(tuple(self.items[i] for i in part), self.name) for part in parts)
+        return tuple(self._part(tuple(self.items[i] for i in part)) for part in parts)
+
+    def _part(self, items: tuple[Question, ...]) -> "Questions":
+        return Questions(items, self.name, form=self.form)
 
 
 def _check_choices(choices: tuple[str, ...], correct: tuple[bool, ...]) -> None:

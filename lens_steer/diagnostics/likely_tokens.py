@@ -13,7 +13,7 @@ from lens_steer.artifacts import savable
 from lens_steer.diagnostics.directions import refuse_steered
 from lens_steer.diagnostics.readout import log_probs_of
 from lens_steer.models import SteerableModel
-from lens_steer.reports import Report
+from lens_steer.reports import WIDTH, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +74,11 @@ class ActivationVocabulary(Report):
         said = "next tokens of activations through the final norm, with their probabilities"
         width, lines = max(map(len, self.names)), [said]
         for name, values, order in zip(self.names, self.log_probs, self._order(5), strict=True):
-            likely = (f"{self.tokens[i]!r} {float(values[i].exp()):.2g}" for i in order)
-            lines.append(f"{name:>{width}}  {'  '.join(likely)}")
+            line = f"{name:>{width}}"
+            for i in order:  # as many as fit
+                token = f"  {self.tokens[i]!r} {float(values[i].exp()):.2g}"
+                line += token if len(line + token) <= WIDTH else ""
+            lines.append(line)
         more = len(self.names) - _LINES
         if more > 0:  # of layers the last ones say most
             half = _LINES // 2

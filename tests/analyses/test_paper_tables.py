@@ -6,11 +6,12 @@ import pytest
 
 from analyses.papers import lqr, odesteer, sadi
 from analyses.papers.fitting import Fitting
+from analyses.papers.judging import NotRefused
 from analyses.papers.presets import Fact, Preset, Row
 from analyses.papers.published_numbers import NUMBERS, published
 from analyses.papers.reading import with_shots
 from analyses.papers.tables import numbers, written
-from analyses.papers.tasks import ChoiceTask, NotRefused
+from analyses.papers.tasks import ChoiceTask
 from lens_steer.data import Question, Questions
 
 EVERY = {"sadi": sadi.PRESETS, "lqr": lqr.PRESETS, "odesteer": odesteer.PRESETS}

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ import pytest
 from analyses.papers import lqr, odesteer, sadi
 from analyses.papers.command import command_of, make_table
 from analyses.papers.presets import Preset
-from analyses.studies import start
 from lens_steer.models import load_model
+from tests.analyses.paper_files import ended, written_files
 
 EVERY = {"sadi": sadi.PRESETS, "lqr": lqr.PRESETS, "odesteer": odesteer.PRESETS}
-NUMBERED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @pytest.fixture(autouse=True)
@@ -27,33 +25,7 @@ def without_shape_checks(untyped: None) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of the published form, a few items each."""
-    folder = tmp_path_factory.mktemp("data")
-    for name in ("copa", "sst2", "truthfulqa", "refusal"):
-        (folder / name).mkdir()
-    for part, words in (("train", NUMBERED[:8]), ("test", NUMBERED[8:])):
-        rows = [
-            {"premise": f"The {w} cat sat.", "choice1": f"It {w} ran.", "choice2": f"It {w} hid."}
-            | {"question": ("cause", "effect")[i % 2], "label": i % 2}
-            for i, w in enumerate(words)
-        ]
-        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (folder / "copa" / f"{part}.jsonl").write_text(lines, encoding="utf-8")
-        lines = "".join(f"the {w} film\t{i % 2}\n" for i, w in enumerate(words))
-        (folder / "sst2" / f"{part}.tsv").write_text(f"sentence\tlabel\n{lines}", encoding="utf-8")
-    rows = [
-        {"Question": f"Is {i} even?", "Best Answer": f"yes it is {i}"}
-        | {
-            "Correct Answers": f"yes it is {i}; it is {i}",
-            "Incorrect Answers": f"no not {i}; {i} no",
-        }
-        for i in range(24)
-    ]
-    pd.DataFrame(rows).to_csv(folder / "truthfulqa" / "TruthfulQA.csv", index=False)
-    for name in ("harmless_train", "harmful_train", "harmful_test"):
-        asked = [{"instruction": f"{name} of the {w} cat", "category": None} for w in NUMBERED[:6]]
-        (folder / "refusal" / f"{name}.json").write_text(json.dumps(asked), encoding="utf-8")
-    return folder
+    return written_files(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +114,6 @@ def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
     with pytest.raises(ValueError, match="other settings .seed: 0, now 1"):
         make_table("sadi", preset, "tiny", data, stopped, limit=4, seed=1)
-
-
-def ended(monkeypatch: pytest.MonkeyPatch, main: Callable[..., None], *options: str) -> Any:
-    monkeypatch.setattr("sys.argv", ["papers", *options])
-    with pytest.raises(SystemExit) as stop:
-        start(main)
-    return stop.value.code
 
 
 def test_what_cannot_be_run_is_said_in_one_line(

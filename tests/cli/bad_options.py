@@ -64,6 +64,9 @@ BY_NAME: dict[str, list[str]] = {
     "dtypes": ["", ",", "x", "float32,", "float32,float32", *_NUMBERS],
     "table": ["", "{}/file"],
     "data": ["", "{}/file", "{}/missing"],
+    "judge": ["", "gpt-4", "{}/file", "{}/missing.safetensors", "http://"],
+    "judge_model": ["", "m"],
+    "judge_key": ["", "KEY"],
     "folder": ["", "{}/file", "{}/missing", "{}/empty"],
 }
 BY_TYPE: dict[Any, list[str]] = {

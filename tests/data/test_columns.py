@@ -1,4 +1,4 @@
-"""Pairs from columns of any name, with a template, from .tsv files and the hub."""
+"""Pairs from columns of any name, with a template, and from .tsv files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -126,45 +126,6 @@ def test_templates_of_sadi_ask_for_their_label_words() -> None:
 def test_a_template_that_cannot_be_used_is_refused(make: Callable[[], Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         make()
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which `datasets` finds owner/name as if it had been downloaded."""
-    import datasets
-    import datasets.config
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    datasets.disable_progress_bars()
-    folder = tmp_path / "owner" / "name"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def test_a_data_set_of_the_hub_is_read_through_datasets(hub: Path) -> None:
-    rows = [dict(zip(HEAD, row, strict=True)) for row in ROWS]
-    as_jsonl(hub / "train.jsonl", *rows)
-    pairs = ContrastivePairs.load("owner/name", columns=COLUMNS)
-    assert pairs == ContrastivePairs.of(PAIRS, name="owner/name")
-    as_jsonl(hub / "test.jsonl", rows[0])
-    test = ContrastivePairs.load("owner/name:test", columns=COLUMNS)
-    assert len(test) == 1
-    with pytest.raises(ValueError, match="a split of it: owner/name:train, owner/name:test"):
-        ContrastivePairs.load("owner/name", columns=COLUMNS)
-    with pytest.raises(ValueError, match="owner/name:train row 0: no column 'gut'"):
-        ContrastivePairs.load("owner/name:train", columns={"true": "gut"})
-
-
-def test_a_data_set_that_cannot_be_had_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import datasets.config
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match="cannot load 'no-such/set' from the hub .*give its path"):
-        ContrastivePairs.load("no-such/set")
 
 
 def test_the_name_of_a_file_that_is_not_there_is_not_looked_for_on_the_hub() -> None:

@@ -72,6 +72,45 @@ def test_the_bare_question_is_compared_and_not_its_instruction() -> None:
     assert without_near_duplicates(*prompts, ignore=[told]).parts == tuple(prompts)
 
 
+FORM = ("What was the cause of this?", "What happened as a result?")
+
+
+def test_what_belongs_to_the_form_of_questions_does_not_count() -> None:
+    texts = (f"It rained. {FORM[0]} A: sea B: sky", f"He fell. {FORM[0]} A: one B: two")
+    train, test = (Questions((asked(text),), form=FORM) for text in texts)
+    assert without_near_duplicates(train, test).parts == (train, test)
+    assert without_near_duplicates(train, Questions(test.items)).parts == (train, test)
+    again = Questions((asked(f"It rained. {FORM[1]} A: sea B: sky"), *test), form=FORM)
+    assert list(without_near_duplicates(train, again).parts[1]) == list(test)
+    bare = [Questions(part.items) for part in (train, test)]
+    with pytest.raises(ValueError, match="nothing remains of part 1"):
+        without_near_duplicates(*bare)
+    assert [part.form for part in train.split(1.0, seed=0)] == [train.first(1).form] == [FORM]
+    assert again.form == without_near_duplicates(train, again).parts[1].form
+
+
+def test_instructions_do_not_count_where_the_bare_question_is_unknown() -> None:
+    told = "Say which of the two answers is right."
+    sides = [
+        Questions((Question(f"{told}\n\n{x} is so", (" a", " b"), (True, False), "", told),))
+        for x in ("This", "That")
+    ]
+    assert without_near_duplicates(*sides).parts == tuple(sides)
+
+
+def test_what_a_form_leaves_over_is_no_near_duplicate_by_itself() -> None:
+    """A form in the middle leaves "Q:" and "A:": both prompts have them."""
+    train, test = (
+        Prompts((f"A question: {x} one two three say what is so A:",)) for x in ("sea", "sky")
+    )
+    form = [" say what is so"]
+    assert without_near_duplicates(train, test, ignore=form).parts == (train, test)
+    short = [Prompts((f"{x} say what is so A:",)) for x in ("sea", "sky", "SEA")]
+    assert without_near_duplicates(*short[:2], ignore=form).parts == tuple(short[:2])
+    with pytest.raises(ValueError, match="nothing remains of part 1"):
+        without_near_duplicates(short[0], short[2], ignore=form)
+
+
 def test_pairs_are_compared_by_prompt_or_else_by_text() -> None:
     train = ContrastivePairs.of([("a b c d e f", " x", " y"), ("", "k l m n o", "p q r s t")])
     rows = [

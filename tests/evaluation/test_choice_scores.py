@@ -2,7 +2,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -201,51 +200,3 @@ def test_fields_that_do_not_belong_together_are_refused(untyped: None) -> None:
         mc1(x, torch.tensor([[True, False, False]]))
     with pytest.raises(ValueError, match="in the other"):
         letter_bias(x, torch.cat([x, x]))
-
-
-def test_lm_eval_finds_the_same_numbers() -> None:
-    """MC1 as `acc`, per character as `acc_norm`, MC2 as TruthfulQA's task there computes it."""
-    task = pytest.importorskip("lm_eval.api.task", reason="lm-eval, an oracle, is not installed")
-    truthfulqa = pytest.importorskip("lm_eval.tasks.truthfulqa.utils")
-
-    class Items(task.ConfigurableTask):
-        OUTPUT_TYPE = "multiple_choice"
-        multiple_input, multiple_target = 0, 0
-        _metric_fn_list = dict.fromkeys(("acc", "acc_norm"))
-
-        def __init__(self) -> None:
-            self._config: Any = type("Config", (), {"process_results": None})()
-
-        def doc_to_choice(self, doc: Any) -> list[str]:
-            return doc["choices"]
-
-        def doc_to_target(self, doc: Any) -> int:
-            return doc["gold"]
-
-    source = np.random.default_rng(0)
-    rows, correct, choices, expected = [], [], [], []
-    for _ in range(40):
-        n = int(source.integers(2, 7))
-        gold = int(source.integers(n))
-        lengths = source.integers(1, 30, size=n)
-        log_probs = (-source.uniform(0.5, 2, size=n) * lengths).tolist()
-        texts = ["x\u00e9y"[: 1 + k % 3] * int(length) for k, length in enumerate(lengths)]
-        doc = {"choices": texts, "gold": gold}
-        answers = [(x, False) for x in log_probs]
-        one = Items().process_results(doc, answers)
-        labels = [int(k == gold) for k in range(n)]
-        two = truthfulqa.process_results_mc2({"mc2_targets": {"labels": labels}}, answers)
-        expected.append((one["acc"], one["acc_norm"], two["acc"]))
-        rows.append(log_probs)
-        correct.append([k == gold for k in range(n)])
-        choices.append([f" {text}" for text in texts])
-    found = ChoiceScores.of(
-        [torch.tensor(row, dtype=torch.float64) for row in rows],
-        correct,
-        [[1] * len(row) for row in rows],
-        choices,
-    )
-    acc, acc_norm, by_mass = map(list, zip(*expected, strict=True))
-    assert found.mc1.tolist() == acc
-    assert found.per_character.mc1.tolist() == acc_norm
-    assert found.mc2.tolist() == pytest.approx(by_mass, rel=1e-12)

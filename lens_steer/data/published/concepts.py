@@ -37,5 +37,5 @@ def concept_sentences(file: FileRows, *, concept: str = "") -> PublishedSet:
             f"the file: {listed}"
         )
     sides = [[text for about, text in rows if (about == concept) is of] for of in (True, False)]
-    pairs = ContrastivePairs.unpaired(*sides, name=f"{file.path.stem}:{concept}")
+    pairs = ContrastivePairs.unpaired(*sides, name=f"{file.name}:{concept}")
     return PublishedSet(ABOUT, pairs=pairs, left_out=left_out)

@@ -52,8 +52,9 @@ def copa(file: FileRows, template: Template | None = None) -> PublishedSet:
         return Question(prompt, tuple(choices), (label == 0, label == 1), "", instruction, bare)
 
     items, left_out = gathered(file, question)
-    name = f"{ABOUT.name}:{file.path.stem}"
-    return PublishedSet.of_questions(ABOUT, Questions(tuple(items), name, left_out))
+    name = f"{ABOUT.name}:{file.name}"
+    form = () if template is None else tuple(_ASKED.values())
+    return PublishedSet.of_questions(ABOUT, Questions(tuple(items), name, left_out, form))
 
 
 def _continued(sentence: str) -> str:

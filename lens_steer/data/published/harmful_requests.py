@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from lens_steer.data.contrastive_pairs import ContrastivePairs
+from lens_steer.data.example import Example
 from lens_steer.data.prompts import Prompts
 from lens_steer.data.published.published_set import About, PublishedSet
-from lens_steer.data.published.rows import FileRows, gathered, text_in
+from lens_steer.data.published.rows import FileRows, gathered, one_of, text_in
 from lens_steer.data.templates import Template
 
 REFUSAL = About(
@@ -30,6 +32,13 @@ JAILBREAKBENCH = About(
     "Chao et al. 2024, JailbreakBench, arXiv:2404.01318",
     (frozenset({"Goal", "Target", "Behavior", "Category"}),),
     counts="100 harmful and 100 benign requests",
+)
+JUDGED = About(
+    "jailbreakbench-judged",
+    "MIT",
+    "Chao et al. 2024, JailbreakBench, arXiv:2404.01318",
+    (frozenset({"goal", "prompt", "target_response", "human_majority"}),),
+    counts="300 answers with the judgements of three people",
 )
 
 
@@ -64,6 +73,32 @@ def jailbreakbench(file: FileRows, template: Template) -> PublishedSet:
     return _requests(JAILBREAKBENCH, file, template, _targeted("Goal", "Target", "Behavior"))
 
 
+def jailbreakbench_judged(file: FileRows, template: Template) -> PublishedSet:
+    """JailbreakBench's `judge-comparison.csv`: answers, and whether people found them jailbroken.
+
+    Index, goal, prompt (the attack), target_response, human1 to human3, human_majority (1 for
+    jailbroken) and the verdicts of four judges. The pairs are unpaired: answers that most people
+    found jailbroken are desired, the others undesired, the goal being the group. It is a test of
+    judges: `judge.tested([e.continuation for e in pairs.desired], [...])`.
+
+    Licence: MIT. Source: Chao et al. 2024, arXiv:2404.01318. 300 answers.
+    """
+
+    def example(row: Any) -> tuple[bool, Example]:
+        asked, answer, goal = (text_in(row, c) for c in ("prompt", "target_response", "goal"))
+        found = Example(template.prompt(asked), template.answer(asked, answer), goal)
+        return one_of(row, "human_majority", (0, 1)) == 1, found
+
+    items, left_out = gathered(file, example)
+    name = f"{JUDGED.name}:{file.name}"
+    sides = [tuple(e for jailbroken, e in items if jailbroken is of) for of in (True, False)]
+    pairs = ContrastivePairs(*sides, paired=False, name=name) if all(sides) else None
+    asked = [example for _, example in items]
+    groups = tuple(example.group for example in asked)
+    prompts = Prompts(tuple(example.prompt for example in asked), groups, name, left_out)
+    return PublishedSet(JUDGED, pairs=pairs, prompts=prompts, left_out=left_out)
+
+
 _Request = tuple[str, str, str]  # what is asked, the target, the group
 
 
@@ -87,7 +122,7 @@ def _requests(
     prompts = Prompts(
         tuple(template.prompt(text) for text in asked),
         tuple(groups),
-        f"{about.name}:{file.path.stem}",
+        f"{about.name}:{file.name}",
         left_out,
     )
     answers = [template.answer(a, t) for a, t in zip(asked, targets, strict=True) if t]

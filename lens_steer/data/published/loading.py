@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +30,7 @@ READERS: dict[About, Callable[..., PublishedSet]] = {
     harmful_requests.REFUSAL: harmful_requests.refusal,
     harmful_requests.ADVBENCH: harmful_requests.advbench,
     harmful_requests.JAILBREAKBENCH: harmful_requests.jailbreakbench,
+    harmful_requests.JUDGED: harmful_requests.jailbreakbench_judged,
     personas.REPENG: personas.repeng,
     personas.TRAITS: personas.persona_vectors,
     concepts.ABOUT: concepts.concept_sentences,
@@ -41,13 +41,14 @@ PUBLISHED: Mapping[str, About] = MappingProxyType({about.name: about for about i
 def load_published(
     name: Text, path: FilePath, *, template: Text | Template | None = None, **options: Any
 ) -> PublishedSet:
-    """Read a published data set from its original file; no set is part of this package.
+    """Read a published data set from its original file or the hub; none is part of this package.
 
     `PUBLISHED` lists the sets; the docstrings of their readers say what each file looks like.
 
     Args:
         name: Of the set.
-        path: The file, as it is published.
+        path: The file, as it is published, or the same set on the hub: `"owner/name"`,
+            `"owner/name:split"` or `"owner/name:config:split"`.
         template: How questions are put; None is the way that is usual for the set.
         options: Of the sets that have some: repeng and concept-sentences.
 
@@ -72,7 +73,7 @@ def load_published(
             )
     if template is not None and "template" not in takes:
         raise ValueError(f"got template={shortened(template)}, expected none: {name!r} has no use")
-    file = read_file(Path(path))
+    file = read_file(path)
     _check_form(about, file)
     if "template" in takes and (template is not None or about.template):
         options["template"] = as_template(about.template if template is None else template)

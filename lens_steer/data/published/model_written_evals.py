@@ -41,7 +41,7 @@ def model_written_evals(file: FileRows, template: Template) -> PublishedSet:
 
     Licence: CC-BY 4.0. Source: Perez et al. 2022, arXiv:2212.09251.
     """
-    return PublishedSet.of_questions(EVALS, _questions(file, template, file.path.stem))
+    return PublishedSet.of_questions(EVALS, _questions(file, template, file.name))
 
 
 def caa(file: FileRows, template: Template) -> PublishedSet:
@@ -53,7 +53,7 @@ def caa(file: FileRows, template: Template) -> PublishedSet:
 
     Licence: MIT. Source: Panickssery et al. 2023, arXiv:2312.06681.
     """
-    name = f"{file.path.resolve().parent.name}/{file.path.stem}"
+    name = file.name_with_folder
     if _MATCHING in file.columns:
         return PublishedSet.of_questions(CAA, _questions(file, template, name))
     items, left_out = gathered(file, lambda row: template.prompt(text_in(row, "question")))

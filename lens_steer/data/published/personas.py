@@ -81,9 +81,9 @@ def repeng(
         couple = next(couple for couple in _SIDES if couple[0] in file.document)
         positive, negative = (_texts(file, name, file.document[name]) for name in couple)
         [persona] = _texts(file, "template", [file.document.get("template", persona)])
-        file = read_file(Path(suffixes))
+        file = read_file(suffixes)
     openings, left_out = gathered(file, _opening)
-    name = f"{REPENG.name}:{file.path.stem}"
+    name = f"{REPENG.name}:{file.name}"
     pairs = None
     if positive is not None or negative is not None:
         sides = [
@@ -117,7 +117,7 @@ def persona_vectors(file: FileRows, template: Template) -> PublishedSet:
             f"{file.path}: 'instruction' is {shortened(couples)}, expected a list of "
             "{'pos': ..., 'neg': ...}"
         )
-    name = f"{TRAITS.name}:{file.path.stem}"
+    name = f"{TRAITS.name}:{file.name}"
     sides = []
     for side in ("pos", "neg"):
         told = _texts(file, f"instruction {side}", [couple.get(side) for couple in couples])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lens_steer.arguments import shortened
+from lens_steer.data.hub import hub_rows, is_hub_name
 from lens_steer.data.left_out import LeftOut
 from lens_steer.data.sources import records_of
 
@@ -20,17 +21,29 @@ class LeaveOutError(Exception):
 
 @dataclass(frozen=True)
 class FileRows:
-    """What a published file holds.
+    """What a published file holds, or one split of a data set on the hub.
 
     Attributes:
-        path: The file.
+        path: The file; as text the name of a data set on the hub.
         rows: Each row with its place; none if the file is one JSON object.
         document: That object; empty if there is none.
     """
 
-    path: Path
+    path: Path | str
     rows: tuple[tuple[str, Any], ...] = ()
     document: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """What a set made of it is called: the name of the file, or that on the hub."""
+        return self.path if isinstance(self.path, str) else self.path.stem
+
+    @property
+    def name_with_folder(self) -> str:
+        """The same, after the name of the folder that the file is in."""
+        if isinstance(self.path, str):
+            return self.path
+        return f"{self.path.resolve().parent.name}/{self.path.stem}"
 
     @property
     def columns(self) -> frozenset[str]:
@@ -39,12 +52,18 @@ class FileRows:
         return frozenset(map(str, first)) if isinstance(first, Mapping) else frozenset({TEXT})
 
 
-def read_file(path: Path) -> FileRows:
-    """The rows of a file.
+def read_file(source: str | Path) -> FileRows:
+    """The rows of a file, or of a data set on the hub.
+
+    Args:
+        source: The path of a file, or the name of a data set as `ContrastivePairs.load` takes it.
 
     Raises:
         ValueError: If there is no such file, it is of another kind, or it is empty.
     """
+    if is_hub_name(source):
+        return FileRows(str(source), tuple(hub_rows(str(source))))
+    path = Path(source)
     records = records_of(path)
     if isinstance(records, Mapping):
         return FileRows(path, document=records)

@@ -47,7 +47,7 @@ def sst2(file: FileRows, template: Template) -> PublishedSet:
         )
 
     items, left_out = gathered(file, question)
-    name = f"{ABOUT.name}:{file.path.stem}"
+    name = f"{ABOUT.name}:{file.name}"
     questions = Questions(tuple(items), name, left_out)
     read = PublishedSet.of_questions(ABOUT, questions)
     texts = [[q.bare for q in items if q.correct[1] is positive] for positive in (True, False)]

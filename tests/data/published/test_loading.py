@@ -19,6 +19,7 @@ def one_of_each(folder: Path) -> dict[str, Path]:
     copa = {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "label": 0}
     targets = {"question": "q", "mc1_targets": {"a": 1, "b": 0}, "mc2_targets": {"a": 1, "b": 0}}
     jailbreaks = ["Index", "Goal", "Target", "Behavior", "Category", "Source"]
+    judged = ["Index", "goal", "prompt", "target_response", "human_majority"]
     trait = {"instruction": [{"pos": "a", "neg": "b"}], "questions": ["q"]}
     return {
         "truthfulqa-mc": as_json(folder / "mc_task.json", [targets]),
@@ -29,6 +30,7 @@ def one_of_each(folder: Path) -> dict[str, Path]:
         "refusal": as_json(folder / "refusal.json", [{"instruction": "a", "category": None}]),
         "advbench": as_csv(folder / "adv.csv", ["goal", "target"], ["a", "b"]),
         "jailbreakbench": as_csv(folder / "jbb.csv", jailbreaks, list("abcdef")),
+        "jailbreakbench-judged": as_csv(folder / "judge.csv", judged, list("abcd0")),
         "repeng": as_json(folder / "openings.json", ["a"]),
         "persona-vectors": as_json(folder / "trait.json", trait),
         "concept-sentences": as_csv(folder / "c.csv", ["concept", "sentence"], ["a", "b"]),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lens_steer.benchmark import load
-from lens_steer.data import ContrastivePairs, PublishedSet
+from lens_steer.data import ContrastivePairs, PublishedSet, without_near_duplicates
 from lens_steer.models import Message
 from tests.data.files import as_csv, as_json, as_jsonl, as_tsv
 
@@ -128,6 +128,16 @@ def test_copa_can_be_asked_and_answered_by_letter(tmp_path: Path) -> None:
     assert letters.prompt.startswith(letters.instruction)
     assert "A: The door opened. B: I'm cold. Answer:" in letters.prompt
     assert letters.choices == (" A", " B")
+
+
+@pytest.mark.parametrize("template", [None, "qa", "chat", "sadi-copa"])
+def test_what_copa_asks_makes_no_two_questions_alike(tmp_path: Path, template: str | None) -> None:
+    other = {**COPA, "premise": "It was late.", "choice1": "He slept.", "choice2": "She ran."}
+    parts = [
+        questions_of(load("copa", as_jsonl(tmp_path / f"{part}.jsonl", row), template=template))
+        for part, row in (("train", COPA), ("test", other))
+    ]
+    assert without_near_duplicates(*parts).parts == tuple(parts)
 
 
 def test_sst2_asks_for_a_word_and_pairs_texts(tmp_path: Path) -> None:
