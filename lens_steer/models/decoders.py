@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.axes import Logits, Mask, Tokens
+from lens_steer.models.appended_states import AppendedStates
 from lens_steer.models.cache_names import name_of_cache
 from lens_steer.models.cached_states import (
     holds_states,
@@ -113,7 +114,7 @@ class Decoder(TokenDecoder):
                         f"block {i} keeps a state instead of keys and values (Mamba and the like), "
                         "which cannot be frozen: there are no Jacobians of this model's blocks"
                     )
-                layer.update = partial(_added_to_a_copy, copy(layer))
+                layer.update = _FrozenLayer(copy(layer))
         else:
             self._cache.freeze()
 
@@ -216,9 +217,19 @@ def _repeated(rows: Int[Tensor, " selected"], x: Tensor) -> Tensor:
     return x[rows[:1]].expand(len(rows), *x.shape[1:])
 
 
-def _added_to_a_copy(layer: Any, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
-    """Keys and values of one layer with the new ones, which the layer itself does not keep."""
-    return copy(layer).update(*args, **options)
+class _FrozenLayer:
+    """The `update` of a cache's layer that hands out what it held with what is new, unkept."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer, self._context = layer, None
+
+    def __call__(self, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> Any:
+        """Keys and values of the context and of the new tokens."""
+        if self._context is None:
+            whole = copy(self._layer).update(keys, values, *args, **options)
+            self._context = [x[..., : x.shape[-2] - keys.shape[-2], :] for x in whole]
+            return whole
+        return tuple(map(AppendedStates, self._context, (keys, values)))
 
 
 def continues_tokens_together(model: SteerableModel) -> bool:
