@@ -62,7 +62,7 @@ def row_bytes(model: SteerableModel, length: int) -> int:
     """Bytes of one copy of a text's token on its way back through a block: mostly keys, values."""
     cfg = model.cfg
     width = next(iter(model.blocks[0].parameters())).element_size()
-    return width * (2 * length * cfg.n_heads * cfg.d_head + 4 * cfg.d_mlp + 8 * cfg.d_model)
+    return width * (3 * length * cfg.n_heads + 4 * cfg.d_mlp + 8 * cfg.d_model)
 
 
 def batched(
