@@ -55,7 +55,7 @@ def name_of(texts: Texts) -> str:
 
 def default_budget(model: SteerableModel) -> int:
     """Bytes for the copies of one batch: a processor's cache, or a small part of a GPU's memory."""
-    return 2**30 if input_device(model).type == "cuda" else 3 * 2**23
+    return 2**30 if input_device(model).type == "cuda" else 3 * 2**24
 
 
 def row_bytes(model: SteerableModel, length: int) -> int:
