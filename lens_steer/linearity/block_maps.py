@@ -93,8 +93,9 @@ class BlockMaps:
         budget, parts = memory_budget or default_budget(model), []
         for batch in batched(model, rows, budget):
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
-            size = len(batch) * row_bytes(model, tokens.shape[1])
-            parts.append((tuple(batch), FrozenContextBlocks(model, tokens, mask), size))
+            blocks = FrozenContextBlocks(model, tokens, mask)
+            size = len(batch) * row_bytes(model, tokens.shape[1], light=blocks.light)
+            parts.append((tuple(batch), blocks, size))
         states = _gathered([(i, _plain(r.states).transpose(0, 1)) for i, r, _ in parts], dim=0)
         return cls(model, states, budget, tuple(parts))
 

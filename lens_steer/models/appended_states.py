@@ -7,7 +7,8 @@ Kept apart, the context takes part in products with all copies at once, as one m
 gradient at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -28,17 +29,21 @@ class AppendedStates:
         context: Of the tokens before, which depend on nothing.
         new: Of the new tokens.
         axis: The axis of positions, -2 or -1.
+        joined: Called whenever the whole has to be made.
 
     Example:
-        >>> keys = AppendedStates(torch.zeros(1, 2, 5, 4), torch.ones(1, 2, 1, 4))
+        >>> keys = AppendedStates(torch.zeros(1, 2, 5, 4), torch.ones(1, 2, 1, 4), lambda: None)
         >>> torch.matmul(queries, keys.transpose(-2, -1))  # [1 2 n 6]
     """
 
-    def __init__(self, context: Tensor, new: Tensor, axis: int = -2) -> None:
-        self.context, self.new, self.axis = context, new, axis
+    def __init__(
+        self, context: Tensor, new: Tensor, joined: Callable[[], object], axis: int = -2
+    ) -> None:
+        self.context, self.new, self.axis, self._joined = context, new, axis, joined
 
     def whole(self) -> Tensor:
         """Both in one tensor."""
+        self._joined()
         context = self.context.expand(*self.new.shape[:-2], *self.context.shape[-2:])
         return torch.cat([context, self.new], dim=self.axis)
 
@@ -130,9 +135,9 @@ class AppendedStates:
         if x.ndim < 2:
             return x @ self.whole()
         if self.axis == -1:
-            return torch.cat([_Product.apply(x, self.context), x @ self.new], dim=-1)
+            return torch.cat([_Product.apply(x, self.context), _product(x, self.new)], dim=-1)
         n = self.context.shape[-2]
-        return _Product.apply(x[..., :n], self.context) + x[..., n:] @ self.new
+        return _Product.apply(x[..., :n], self.context) + _product(x[..., n:], self.new)
 
     def _resized(self, how: Callable[..., Tensor], *sizes: Any) -> Any:
         shape = list(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
@@ -143,13 +148,58 @@ class AppendedStates:
 
     def _each(self, fn: Callable[[Tensor], Tensor], axis: int | None = None) -> "AppendedStates":
         axis = self.axis if axis is None else axis
-        return AppendedStates(fn(self.context), fn(self.new), axis)
+        return AppendedStates(fn(self.context), fn(self.new), self._joined, axis)
+
+
+class FrozenLayer:
+    """The `update` of one layer of a frozen cache: it keeps nothing of what is new.
+
+    What the layer itself makes of the first new states tells what its context is.
+
+    Attributes:
+        apart: Whether the context and what is new were kept apart so far.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._layer, self.apart = layer, True
+        self._contexts: list[Tensor] | None = None
+
+    def __call__(self, keys: Tensor, values: Tensor, *args: Any, **options: Any) -> Any:
+        """Keys and values of the context and of the new tokens."""
+        new = (keys, values)
+        if not self._contexts:
+            whole = copy(self._layer).update(keys, values, *args, **options)
+            if self._contexts is None:
+                self._contexts = self._found(whole, new)
+            if not self._contexts:
+                return whole
+        return tuple(AppendedStates(*x, self._join) for x in zip(self._contexts, new, strict=True))
+
+    def _found(self, whole: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+        """What the layer puts before new states; nothing if it does not just append them."""
+        length = whole[0].shape[-2] - new[0].shape[-2]
+        if length == 0:
+            return []
+        if not all(torch.equal(x[..., length:, :], y) for x, y in zip(whole, new, strict=True)):
+            self.apart = False
+            return []
+        return [x[..., :length, :].detach() for x in whole]
+
+    def _join(self) -> None:
+        self.apart = False
 
 
 def _whole(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return type(x)(map(_whole, x))
     return x.whole() if isinstance(x, AppendedStates) else x
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """x @ y, of one token without thousands of products of matrices that are single numbers."""
+    if y.shape[-1] == 1:
+        return (x * y.mT).sum(dim=-1, keepdim=True)
+    return x * y if y.shape[-2] == 1 else x @ y
 
 
 class _Product(torch.autograd.Function):

@@ -36,6 +36,7 @@ class FrozenContextBlocks:
     Attributes:
         states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
         fingerprint: The fingerprint of the model as it was.
+        light: Whether copies of the token have no keys and values of the context of their own.
 
     Example:
         >>> blocks = FrozenContextBlocks(model, tokens, mask)
@@ -44,6 +45,7 @@ class FrozenContextBlocks:
 
     states: Float[Tensor, "layer text d"]
     fingerprint: Fingerprint
+    light: bool
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
@@ -55,6 +57,7 @@ class FrozenContextBlocks:
                 self._decoder.start()
             self._decoder.freeze_cache()
             self._calls, final = self._recorded()
+        self.light = self._decoder.keeps_apart
         self.states = torch.stack([*(_stream(call)[:, -1] for call in self._calls), final])
 
     def _recorded(self) -> tuple[list[_Call], Vectors]:
