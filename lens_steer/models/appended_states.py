@@ -86,9 +86,9 @@ class AppendedStates:
 
     def __getitem__(self, key: Any) -> Any:
         keys = key if isinstance(key, tuple) else (key,)
-        full = [k for k in keys if k is not None]
-        kept = all(isinstance(k, slice) and k == slice(None) for k in full)
-        if kept and len(full) == self.ndim and None not in keys[-2:]:
+        whole_axes = all(k is None or (isinstance(k, slice) and k == slice(None)) for k in keys)
+        missing = self.ndim - sum(k is not None for k in keys)
+        if whole_axes and None not in (*keys, *[slice(None)] * missing)[-2:]:
             return self._each(lambda x: x[keys])
         return self.whole()[key]
 
