@@ -104,6 +104,11 @@ class BlockMaps:
         """How many blocks there are."""
         return self.states.shape[1] - 1
 
+    @property
+    def end(self) -> FrozenContextBlocks:
+        """For what comes behind the last block, where no text is looked at: one batch of them."""
+        return self._checked_parts()[0][1]
+
     def apply(self, layer: Layer, z: Batch) -> Batch:
         """phi_l(z) at other vectors z than `states[:, l]`, `n` for each text."""
         with torch.no_grad():
@@ -113,8 +118,7 @@ class BlockMaps:
         """The next token's logits if z entered block `layer`; `n_layers` is behind the last."""
         with torch.no_grad():
             if layer == self.n_layers:
-                head = self._checked_parts()[0][1].head  # the same behind every text
-                return _plain(head(z.flatten(0, 1))).unflatten(0, z.shape[:2])
+                return _plain(self.end.head(z.flatten(0, 1))).unflatten(0, z.shape[:2])
             return self._each(layer, z, lambda r: torch.vmap(partial(r.logits, layer)))
 
     def jvp(self, layer: Layer, tangents: Batch) -> Batch:
@@ -126,9 +130,8 @@ class BlockMaps:
     def logits_jvp(self, layer: Layer, tangents: Batch) -> Float[Tensor, "n text vocab"]:
         """First-order change of the next token's logits: through all blocks from `layer` on."""
         if layer == self.n_layers:
-            head, x = self._checked_parts()[0][1].head, self.states[:, layer]
             with gradients_possible():
-                return _plain(forward_products(head, x, tangents))
+                return _plain(forward_products(self.end.head, self.states[:, layer], tangents))
         return self._each(
             layer, tangents, lambda r: pushing_forward(partial(r.logits, layer), r.states[layer])
         )

@@ -210,7 +210,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     @override
-    def forward(x: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(x: Tensor, w: Tensor) -> Tensor:
         return x @ w
 
     @staticmethod

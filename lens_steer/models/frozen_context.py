@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import Module
 
 from lens_steer.arguments import Layer
 from lens_steer.axes import Mask, Tokens
@@ -114,6 +115,22 @@ class FrozenContextBlocks:
         with hooked(self._model, {Site(len(self._model.blocks) - 1): partial(_replaced_by, x)}):
             return forward(self._model, self._last[:1])[:, -1]
 
+    def normed(self, x: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
+        """What enters the unembedding if `x` left the last block; differentiable.
+
+        Raises:
+            ValueError: If the model calls no module `unembed` with it.
+        """
+        kept: list[Tensor] = []
+        model: Any = self._model
+        with placed_hooks() as hooks:
+            if isinstance(getattr(model, "unembed", None), Module):
+                hooks.before(model.unembed, partial(_keep_and_empty, kept))
+            self.head(x)
+        if len(kept) != 1:
+            raise ValueError("the model calls no module `unembed`: use `head`, its logits")
+        return kept[0][:, -1]
+
 
 def _record(calls: list[_Call], args: tuple[Any, ...], options: dict[str, Any]) -> None:
     calls.append((args, options))
@@ -122,6 +139,16 @@ def _record(calls: list[_Call], args: tuple[Any, ...], options: dict[str, Any]) 
 def _keep(kept: list[Tensor], x: Tensor) -> Tensor:
     kept.append(x)
     return x  # else the model may go on with a tensor that this one is a view of
+
+
+def _keep_and_empty(
+    kept: list[Tensor], args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Keep what a module is called with, and let it compute nothing."""
+    if not _is_first(args):
+        return None
+    kept.append(args[0])
+    return (args[0][:0], *args[1:]), options
 
 
 def _replaced_by(vectors: Vectors, x: Tensor) -> Tensor:

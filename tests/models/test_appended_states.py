@@ -34,7 +34,7 @@ def test_products_are_those_of_the_whole(new: int) -> None:
     q = queries(TEXTS, HEADS, 2, WIDTH)
     p = queries(TEXTS, HEADS, 2, LENGTH + new)
     for found, expected in (
-        (torch.matmul(q, apart.transpose(-2, -1)), q @ whole.mT),  # type: ignore[arg-type]
+        (torch.matmul(q, apart.transpose(-2, -1)), q @ whole.mT),
         (q @ apart.mT, q @ whole.mT),
         (torch.matmul(p, apart), p @ whole),  # type: ignore[arg-type]
         (p.matmul(apart), p @ whole),  # type: ignore[arg-type]
