@@ -15,7 +15,7 @@ from lens_steer.intervals import Interval, nanmean_interval, plot_band
 from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.error_curves import crossing
 from lens_steer.linearity.probe import Probe, known_layers
-from lens_steer.linearity.unembedding import LinearUnembedding
+from lens_steer.linearity.unembedding import LinearUnembedding, Products
 from lens_steer.reports import Report, few
 
 if TYPE_CHECKING:
@@ -64,8 +64,15 @@ class LogitReport(Report):
         with_bar = tqdm(each, desc="logits", disable=not progress)
         predicted, moved = _predicted(probe, units), _moved(probe, units, sizes)
         head = LinearUnembedding.of(maps, moved[0, :, -1])
-        parts = [_agreement(probe, k, predicted[:, k], moved[k], sizes, head) for k in with_bar]
-        slope, explained = torch.stack(parts, dim=4)
+        if head is None:
+            parts = [_products(maps, predicted[:, k], moved[k]) for k in with_bar]
+        else:
+            expected, true = head.predicted(predicted.flatten(0, 2)), head.true(moved.flatten(0, 2))
+            expected = expected.unflatten(0, predicted.shape[:3])
+            true = true.unflatten(0, moved.shape[:3])
+            parts = [head.products(expected[:, k], true[k]) for k in with_bar]
+        both = [_agreement(probe, k, parts[k], sizes) for k in each]
+        slope, explained = torch.stack(both, dim=4)
         return cls(tuple(radii), slope, explained, probe.groups, probe.seed)
 
     def radius(self, slope: Number = 0.5) -> Float[Tensor, " layer"]:
@@ -167,25 +174,14 @@ def _moved(
 
 
 def _agreement(
-    probe: Probe,
-    layer: int,
-    predicted: Float[Tensor, "chain direction text d"],
-    moved: Float[Tensor, "direction radius text d"],
-    radii: Float[Tensor, " radius"],
-    head: LinearUnembedding | None,
+    probe: Probe, layer: int, products: Products, radii: Float[Tensor, " radius"]
 ) -> Float[Tensor, "two chain direction radius text"]:
     """Slopes and R^2 of the true changes of the logits on those predicted.
 
     A prediction is a step along one vector, however long: its products with the true changes say
     all.
     """
-    if head is None:
-        along, true2, unit2 = _products(probe.maps, predicted, moved)
-    else:
-        expected = head.predicted(predicted.flatten(0, 1)).unflatten(0, predicted.shape[:2])
-        true = head.true(moved.flatten(0, 1)).unflatten(0, moved.shape[:2])
-        along = head.product(expected[:, :, None], true[None])
-        true2, unit2 = head.product(true, true), head.product(expected, expected)
+    along, true2, unit2 = products
     unit2 = unit2[:, :, None]
     size = radii[:, None] * probe.maps.states[:, layer].norm(dim=-1)
     left = true2 - 2 * size * along + size.square() * unit2
@@ -196,7 +192,7 @@ def _products(
     maps: BlockMaps,
     predicted: Float[Tensor, "chain direction text d"],
     moved: Float[Tensor, "direction radius text d"],
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Products:
     """Products of true changes of the centred logits with predictions, and squares of both.
 
     Nothing of the vocabulary's size is made for each pair of them.

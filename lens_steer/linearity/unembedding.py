@@ -10,6 +10,12 @@ from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.products import forward_products
 from lens_steer.models import embedding_matrices, gradients_possible
 
+# Of changes of the centred logits: predicted with true, true squared, predicted squared.
+Products = tuple[
+    Float[Tensor, "chain direction radius text"],
+    Float[Tensor, "direction radius text"],
+    Float[Tensor, "chain direction text"],
+]
 _ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5}  # of the largest change of a logit
 _COLUMNS = 2**14  # of W_U taken at a time
 
@@ -73,8 +79,12 @@ class LinearUnembedding:
             n = maps.end.normed(rows.flatten(0, 1)).cpu().double().unflatten(0, rows.shape[:2])
         return n[1:] - n[0]
 
-    def product(
-        self, a: Float[Tensor, "*axis d"], b: Float[Tensor, "*axis d"]
-    ) -> Float[Tensor, "*axis"]:
-        """The product of two changes of the centred logits."""
-        return ((a @ self.gram) * b).sum(dim=-1)
+    def products(
+        self,
+        predicted: Float[Tensor, "chain direction text d"],
+        true: Float[Tensor, "direction radius text d"],
+    ) -> Products:
+        """Of predicted with true changes, all of n, and the squares of both."""
+        weighted = predicted @ self.gram
+        along = torch.einsum("cmtw,mrtw->cmrt", weighted, true)
+        return along, ((true @ self.gram) * true).sum(dim=-1), (weighted * predicted).sum(dim=-1)

@@ -112,8 +112,7 @@ class FrozenContextBlocks:
 
         No text is looked at behind the last block: the blocks run on one token, to get there.
         """
-        with hooked(self._model, {Site(len(self._model.blocks) - 1): partial(_replaced_by, x)}):
-            return forward(self._model, self._last[:1])[:, -1]
+        return self._behind(x)
 
     def normed(self, x: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
         """What enters the unembedding if `x` left the last block; differentiable.
@@ -126,10 +125,14 @@ class FrozenContextBlocks:
         with placed_hooks() as hooks:
             if isinstance(getattr(model, "unembed", None), Module):
                 hooks.before(model.unembed, partial(_keep_and_empty, kept))
-            self.head(x)
+            self._behind(x)
         if len(kept) != 1:
             raise ValueError("the model calls no module `unembed`: use `head`, its logits")
         return kept[0][:, -1]
+
+    def _behind(self, x: Vectors) -> Float[Tensor, "_ vocab"]:
+        with hooked(self._model, {Site(len(self._model.blocks) - 1): partial(_replaced_by, x)}):
+            return forward(self._model, self._last[:1])[:, -1]
 
 
 def _record(calls: list[_Call], args: tuple[Any, ...], options: dict[str, Any]) -> None:
