@@ -44,15 +44,14 @@ class LinearUnembedding:
             far: Streams behind the last block, as far from the texts' own as any of interest, at
                 which the logits are compared with W_U' n(x).
         """
-        tolerance = _ROUNDING.get(maps.end.states.dtype)
-        if tolerance is None:
-            return None
         x = torch.cat([maps.states[None, :, maps.n_layers], far]).flatten(0, 1)
+        x = x[x.isfinite().all(dim=-1)]  # there are texts without a feature
         try:
+            tolerance = _ROUNDING[maps.end.states.dtype]
             W = embedding_matrices(maps.model)[1]
             with torch.no_grad():
                 n, logits = maps.end.normed(x).cpu(), maps.end.head(x).cpu()
-        except ValueError:
+        except (KeyError, ValueError):
             return None  # the logits themselves say the same, and take longer
         change = logits - logits[0]
         error = (change - ((n - n[0]).to(W) @ W).cpu()).abs().max()
