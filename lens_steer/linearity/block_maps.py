@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens_steer.activations import ReadPosition
 from lens_steer.arguments import Count, Layer
-from lens_steer.linearity.products import forward_products
+from lens_steer.linearity.products import Products, forward_products, pulling_back, pushing_forward
 from lens_steer.linearity.text_batches import Texts, batched, default_budget, row_bytes, token_rows
 from lens_steer.models import (
     Attachment,
@@ -26,7 +26,7 @@ from lens_steer.reports import short_repr
 from lens_steer.sites import Kind
 
 Batch = Float[Tensor, "n text d"]
-_Run = Callable[[FrozenContextBlocks, Tensor], Tensor]
+_Of = Callable[[FrozenContextBlocks], Products]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +93,9 @@ class BlockMaps:
         budget, parts = memory_budget or default_budget(model), []
         for batch in batched(model, rows, budget):
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
-            size = len(batch) * row_bytes(model, tokens.shape[1])
-            parts.append((tuple(batch), FrozenContextBlocks(model, tokens, mask), size))
+            blocks = FrozenContextBlocks(model, tokens, mask)
+            size = len(batch) * row_bytes(model, tokens.shape[1], light=blocks.light)
+            parts.append((tuple(batch), blocks, size))
         states = _gathered([(i, _plain(r.states).transpose(0, 1)) for i, r, _ in parts], dim=0)
         return cls(model, states, budget, tuple(parts))
 
@@ -103,37 +104,36 @@ class BlockMaps:
         """How many blocks there are."""
         return self.states.shape[1] - 1
 
+    @property
+    def end(self) -> FrozenContextBlocks:
+        """For what comes behind the last block, where no text is looked at: one batch of them."""
+        return self._checked_parts()[0][1]
+
     def apply(self, layer: Layer, z: Batch) -> Batch:
         """phi_l(z) at other vectors z than `states[:, l]`, `n` for each text."""
         with torch.no_grad():
-            return self._each(layer, z, lambda r, x: torch.vmap(lambda one: r.block(layer, one))(x))
+            return self._each(layer, z, lambda r: torch.vmap(partial(r.block, layer)))
 
     def logits(self, layer: Layer, z: Batch) -> Float[Tensor, "n text vocab"]:
         """The next token's logits if z entered block `layer`; `n_layers` is behind the last."""
         with torch.no_grad():
             if layer == self.n_layers:
-                head = self._checked_parts()[0][1].head  # the same behind every text
-                return _plain(head(z.flatten(0, 1))).unflatten(0, z.shape[:2])
-            return self._each(layer, z, lambda r, x: torch.vmap(partial(r.logits, layer))(x))
+                return _plain(self.end.head(z.flatten(0, 1))).unflatten(0, z.shape[:2])
+            return self._each(layer, z, lambda r: torch.vmap(partial(r.logits, layer)))
 
     def jvp(self, layer: Layer, tangents: Batch) -> Batch:
         """A_l t for each text's own Jacobian A_l at its own state."""
         return self._each(
-            layer,
-            tangents,
-            lambda r, t: forward_products(partial(r.block, layer), r.states[layer], t),
+            layer, tangents, lambda r: pushing_forward(partial(r.block, layer), r.states[layer])
         )
 
     def logits_jvp(self, layer: Layer, tangents: Batch) -> Float[Tensor, "n text vocab"]:
         """First-order change of the next token's logits: through all blocks from `layer` on."""
         if layer == self.n_layers:
-            head, x = self._checked_parts()[0][1].head, self.states[:, layer]
             with gradients_possible():
-                return _plain(forward_products(head, x, tangents))
+                return _plain(forward_products(self.end.head, self.states[:, layer], tangents))
         return self._each(
-            layer,
-            tangents,
-            lambda r, t: forward_products(partial(r.logits, layer), r.states[layer], t),
+            layer, tangents, lambda r: pushing_forward(partial(r.logits, layer), r.states[layer])
         )
 
     def logits_vjp(
@@ -144,12 +144,10 @@ class BlockMaps:
         J is the Jacobian of those logits; `n_layers` is behind the last block.
         """
 
-        def products(replay: FrozenContextBlocks, c: Tensor) -> Tensor:
+        def products(replay: FrozenContextBlocks) -> Products:
             with torch.enable_grad():
                 x = replay.states[layer].detach().requires_grad_()
-                y = replay.logits(layer, x)
-                (product,) = torch.autograd.grad(y, x, c.to(y), is_grads_batched=True)
-            return product
+                return pulling_back(replay.logits(layer, x), x)
 
         return self._each(layer, cotangents, products, behind=1)
 
@@ -169,15 +167,14 @@ class BlockMaps:
         if not kind.editable:
             raise ValueError(f"kind {hook!r} has no hook point of its own: use 'neuron'")
 
-        def products(replay: FrozenContextBlocks, c: Tensor) -> Tensor:
+        def products(replay: FrozenContextBlocks) -> Products:
             with torch.enable_grad():
                 x = replay.states[layer].detach().requires_grad_()
                 if kind is Kind.RESID_PRE:
-                    inner, y = x, replay.block(layer, x)
-                else:
-                    inner, y = replay.through(layer, kind, x)
-                (product,) = torch.autograd.grad(y, inner, c.to(y), is_grads_batched=True)
-            return product if kind is Kind.RESID_PRE else product[:, :, -1]
+                    return pulling_back(replay.block(layer, x), x)
+                inner, y = replay.through(layer, kind, x)
+                at_all_positions = pulling_back(y, inner)
+            return lambda c: at_all_positions(c)[:, :, -1]
 
         return self._each(layer, cotangents, products)
 
@@ -188,15 +185,19 @@ class BlockMaps:
         return self.vjp(layer, rows).transpose(0, 1)
 
     @gradients_possible()
-    def _each(self, layer: int, x: Batch, run: _Run, behind: int = 0) -> Tensor:
-        """`run` on as many copies at a time as memory allows, texts put back in their order."""
+    def _each(self, layer: int, x: Batch, of: _Of, behind: int = 0) -> Tensor:
+        """What `of` a batch of texts makes of vectors, as many copies at a time as memory allows.
+
+        The texts are put back in their order.
+        """
         if not 0 <= layer < self.n_layers + behind:
             raise ValueError(f"layer {layer}: expected 0 to {self.n_layers + behind - 1}")
         results = []
         for texts, replay, size in self._checked_parts():
             vectors = x[:, list(texts)].to(replay.states)
-            copies = max(1, self.memory_budget // size)
-            parts = [_plain(run(replay, some)) for some in vectors.split(copies)]
+            passes = min(len(vectors), -(-len(vectors) * size // self.memory_budget))
+            run = of(replay)
+            parts = [_plain(run(some)) for some in vectors.tensor_split(max(1, passes))]
             results.append((texts, torch.cat(parts)))
         return _gathered(results, dim=1)
 

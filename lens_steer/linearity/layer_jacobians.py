@@ -12,7 +12,7 @@ from lens_steer.arguments import Count, Layer
 from lens_steer.artifacts import savable
 from lens_steer.linearity.block_maps import BlockMaps, one_batch_each
 from lens_steer.linearity.text_batches import Texts, default_budget, name_of, token_rows
-from lens_steer.models import Provenance, SteerableModel, attach
+from lens_steer.models import Provenance, SteerableModel, attach, looked_at
 
 
 @savable
@@ -166,7 +166,8 @@ def linearize(
     total = len(rows) * model.cfg.n_layers
     sums: list[_Mean] | None = None
     states = []
-    with tqdm(total=total, desc="linearize", disable=not progress) as bar:
+    bar = tqdm(total=total, desc="linearize", disable=not progress)
+    with bar, looked_at(model):
         for maps in one_batch_each(model, rows, budget):
             states.append(maps.states.sum(dim=0))
             new = []

@@ -12,8 +12,10 @@ from tqdm.auto import tqdm
 from lens_steer.arguments import Number
 from lens_steer.artifacts import savable
 from lens_steer.intervals import Interval, nanmean_interval, plot_band
+from lens_steer.linearity.block_maps import BlockMaps
 from lens_steer.linearity.error_curves import crossing
 from lens_steer.linearity.probe import Probe, known_layers
+from lens_steer.linearity.unembedding import LinearUnembedding, Products
 from lens_steer.reports import Report, few
 
 if TYPE_CHECKING:
@@ -61,8 +63,16 @@ class LogitReport(Report):
         units, sizes = units.to(maps.states), torch.tensor(radii).to(maps.states)
         with_bar = tqdm(each, desc="logits", disable=not progress)
         predicted, moved = _predicted(probe, units), _moved(probe, units, sizes)
-        parts = [_agreement(probe, k, predicted[:, k], moved[k], sizes) for k in with_bar]
-        slope, explained = torch.stack(parts, dim=4)
+        head = LinearUnembedding.of(maps, moved[0, :, -1])
+        if head is None:
+            parts = [_products(maps, predicted[:, k], moved[k]) for k in with_bar]
+        else:
+            expected, true = head.predicted(predicted.flatten(0, 2)), head.true(moved.flatten(0, 2))
+            expected = expected.unflatten(0, predicted.shape[:3])
+            true = true.unflatten(0, moved.shape[:3])
+            parts = [head.products(expected[:, k], true[k]) for k in with_bar]
+        both = [_agreement(probe, k, parts[k], sizes) for k in each]
+        slope, explained = torch.stack(both, dim=4)
         return cls(tuple(radii), slope, explained, probe.groups, probe.seed)
 
     def radius(self, slope: Number = 0.5) -> Float[Tensor, " layer"]:
@@ -164,18 +174,30 @@ def _moved(
 
 
 def _agreement(
-    probe: Probe,
-    layer: int,
-    predicted: Float[Tensor, "chain direction text d"],
-    moved: Float[Tensor, "direction radius text d"],
-    radii: Float[Tensor, " radius"],
+    probe: Probe, layer: int, products: Products, radii: Float[Tensor, " radius"]
 ) -> Float[Tensor, "two chain direction radius text"]:
     """Slopes and R^2 of the true changes of the logits on those predicted.
 
     A prediction is a step along one vector, however long: its products with the true changes say
-    all, and nothing of the vocabulary's size is made for each of them.
+    all.
     """
-    maps, n = probe.maps, probe.n_layers
+    along, true2, unit2 = products
+    unit2 = unit2[:, :, None]
+    size = radii[:, None] * probe.maps.states[:, layer].norm(dim=-1)
+    left = true2 - 2 * size * along + size.square() * unit2
+    return torch.stack([along / (size * unit2), 1 - left / true2]).float()
+
+
+def _products(
+    maps: BlockMaps,
+    predicted: Float[Tensor, "chain direction text d"],
+    moved: Float[Tensor, "direction radius text d"],
+) -> Products:
+    """Products of true changes of the centred logits with predictions, and squares of both.
+
+    Nothing of the vocabulary's size is made for each pair of them.
+    """
+    n = maps.n_layers
     expected = maps.logits_jvp(n, predicted.flatten(0, 1))
     expected = expected - expected.mean(dim=-1, keepdim=True)
     at_once = max(1, _NUMBERS // (moved.shape[0] * expected[0].numel()))
@@ -191,7 +213,5 @@ def _agreement(
         squares.append(square.unflatten(0, some.shape[:2]))
     along = torch.cat(products, dim=3).diagonal(dim1=1, dim2=2).movedim(-1, 1)
     true2 = torch.cat(squares, dim=1)
-    size = radii[:, None] * maps.states[:, layer].norm(dim=-1)
-    unit2 = expected.square().sum(dim=-1).unflatten(0, predicted.shape[:2])[:, :, None]
-    left = true2 - 2 * size * along + size.square() * unit2
-    return torch.stack([along / (size * unit2), 1 - left / true2]).float()
+    unit2 = expected.square().sum(dim=-1).unflatten(0, predicted.shape[:2])
+    return along, true2, unit2

@@ -19,7 +19,7 @@ from lens_steer.linearity.layer_jacobians import LayerJacobians
 from lens_steer.linearity.logit_report import LogitReport
 from lens_steer.linearity.persistence import PersistenceReport
 from lens_steer.linearity.probe import Probe
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, looked_at
 from lens_steer.reports import Report
 
 if TYPE_CHECKING:
@@ -171,8 +171,9 @@ def diagnose(  # noqa: PLR0913 - what is measured, and what may be left out
     sizes = [float(radius) for radius in radii]
     shift = int(np.random.default_rng(seed).integers(1, max(2, maps.n_layers)))
     probe = Probe(maps, jacobians, features or of_pairs, pairs.example_groups, split, shift, seed)
-    return LinearityReport(
-        ErrorCurves.fit(probe, sizes, progress=progress),
-        PersistenceReport.fit(probe),
-        LogitReport.fit(probe, sizes, progress=progress) if logits else None,
-    )
+    with looked_at(model):  # once, not for each product
+        return LinearityReport(
+            ErrorCurves.fit(probe, sizes, progress=progress),
+            PersistenceReport.fit(probe),
+            LogitReport.fit(probe, sizes, progress=progress) if logits else None,
+        )

@@ -13,6 +13,7 @@ from lens_steer.models import (
     encode,
     encode_prompt,
     input_device,
+    is_bridge,
 )
 
 Texts = ContrastivePairs | Sequence[str] | Sequence[Example]
@@ -55,14 +56,20 @@ def name_of(texts: Texts) -> str:
 
 def default_budget(model: SteerableModel) -> int:
     """Bytes for the copies of one batch: a processor's cache, or a small part of a GPU's memory."""
-    return 2**30 if input_device(model).type == "cuda" else 3 * 2**23
+    return 2**30 if input_device(model).type == "cuda" else 3 * 2**24
 
 
-def row_bytes(model: SteerableModel, length: int) -> int:
-    """Bytes of one copy of a text's token on its way back through a block: mostly keys, values."""
+def row_bytes(model: SteerableModel, length: int, *, light: bool) -> int:
+    """Bytes of one copy of a text's token on its way back through a block.
+
+    Args:
+        length: Tokens of the text.
+        light: Whether the copy has no keys and values of its own, see `FrozenContextBlocks`.
+    """
     cfg = model.cfg
     width = next(iter(model.blocks[0].parameters())).element_size()
-    return width * (2 * length * cfg.n_heads * cfg.d_head + 4 * cfg.d_mlp + 8 * cfg.d_model)
+    attention = length * cfg.n_heads * (3 if light else 2 * cfg.d_head)
+    return width * (attention + 4 * cfg.d_mlp + 8 * cfg.d_model)
 
 
 def batched(
@@ -73,9 +80,10 @@ def batched(
     In a float64 model only rows of one length go together, see `FrozenContextBlocks`.
     """
     alike = next(iter(model.blocks[0].parameters())).dtype is torch.float64
+    light = is_bridge(model)  # or it turns out when they are run, see `BlockMaps.of_rows`
     batch: list[int] = []
     for i in sorted(range(len(rows)), key=lambda i: (len(rows[i]), i)):
-        full = _LEAST * (len(batch) + 1) * row_bytes(model, len(rows[i])) > budget
+        full = _LEAST * (len(batch) + 1) * row_bytes(model, len(rows[i]), light=light) > budget
         if batch and (full or (alike and len(rows[i]) != len(rows[batch[0]]))):
             yield batch
             batch = []

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from lens_steer.axes import Logits, Mask, Tokens
+from lens_steer.models.appended_states import FrozenLayer
 from lens_steer.models.cache_names import name_of_cache
 from lens_steer.models.cached_states import (
     holds_states,
@@ -113,9 +114,16 @@ class Decoder(TokenDecoder):
                         f"block {i} keeps a state instead of keys and values (Mamba and the like), "
                         "which cannot be frozen: there are no Jacobians of this model's blocks"
                     )
-                layer.update = partial(_added_to_a_copy, copy(layer))
+                layer.update = FrozenLayer(copy(layer))
         else:
             self._cache.freeze()
+
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether a frozen cache and new tokens were kept apart in everything run since."""
+        if not is_bridge(self._model):
+            return False
+        return all(layer.update.apart for layer in self._cache.layers)
 
     def repeat(self, tokens: Tokens) -> Logits:
         """Run the last columns once more over the frozen cache; returns the logits after them."""
@@ -214,11 +222,6 @@ def _indexed(rows: Int[Tensor, " selected"], x: Tensor) -> Tensor:
 def _repeated(rows: Int[Tensor, " selected"], x: Tensor) -> Tensor:
     """One row as a view of as many copies as there are `rows`."""
     return x[rows[:1]].expand(len(rows), *x.shape[1:])
-
-
-def _added_to_a_copy(layer: Any, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
-    """Keys and values of one layer with the new ones, which the layer itself does not keep."""
-    return copy(layer).update(*args, **options)
 
 
 def continues_tokens_together(model: SteerableModel) -> bool:

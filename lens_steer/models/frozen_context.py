@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import Module
 
 from lens_steer.arguments import Layer
 from lens_steer.axes import Mask, Tokens
@@ -36,6 +37,7 @@ class FrozenContextBlocks:
     Attributes:
         states: The residual stream as it was, `[layer+1 text d]`: `states[l]` enters block l.
         fingerprint: The fingerprint of the model as it was.
+        light: Whether copies of the token have no keys and values of the context of their own.
 
     Example:
         >>> blocks = FrozenContextBlocks(model, tokens, mask)
@@ -44,6 +46,7 @@ class FrozenContextBlocks:
 
     states: Float[Tensor, "layer text d"]
     fingerprint: Fingerprint
+    light: bool
 
     def __init__(self, model: SteerableModel, tokens: Tokens, mask: Mask) -> None:
         self._model, self._last = model, tokens[:, -1:]
@@ -55,6 +58,7 @@ class FrozenContextBlocks:
                 self._decoder.start()
             self._decoder.freeze_cache()
             self._calls, final = self._recorded()
+        self.light = self._decoder.keeps_apart
         self.states = torch.stack([*(_stream(call)[:, -1] for call in self._calls), final])
 
     def _recorded(self) -> tuple[list[_Call], Vectors]:
@@ -108,6 +112,25 @@ class FrozenContextBlocks:
 
         No text is looked at behind the last block: the blocks run on one token, to get there.
         """
+        return self._behind(x)
+
+    def normed(self, x: Float[Tensor, "row d"]) -> Float[Tensor, "row d"]:
+        """What enters the unembedding if `x` left the last block; differentiable.
+
+        Raises:
+            ValueError: If the model calls no module `unembed` with it.
+        """
+        kept: list[Tensor] = []
+        model: Any = self._model
+        with placed_hooks() as hooks:
+            if isinstance(getattr(model, "unembed", None), Module):
+                hooks.before(model.unembed, partial(_keep_and_empty, kept))
+            self._behind(x)
+        if len(kept) != 1:
+            raise ValueError("the model calls no module `unembed`: use `head`, its logits")
+        return kept[0][:, -1]
+
+    def _behind(self, x: Vectors) -> Float[Tensor, "_ vocab"]:
         with hooked(self._model, {Site(len(self._model.blocks) - 1): partial(_replaced_by, x)}):
             return forward(self._model, self._last[:1])[:, -1]
 
@@ -119,6 +142,16 @@ def _record(calls: list[_Call], args: tuple[Any, ...], options: dict[str, Any]) 
 def _keep(kept: list[Tensor], x: Tensor) -> Tensor:
     kept.append(x)
     return x  # else the model may go on with a tensor that this one is a view of
+
+
+def _keep_and_empty(
+    kept: list[Tensor], args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Keep what a module is called with, and let it compute nothing."""
+    if not _is_first(args):
+        return None
+    kept.append(args[0])
+    return (args[0][:0], *args[1:]), options
 
 
 def _replaced_by(vectors: Vectors, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from lens_steer.models import Encoded, encode, input_device, read
 from lens_steer.steering import Additive, Decoding, continuations_of_each, prompt_rows
 from lens_steer.steering.sadi.grid import PUBLISHED
 from tests.benchmarks.generation import loop_speed
-from tests.benchmarks.jacobians import jacobian_speed
+from tests.benchmarks.jacobians import dense_speed, jacobian_speed
 from tests.benchmarks.odesteer import fit_speed, flow_generation_speed, flow_speed
 from tests.benchmarks.regulators import gains_speed, regulated_generation_speed
 from tests.benchmarks.timing import interleaved, ratio
@@ -220,6 +220,11 @@ def jacobians_of_a_block(runs: int, backend: str) -> str:
     return jacobian_speed(llama(256, 8, backend), runs)
 
 
+def dense_jacobians(runs: int, backend: str) -> str:
+    """Matrices of all blocks, against the floor of multiplications that they need."""
+    return dense_speed(llama(576, 4, backend), runs)
+
+
 def regulator_gains(runs: int, backend: str) -> str:
     """From texts to the gains of a regulator."""
     return gains_speed(llama(256, 8, backend), runs)
@@ -321,7 +326,13 @@ def main() -> None:
     measures = (
         *(capture_speed, selection_speed, generation_speed),
         *(trial_speed, sweep_speed, grid_speed),
-        *(jacobians_of_a_block, regulator_gains, regulated_generation, flow_generation),
+        *(
+            jacobians_of_a_block,
+            dense_jacobians,
+            regulator_gains,
+            regulated_generation,
+            flow_generation,
+        ),
     )
     no_model = (flows, barrier_fit, import_speed, generation_loop)
     for measure in (*measures, *no_model, streaming_memory):

@@ -68,3 +68,34 @@ def whole_sequence(model: Any, tokens: Tensor, layer: int) -> Callable[[], Tenso
         return whole[:, 0, -1]
 
     return found
+
+
+def dense_speed(model: Any, runs: int) -> str:
+    """Matrices of all blocks at six texts, against the products of their weights alone.
+
+    The floor: for every weight matrix of every block d rows of each text times that matrix, which
+    any backward pass of d cotangents has to do. Norms, activations, attention to the context and
+    the forward pass come on top.
+    """
+    found, rounds, texts = [], max(1, runs // 5), 6
+    layers = [[p.detach() for p in b.parameters() if p.ndim == 2] for b in model.blocks]
+    d = model.cfg.d_model
+    draw = torch.Generator().manual_seed(0)
+    rows = {w.shape[0]: torch.randn(texts * d, w.shape[0], generator=draw) for w in layers[0]}
+
+    def floor() -> None:
+        for weights in layers:
+            for w in weights:
+                torch.mm(rows[w.shape[0]], w)
+
+    for length in (1, 20, 80):
+        tokens = torch.randint(3, 500, (texts, length), generator=draw).tolist()
+        maps = BlockMaps.of_rows(model, [tuple(row) for row in tokens], default_budget(model))
+
+        def dense(maps: BlockMaps = maps) -> None:
+            for layer in range(maps.n_layers):
+                maps.matrices(layer)
+
+        base, own, again = interleaved(rounds, floor, dense, floor, clock=time.process_time)
+        found.append(f"{length} tokens {ratio(own, base):.2f} ({ratio(again, base):.2f})")
+    return f"CPU of dense Jacobians / products of weights alone, {'; '.join(found)}"

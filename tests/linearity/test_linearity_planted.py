@@ -49,6 +49,10 @@ class Planted(BlockMaps):
 
     functions: tuple[Callable[[Tensor], Tensor], ...] = ()
 
+    @property
+    def end(self) -> Any:
+        raise ValueError("these logits have no unembedding")
+
     def apply(self, layer: int, z: Tensor) -> Tensor:
         return self.functions[layer](z)
 
