@@ -217,11 +217,18 @@ def _triple(name: Any, names: Sequence[Any]) -> bool:
 
 def _texts(columns: Sequence[Sequence[Any]]) -> list[str]:
     """The cells of a column, or of a mean with its ends."""
-    numbers = [x for column in columns for x in column if isinstance(x, float) and isfinite(x)]
-    largest = max(map(abs, numbers), default=0.0)
-    style = ".2f" if 0.1 <= largest < 100 and len(columns) > 1 else ".4g"
-    rows = [[_text(cell, style) for cell in cells] for cells in zip(*columns, strict=True)]
+    cells = list(zip(*columns, strict=True))
+    rounded = len(columns) > 1 and 0.1 <= max(map(_largest, cells), default=0.0) < 100
+    rows = []
+    for row in cells:
+        small = 0 < _largest(row) < 0.1  # two decimals would leave nothing of it
+        style = (".2g" if small else ".2f") if rounded else ".4g"
+        rows.append([_text(cell, style) for cell in row])
     return [row[0] if len(row) == 1 else _interval(*row) for row in rows]
+
+
+def _largest(cells: Sequence[Any]) -> float:
+    return max((abs(x) for x in cells if isinstance(x, float) and isfinite(x)), default=0.0)
 
 
 def _interval(mean: str, low: str, high: str) -> str:

@@ -150,6 +150,18 @@ def test_a_number_stands_with_its_interval() -> None:
     assert table.equals(before)
 
 
+def test_a_small_number_keeps_its_digits_beside_large_ones() -> None:
+    table = pd.DataFrame(
+        {
+            "gain": [1.5, 0.0043, 0.0],
+            "gain_low": [1.2, -0.00012, 0.0],
+            "gain_high": [2.0, 0.01, 0.0],
+        }
+    )
+    wanted = ["1.50 [1.20, 2.00]", "0.0043 [-0.00012, 0.01]", "0.00 [0.00, 0.00]"]
+    assert folded(table)["gain"].tolist() == wanted
+
+
 def test_what_does_not_fit_is_counted() -> None:
     table = pd.DataFrame({f"column {i}": np.arange(40) for i in range(30)})
     text = screenful(table)

@@ -54,7 +54,7 @@ def _class_in_words(hint: Any) -> str:
     name = getattr(hint, "__name__", str(hint))
     if name in _NAMES:
         return _NAMES[name]
-    return f"an {name}" if name[0] in "AEIOU" and not name.startswith("Un") else f"a {name}"
+    return _with_article(name)
 
 
 def _generic_in_words(origin: Any, arguments: tuple[Any, ...]) -> str:
@@ -107,7 +107,11 @@ def shortened(value: Any) -> str:
         return f"the class {value.__name__}"
     if type(value).__module__.split(".")[0] in ("builtins", "numpy", "pathlib", "decimal"):
         return _SHORT.repr(value)
-    return f"a {type(value).__name__}"
+    return _with_article(type(value).__name__)
+
+
+def _with_article(name: str) -> str:
+    return f"an {name}" if name[0] in "AEIOU" and not name.startswith("Un") else f"a {name}"
 
 
 _SHORT = reprlib.Repr()
