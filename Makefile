@@ -3,7 +3,8 @@ PYTHON ?= python3
 MODEL  ?= organism
 BIN    := .venv/bin
 BIN4   := .venv-tl4/bin
-PYTEST := -m pytest -n 2 -q
+# Halves of the suite, in order: what a module makes once is made in one process.
+PYTEST := -m pytest -n 2 --dist=worksteal -q
 # Once, on the pinned versions: types and shapes (they take as long as the tests themselves), broken
 # files and killed processes, what takes more than ten seconds, and whatever loads no model.
 ELSEWHERE := --jaxtyping-packages= -m 'not slow' --models-only --ignore tests/thorough
@@ -83,8 +84,8 @@ notebooks: .venv/.installed ## execute every notebook, and three with SmolLM2 in
 	then names="compare real_model"; swapped="$(SWAPPED)"; \
 	else names=compare; echo 'no SmolLM2 (make models): without real_model.ipynb and notebooks with another model'; fi; \
 	export OMP_NUM_THREADS=1 LENS_STEER_MOST_PAIRS=8; \
-	$(BIN)/python $(PYTEST) --dist=worksteal $(NBMAKE) $$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS)) && \
-	{ [ -z "$$swapped" ] || LENS_STEER_MODEL=smollm2 $(BIN)/python $(PYTEST) --dist=worksteal $(NBMAKE) \
+	$(BIN)/python $(PYTEST) $(NBMAKE) $$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS)) && \
+	{ [ -z "$$swapped" ] || LENS_STEER_MODEL=smollm2 $(BIN)/python $(PYTEST) $(NBMAKE) \
 	$$(printf 'notebooks/%s.ipynb ' $$swapped); }
 
 architecture: .venv/.installed ## write docs/architecture.md anew from the imports
