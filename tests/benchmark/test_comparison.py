@@ -842,7 +842,7 @@ def test_one_method_without_a_list_and_training_texts_without_pairs_are_refused(
     llama: Any, pairs: ContrastivePairs
 ) -> None:
     method = push(llama)
-    with pytest.raises(ValueError, match=r"write \[a Additive\] for one"):
+    with pytest.raises(ValueError, match=r"write \[an Additive\] for one"):
         ComparisonRun.of(llama, pairs, method, config=ComparisonConfig())  # type: ignore[arg-type]
     texts = ContrastivePairs.unpaired(["The cat was"], ["The dog was"])
     with pytest.raises(ValueError, match="expected paired texts to learn"):
