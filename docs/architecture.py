@@ -29,8 +29,8 @@ models; hooks are placed in `models` and edited in `steering`.
 ## The rooms
 
 An arrow means "imports". An import that a longer path implies is not drawn. `arguments` and the
-single files `axes` (shapes), `files`, `figures`, `reports` and `sites` (hook names) are used by many
-rooms, and `renamed` is used by none; they are left out of the drawing.
+single files `axes` (shapes), `files`, `figures`, `reports` and `sites` (hook names) are used by
+many rooms, and `renamed` is used by none; they are left out of the drawing.
 
 """
 PICTURE = "![Boxes for the rooms, arrows for their imports](pictures/architecture.svg)\n"
