@@ -1,4 +1,4 @@
-"""Write `docs/architecture.md` from the code: `python docs/architecture.py`.
+"""Write `docs/architecture.md` and its drawing from the code: `python docs/architecture.py`.
 
 The page draws the rooms of the package with the imports between them, and follows three calls
 through the files. Nothing on it is written by hand but the sentences of this file.
@@ -28,11 +28,12 @@ models; hooks are placed in `models` and edited in `steering`.
 
 ## The rooms
 
-An arrow means "imports". An import that a longer path implies is not drawn. `axes` (shapes),
-`files`, `figures`, `reports` and `sites` (hook names) are single files that many rooms use; they
-are left out of the drawing.
+An arrow means "imports". An import that a longer path implies is not drawn. `arguments` and the
+single files `axes` (shapes), `files`, `figures`, `reports` and `sites` (hook names) are used by
+many rooms, and `renamed` is used by none; they are left out of the drawing.
 
 """
+PICTURE = "![Boxes for the rooms, arrows for their imports](pictures/architecture.svg)\n"
 
 
 def rooms() -> dict[str, list[Path]]:
@@ -85,24 +86,78 @@ def reduced(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
     )
 
 
-def drawing() -> str:
-    """The rooms as a Mermaid graph."""
+def drawn_edges() -> list[tuple[str, str]]:
+    """The imports that are drawn: not of single files, and not what a longer path implies."""
     single = {"arguments", "axes", "figures", "files", "renamed", "reports", "sites"}
-    edges = {(a, b) for a, b in imports() if not {a, b} & single}
-    lines = "\n".join(f"    {a} --> {b}" for a, b in reduced(edges))
-    return f"```mermaid\ngraph TD\n{lines}\n```\n"
+    return reduced({(a, b) for a, b in imports() if not {a, b} & single})
+
+
+def rows(edges: list[tuple[str, str]]) -> list[list[str]]:
+    """Rooms by depth: each as near below what imports it as its other importers let it.
+
+    A room that none imports stands right above what it imports. Within a row, rooms stand below
+    the middle of their importers, so that few arrows cross.
+    """
+    above: dict[str, set[str]] = {room: set() for edge in edges for room in edge}
+    for a, b in edges:
+        above[b].add(a)
+
+    def depth(room: str) -> int:
+        return 1 + max(map(depth, above[room]), default=-1)
+
+    depths = {room: depth(room) for room in above}
+    for room in [room for room in above if not above[room]]:
+        depths[room] = min(depths[b] for a, b in edges if a == room) - 1
+    found: list[list[str]] = []
+    placed: dict[str, float] = {}
+    for level in range(max(depths.values()) + 1):
+        here = [room for room in sorted(above) if depths[room] == level]
+        middle = {r: sum(placed[a] for a in above[r]) / max(1, len(above[r])) for r in here}
+        found.append(sorted(here, key=lambda room: (middle[room], room)))
+        placed |= {room: i - (len(here) - 1) / 2 for i, room in enumerate(found[-1])}
+    return found
+
+
+def drawing() -> str:
+    """The rooms as an SVG picture: boxes in rows, arrows from a room to what it imports."""
+    edges = drawn_edges()
+    levels = rows(edges)
+    width, step, down = 132 * max(map(len, levels)), 132, 56
+    at = {
+        room: (width / 2 + step * (i - (len(row) - 1) / 2), 24 + down * level)
+        for level, row in enumerate(levels)
+        for i, room in enumerate(row)
+    }
+    lines = [
+        f'<line x1="{at[a][0]:g}" y1="{at[a][1] + 14:g}" x2="{at[b][0]:g}" '
+        f'y2="{at[b][1] - 18:g}" stroke="#555" marker-end="url(#arrow)"/>'
+        for a, b in edges
+    ]
+    boxes = [
+        f'<rect x="{x - 56:g}" y="{y - 14:g}" width="112" height="28" rx="4" fill="#e8eaf6" '
+        f'stroke="#3f51b5"/><text x="{x:g}" y="{y + 5:g}" text-anchor="middle">{room}</text>'
+        for room, (x, y) in at.items()
+    ]
+    size = f"{width} {down * len(levels)}"
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{width}" '
+        'font-family="sans-serif" font-size="14">\n<title>The rooms and their imports</title>\n'
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" '
+        'markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>\n'
+    )
+    return head + "\n".join([*lines, *boxes, "</svg>\n"])
 
 
 def table() -> str:
     """What each room is for, in its own words, with its size."""
-    rows = ["| room | files | lines | what it is for |", "|---|---|---|---|"]
+    written = ["| room | files | lines | what it is for |", "|---|---|---|---|"]
     for room, paths in rooms().items():
         first = next((p for p in paths if p.name == "__init__.py"), paths[0])
         doc = ast.get_docstring(ast.parse(first.read_text(encoding="utf-8"))) or ""
         lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
         sentence = " ".join(doc.split("\n\n")[0].split())
-        rows.append(f"| `{room}` | {len(paths)} | {lines} | {sentence} |")
-    return "\n".join(rows) + "\n"
+        written.append(f"| `{room}` | {len(paths)} | {lines} | {sentence} |")
+    return "\n".join(written) + "\n"
 
 
 def walk(call: Callable[[], Any]) -> dict[str, Counter[str]]:
@@ -149,7 +204,7 @@ def walks() -> dict[str, dict[str, Counter[str]]]:
 
 def page() -> str:
     """The whole page."""
-    parts = [HEADER, drawing(), "\n", table(), "\n## Three calls\n"]
+    parts = [HEADER, PICTURE, "\n", table(), "\n## Three calls\n"]
     for name, entered in walks().items():
         functions = sum(map(len, entered.values()))
         parts.append(f"\n### `{name}`\n\n{functions} functions in {len(entered)} files:\n\n")
@@ -160,11 +215,15 @@ def page() -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page, and its drawing into a folder `pictures` beside it."""
     parser = OneLineParser(description=__doc__)
     place = Annotated[Path, Expected("the path of a file in a folder that exists", _can_be_page)]
     parser.add("--out", place, default=PAGE, help="where the page is written")
-    parser.parse_args().out.write_text(page(), encoding="utf-8")
+    out = parser.parse_args().out
+    out.write_text(page(), encoding="utf-8")
+    picture = out.parent / "pictures" / "architecture.svg"
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_text(drawing(), encoding="utf-8")
 
 
 def _can_be_page(path: Path) -> bool:

@@ -21,7 +21,9 @@ def architecture() -> ModuleType:
 
 def test_the_page_draws_the_imports_that_there_are(architecture: ModuleType) -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    assert architecture.drawing() in page, "run python docs/architecture.py"
+    picture = (DOCS / "pictures" / "architecture.svg").read_text(encoding="utf-8")
+    assert architecture.drawing() == picture, "run python docs/architecture.py"
+    assert architecture.PICTURE in page
     for room in architecture.rooms():
         assert f"| `{room}` |" in page, "run python docs/architecture.py"
 
@@ -29,6 +31,11 @@ def test_the_page_draws_the_imports_that_there_are(architecture: ModuleType) -> 
 def test_an_import_that_a_longer_path_implies_is_not_drawn(architecture: ModuleType) -> None:
     edges = {("a", "b"), ("b", "c"), ("a", "c"), ("d", "c")}
     assert architecture.reduced(edges) == [("a", "b"), ("b", "c"), ("d", "c")]
+
+
+def test_rooms_stand_below_what_imports_them(architecture: ModuleType) -> None:
+    edges = [("a", "b"), ("b", "d"), ("b", "c"), ("c", "e"), ("f", "e")]
+    assert architecture.rows(edges) == [["a"], ["b"], ["c", "d", "f"], ["e"]]
 
 
 def test_a_circle_is_named(architecture: ModuleType) -> None:
