@@ -100,7 +100,8 @@ def _lines(path: Path) -> io.StringIO:
 
 def _table(path: Path, reader: csv.DictReader) -> Iterator[tuple[str, dict[str, str]]]:
     try:
-        names = [name for name in reader.fieldnames or [] if name.strip()]  # blank ones hold nothing
+        # spreadsheets write blank names behind the last column, which hold nothing
+        names = [name for name in reader.fieldnames or [] if name.strip()]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:  # a row is read by name: all but the last of them would be lost
             raise ValueError(
