@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lens_steer.arguments import shortened
 from lens_steer.data.documents import document_rows
 from lens_steer.files import json_value, write_whole
 
@@ -68,8 +69,8 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         `(place, row)` for each row.
 
     Raises:
-        ValueError: If there is no such file, it is not UTF-8, or a row has other columns than the
-            first line.
+        ValueError: If there is no such file, it is not UTF-8, the first line names a column twice,
+            or a row has other columns than the first line.
     """
     return _table(path, csv.DictReader(_lines(path), strict=True))
 
@@ -99,6 +100,14 @@ def _lines(path: Path) -> io.StringIO:
 
 def _table(path: Path, reader: csv.DictReader) -> Iterator[tuple[str, dict[str, str]]]:
     try:
+        # spreadsheets write blank names behind the last column, which hold nothing
+        names = [name for name in reader.fieldnames or [] if name.strip()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:  # a row is read by name: all but the last of them would be lost
+            raise ValueError(
+                f"{path} line 1: got the column {shortened(twice[0])} {names.count(twice[0])} "
+                "times, expected it once: rename the others"
+            )
         for row in reader:
             place = f"{path} line {reader.line_num}"
             if not any(isinstance(field, list) or (field or "").strip() for field in row.values()):

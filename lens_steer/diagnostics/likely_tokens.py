@@ -141,10 +141,16 @@ def activation_vocabulary(
     refuse_steered(model)
     width = int(model.cfg.d_model)
     rows = activations.detach().reshape(-1, activations.shape[-1])
-    if not rows.numel() or rows.shape[1] != width or not bool(rows.isfinite().all()):
+    if not rows.numel() or rows.shape[1] != width:
         raise ValueError(
             f"got activations of shape {list(activations.shape)}, expected [{width}] or "
-            f"[row, {width}], one at least, and finite"
+            f"[row, {width}], one at least"
+        )
+    finite = rows.isfinite().all(dim=1)
+    if not bool(finite.all()):
+        raise ValueError(
+            f"got a NaN or an infinity in row {int((~finite).nonzero()[0])} of the activations, "
+            "expected finite numbers: leave that row out"
         )
     named = tuple(map(str, range(len(rows)))) if names is None else tuple(names)
     if len(named) != len(rows):

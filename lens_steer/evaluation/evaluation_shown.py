@@ -50,7 +50,9 @@ def screen_of(trial: Any) -> str:
     lines = [f"Evaluation: {_several(trial.texts, 'text')}, {counted}"]
     for name, *numbers, note in summary_of(trial, _SEED).itertuples(index=False):
         lines.append(f"{name:{_NAME}}{_number(Interval(*numbers)):26}{note}")
-    lines.append(f"95 % intervals: groups drawn again, seed {_SEED}")
+    one = len(set(trial.groups)) == 1  # of which nothing can be drawn again
+    drawn = "no intervals: they take 2 groups" if one else "95 % intervals: groups drawn again"
+    lines.append(drawn if one else f"{drawn}, seed {_SEED}")
     if trial.failure:
         lines.append(shortened_in_the_middle(f"failure: {visible(trial.failure)}", WIDTH))
     lines += [shortened_in_the_middle(line, WIDTH) for line in _first_texts(trial)]

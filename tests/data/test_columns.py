@@ -47,6 +47,15 @@ def test_quotation_marks_are_text_in_tsv(tmp_path: Path) -> None:
         ContrastivePairs.load(path)
 
 
+def test_a_column_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    head, row = ["desired", "undesired", "desired"], ["first", "bad", "last"]
+    for file in (as_csv(tmp_path / "p.csv", head, row), as_tsv(tmp_path / "p.tsv", head, row)):
+        with pytest.raises(ValueError, match="line 1: got the column 'desired' 2 times, expected"):
+            ContrastivePairs.load(file)
+    spare = as_csv(tmp_path / "q.csv", ["desired", "undesired", "", ""], ["a", "b", "", ""])
+    assert ContrastivePairs.load(spare).desired[0].continuation == "a"
+
+
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [

@@ -99,7 +99,7 @@ def test_what_is_no_activation_is_refused(llama: Any, untyped: None) -> None:
     wrong: list[tuple[Any, Any, str]] = [
         (torch.ones(d + 1), None, rf"got activations of shape \[{d + 1}\], expected \[{d}\]"),
         (torch.ones(0, d), None, "one at least"),
-        (torch.full((2, d), torch.nan), None, "and finite"),
+        (torch.full((2, d), torch.nan), None, "a NaN or an infinity in row 0 of the activations"),
         (torch.ones(2, d), ["a"], "got 1 names for 2 activations"),
         (torch.ones(1, 2, d), None, "expected"),
         ([1.0] * d, None, "expected"),

@@ -76,6 +76,14 @@ def test_the_screen_shows_numbers_and_texts_and_escapes_them() -> None:
     assert html.count("<tr>") == 7 + 5
 
 
+def test_of_one_group_no_intervals_are_promised() -> None:
+    for groups, said in ((("a",) * 5, False), (("a", "a", "b", "b", "b"), True)):
+        trial = made(groups=groups, text_groups=groups)
+        assert (value(trial, "behaviour")[1] == value(trial, "behaviour")[1]) == said  # NaN or not
+        assert ("95 % intervals: groups drawn again, seed 0" in str(trial)) == said
+        assert ("no intervals: they take 2 groups" in str(trial)) == (not said)
+
+
 def test_on_one_line_it_says_what_was_reached_and_paid() -> None:
     line = repr([made()])
     assert line.startswith("[Evaluation(behaviour 0.6 [")
