@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import lens_steer as ls
+from analyses.passes import over_a_cache, padded
 from analyses.studies import Model, Out, Seed, drawn, fingerprint, start
 from lens_steer.arguments import Count, Text
 from lens_steer.benchmark import defaults_of
@@ -32,7 +33,7 @@ from lens_steer.cli import Device, check_each_pairs, option
 from lens_steer.evaluation import kl_divergence
 from lens_steer.figures import canvas, save_figure
 from lens_steer.files import writing_in
-from lens_steer.models import Decoder, encode, forward, pad
+from lens_steer.models import encode
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 STEPS = 4  # tokens that are run one by one over a cache
@@ -84,19 +85,12 @@ class Passes:
         return ls.steered(self.model, *methods, prompt_lengths=[len(row) - STEPS for row in rows])
 
     def _padded(self, rows: Sequence[tuple[int, ...]], *, left: bool) -> Logits:
-        tokens, mask = pad(self.model, rows, left=left)
-        with torch.no_grad(), self._steered(rows):
-            logits = forward(self.model, tokens, mask).float()
-        return [row[real] for row, real in zip(logits, mask, strict=True)]
+        with self._steered(rows):
+            return [row.float() for row in padded(self.model, rows, left=left)]
 
     def _over_a_cache(self, rows: Sequence[tuple[int, ...]]) -> Logits:
-        tokens, mask = pad(self.model, [row[:-STEPS] for row in rows], left=True)
-        with torch.no_grad(), self._steered(rows):
-            decoder = Decoder(self.model, tokens, mask)
-            steps = [decoder.start()]
-            for i in range(-STEPS, 0):
-                steps.append(decoder.advance(torch.tensor([[row[i]] for row in rows])))
-        return list(torch.stack(steps, dim=1).float())
+        with self._steered(rows):
+            return [row.float() for row in over_a_cache(self.model, rows, STEPS)]
 
 
 def table_of(name: str, pairs: ls.ContrastivePairs, device: str | None) -> tuple[pd.DataFrame, Any]:

@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import lens_steer as ls
+from analyses import passes
 from analyses.compatibility.architectures import EOS, VOCABULARY
 from analyses.compatibility.plain_models import PlainModel
-from lens_steer.models import Decoder, forward, pad
+from lens_steer.models import forward
 
 # The largest error that passes, by dtype: bfloat16 rounds eight times as coarsely as float16.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
@@ -219,20 +220,8 @@ def _check_equal(after: str, ours: list[Tensor], clean: list[Tensor]) -> None:
 
 
 def _padded(loaded: Loaded, *, left: bool) -> list[Float[Tensor, "_ vocab"]]:
-    """Logits of both rows in one batch, those at padding left out."""
-    tokens, mask = pad(loaded.model, [row.tolist() for row in loaded.rows], left=left)
-    with torch.no_grad():
-        batch = forward(loaded.model, tokens, mask)
-    return [row[real] for row, real in zip(batch, mask, strict=True)]
+    return passes.padded(loaded.model, [row.tolist() for row in loaded.rows], left=left)
 
 
 def _over_a_cache(loaded: Loaded) -> list[Float[Tensor, "step vocab"]]:
-    """Logits after both prompts and after each of the last tokens, one by one."""
-    prompts = [row[:-_STEPS].tolist() for row in loaded.rows]
-    tokens, mask = pad(loaded.model, prompts, left=True)
-    with torch.no_grad():
-        decoder = Decoder(loaded.model, tokens, mask)
-        steps = [decoder.start()]
-        for i in range(-_STEPS, 0):
-            steps.append(decoder.advance(torch.stack([row[i] for row in loaded.rows])[:, None]))
-    return list(torch.stack(steps, dim=1))
+    return passes.over_a_cache(loaded.model, [row.tolist() for row in loaded.rows], _STEPS)

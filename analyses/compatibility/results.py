@@ -15,7 +15,7 @@ from lens_steer.models import version_of
 _PACKAGES = ("transformer-lens", "transformers", "torch")
 _ROOT = Path(__file__).parents[2]
 # What the numbers depend on, beside the versions.
-_CODE = ("lens_steer", *(f"analyses/compatibility/{name}.py" for name in (
+_CODE = ("lens_steer", "analyses/passes.py", *(f"analyses/compatibility/{name}.py" for name in (
     "architectures", "tiny_models", "plain_models", "checks", "cells"
 )))  # fmt: skip
 

@@ -74,9 +74,9 @@ def run_terms(
         ValueError: If a method cannot be saved.
     """
     # What the form is has said which questions are left: those are what counts.
-    told = {name: asdict(q) for name, q in questions.items()}
     digests = {
-        name: _digest({k: v for k, v in each.items() if k != "form"}) for name, each in told.items()
+        name: _digest({k: v for k, v in asdict(part).items() if k != "form"})
+        for name, part in questions.items()
     }
     of_methods = {name: _digest_of_method(method) for name, method in methods.items()}
     own = {"form": FORM, "questions": digests, "methods": of_methods}

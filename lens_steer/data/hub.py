@@ -58,8 +58,8 @@ def _splits(source: str, name: str, config: str | None) -> Mapping[Any, Any]:
         return load_dataset(name, config)
     # No such set, configuration or connection; files that cannot be read; a set that is a script.
     except (OSError, ValueError, DatasetsError, RuntimeError) as error:
-        told = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ else error
-        reason = " ".join(str(told).split())[:200]
+        cause = error.__cause__ if isinstance(error, DatasetsError) else None
+        reason = " ".join(str(cause or error).split())[:200]
         raise ValueError(
             f"cannot load {source!r} from the hub ({reason}): check the name, owner/name:split or "
             "owner/name:config:split, and the connection, or download the file and give its path"

@@ -103,10 +103,11 @@ def without_near_duplicates(
 
 def _between(ignore: Sequence[str], parts: Sequence[AnyPart]) -> re.Pattern[str] | None:
     """What finds the texts that belong to a form, the longest first; None where there are none."""
-    told = {q.instruction for part in parts if isinstance(part, Questions) for q in part}
-    form = {text for part in parts if isinstance(part, Questions) for text in part.form}
-    known = sorted({*ignore, *told, *form} - {""}, key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, known))) if known else None
+    sets = [part for part in parts if isinstance(part, Questions)]
+    instructions = {question.instruction for part in sets for question in part}
+    forms = {text for part in sets for text in part.form}
+    texts = sorted({*ignore, *instructions, *forms} - {""}, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, texts))) if texts else None
 
 
 def _compared(part: AnyPart) -> list[list[Prompt]]:

@@ -86,16 +86,15 @@ def jailbreakbench_judged(file: FileRows, template: Template) -> PublishedSet:
 
     def example(row: Any) -> tuple[bool, Example]:
         asked, answer, goal = (text_in(row, c) for c in ("prompt", "target_response", "goal"))
-        found = Example(template.prompt(asked), template.answer(asked, answer), goal)
-        return one_of(row, "human_majority", (0, 1)) == 1, found
+        jailbroken = one_of(row, "human_majority", (0, 1)) == 1
+        return jailbroken, Example(template.prompt(asked), template.answer(asked, answer), goal)
 
     items, left_out = gathered(file, example)
     name = f"{JUDGED.name}:{file.name}"
     sides = [tuple(e for jailbroken, e in items if jailbroken is of) for of in (True, False)]
     pairs = ContrastivePairs(*sides, paired=False, name=name) if all(sides) else None
-    asked = [example for _, example in items]
-    groups = tuple(example.group for example in asked)
-    prompts = Prompts(tuple(example.prompt for example in asked), groups, name, left_out)
+    groups = tuple(e.group for _, e in items)
+    prompts = Prompts(tuple(e.prompt for _, e in items), groups, name, left_out)
     return PublishedSet(JUDGED, pairs=pairs, prompts=prompts, left_out=left_out)
 
 
