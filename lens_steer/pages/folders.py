@@ -18,6 +18,8 @@ _STAGES = {  # of a demo, by the names of its files
     "choice": "What was chosen on dev",
     "sweep": "Behaviour against cost, on held-out prompts",
 }
+_OPTIONS = ("model", "pairs", "columns", "template", "seed", "methods", "read", "reads", "scope")
+_OPTIONS += ("minutes", "temperature")
 
 
 def check_results(folder: FolderPath) -> None:
@@ -90,13 +92,18 @@ def _redone(command: str, origin: Mapping[str, Any]) -> Section:
     """The command line that does it again, and what it was made of."""
     asked: dict[str, Any] = dict(origin.get("demo") or origin)
     words = ["lens-steer", command]
-    for name in ("model", "pairs", "seed", "methods", "read", "scope", "minutes", "temperature"):
+    for name in _OPTIONS:
         value = asked.get(name)
-        if value not in (None, "", [], ()):
-            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            words += [f"--{name}", text]
+        if value not in (None, "", [], (), {}):
+            words += [f"--{name}", _on_a_command_line(value)]
     section = _provenance({k: v for k, v in origin.items() if k not in ("demo", "config")})
     return Section(section.title, section.words, (), section.table, "", shlex.join(words))
+
+
+def _on_a_command_line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={other}" for name, other in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _provenance(values: Mapping[str, Any]) -> Section:

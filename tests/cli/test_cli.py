@@ -251,3 +251,9 @@ def test_a_file_of_other_columns_is_compared_in_a_template_at_one_read_position(
     terms = json.loads(lines.splitlines()[0])["terms"]
     assert terms["reads"] == ["last"]
     assert "Q: Was it" in lines
+    code, _, err = command("report", place / "out", "--out", place / "page.html")
+    assert code == 0, err
+    again = "--columns desired=good,prompt=instruction,undesired=bad --template qa"
+    page = (place / "page.html").read_text(encoding="utf-8")
+    assert again in page
+    assert "--reads last" in page
