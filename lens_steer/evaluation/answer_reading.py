@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lens_steer.evaluation.setting_rows import in_each, setting_rows
+from lens_steer.evaluation.setting_rows import in_each, setting_rows, shared_blocks
 from lens_steer.evaluation.shared_prefixes import Step, most_rows, steps_of
 from lens_steer.models import Encoded, SteerableModel, decode_budget, looked_at, pad
 from lens_steer.steering import Methods, Scope, is_distribution
 
 _LOGITS_AT_ONCE = 2**27  # float32 numbers of one step: half a gigabyte
+_ROWS_AT_ONCE = 8  # whose logits are summed over the vocabulary together
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def summed_nats(
     nats = torch.zeros(len(settings), len(rows)).double()
     prompted = by_prompt(rows)
     with tqdm(total=len(settings) * len(rows), desc="answers", disable=not progress) as bar:
-        for chosen, part in _batches(model, prompted, len(settings), token_budget):
+        for chosen, part in _batches(model, prompted, settings, scope, token_budget):
             batch = [prompted[i] for i in part]
             steering = [settings[k] for k in chosen]
             numbers = [i for one in batch for i in one.numbers]
@@ -76,25 +77,44 @@ def summed_nats(
 
 
 def _batches(
-    model: SteerableModel, prompted: Sequence[Prompted], n_settings: int, token_budget: int | None
+    model: SteerableModel,
+    prompted: Sequence[Prompted],
+    settings: Sequence[Methods],
+    scope: Scope,
+    token_budget: int | None,
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Settings and prompts of each batch: prompts of about one length, with all their settings."""
+    """Settings and prompts of each batch: prompts whose longest texts have about one length.
+
+    A step costs what it costs for its first row, so that there should be few of them: as many in
+    each batch as its longest text has tokens.
+    """
+    if not settings:
+        return
     # a step holds the old keys and values beside the new ones
     budget = token_budget or decode_budget(model) // 2
     rows_at_once = max(1, _LOGITS_AT_ONCE // int(model.cfg.d_vocab))
     rows = [most_rows(one.texts) for one in prompted]
-    sizes = [r * (len(p.ids) + max(map(len, p.texts))) for r, p in zip(rows, prompted, strict=True)]
-    largest = max(range(len(sizes)), key=sizes.__getitem__)
-    together = max(1, min(budget // sizes[largest], rows_at_once // max(rows)))
-    for start in range(0, n_settings, together):
-        chosen = list(range(n_settings))[start : start + together]
+    longest = [max(map(len, one.texts)) for one in prompted]
+    sizes = [r * (len(p.ids) + t) for r, p, t in zip(rows, prompted, longest, strict=True)]
+    shortest = min(prompted, key=lambda one: len(one.ids))
+    shared = shared_blocks(model, *pad(model, [shortest.ids], left=True), settings, scope)
+    share = shared / int(model.cfg.n_layers)  # of keys and values that settings hold in common
+
+    def copies(n_settings: int) -> float:
+        return share + (1 - share) * n_settings
+
+    most = max(1, min(len(settings), rows_at_once // max(rows)))
+    fitting = (n for n in range(most, 1, -1) if max(sizes) * copies(n) <= budget)
+    together = next(fitting, 1)
+    for start in range(0, len(settings), together):
+        chosen = list(range(len(settings)))[start : start + together]
         batch: list[int] = []
-        tokens, lines = 0, 0
-        for i in sorted(range(len(prompted)), key=lambda i: (len(prompted[i].ids), i)):
-            size, height = sizes[i] * len(chosen), rows[i] * len(chosen)
+        tokens, lines = 0.0, 0
+        for i in sorted(range(len(prompted)), key=lambda i: (longest[i], i)):
+            size, height = sizes[i] * copies(len(chosen)), rows[i] * len(chosen)
             if batch and (tokens + size > budget or lines + height > rows_at_once):
                 yield chosen, batch
-                batch, tokens, lines = [], 0, 0
+                batch, tokens, lines = [], 0.0, 0
             batch.append(i)
             tokens, lines = tokens + size, lines + height
         yield chosen, batch
@@ -134,6 +154,9 @@ def _next_nats(
     height = len(logits) // n_settings
     rows = in_each(torch.tensor(step.rows), height, n_settings).to(logits.device)
     chosen = torch.tensor(step.next_tokens, device=logits.device).repeat(n_settings)
-    nats = logits[rows, chosen].double() - logits.float().logsumexp(dim=-1).double()[rows]
-    nats = nats.masked_fill(~is_distribution(logits)[rows], torch.nan)
+    # a few rows at a time stay in the processor's cache: 2.5 times as fast at 49,152 tokens
+    parts = logits.split(_ROWS_AT_ONCE)
+    normalisers = torch.cat([part.float().logsumexp(dim=-1).double() for part in parts])
+    usable = torch.cat([is_distribution(part) for part in parts])
+    nats = (logits[rows, chosen].double() - normalisers[rows]).masked_fill(~usable[rows], torch.nan)
     return nats.cpu().reshape(n_settings, -1)

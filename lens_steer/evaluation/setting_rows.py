@@ -56,29 +56,45 @@ def setting_rows(
         settings: Methods that steer together; () is the model as it is.
         scope: Where they steer.
     """
-    longer = int(mask.sum(dim=1).min()) > 1  # than the one token that is run for every setting
-    clean = longer and _prompts_are_clean(model, settings, scope)
-    layer = _first_layer(settings)
-    of_the_token_alone = not any(
-        method.per_prompt or method.last_prompt_token_only
-        for methods in settings
-        for method in methods
-    )
-    if clean and layer > 0 and of_the_token_alone and can_widen(model, tokens, mask):
+    layer = shared_blocks(model, tokens, mask, settings, scope)
+    if layer > 0:
         decoder = WidenedDecoder(model, tokens, mask, layer, len(settings))
         yield _Widened(model, decoder, settings, at_prompt=scope == "last")
         return
     copies = torch.arange(len(tokens), device=mask.device).repeat(len(settings))
     with ExitStack() as stack:
-        if clean:
+        if _prompts_are_clean(model, mask, settings, scope):
             shared = SharedPrefixDecoder(model, tokens, mask, copies)
         else:
             shared = Decoder(model, tokens[copies], mask[copies])
         yield _Copied(stack, model, shared, mask.sum(dim=1)[copies], settings, scope)
 
 
-def _prompts_are_clean(model: SteerableModel, settings: Sequence[Methods], scope: Scope) -> bool:
+def shared_blocks(
+    model: SteerableModel, tokens: Tokens, mask: Mask, settings: Sequence[Methods], scope: Scope
+) -> int:
+    """How many blocks, from the first on, `setting_rows` runs once for all settings.
+
+    The arguments are those of `setting_rows`.
+    """
+    of_the_token_alone = not any(
+        method.per_prompt or method.last_prompt_token_only
+        for methods in settings
+        for method in methods
+    )
+    layer = _first_layer(settings)
+    if layer == 0 or not of_the_token_alone:
+        return 0
+    shared = _prompts_are_clean(model, mask, settings, scope) and can_widen(model, tokens, mask)
+    return layer if shared else 0
+
+
+def _prompts_are_clean(
+    model: SteerableModel, mask: Mask, settings: Sequence[Methods], scope: Scope
+) -> bool:
     """Whether nothing is steered, or looked at by a method, before a prompt's last token."""
+    if int(mask.sum(dim=1).min()) < 2:  # the last token is run for every setting
+        return False
     prepared = any(method.needs_prompt for methods in settings for method in methods)
     return scope in ("last", "generated") and not prepared and not open_blocks(model)
 
