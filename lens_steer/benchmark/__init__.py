@@ -62,7 +62,9 @@ from lens_steer.benchmark.method_family import regulator_weights as regulator_we
 from lens_steer.benchmark.method_family import thinned as thinned
 from lens_steer.benchmark.published_data import load as load
 from lens_steer.benchmark.random_search import RandomSearchCurve as RandomSearchCurve
+from lens_steer.benchmark.references import Rewrite as Rewrite
 from lens_steer.benchmark.references import best_of_n as best_of_n
+from lens_steer.benchmark.references import instructed as instructed
 from lens_steer.benchmark.references import prompted as prompted
 from lens_steer.benchmark.result import Comparison as Comparison
 from lens_steer.benchmark.running import read as read

@@ -38,6 +38,11 @@ def instructed(instruction: str) -> Rewrite:
 
     Raises:
         ValueError: If the instruction is blank.
+
+    Example:
+        >>> asking = ls.benchmark.instructed("This is a sad story.")
+        >>> asking("Once upon a time")
+        'This is a sad story. Once upon a time'
     """
     if not instruction.strip():
         raise ValueError(f"got the instruction {instruction!r}, expected text that is not blank")

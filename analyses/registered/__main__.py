@@ -1,0 +1,121 @@
+"""The command: `python -m analyses.registered`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm.auto import tqdm
+
+import analyses.registered as study
+import lens_steer as ls
+from analyses.registered import figures, tables
+from analyses.registered.contrasts import contrasts_table
+from analyses.registered.costs import Cost
+from analyses.registered.journals import Run
+from analyses.registered.measuring import Terms
+from analyses.registered.methods import CONTRASTS, DRAWS
+from analyses.registered.tasks import task, task_names
+from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
+from lens_steer.arguments import Count, Text
+from lens_steer.cli import option
+from lens_steer.figures import save_figure, save_table
+from lens_steer.files import writing_in
+
+TOKENS = 24
+LEAST_TASKS = 2
+
+
+def main(  # noqa: PLR0913 - a command's options
+    model: Model = "organism",
+    tasks: Annotated[
+        str,
+        option(
+            Text,
+            "The tasks: all, or names separated by commas (sentiment, refusal, sea, food, "
+            "question, present tense, first person, and organism:NAME for the embedded model).",
+            check=task_names,
+            metavar="LIST",
+        ),
+    ] = "all",
+    data: Annotated[
+        Path | None,
+        option(
+            Path,
+            "A folder with sst2/train.tsv and sst2/test.tsv, which the judge of sentiment needs.",
+            metavar="DIRECTORY",
+        ),
+    ] = None,
+    draws: Annotated[
+        int,
+        option(Count, "Structures drawn for each method in each fold.", metavar="INTEGER"),
+    ] = DRAWS,
+    tokens: Tokens = TOKENS,
+    shuffled: Annotated[
+        bool,
+        typer.Option(
+            "--shuffled",
+            help="Turn half of the pairs that methods are fitted to round: nothing can be found.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count tokens and hours, and measure nothing else.")
+    ] = False,
+    out: Out = Path("out/registered"),
+    seed: Seed = 0,
+) -> None:
+    """Run the registered comparison of one model, or go on with it."""
+    chosen = [task(name, data) for name in task_names(tasks)]
+    terms = Terms(tokens, draws, seed, shuffled)
+    with writing_in(out):
+        loaded = ls.load_model(model)
+        run = Run.of(loaded, chosen, terms, out / "journal.jsonl")
+        typer.echo(str(Cost.of(run)))
+        if dry_run:
+            return
+        with tqdm(desc=f"units of {model}", total=len(run.units())) as bar:
+            bar.update(len([unit for unit in run.units() if unit in run.journal.done]))
+            for _ in run.measure():
+                bar.total = len(run.units())
+                bar.update()
+        write(run, out, {"model": model, "fingerprint": fingerprint(loaded)} | vars(terms))
+        show(tables.progress(run))
+
+
+def write(run: Run, out: Path, origin: dict[str, Any]) -> None:
+    """Write every table and figure of a run in which nothing is missing.
+
+    With fewer than two tasks that entered there are no contrasts: the gates say why.
+    """
+    save_table(tables.gates(run), out / "gates.csv")
+    save_table(tables.progress(run), out / "progress.csv")
+    entered = [task for task in run.usable() if run.entered(task)]
+    if not entered:
+        return
+    every = tables.gains(run)
+    best, kept = tables.best_of_n(every), tables.by_task(every)
+    save_table(every, out / "gains.csv")
+    save_table(tables.failures(run), out / "failures.csv")
+    save_table(tables.likelihood(run, seed=run.terms.seed), out / "likelihood.csv")
+    save_figure(figures.gains_figure(tables.chosen(every)), out / "by_task.png", kept, origin)
+    save_figure(figures.frontier_figure(kept), out / "frontier.png", kept, origin)
+    save_figure(figures.best_of_n_figure(best), out / "best_of_n.png", best, origin)
+    if len(entered) >= LEAST_TASKS:
+        draws = [run.task_draws(task) for task in entered]
+        table = contrasts_table(draws, CONTRASTS, seed=run.terms.seed)
+        save_figure(figures.contrasts_figure(table), out / "contrasts.png", table, origin)
+        show(
+            table,
+            [
+                "method",
+                "less",
+                "difference",
+                "difference_low",
+                "difference_high",
+                "p_holm",
+                "verdict",
+            ],
+        )
+
+
+if __name__ == "__main__":
+    start(main, study.__doc__)

@@ -1,0 +1,53 @@
+"""The assay gate: a task enters for a model only if something moves its measure at all."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analyses.registered.contrasts import realised
+from analyses.registered.references import GATE_AT
+from lens_steer.intervals import interval
+
+LEAST = 0.08  # of the share, on dev
+ASKED = ("CAA", "learned", "prompting")
+_SLACK = 1.25  # of the nats: what was calibrated on dev costs about that on dev's own texts
+
+
+def gate_table(task: str, rows: Sequence[Mapping[str, Any]], *, seed: int) -> pd.DataFrame:
+    """A row for words, the learned vector and CAA: how far each moves the share on dev.
+
+    Items are those of all seeds. `counts` is whether it may let the task in: words may cost more
+    than `GATE_AT` nats, and do not count then.
+    """
+    plain = {row["seed"]: row for row in rows if row["method"] == "unsteered"}
+    base = float(np.mean([row["behaviour"] for row in plain.values()]))
+    table = []
+    for name in ASKED:
+        found = [row for row in rows if row["method"] == name and "behaviour" in row]
+        head = {"task": task, "method": name, "unsteered": base}
+        if not found:
+            why = next((r["failure"] for r in rows if r["method"] == name), "there are no words")
+            table.append(head | {"counts": False, "why": why})
+            continue
+        change = [
+            np.nan_to_num(np.array(row["behaviour"], dtype=float))
+            - np.array(plain[row["seed"]]["behaviour"])
+            for row in found
+        ]
+        groups = [group for row in found for group in row["groups"]]
+        nats = float(np.mean([realised(row) for row in found]))
+        counts = nats <= _SLACK * GATE_AT or name != "prompting"
+        moved = interval(torch.from_numpy(np.concatenate(change)), groups, seed=seed)
+        why = "" if counts else f"costs more than {_SLACK * GATE_AT:g} nats per token"
+        table.append(head | moved.columns("change") | {"nats": nats, "counts": counts, "why": why})
+    return pd.DataFrame(table)
+
+
+def enters(table: pd.DataFrame) -> bool:
+    """Whether the task enters: something that counts moves its measure by `LEAST`."""
+    if "change" not in table:
+        return False
+    return bool((table["counts"] & (table["change"] >= LEAST)).any())

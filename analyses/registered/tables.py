@@ -1,0 +1,180 @@
+"""Tables of a registered run: what entered, what every method gained, controls, and best of n."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.registered.contrasts import realised
+from analyses.registered.gate import gate_table
+from analyses.registered.journals import Run, mean_share
+from analyses.registered.methods import METHODS
+from analyses.registered.tasks import FOLDS
+from lens_steer.intervals import Interval
+
+
+def gates(run: Run) -> pd.DataFrame:
+    """The gate of every task that has been measured."""
+    parts = []
+    for task in run.usable():
+        rows = run.rows(run.unit(task, "gate"))
+        if rows:
+            table = gate_table(task.name, rows, seed=run.terms.seed)
+            parts.append(table.assign(enters=run.entered(task)))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def gains(run: Run) -> pd.DataFrame:
+    """A row for each task, fold, method and cost: what was taken, its gain and what it cost."""
+    plain = {
+        (task.name, fold): mean_share(row)
+        for task, fold, row in run.fold_rows()
+        if row["method"] == "unsteered"
+    }
+    table = []
+    for task, fold, row in run.fold_rows():
+        if "behaviour" not in row:
+            continue
+        table.append(
+            {
+                "task": task.name,
+                "fold": fold,
+                "method": row["method"],
+                "draw": row.get("draw"),
+                "asked_nats": row.get("nats"),
+                "nats": realised(row),
+                "share": mean_share(row),
+                "gain": mean_share(row) - plain[task.name, fold],
+                "dev_gain": float(np.mean(row["dev_gain"])) if "dev_gain" in row else np.nan,
+                "unjudged": row["unjudged"] / len(row["groups"]),
+                "repetition": row["repetition"],
+                "perplexity": row["perplexity"],
+                "shown": row.get("shown", ""),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def failures(run: Run) -> pd.DataFrame:
+    """Structures that could not be made or calibrated, and broken texts, with the reason."""
+    rows = [
+        {
+            "task": task.name,
+            "fold": fold,
+            "method": row["method"],
+            "draw": row.get("draw"),
+            "why": row.get("failure") or row.get("broken"),
+        }
+        for task, fold, row in run.fold_rows()
+        if row.get("failure") or row.get("broken")
+    ]
+    return pd.DataFrame(rows, columns=["task", "fold", "method", "draw", "why"])
+
+
+def chosen(table: Any) -> pd.DataFrame:
+    """Of every method the structure that dev prefers, at all costs; references as they are."""
+    searched = table[table["method"].isin(METHODS)]
+    kept = [table[~table["method"].isin(METHODS)]]
+    for _, part in searched.groupby(["task", "fold", "method"], sort=False):
+        best = part.loc[part[part["asked_nats"] == 0.1]["dev_gain"].idxmax(), "draw"]
+        kept.append(part[part["draw"] == best])
+    return pd.concat(kept, ignore_index=True)
+
+
+def by_task(table: Any) -> pd.DataFrame:
+    """Means over the folds of what was chosen, for each task, method and cost asked for."""
+    columns = ["nats", "share", "gain", "unjudged", "repetition"]
+    keys = ["task", "method", "asked_nats"]
+    grouped: Any = chosen(table).groupby(keys, sort=False, dropna=False)
+    return grouped[columns].mean().reset_index()
+
+
+def best_of_n(table: Any) -> pd.DataFrame:
+    """Gain on test of the best on dev of n structures, over all sets of n; mean over task, fold."""
+    rows = []
+    for method in METHODS:
+        at = table[(table["method"] == method) & (table["asked_nats"] == 0.1)]
+        cells = [part for _, part in at.groupby(["task", "fold"], sort=False)]
+        # the chosen structure stands there once, at this cost
+        for n in range(1, max((len(cell) for cell in cells), default=0) + 1):
+            values = [_expected(cell, n) for cell in cells if len(cell) >= n]
+            rows.append(
+                {"method": method, "n": n, "gain": float(np.mean(values)), "cells": len(values)}
+            )
+    return pd.DataFrame(rows)
+
+
+def _expected(cell: Any, n: int) -> float:
+    gain, dev = cell["gain"].to_numpy(), cell["dev_gain"].to_numpy()
+    sets = [list(each) for each in combinations(range(len(cell)), n)]
+    return float(np.mean([gain[max(each, key=lambda i: dev[i])] for each in sets]))
+
+
+def likelihood(run: Run, *, seed: int, resamples: int = 2000) -> pd.DataFrame:
+    """Rank correlation over methods and costs of the likelihood gained and the share gained.
+
+    Both on the same test items, whose groups are drawn again.
+    """
+    from scipy.stats import spearmanr
+
+    rows = []
+    for task in (each for each in run.tasks if each.likelihood):
+        items = _both(run, task.name)
+        if not items:
+            continue
+        source = np.random.default_rng(seed)
+        found = [_rank_correlation(items, None, spearmanr)]
+        found += [_rank_correlation(items, source, spearmanr) for _ in range(resamples)]
+        low, high = np.nanpercentile(found[1:], [2.5, 97.5])
+        each = Interval(found[0], float(low), float(high))
+        rows.append({"task": task.name, "settings": len(items[0][0])} | each.columns("correlation"))
+    return pd.DataFrame(rows)
+
+
+def _both(run: Run, name: str) -> list[tuple[Any, Any, list[str]]]:
+    """Of each fold: likelihood and behaviour gained `[setting item]`, and the items' groups."""
+    folds = []
+    for fold in range(FOLDS):
+        rows = [row for task, f, row in run.fold_rows() if (task.name, f) == (name, fold)]
+        plain = next((row for row in rows if row["method"] == "unsteered"), None)
+        steered = [row for row in rows if "test_gain" in row]
+        if plain is None or not steered:
+            return []
+        told = np.array([row["test_gain"] for row in steered])
+        shown = [np.array(row["behaviour"], dtype=float) - plain["behaviour"] for row in steered]
+        folds.append((told, np.nan_to_num(np.array(shown)), plain["groups"]))
+    return folds
+
+
+def _rank_correlation(folds: Sequence[Any], source: Any, spearmanr: Any) -> float:
+    """The mean over folds, of which the settings differ."""
+    values = []
+    for told, shown, groups in folds:
+        columns = np.arange(told.shape[1])
+        if source is not None:
+            names = list(dict.fromkeys(groups))
+            again = source.integers(len(names), size=len(names))
+            columns = np.concatenate(
+                [[i for i, group in enumerate(groups) if group == names[k]] for k in again]
+            )
+        values.append(spearmanr(told[:, columns].mean(1), shown[:, columns].mean(1)).statistic)
+    return float(np.mean(values))
+
+
+def progress(run: Run) -> pd.DataFrame:
+    """How many units of each task have been measured, and whether it has entered."""
+    rows = []
+    for task in run.tasks:
+        if task not in run.usable():
+            rows.append({"task": task.name, "state": "cannot be tested here: no chat template"})
+            continue
+        entered = run.entered(task)
+        done = sum(unit[0] == task.name for unit in run.journal.done)
+        whole = 1 + FOLDS * (1 + len(METHODS)) if entered else 1
+        state = {None: "not begun", False: "cannot be tested here: nothing moves it"}
+        rows.append(
+            {"task": task.name, "state": state.get(entered, f"{min(done, whole)} of {whole} units")}
+        )
+    return pd.DataFrame(rows)
