@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,22 @@ def shapes_on_one_architecture(request: pytest.FixtureRequest) -> Iterator[None]
 
 @pytest.fixture
 def untyped(shapes_on_one_architecture: None) -> None:
-    """The checks of types and shapes switched off, as for a user: our own errors show."""
+    """The checks of types and shapes switched off, as for a user: our own errors show.
+
+    Also for what is called again with other numbers, after a test that had the checks: they take as
+    long as the test itself.
+    """
     config.update("jaxtyping_disable", True)
+
+
+@contextmanager
+def without_checks() -> Iterator[None]:
+    """As `untyped`, for what a module makes once."""
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,19 @@ def effects(model: Any, texts: FixedTexts, *methods: Intervention, stop_after: i
     return path_effects(model, texts, methods, stop_after)
 
 
+@cache
+def effects_of_pushes(model: Any) -> tuple[FixedTexts, Additive, Tensor]:
+    """Texts and a push, and `[measure method path text offset]` of it and of it at strength 0."""
+    texts, method = texts_of(model), push(model, size=3.0)
+    return texts, method, effects(model, texts, method, method.with_strength(0), stop_after=2)
+
+
 # What each path does.
 
 
 def test_each_path_is_what_a_steered_or_clean_cache_gives(model: Any) -> None:
-    texts, method = texts_of(model), push(model, size=3.0)
-    found = effects(model, texts, method, stop_after=2)[:, 0]
+    texts, method, of_both = effects_of_pushes(model)
+    found = of_both[:, 0]
     # or nothing went through the cache
     assert float(found[0, CACHE].nan_to_num().max()) > 100 * NATS
     for i, text in enumerate(texts.texts):
@@ -124,7 +132,8 @@ def test_each_path_is_what_a_steered_or_clean_cache_gives(model: Any) -> None:
 
 
 def test_at_the_last_prompt_token_there_is_no_cache_and_the_residual_is_both(model: Any) -> None:
-    kl, projected = effects(model, texts_of(model), push(model), stop_after=2)[:, 0]
+    _, _, found = effects_of_pushes(model)
+    kl, projected = found[:, 0]
     for x in (kl, projected):
         assert bool((x[CACHE, :, 0] == 0).all())
         torch.testing.assert_close(x[RESIDUAL, :, 0], x[BOTH, :, 0], rtol=1e-5, atol=ROUNDING)
@@ -135,8 +144,8 @@ def test_at_the_last_prompt_token_there_is_no_cache_and_the_residual_is_both(mod
 
 
 def test_strength_0_changes_nothing_at_all(model: Any) -> None:
-    texts = texts_of(model)
-    found = effects(model, texts, push(model).with_strength(0))
+    texts, _, of_both = effects_of_pushes(model)
+    found = of_both[:, 1]
     reached = texts.draws[:, None] > torch.arange(4)
     assert bool((found[..., reached] == 0).all())
     assert bool(found[..., ~reached].isnan().all())
