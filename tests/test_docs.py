@@ -60,13 +60,13 @@ def test_the_first_ten_lines_are_about_ten(first_lines: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", CHEAP)
-def test_a_page_runs_from_top_to_bottom(page: str, names: dict[str, Any]) -> None:
+def test_a_page_runs_from_top_to_bottom(page: str, names: dict[str, Any], untyped: None) -> None:
     for block in blocks(page):
         exec(block, names)
 
 
 @pytest.mark.slow
-def test_the_gallery_draws_every_picture(names: dict[str, Any]) -> None:
+def test_the_gallery_draws_every_picture(names: dict[str, Any], untyped: None) -> None:
     text = (DOCS / "gallery.md").read_text(encoding="utf-8")
     pictures = re.findall(r"^!\[", text, flags=re.MULTILINE)
     drawn = 0
