@@ -70,8 +70,8 @@ class Run:
 def runs(model_dirs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """The same run twice, into two folders, the second of which is there and not empty.
 
-    Types and shapes are checked in the first. All of the largest plan, but that methods of the table
-    have two settings to choose from and two strengths, not four and three.
+    Types and shapes are checked in the first. All of the largest plan, but that methods of the
+    table have two settings to choose from and two strengths, not four and three.
     """
     root = tmp_path_factory.mktemp("demo")
     found = []
@@ -90,7 +90,8 @@ def runs(model_dirs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             dev_prompts=2,
         )
         said: list[str] = []
-        with pytest.MonkeyPatch.context() as patch, nullcontext() if not found else without_checks():
+        checks = without_checks() if found else nullcontext()
+        with pytest.MonkeyPatch.context() as patch, checks:
             patch.setattr(demo_plan, "PLANS", (SHORT,))
             found.append(Run(settings, demo.run(settings, said.append), said))
     return found
