@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lens_steer.data import ContrastivePairs
+from tests.conftest import without_checks
 
 DOCS = Path(__file__).parents[1] / "docs"
 FEW = 60  # pairs of each set, of which its 240 would take minutes
@@ -39,8 +40,9 @@ def first_lines() -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ContrastivePairs, "load", lambda *given: load(*given).spread(FEW))
         names: dict[str, Any] = {}
-        for block in blocks("index.md"):
-            exec(block, names)
+        with without_checks():
+            for block in blocks("index.md"):
+                exec(block, names)
         yield names
 
 
