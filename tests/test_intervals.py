@@ -51,7 +51,6 @@ def means(x: Any) -> tuple[Array, Array]:
 # Coverage.
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("groups", [8, 20, 80])
 @pytest.mark.parametrize("kind", ["normal", "binary", "shares"])
 def test_an_interval_over_groups_holds_the_truth_19_times_in_20(groups: int, kind: str) -> None:
@@ -79,7 +78,6 @@ def test_a_ratio_of_sums_over_groups_of_any_size_is_held() -> None:
 CROSSED = [(5, 3, 40), (3, 3, 12), (5, 5, 24)]
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("shape", CROSSED)
 @pytest.mark.parametrize("spreads", [(0.0, 0.0, 1.0), (0.5, 0.0, 1.0), (1.0, 1.0, 1.0)])
 def test_an_interval_over_fits_seeds_and_groups_holds_the_truth(
@@ -96,7 +94,7 @@ def test_an_interval_over_fits_seeds_and_groups_holds_the_truth(
     assert LOW - ERROR <= coverage(draw, 0.3) <= HIGH + ERROR
 
 
-def test_noise_alone_never_makes_an_interval_too_narrow(untyped: None) -> None:
+def test_noise_alone_never_makes_an_interval_too_narrow() -> None:
     # no way of clustering matters: wider than it must be
     def draw(source: np.random.Generator) -> tuple[Array, Array]:
         return means(source.normal(0.3, 1.0, size=(5, 3, 40)))
@@ -113,7 +111,7 @@ def test_fits_that_differ_widen_the_interval() -> None:
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
-def test_the_interval_of_any_statistic_holds_the_truth(untyped: None) -> None:
+def test_the_interval_of_any_statistic_holds_the_truth() -> None:
     def gap(a: Any, b: Any) -> Any:
         return a.behaviour / a.examples - b.behaviour / b.examples  # the groups paired
 

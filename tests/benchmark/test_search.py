@@ -114,7 +114,6 @@ def test_the_gap_is_dev_less_test_of_the_best() -> None:
     assert found.low < 0.5 < found.high
 
 
-@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("shares", [(0.3, 0.45, 0.6), (0.6, 0.6, 0.6)])
 def test_intervals_cover_what_choosing_is_worth(shares: tuple[float, ...]) -> None:
     """Of what the chosen are worth on average; as if nothing had been chosen, too few do."""
