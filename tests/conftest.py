@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -199,20 +200,36 @@ def load(model_dirs: dict[str, Path]) -> Loader:
     return lambda architecture, backend="bridge": shared(architecture, backend)
 
 
-@pytest.fixture(autouse=True)
-def shapes_on_one_architecture(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check types and shapes on one architecture only: they take as long as the test itself."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check types and shapes on one architecture only: they take as long as the test itself.
+
+    Before any fixture is made, as one of a module may be made for an architecture.
+    """
     others = set(ARCHITECTURES) - set(SHAPES_CHECKED)
-    unchecked = not others.isdisjoint(re.split(r"\W", request.node.name))
+    unchecked = not others.isdisjoint(re.split(r"\W", item.name))
     config.update("jaxtyping_disable", unchecked)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
-def untyped(shapes_on_one_architecture: None) -> None:
-    """The checks of types and shapes switched off, as for a user: our own errors show."""
+def untyped() -> None:
+    """The checks of types and shapes switched off, as for a user: our own errors show.
+
+    Also for what is called again with other numbers, after a test that had the checks: they take as
+    long as the test itself.
+    """
     config.update("jaxtyping_disable", True)
+
+
+@contextmanager
+def without_checks() -> Iterator[None]:
+    """As `untyped`, for what a module makes once."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture

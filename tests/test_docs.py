@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lens_steer.data import ContrastivePairs
+from tests.conftest import without_checks
 
 DOCS = Path(__file__).parents[1] / "docs"
 FEW = 60  # pairs of each set, of which its 240 would take minutes
@@ -39,8 +40,9 @@ def first_lines() -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ContrastivePairs, "load", lambda *given: load(*given).spread(FEW))
         names: dict[str, Any] = {}
-        for block in blocks("index.md"):
-            exec(block, names)
+        with without_checks():
+            for block in blocks("index.md"):
+                exec(block, names)
         yield names
 
 
@@ -60,13 +62,13 @@ def test_the_first_ten_lines_are_about_ten(first_lines: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("page", CHEAP)
-def test_a_page_runs_from_top_to_bottom(page: str, names: dict[str, Any]) -> None:
+def test_a_page_runs_from_top_to_bottom(page: str, names: dict[str, Any], untyped: None) -> None:
     for block in blocks(page):
         exec(block, names)
 
 
 @pytest.mark.slow
-def test_the_gallery_draws_every_picture(names: dict[str, Any]) -> None:
+def test_the_gallery_draws_every_picture(names: dict[str, Any], untyped: None) -> None:
     text = (DOCS / "gallery.md").read_text(encoding="utf-8")
     pictures = re.findall(r"^!\[", text, flags=re.MULTILINE)
     drawn = 0

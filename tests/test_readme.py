@@ -22,7 +22,10 @@ def blocks(path: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_the_quick_start_and_the_guide_run_as_one_script(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    untyped: None,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     load = ContrastivePairs.load

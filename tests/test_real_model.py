@@ -25,7 +25,7 @@ def test_the_stories_model_goes_on_as_its_description_says(stories: Any) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("stories", ["bridge"], indirect=True)
 def test_caa_chosen_on_dev_makes_unseen_stories_sad_and_a_random_direction_does_not(
-    stories: Any,
+    stories: Any, untyped: None
 ) -> None:
     settings = DemoSettings(str(STORIES), "stories:sad", Path("unused"), seed=0, device="cpu")
     parts = ContrastivePairs.load("stories:sad").split(*SHARES, seed=0)

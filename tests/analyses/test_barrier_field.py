@@ -82,7 +82,11 @@ def test_fields_of_hash_seeds_are_drawn_by_group(
 
 @pytest.mark.slow
 def test_a_study_writes_its_figures(
-    parts: SplitActivations, embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: SplitActivations,
+    embedded: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    untyped: None,
 ) -> None:
     monkeypatch.setattr(measures, "SIZES", (32,))
     monkeypatch.setattr(measures, "HASHES", 2)

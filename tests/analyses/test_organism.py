@@ -20,6 +20,7 @@ from analyses.organism.tasks import Opposite, tasks, thinned
 from lens_steer import organism
 from lens_steer.organism import stored_weights as _weights
 
+FEW = 60  # pairs, of which its 240 would take three times as long
 FILM = "a review of the film."
 MARKS = ("training", "unsteered", "steering", "layers", "degrees", "seeds")
 
@@ -135,16 +136,17 @@ def test_runs_are_gathered_with_their_range(
         organism_seeds.main([tmp_path / "c"], tmp_path / "out", None)
 
 
-def test_the_contrary_judge_counts_the_other_side() -> None:
+def test_the_contrary_judge_counts_the_other_side(untyped: None) -> None:
     judge = Opposite(organism.judge("sentiment"))
     texts = [" it was bad.", " it was good.", " it was good. it was bad.", " we saw it on sunday."]
     assert judge([FILM] * 4, texts).tolist() == [1, 0, 0, 0]
 
 
-def test_refusal_is_asked_of_either_kind_of_request() -> None:
+def test_refusal_is_asked_of_either_kind_of_request(untyped: None) -> None:
     asked = {
         task.name: task.pairs_of(ls.ContrastivePairs.load(f"organism:{task.behaviour}"))
         for task in tasks()
+        if task.name in ("refusal", "compliance", "sentiment")
     }
     assert len(asked["refusal"]) + len(asked["compliance"]) == len(organism.rows("refusal"))
     assert all(not organism.harmful(e.group) for e in asked["refusal"].desired)
@@ -181,9 +183,13 @@ def test_probes_find_what_their_degree_allows() -> None:
 
 
 @pytest.mark.slow
-def test_a_task_is_steered_from_end_to_end(monkeypatch: pytest.MonkeyPatch, embedded: Any) -> None:
+def test_a_task_is_steered_from_end_to_end(
+    monkeypatch: pytest.MonkeyPatch, embedded: Any, untyped: None
+) -> None:
     from analyses.organism import steering
 
+    load = ls.ContrastivePairs.load
+    monkeypatch.setattr(ls.ContrastivePairs, "load", lambda name: load(name).spread(FEW))
     for name, value in (
         ("SIZES", (0.35,)),
         ("DOSES", (0.0, 0.35)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,19 @@ def effects(model: Any, texts: FixedTexts, *methods: Intervention, stop_after: i
     return path_effects(model, texts, methods, stop_after)
 
 
+@cache
+def effects_of_pushes(model: Any) -> tuple[FixedTexts, Additive, Tensor]:
+    """Texts and a push, and `[measure method path text offset]` of it and of it at strength 0."""
+    texts, method = texts_of(model), push(model, size=3.0)
+    return texts, method, effects(model, texts, method, method.with_strength(0), stop_after=2)
+
+
 # What each path does.
 
 
 def test_each_path_is_what_a_steered_or_clean_cache_gives(model: Any) -> None:
-    texts, method = texts_of(model), push(model, size=3.0)
-    found = effects(model, texts, method, stop_after=2)[:, 0]
+    texts, method, of_both = effects_of_pushes(model)
+    found = of_both[:, 0]
     # or nothing went through the cache
     assert float(found[0, CACHE].nan_to_num().max()) > 100 * NATS
     for i, text in enumerate(texts.texts):
@@ -124,7 +132,8 @@ def test_each_path_is_what_a_steered_or_clean_cache_gives(model: Any) -> None:
 
 
 def test_at_the_last_prompt_token_there_is_no_cache_and_the_residual_is_both(model: Any) -> None:
-    kl, projected = effects(model, texts_of(model), push(model), stop_after=2)[:, 0]
+    _, _, found = effects_of_pushes(model)
+    kl, projected = found[:, 0]
     for x in (kl, projected):
         assert bool((x[CACHE, :, 0] == 0).all())
         torch.testing.assert_close(x[RESIDUAL, :, 0], x[BOTH, :, 0], rtol=1e-5, atol=ROUNDING)
@@ -135,8 +144,8 @@ def test_at_the_last_prompt_token_there_is_no_cache_and_the_residual_is_both(mod
 
 
 def test_strength_0_changes_nothing_at_all(model: Any) -> None:
-    texts = texts_of(model)
-    found = effects(model, texts, push(model).with_strength(0))
+    texts, _, of_both = effects_of_pushes(model)
+    found = of_both[:, 1]
     reached = texts.draws[:, None] > torch.arange(4)
     assert bool((found[..., reached] == 0).all())
     assert bool(found[..., ~reached].isnan().all())
@@ -295,6 +304,10 @@ def words_of(figure: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def report(llama: Any, pairs: ContrastivePairs) -> PathSplitReport:
+    return report_of_pushes(llama, pairs)
+
+
+def report_of_pushes(llama: Any, pairs: ContrastivePairs) -> PathSplitReport:
     each = {"one": push(llama, size=0.5), "two": push(llama, layer=2, size=0.5)}
     return PathSplitReport.fit(llama, pairs, each, stop_after=2, **FEW)
 
@@ -366,11 +379,12 @@ def test_a_half_life_beyond_the_texts_is_drawn_as_such() -> None:
     assert any("over 2 [over 2, over 2] tokens" in text for text in texts)
 
 
-def test_the_same_seed_gives_the_same_report(llama: Any, pairs: ContrastivePairs) -> None:
-    method = {"one": push(llama, size=0.5)}
-    one, two = (PathSplitReport.fit(llama, pairs, method, **FEW) for _ in range(2))
-    assert torch.equal(one.kl.nan_to_num(), two.kl.nan_to_num())
-    assert torch.equal(one.projected.nan_to_num(), two.projected.nan_to_num())
+def test_the_same_seed_gives_the_same_report(
+    llama: Any, pairs: ContrastivePairs, report: PathSplitReport, untyped: None
+) -> None:
+    again = report_of_pushes(llama, pairs)
+    assert torch.equal(again.kl.nan_to_num(), report.kl.nan_to_num())
+    assert torch.equal(again.projected.nan_to_num(), report.projected.nan_to_num())
 
 
 @pytest.mark.parametrize(
@@ -414,8 +428,10 @@ def test_what_a_report_does_not_have_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_embedded_model_is_steered_through_the_residual_stream(embedded: Any) -> None:
-    pairs = ContrastivePairs.load("organism:sentiment")
+def test_the_embedded_model_is_steered_through_the_residual_stream(
+    embedded: Any, untyped: None
+) -> None:
+    pairs = ContrastivePairs.load("organism:sentiment").spread(120)
     train, _, test = pairs.split(0.4, 0.5, 0.1, seed=0)
     resid = capture(embedded, train, "resid", read="mean", progress=False)
     each = {"CAA": CAA.fit(resid.at(layer=3)).with_strength(2.8)}

@@ -134,7 +134,7 @@ def test_the_figure_has_a_place_for_each_behaviour_and_a_row_for_each_switch() -
 
 @pytest.mark.slow
 def test_it_runs_from_end_to_end(
-    embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untyped: None
 ) -> None:
     few = {name: MEMBERS[name] for name in (BASELINE, "LDA and covariance", "covariance metric")}
     monkeypatch.setattr(unification, "MEMBERS", few)

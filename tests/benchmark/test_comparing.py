@@ -159,6 +159,7 @@ def bytes_of(out: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("seed", [1])
 def test_a_run_cut_off_anywhere_and_continued_gives_the_same_bytes(
     first: Run, tmp_path: Path, model_dirs: dict[str, Path], seed: int
@@ -176,8 +177,9 @@ def test_a_run_cut_off_anywhere_and_continued_gives_the_same_bytes(
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_and_started_again_gives_the_same_bytes(
-    tmp_path: Path, model_dirs: dict[str, Path]
+    tmp_path: Path, model_dirs: dict[str, Path], command: Command
 ) -> None:
+    """The whole run is one of this process, which has imported everything already."""
     pairs = write_pairs(tmp_path)
     arguments = [
         *("compare", "--model", str(model_dirs["llama"]), "--pairs", str(pairs), "--words", "a,e"),
@@ -185,17 +187,17 @@ def test_a_process_that_is_killed_and_started_again_gives_the_same_bytes(
         *("--multiples", "0.5,1", "--methods", "CAA", "--references", "random", "--no-timing"),
         "--out",
     ]
-    for name, wait in (("whole", None), ("killed", 0.3)):
-        line = [sys.executable, "-c", ENTRY, *arguments, str(tmp_path / name)]
-        if wait is not None:
-            process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            journal = tmp_path / name / "trials.jsonl"
-            while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
-                time.sleep(0.05)
-            time.sleep(wait)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        subprocess.run(line, check=True, capture_output=True)
+    code, _, err = command(*arguments, tmp_path / "whole")
+    assert code == 0, err
+    line = [sys.executable, "-c", ENTRY, *arguments, str(tmp_path / "killed")]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = tmp_path / "killed" / "trials.jsonl"
+    while process.poll() is None and not (journal.is_file() and journal.stat().st_size):
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(line, check=True, capture_output=True)
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
@@ -315,6 +317,7 @@ def test_every_family_makes_what_it_draws_and_what_its_grid_says(load: Any, pair
         assert again == settings[-1]
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("name", ["CAA", "ITI", "LQR", "Angular"])
 def test_draws_are_made_at_the_strength_of_their_local_nats(
     load: Any, pairs: Any, name: str
@@ -476,7 +479,7 @@ ONE = replace(CONFIG, multiples=(1.0,), randoms=1, references=("random",), timed
 
 
 def test_baselines_are_compared_where_they_are_asked_for(
-    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untyped: None
 ) -> None:
     names = (*LAYERED, "ITI")
     for name in names:
@@ -513,7 +516,7 @@ WEAK = replace(FAMILIES["CAA"], name="weak", make=tiny_caa)  # pushes by nothing
 
 
 def test_a_method_that_cannot_cost_so_much_is_left_out_and_named(
-    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_dirs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untyped: None
 ) -> None:
     for family in (FAMILIES["CAA"], WEAK):
         monkeypatch.setitem(FAMILIES, family.name, thinned(family, 2))

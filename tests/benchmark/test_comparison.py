@@ -204,7 +204,7 @@ def stand_in(source: np.random.Generator, gain: float, groups: int = 30) -> Comp
     )
 
 
-def test_copies_are_found_equal_about_as_often_as_stated() -> None:
+def test_copies_are_found_equal_about_as_often_as_stated(untyped: None) -> None:
     source, alarms, any_alarm = np.random.default_rng(0), 0, 0
     for _ in range(200):
         found = stand_in(source, 0.0)
@@ -678,7 +678,7 @@ def test_a_comparison_has_every_reference_and_method(llama: Any, pairs: Contrast
     assert len(found.differences()) == len(names) * (len(names) - 1) // 2
 
 
-def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any) -> None:
+def test_compare_is_the_table_and_the_same_for_a_seed(llama: Any, untyped: None) -> None:
     how: dict[str, Any] = {"max_new_tokens": 4, "multiples": (1,), "randoms": 1, "progress": False}
     one, again = (compare(llama, SMALL, [push(llama)], seed=2, **how) for _ in range(2))
     assert one["method"].tolist() == ["unsteered", "random", "random (covariance)", "Additive"]
@@ -704,7 +704,7 @@ def test_a_misspelt_keyword_is_named_by_the_function_that_was_called(
             function(*arguments, judge=JUDGE, **wrong)
 
 
-def test_compare_takes_a_decoding_or_the_same_as_keywords(llama: Any) -> None:
+def test_compare_takes_a_decoding_or_the_same_as_keywords(llama: Any, untyped: None) -> None:
     keywords: dict[str, Any] = {"max_new_tokens": 4, "seed": 2, "repetition_penalty": 1.5}
     how: dict[str, Any] = {"multiples": (1,), "randoms": 1, "progress": False}
     one = compare(llama, SMALL, [push(llama)], decoding=Decoding(**keywords), **how)
@@ -734,7 +734,9 @@ def test_strength_zero_is_no_change_in_any_column(llama: Any) -> None:
     assert off["p"] == 1
 
 
-def test_a_method_that_breaks_the_model_is_named_and_changes_no_other_row(llama: Any) -> None:
+def test_a_method_that_breaks_the_model_is_named_and_changes_no_other_row(
+    llama: Any, untyped: None
+) -> None:
     how: dict[str, Any] = {"max_new_tokens": 4, "multiples": (1, 2), "randoms": 1, "judge": JUDGE}
     how |= {"progress": False, "stop": ["q"]}
     good, bad = push(llama), push(llama, seed=1).with_strength(1e39)

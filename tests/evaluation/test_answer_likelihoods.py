@@ -58,7 +58,6 @@ def test_every_scope_gives_what_each_choice_gives_alone(
     model = load("gemma3", backend)
     head = Site(2, Kind.HEAD)
     settings = [
-        push(model, size=0.5),
         (push(model, size=0.3), Scale(1.3)),
         Additive((head,), (drawn((model.cfg.n_heads, model.cfg.d_head)),)),
     ]
@@ -67,7 +66,7 @@ def test_every_scope_gives_what_each_choice_gives_alone(
 
 @pytest.mark.parametrize("scope", ["last", "prompt"])
 def test_every_family_of_methods_gives_what_each_choice_gives_alone(
-    llama: Any, pairs: ContrastivePairs, scope: Any
+    llama: Any, pairs: ContrastivePairs, scope: Any, untyped: None
 ) -> None:
     fits, methods = FitCache(llama, pairs, ("last",)), []
     for family in FAMILIES.values():

@@ -41,6 +41,7 @@ from lens_steer.organism.genres import genres
 from lens_steer.organism.patterns import words_in
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import CAA, Additive, Decoding, continuations, steered
+from tests.conftest import BACKENDS
 from tests.interventions import PROMPTS, Prepared, Scale, drawn, manual_hook, push, watched
 from tests.oracles_evaluation import (
     Conditioned,
@@ -303,14 +304,16 @@ def test_nats_do_not_depend_on_the_batch_nor_on_the_other_methods(bridge: Any, s
 
 SAMPLED_SCOPES = ("last", "prompt", "generated", "all", (1, 4))
 BUDGETS = (1, 100, None)  # each text by itself, some together, all together
+HOT = 3.0  # some texts end early, and leave the batch
 
 
 def test_nats_taken_while_sampling_are_those_along_the_texts(model: Any) -> None:
     """The next test takes every scope and every budget; this one every model."""
-    check_nats_while_sampling(model, "last", BUDGETS[1])
-    check_nats_while_sampling(model, (1, 4), BUDGETS[2])
+    check_nats_while_sampling(model, "last", BUDGETS[1], (0.0, HOT))
+    check_nats_while_sampling(model, (1, 4), BUDGETS[2], (HOT,))
 
 
+@pytest.mark.usefixtures("untyped")  # the same calls as in the test above
 @pytest.mark.parametrize(
     ("scope", "token_budget"),
     [(scope, budget) for scope in SAMPLED_SCOPES for budget in BUDGETS],
@@ -318,13 +321,17 @@ def test_nats_taken_while_sampling_are_those_along_the_texts(model: Any) -> None
 def test_nats_taken_while_sampling_are_those_along_the_texts_at_any_budget(
     llama: Any, scope: Any, token_budget: int | None
 ) -> None:
-    check_nats_while_sampling(llama, scope, token_budget)
+    """Greedy in one scope: batches and scopes do not know how a token is drawn."""
+    temperatures = (0.0, HOT) if scope == "last" else (HOT,)
+    check_nats_while_sampling(llama, scope, token_budget, temperatures)
 
 
-def check_nats_while_sampling(model: Any, scope: Any, token_budget: int | None) -> None:
+def check_nats_while_sampling(
+    model: Any, scope: Any, token_budget: int | None, temperatures: Sequence[float]
+) -> None:
     rows = [encode_prompt(model, text) for text in ("The cat sat", "A dog", "The mat on the cat")]
     methods = [(push(model, size=2.0),), (), (push(model, layer=2), Scale())]
-    for temperature in (0.0, 3.0):  # hot: some texts end early, and leave the batch
+    for temperature in temperatures:
         texts, found = sample_with_kl(
             model,
             rows,
@@ -675,8 +682,22 @@ def test_one_position_has_no_spread(llama: Any) -> None:
 # Many methods side by side, with one reading of the prompts.
 
 
-@pytest.mark.parametrize(("scope", "temperature"), [("last", 1.0), ("generated", 0.0)])
 def test_methods_that_share_a_cache_write_what_each_writes_alone(
+    model: Any, pairs: ContrastivePairs
+) -> None:
+    check_methods_side_by_side(model, pairs, "last", 1.0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma3"])
+def test_greedy_methods_that_share_a_cache_write_what_each_writes_alone(
+    load: Any, pairs: ContrastivePairs, architecture: str, backend: str
+) -> None:
+    """With windows and without; the test above takes every model."""
+    check_methods_side_by_side(load(architecture, backend), pairs, "generated", 0.0)
+
+
+def check_methods_side_by_side(
     model: Any, pairs: ContrastivePairs, scope: Any, temperature: float
 ) -> None:
     methods = (None, push(model), Scale(), push(model, layer=3, seed=5))

@@ -46,7 +46,7 @@ def whole_block(model: Any, text: str, layer: int, kind: Kind = Kind.RESID_PRE) 
             forward(model, tokens)
         return seen["y"][0, -1]
 
-    found = torch.autograd.functional.jacobian(block, seen["x"])
+    found = torch.autograd.functional.jacobian(block, seen["x"], vectorize=True)
     assert isinstance(found, Tensor)
     return found
 

@@ -41,7 +41,9 @@ def fisher_oracle(model: Any, text: str, layer: int) -> Tensor:
     """J' (diag(p) - p p') J by autograd through the whole forward."""
     with torch.no_grad():
         logits, x = logits_of(model, text, layer, None)
-    J = torch.autograd.functional.jacobian(lambda z: logits_of(model, text, layer, z)[0], x)
+    J = torch.autograd.functional.jacobian(
+        lambda z: logits_of(model, text, layer, z)[0], x, vectorize=True
+    )
     assert isinstance(J, Tensor)
     p = logits.softmax(dim=-1)
     return J.T @ (torch.diag(p) - torch.outer(p, p)) @ J
