@@ -69,7 +69,7 @@ class TaskDraws:
     """All methods of one task: `draws[method][fold]`, and the group of each test item."""
 
     draws: Mapping[str, Sequence[Draws]]
-    groups: Sequence[Sequence[str]]
+    groups: Sequence[Sequence[int]]
 
     def means(self, source: np.random.Generator, resamples: int) -> dict[str, Array]:
         """The mean gain of every method as it is, and then in every resample; all are paired."""
@@ -95,7 +95,7 @@ def _once_and_drawn(source: np.random.Generator, n: int, resamples: int) -> Arra
     return np.concatenate([np.ones((1, n)), again])
 
 
-def _group_numbers(groups: Sequence[str], names: Sequence[str]) -> Int[Array, " item"]:
+def _group_numbers(groups: Sequence[int], names: Sequence[int]) -> Int[Array, " item"]:
     return np.array([names.index(group) for group in groups])
 
 

@@ -19,8 +19,9 @@ _SLACK = 1.25  # of the nats: what was calibrated on dev costs about that on dev
 def gate_table(task: str, rows: Sequence[Mapping[str, Any]], *, seed: int) -> pd.DataFrame:
     """A row for words, the learned vector and CAA: how far each moves the share on dev.
 
-    Items are those of all seeds. `counts` is whether it may let the task in: words may cost more
-    than `GATE_AT` nats, and do not count then.
+    Items are those of all seeds. What cost more than `GATE_AT` nats along the texts that were
+    written is taken for less, by the root of the ratio. `counts` is whether it may let the task in:
+    words whose cost nobody chose do not count where it is larger.
     """
     plain = {row["seed"]: row for row in rows if row["method"] == "unsteered"}
     base = float(np.mean([row["behaviour"] for row in plain.values()]))
@@ -40,7 +41,8 @@ def gate_table(task: str, rows: Sequence[Mapping[str, Any]], *, seed: int) -> pd
         groups = [group for row in found for group in row["groups"]]
         nats = float(np.mean([realised(row) for row in found]))
         counts = nats <= _SLACK * GATE_AT or name != "prompting"
-        moved = interval(torch.from_numpy(np.concatenate(change)), groups, seed=seed)
+        scale = min(1.0, float(np.sqrt(GATE_AT / nats))) if nats > 0 else 1.0
+        moved = interval(torch.from_numpy(scale * np.concatenate(change)), groups, seed=seed)
         why = "" if counts else f"costs more than {_SLACK * GATE_AT:g} nats per token"
         table.append(head | moved.columns("change") | {"nats": nats, "counts": counts, "why": why})
     return pd.DataFrame(table)

@@ -185,14 +185,15 @@ def turned_round(pairs: ContrastivePairs, *, seed: int) -> ContrastivePairs:
 
 
 def row_of(head: Mapping[str, Any], found: Evaluation) -> dict[str, Any]:
-    """What a journal keeps of one evaluation: every item, and four texts to look at."""
+    """What a journal keeps of one evaluation: every item, its group's number, and four texts."""
     costs: Any = found.text_costs
+    names = list(dict.fromkeys(found.groups))
     return {
         **head,
         "behaviour": _numbers(found.behaviour),
-        "groups": list(found.groups),
+        "groups": [names.index(group) for group in found.groups],
         "kl": _numbers(costs.kl),
-        "tokens": _numbers(costs.draws),
+        "tokens": [int(n) for n in costs.draws.tolist()],
         "unjudged": sum(map(bool, found.unjudged)),
         "repetition": _short(found.repetition),
         "perplexity": _short(found.perplexity),

@@ -133,7 +133,7 @@ def likelihood(run: Run, *, seed: int, resamples: int = 2000) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _both(run: Run, name: str) -> list[tuple[Any, Any, list[str]]]:
+def _both(run: Run, name: str) -> list[tuple[Any, Any, list[int]]]:
     """Of each fold: likelihood and behaviour gained `[setting item]`, and the items' groups."""
     folds = []
     for fold in range(FOLDS):

@@ -112,7 +112,7 @@ def planted(
     fit_noise: float = 0.05,
 ) -> TaskDraws:
     """Three folds of four groups of eight items, with noise of fits, groups, items and dev."""
-    groups = [[f"{fold} {k // 8}" for k in range(32)] for fold in range(3)]
+    groups = [[4 * fold + k // 8 for k in range(32)] for fold in range(3)]
     draws = {}
     for name, effect in effects.items():
         folds = []
@@ -170,7 +170,7 @@ def test_a_wide_interval_around_nothing_is_no_equivalence() -> None:
 def test_dev_chooses_and_the_choice_is_made_again_in_resamples() -> None:
     dev = np.stack([np.tile([1.0, -1.0], 16) * 3, np.zeros(32)])  # equal on average
     task_draws = TaskDraws(
-        {"a": [Draws(dev, np.stack([np.ones(32), np.zeros(32)]))] * 3}, [["g"] * 32] * 3
+        {"a": [Draws(dev, np.stack([np.ones(32), np.zeros(32)]))] * 3}, [[0] * 32] * 3
     )
     drawn = task_draws.means(np.random.default_rng(0), 500)["a"][1:]
     assert 0.3 < drawn.mean() < 0.7  # the first structure is taken about half of the time
@@ -196,6 +196,17 @@ def test_words_let_a_task_in_only_at_the_cost_of_the_gate(
     assert enters(table) is expected
     [caa] = [row for row in table.to_dict("records") if row["method"] == "CAA"]
     assert caa["why"] == "not calibrated"
+
+
+def test_what_costs_more_than_the_gate_counts_for_less_by_the_root() -> None:
+    rows = gate_rows(0.3, 0.0)[:2]
+    rows.append(rows[0] | {"method": "learned", "behaviour": [1.0] * 4, "kl": [1.2] * 4})
+    [learned] = [
+        row
+        for row in gate_table("t", rows, seed=0).to_dict("records")
+        if row["method"] == "learned"
+    ]
+    assert learned["change"] == pytest.approx(0.75 / 2)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(
