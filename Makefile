@@ -74,8 +74,7 @@ layers: .venv/.installed ## do imports only flow downwards?
 	$(BIN)/lint-imports
 
 # The two longest first, as two run at a time, with a thread each: two threads each of two processes
-# wait for one another. compare.ipynb takes some minutes with all pairs: here it takes 8 of each part,
-# and fewer behaviours.
+# wait for one another.
 NOTEBOOKS := quickstart sadi linearity lqr barrier_field
 SWAPPED := lqr sadi quickstart
 NBMAKE := --nbmake --nbmake-timeout=1500
@@ -83,7 +82,7 @@ notebooks: .venv/.installed ## execute every notebook, and three with SmolLM2 in
 	@if [ -n "$$LENS_STEER_REQUIRE_MODELS" ] || $(BIN)/python -c 'import lens_steer.models as m; m.model_directory("smollm2")' 2>/dev/null; \
 	then names="compare real_model"; swapped="$(SWAPPED)"; \
 	else names=compare; echo 'no SmolLM2 (make models): without real_model.ipynb and notebooks with another model'; fi; \
-	export OMP_NUM_THREADS=1 LENS_STEER_MOST_PAIRS=8; \
+	export OMP_NUM_THREADS=1; \
 	$(BIN)/python $(PYTEST) $(NBMAKE) $$(printf 'notebooks/%s.ipynb ' $$names $(NOTEBOOKS)) && \
 	{ [ -z "$$swapped" ] || LENS_STEER_MODEL=smollm2 $(BIN)/python $(PYTEST) $(NBMAKE) \
 	$$(printf 'notebooks/%s.ipynb ' $$swapped); }
