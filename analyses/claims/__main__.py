@@ -46,7 +46,8 @@ The commands above take `--model` (a hub name or a directory; the comparison of 
     python -m analyses.claims --results out --out out/claims
 
 where the folders in `out` carry the names of the analyses. "Does not hold" should not be said
-before two public pretrained models say so.
+before two public pretrained models say so. A comparison on two of them, of seven tasks with
+independent judges, is [registered](registration.md) and not finished: it has no verdict yet.
 """
 
 
