@@ -5,9 +5,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from analyses.registered.methods import METHODS
 from lens_steer.figures import canvas, legend_outside
 
 _POINTS = 100
+_COLOURS = {name: f"C{i}" for i, name in enumerate(METHODS)}
+
+
+def _style(method: str) -> dict[str, Any]:
+    """The same in every figure; what methods stand beside is black and broken."""
+    line = "-" if method in _COLOURS else "--"
+    return {"color": _COLOURS.get(method, "k"), "ls": line, "marker": "o", "ms": 3, "label": method}
 
 
 def contrasts_figure(table: Any) -> Figure:
@@ -65,10 +73,10 @@ def frontier_figure(table: Any) -> Figure:
     costs = table.groupby("method", sort=False)["asked_nats"].nunique()
     methods = [name for name in costs.index if costs[name] > 1]
     with canvas(width=5.8, height=3.6) as (figure, axes):
-        for i, method in enumerate(methods):
+        for method in methods:
             part = table[table["method"] == method].groupby("asked_nats")[["nats", "gain"]].mean()
             x, y = [0.0, *part["nats"]], [0.0, *(_POINTS * part["gain"])]
-            axes.plot(np.sqrt(x), y, "o-", color=f"C{i % 10}", ms=3, label=method)
+            axes.plot(np.sqrt(x), y, **_style(method))
         axes.set(xlabel="nats per token along the steered texts (root scale)")
         axes.set(ylabel="gain, points,\nmean over tasks")
         ticks = [0, 0.03, 0.1, 0.3]
@@ -80,11 +88,9 @@ def frontier_figure(table: Any) -> Figure:
 def best_of_n_figure(table: Any) -> Figure:
     """What choosing among n structures is worth."""
     with canvas(width=5.6, height=3.2) as (figure, axes):
-        for i, method in enumerate(dict.fromkeys(table["method"])):
+        for method in dict.fromkeys(table["method"]):
             part = table[table["method"] == method]
-            axes.plot(
-                part["n"], _POINTS * part["gain"], "o-", color=f"C{i % 10}", ms=3, label=method
-            )
+            axes.plot(part["n"], _POINTS * part["gain"], **_style(method))
         axes.set(xlabel="structures tried on dev", ylabel="gain at about 0.1 nats,\npoints")
         axes.xaxis.get_major_locator().set_params(integer=True)
         legend_outside(figure, title="", columns=1, where="right upper")

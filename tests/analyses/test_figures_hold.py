@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -23,6 +24,10 @@ from analyses.odesteer import figures as odesteer
 from analyses.organism import figures as organism
 from analyses.paths import PathSplitReport
 from analyses.plots import matched_figure
+from analyses.registered import figures as registered
+from analyses.registered import tables as registered_tables
+from analyses.registered import tasks as registered_tasks
+from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.sadi.figures import ways_figure
 from analyses.unification.figures import differences_figure
 from lens_steer.barriers.field import HeldOutRows
@@ -113,6 +118,30 @@ def turning() -> Figure:
     return TurningReport(angles, bends, torch.ones(24).double(), ROWS).figure()
 
 
+def registered_gains() -> Any:
+    """Nine methods and two references of seven tasks in three folds, at three costs."""
+    rows = [
+        {"task": task, "fold": fold, "method": method, "asked_nats": nats, "nats": 1.2 * nats}
+        | {"gain": float(np.sin(i + fold) / 4), "share": 0.5, "unjudged": 0.0, "repetition": 0.0}
+        | {"draw": 0, "dev_gain": 0.1}
+        for task in registered_tasks.TASKS
+        for fold in range(3)
+        for i, method in enumerate((*METHODS, "learned", "random, as activations vary"))
+        for nats in (0.03, 0.1, 0.3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def registered_contrasts() -> Any:
+    rows = [
+        {"method": first, "less": second, "tasks": 7, "margin": 0.04, "difference": 0.02 * i}
+        | {"difference_low": 0.02 * i - 0.05, "difference_high": 0.02 * i + 0.05}
+        | {"over_tasks_low": 0.02 * i - 0.3, "over_tasks_high": 0.02 * i + 0.3}
+        for i, (first, second) in enumerate(CONTRASTS)
+    ]
+    return pd.DataFrame(rows)
+
+
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -147,6 +176,12 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "crowding": crowding,
     "stability": stability,
     "turning": turning,
+    "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
+    "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
+    "frontier": lambda: registered.frontier_figure(registered_tables.by_task(registered_gains())),
+    "best of n": lambda: registered.best_of_n_figure(
+        registered_tables.best_of_n(registered_gains())
+    ),
 }
 
 
@@ -167,5 +202,6 @@ def test_every_figure_of_an_analysis_is_among_them() -> None:
         "matched_figure", "lambda_figure", "differences_figure", "angle_figure", "field_figure",
         "ways_figure", "forest_figure", "cost_figure", "strip_figure", "search_figure",
         "searched_figure", "collapse_figure", "doses", "layers", "heads", "degrees", "figure_of",
+        "contrasts_figure", "gains_figure", "frontier_figure", "best_of_n_figure",
     }  # fmt: skip
     assert found - named == {"draw_split"}  # of `PathSplitReport`

@@ -77,7 +77,8 @@ def expected_tokens(model: Any, question: Question, settings: int, layer: int) -
 def test_block_tokens_are_those_of_prompts_and_distinct_beginnings(gpt2: Any, layer: int) -> None:
     settings = [push(gpt2, seed=k, layer=layer) for k in range(8)]
     questions = Questions(QUESTIONS.items[:1])
-    asked = block_tokens(gpt2, lambda: can_widen_first(gpt2, layer))
+    # it is asked whether blocks can be shared: for the sizes of batches, and for the one batch
+    asked = 2 * block_tokens(gpt2, lambda: can_widen_first(gpt2, layer))
     ran = block_tokens(gpt2, lambda: answer_log_probs(gpt2, questions, settings))
     assert ran - asked == expected_tokens(gpt2, questions[0], 9, layer)
 
