@@ -69,6 +69,11 @@ def main(  # noqa: PLR0913 - a command's options
     with writing_in(out):
         loaded = ls.load_model(model)
         run = Run.of(loaded, chosen, terms, out / "journal.jsonl")
+        if run.left_out():
+            raise ValueError(
+                f"--tasks {tasks!r}: the journal in {out} also holds {', '.join(run.left_out())}: "
+                "expected those too, as results of some of the tasks are no results"
+            )
         typer.echo(str(Cost.of(run)))
         if dry_run:
             return

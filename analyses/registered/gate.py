@@ -49,7 +49,8 @@ def gate_table(task: str, rows: Sequence[Mapping[str, Any]], *, seed: int) -> pd
 
 
 def enters(table: pd.DataFrame) -> bool:
-    """Whether the task enters: something that counts moves its measure by `LEAST`."""
+    """Whether the task enters: something that counts surely moves its measure by `LEAST`."""
     if "change" not in table:
         return False
-    return bool((table["counts"] & (table["change"] >= LEAST)).any())
+    moves = (table["change"] >= LEAST) & (table["change_low"] > 0)
+    return bool((table["counts"] & moves).any())

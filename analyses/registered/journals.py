@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,14 @@ class Run:
             fold = folds.setdefault(
                 (name, number), Fold(self.model, by_name[name], number, self.terms)
             )
-            self.journal.add(unit, _measured(fold, part, *which))
+            rows = _measured(fold, part, *which)
+            self.journal.add(unit, [row | {"code": code_digest()} for row in rows])
             yield unit
+
+    def left_out(self) -> list[str]:
+        """The tasks that were measured, but are not among those asked for now."""
+        asked = {task.name for task in self.tasks}
+        return sorted({str(unit[0]) for unit in self.journal.done} - asked)
 
     def complete(self) -> bool:
         """Whether nothing is missing."""
@@ -121,6 +128,16 @@ class Run:
     def unit(self, task: Task, *part: Any) -> tuple[Any, ...]:
         """The name of a unit in the journal."""
         return (task.name, _digest(task), *part)
+
+
+@cache
+def code_digest() -> str:
+    """What measured a row: the sources of the package and of this study, in a few letters."""
+    digest = hashlib.sha256()
+    for folder in (Path(ls.__file__).parent, Path(__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _measured(fold: Fold, part: Any, which: str = "") -> Rows:

@@ -18,7 +18,6 @@ from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
     Evaluation,
     FixedTexts,
-    OutOfReach,
     calibrate_along,
     evaluate_each,
 )
@@ -29,6 +28,8 @@ CHOSEN_AT = 0.1
 CALIBRATED_ON = 8  # dev prompts
 TEMPERATURE = 0.7
 _DIGITS = 6
+# What keeps a structure from being taken: it cannot be made, calibrated, or solved for.
+_REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
 
 Rows = list[dict[str, Any]]
 
@@ -135,7 +136,7 @@ class Fold:
         """The method of a structure, or why there is none."""
         try:
             return METHODS[name].make(self.cache, structure)
-        except ValueError as error:
+        except _REFUSED as error:
             return f"not made: {error}"
 
     def calibrated(self, method: Intervention | str, nats: float) -> Intervention | str:
@@ -144,7 +145,7 @@ class Fold:
             return method
         try:
             return calibrate_along(self.model, method, self.texts, kl=nats, progress=False)
-        except OutOfReach as error:
+        except _REFUSED as error:
             return f"not calibrated: {error}"
 
     def measured(
@@ -185,7 +186,7 @@ def turned_round(pairs: ContrastivePairs, *, seed: int) -> ContrastivePairs:
 
 
 def row_of(head: Mapping[str, Any], found: Evaluation) -> dict[str, Any]:
-    """What a journal keeps of one evaluation: every item, its group's number, and four texts."""
+    """What a journal keeps of one evaluation: every item, its group's number and text."""
     costs: Any = found.text_costs
     names = list(dict.fromkeys(found.groups))
     return {
@@ -198,7 +199,7 @@ def row_of(head: Mapping[str, Any], found: Evaluation) -> dict[str, Any]:
         "repetition": _short(found.repetition),
         "perplexity": _short(found.perplexity),
         "broken": found.failure,
-        "texts": list(found.texts[:4]),
+        "texts": list(found.texts),
     }
 
 

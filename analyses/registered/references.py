@@ -82,6 +82,7 @@ def _middle(fold: Fold) -> int:
 
 
 def _learned(fold: Fold) -> Intervention:
+    """The vector learned at half depth; where that fails the model is not one to be measured."""
     site = Site(_middle(fold))
     return learn(fold.model, fold.cache.train, site, seed=fold.source, progress=False)
 

@@ -178,16 +178,17 @@ def test_dev_chooses_and_the_choice_is_made_again_in_resamples() -> None:
 
 
 def gate_rows(nats: float, change: float) -> list[dict[str, Any]]:
-    base: dict[str, Any] = {"groups": ["a", "a", "b", "b"], "tokens": [1.0] * 4, "seed": 0}
+    """Eight items of four groups; words move every one of them by so much."""
+    base: dict[str, Any] = {"groups": [0, 0, 1, 1, 2, 2, 3, 3], "tokens": [1] * 8, "seed": 0}
     return [
-        base | {"method": "unsteered", "behaviour": [0.0, 0.0, 1.0, 0.0], "kl": [0.0] * 4},
-        base | {"method": "prompting", "behaviour": [change, 0.0, 1.0, 0.0], "kl": [nats] * 4},
+        base | {"method": "unsteered", "behaviour": [0.0] * 8, "kl": [0.0] * 8},
+        base | {"method": "prompting", "behaviour": [change] * 8, "kl": [nats] * 8},
         {"method": "CAA", "failure": "not calibrated"},
     ]
 
 
 @pytest.mark.parametrize(
-    ("nats", "change", "expected"), [(0.3, 1.0, True), (0.4, 1.0, False), (0.3, 0.3, False)]
+    ("nats", "change", "expected"), [(0.3, 0.1, True), (0.4, 0.1, False), (0.3, 0.05, False)]
 )
 def test_words_let_a_task_in_only_at_the_cost_of_the_gate(
     nats: float, change: float, expected: bool
@@ -198,15 +199,21 @@ def test_words_let_a_task_in_only_at_the_cost_of_the_gate(
     assert caa["why"] == "not calibrated"
 
 
+def test_what_moves_one_group_alone_does_not_let_a_task_in() -> None:
+    rows = gate_rows(0.3, 0.0)
+    rows[1]["behaviour"] = [1.0, 1.0, *[0.0] * 6]  # 25 points, but the interval reaches 0
+    assert not enters(gate_table("t", rows, seed=0))
+
+
 def test_what_costs_more_than_the_gate_counts_for_less_by_the_root() -> None:
     rows = gate_rows(0.3, 0.0)[:2]
-    rows.append(rows[0] | {"method": "learned", "behaviour": [1.0] * 4, "kl": [1.2] * 4})
+    rows.append(rows[0] | {"method": "learned", "behaviour": [1.0] * 8, "kl": [1.2] * 8})
     [learned] = [
         row
         for row in gate_table("t", rows, seed=0).to_dict("records")
         if row["method"] == "learned"
     ]
-    assert learned["change"] == pytest.approx(0.75 / 2)
+    assert learned["change"] == pytest.approx(1 / 2)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(
@@ -230,6 +237,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     write(whole, tmp_path, {"model": "small"})
     assert (tmp_path / "by_task.png").is_file()
     assert not (tmp_path / "contrasts.png").exists()
+    assert Run.of(model, [task("sea", None)], terms, tmp_path / "whole.jsonl").left_out() == [
+        "small"
+    ]
     with pytest.raises(ValueError, match="run with other settings"):
         Run.of(model, tasks, Terms(tokens=4, draws=1, seed=4), tmp_path / "whole.jsonl")
 
