@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+from scipy import stats
 
 from analyses.registered.measuring import CHOSEN_AT
 from lens_steer.benchmark import holm
@@ -45,16 +46,20 @@ class Draws:
         where there is no other.
         """
         at = sorted((r for r in rows if r["nats"] == CHOSEN_AT), key=lambda row: row["draw"])
-        plain = np.array(unsteered["behaviour"], dtype=float)
+        plain = shown(unsteered)
         n_dev = max((len(row["dev_gain"]) for row in at if "dev_gain" in row), default=1)
         dev = np.full((len(at), n_dev), -np.inf)
         gains = np.zeros((len(at), len(plain)))
         for i, row in enumerate(at):
             if "dev_gain" in row:
                 dev[i] = row["dev_gain"]
-                shown = np.nan_to_num(np.array(row["behaviour"], dtype=float))
-                gains[i] = (shown - plain) * np.sqrt(CHOSEN_AT / realised(row))
+                gains[i] = (shown(row) - plain) * np.sqrt(CHOSEN_AT / realised(row))
         return cls(dev, gains)
+
+
+def shown(row: Mapping[str, Any]) -> Float[Array, " item"]:
+    """The behaviour of every item; a text that broke off does not show it."""
+    return np.nan_to_num(np.array(row["behaviour"], dtype=float))
 
 
 def realised(row: Mapping[str, Any]) -> float:
@@ -121,8 +126,6 @@ def contrast(
     task, which the bootstrap draws from n; the quantile is that of a t distribution with n - 1
     degrees of freedom for each task.
     """
-    from scipy import stats
-
     zero = np.zeros(1)
     values = np.mean([t[first] - (zero if second is None else t[second]) for t in of_tasks], axis=0)
     error = float(values[1:].std() * np.sqrt(folds / (folds - 1)))
@@ -135,8 +138,6 @@ def contrast(
 
 def over_tasks(of_tasks: Sequence[Mapping[str, Array]], first: str, second: str) -> Interval:
     """The mean over tasks with the t interval that treats these tasks as drawn from others."""
-    from scipy import stats
-
     x = np.array([t[first][0] - t[second][0] for t in of_tasks])
     mean = float(x.mean())
     if len(x) < 2:

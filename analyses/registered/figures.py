@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from analyses.registered.measuring import CHOSEN_AT, NATS
 from analyses.registered.methods import METHODS
 from lens_steer.figures import canvas, legend_outside
 
@@ -45,7 +46,7 @@ def contrasts_figure(table: Any) -> Figure:
 
 def gains_figure(table: Any) -> Figure:
     """The gain of every method in every task at 0.1 nats asked for: a dot for each fold."""
-    at = table[(table["asked_nats"] == 0.1) | table["asked_nats"].isna()]
+    at = table[(table["asked_nats"] == CHOSEN_AT) | table["asked_nats"].isna()]
     at = at[at["method"] != "unsteered"]
     tasks, methods = list(dict.fromkeys(at["task"])), list(dict.fromkeys(at["method"]))
     with canvas(
@@ -79,7 +80,7 @@ def frontier_figure(table: Any) -> Figure:
             axes.plot(np.sqrt(x), y, **_style(method))
         axes.set(xlabel="nats per token along the steered texts (root scale)")
         axes.set(ylabel="gain, points,\nmean over tasks")
-        ticks = [0, 0.03, 0.1, 0.3]
+        ticks = [0, *NATS]
         axes.set_xticks(np.sqrt(ticks), [f"{tick:g}" for tick in ticks])
         legend_outside(figure, title="", columns=1, where="right upper")
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.registered.contrasts import realised
+from analyses.registered.contrasts import realised, shown
 from analyses.registered.references import GATE_AT
 from lens_steer.intervals import interval
 
@@ -33,11 +33,7 @@ def gate_table(task: str, rows: Sequence[Mapping[str, Any]], *, seed: int) -> pd
             why = next((r["failure"] for r in rows if r["method"] == name), "there are no words")
             table.append(head | {"counts": False, "why": why})
             continue
-        change = [
-            np.nan_to_num(np.array(row["behaviour"], dtype=float))
-            - np.array(plain[row["seed"]]["behaviour"])
-            for row in found
-        ]
+        change = [shown(row) - shown(plain[row["seed"]]) for row in found]
         groups = [group for row in found for group in row["groups"]]
         nats = float(np.mean([realised(row) for row in found]))
         counts = nats <= _SLACK * GATE_AT or name != "prompting"

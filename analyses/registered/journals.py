@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import lens_steer as ls
 from analyses.registered.contrasts import Draws, TaskDraws
 from analyses.registered.gate import enters, gate_table
@@ -154,8 +152,3 @@ def _digest(task: Task) -> str:
     ]
     text = json.dumps([rows, repr(task.judge)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def mean_share(row: Mapping[str, Any]) -> float:
-    """The share of items that show the behaviour; a text that broke off does not."""
-    return float(np.nan_to_num(np.array(row["behaviour"], dtype=float)).mean())

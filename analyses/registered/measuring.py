@@ -12,7 +12,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from analyses.registered.methods import METHODS, drawn
-from analyses.registered.tasks import Task, together
+from analyses.registered.tasks import Task
 from lens_steer.benchmark import FitCache
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import (
@@ -86,8 +86,7 @@ class Fold:
     @cached_property
     def cache(self) -> FitCache:
         """The pairs of the other folds, and what methods are made of."""
-        folds = self.task.parts(self.terms.seed)[1]
-        train = together([fold for i, fold in enumerate(folds) if i != self.number])
+        train = self.task.train(self.terms.seed, self.number)
         if self.terms.shuffled:
             train = turned_round(train, seed=self.source)
         return FitCache(self.model, train)

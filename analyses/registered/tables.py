@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
-from analyses.registered.contrasts import realised
+from analyses.registered.contrasts import realised, shown
 from analyses.registered.gate import gate_table
-from analyses.registered.journals import Run, mean_share
+from analyses.registered.journals import Run
+from analyses.registered.measuring import CHOSEN_AT
 from analyses.registered.methods import METHODS
 from analyses.registered.tasks import FOLDS
 from lens_steer.intervals import Interval
@@ -29,7 +31,7 @@ def gates(run: Run) -> pd.DataFrame:
 def gains(run: Run) -> pd.DataFrame:
     """A row for each task, fold, method and cost: what was taken, its gain and what it cost."""
     plain = {
-        (task.name, fold): mean_share(row)
+        (task.name, fold): float(shown(row).mean())
         for task, fold, row in run.fold_rows()
         if row["method"] == "unsteered"
     }
@@ -45,8 +47,8 @@ def gains(run: Run) -> pd.DataFrame:
                 "draw": row.get("draw"),
                 "asked_nats": row.get("nats"),
                 "nats": realised(row),
-                "share": mean_share(row),
-                "gain": mean_share(row) - plain[task.name, fold],
+                "share": float(shown(row).mean()),
+                "gain": float(shown(row).mean()) - plain[task.name, fold],
                 "dev_gain": float(np.mean(row["dev_gain"])) if "dev_gain" in row else np.nan,
                 "unjudged": row["unjudged"] / len(row["groups"]),
                 "repetition": row["repetition"],
@@ -78,7 +80,7 @@ def chosen(table: Any) -> pd.DataFrame:
     searched = table[table["method"].isin(METHODS)]
     kept = [table[~table["method"].isin(METHODS)]]
     for _, part in searched.groupby(["task", "fold", "method"], sort=False):
-        best = part.loc[part[part["asked_nats"] == 0.1]["dev_gain"].idxmax(), "draw"]
+        best = part.loc[part[part["asked_nats"] == CHOSEN_AT]["dev_gain"].idxmax(), "draw"]
         kept.append(part[part["draw"] == best])
     return pd.concat(kept, ignore_index=True)
 
@@ -95,7 +97,7 @@ def best_of_n(table: Any) -> pd.DataFrame:
     """Gain on test of the best on dev of n structures, over all sets of n; mean over task, fold."""
     rows = []
     for method in METHODS:
-        at = table[(table["method"] == method) & (table["asked_nats"] == 0.1)]
+        at = table[(table["method"] == method) & (table["asked_nats"] == CHOSEN_AT)]
         cells = [part for _, part in at.groupby(["task", "fold"], sort=False)]
         # the chosen structure stands there once, at this cost
         for n in range(1, max((len(cell) for cell in cells), default=0) + 1):
@@ -117,16 +119,14 @@ def likelihood(run: Run, *, seed: int, resamples: int = 2000) -> pd.DataFrame:
 
     Both on the same test items, whose groups are drawn again.
     """
-    from scipy.stats import spearmanr
-
     rows = []
     for task in (each for each in run.tasks if each.likelihood):
         items = _both(run, task.name)
         if not items:
             continue
         source = np.random.default_rng(seed)
-        found = [_rank_correlation(items, None, spearmanr)]
-        found += [_rank_correlation(items, source, spearmanr) for _ in range(resamples)]
+        found = [_rank_correlation(items, None)]
+        found += [_rank_correlation(items, source) for _ in range(resamples)]
         low, high = np.nanpercentile(found[1:], [2.5, 97.5])
         each = Interval(found[0], float(low), float(high))
         rows.append({"task": task.name, "settings": len(items[0][0])} | each.columns("correlation"))
@@ -143,15 +143,15 @@ def _both(run: Run, name: str) -> list[tuple[Any, Any, list[int]]]:
         if plain is None or not steered:
             return []
         told = np.array([row["test_gain"] for row in steered])
-        shown = [np.array(row["behaviour"], dtype=float) - plain["behaviour"] for row in steered]
-        folds.append((told, np.nan_to_num(np.array(shown)), plain["groups"]))
+        gained = np.array([shown(row) - shown(plain) for row in steered])
+        folds.append((told, gained, plain["groups"]))
     return folds
 
 
-def _rank_correlation(folds: Sequence[Any], source: Any, spearmanr: Any) -> float:
+def _rank_correlation(folds: Sequence[Any], source: Any) -> float:
     """The mean over folds, of which the settings differ."""
     values = []
-    for told, shown, groups in folds:
+    for told, gained, groups in folds:
         columns = np.arange(told.shape[1])
         if source is not None:
             names = list(dict.fromkeys(groups))
@@ -159,7 +159,8 @@ def _rank_correlation(folds: Sequence[Any], source: Any, spearmanr: Any) -> floa
             columns = np.concatenate(
                 [[i for i, group in enumerate(groups) if group == names[k]] for k in again]
             )
-        values.append(spearmanr(told[:, columns].mean(1), shown[:, columns].mean(1)).statistic)
+        found: Any = spearmanr(told[:, columns].mean(1), gained[:, columns].mean(1))
+        values.append(found.statistic)
     return float(np.mean(values))
 
 

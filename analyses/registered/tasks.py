@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
@@ -105,17 +104,16 @@ class Task:
         dev, *folds = (self._of_groups(part) for part in chosen)
         return dev, tuple(folds)
 
+    def train(self, seed: int, fold: int) -> ContrastivePairs:
+        """What methods are fitted to where a fold is tested: neither that fold nor dev."""
+        dev, folds = self.parts(seed)
+        left_out = {*dev.groups, *folds[fold].groups}
+        return self._of_groups([group for group in self.pairs.groups if group not in left_out])
+
     def _of_groups(self, groups: Sequence[str]) -> ContrastivePairs:
         inside = set(groups)
         rows = [i for i, group in enumerate(self.pairs.groups) if group in inside]
         return selected(self.pairs, rows)
-
-
-def together(parts: Sequence[ContrastivePairs]) -> ContrastivePairs:
-    """Several parts of one set of pairs as one."""
-    desired = tuple(example for part in parts for example in part.desired)
-    undesired = tuple(example for part in parts for example in part.undesired)
-    return ContrastivePairs(desired, undesired, name=parts[0].name)
 
 
 # Judges, made when a task is: that of sentiment is fitted.
@@ -133,11 +131,12 @@ def sentiment_judge(data: Path | None) -> TextClassifier:
             f"--data {data}: expected a folder with sst2/train.tsv and sst2/test.tsv, which the "
             "task sentiment needs: give it, or leave the task out (--tasks)"
         )
-    train, test = (pd.read_csv(path, sep="\t", quoting=3) for path in files)
-    sides = [
-        [t["sentence"][t["label"] == label].tolist() for label in (1, 0)] for t in (train, test)
-    ]
-    return TextClassifier.fit(*sides[0], seed=0).tested(*sides[1])
+    train, test = (_sides(ls.benchmark.load("sst2", path).pairs) for path in files)
+    return TextClassifier.fit(*train, seed=0).tested(*test)
+
+
+def _sides(pairs: Any) -> list[list[str]]:
+    return [[e.continuation for e in side] for side in (pairs.desired, pairs.undesired)]
 
 
 _JUDGES: dict[str, Callable[[Path | None], Judge]] = {

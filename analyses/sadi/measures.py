@@ -10,6 +10,7 @@ from analyses.equal_cost import DEV
 from lens_steer.attribution import (
     AblationReport,
     AgreementReport,
+    ElementMask,
     SignReport,
     StabilityReport,
     attribution_patching,
@@ -30,21 +31,26 @@ STRENGTHS = (0, 0.06, 0.12, 0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.6, 8, 16,
 RANDOM_MASKS = 3
 
 
-def ways_of(activations: ls.Activations, k: int, seed: int) -> dict[str, list[Intervention]]:
-    """The paper's ablation: the mask, random masks of the same layers, the fixed vector."""
-    mask = contrast(activations).top(k)
-    masks = [mask.shuffled(seed=seed + i) for i in range(RANDOM_MASKS)]
+def fixed_vector(activations: ls.Activations, mask: ElementMask) -> Intervention:
+    """The differences of means of the elements of a mask, added in every layer that has some."""
     chosen = masked(activations, mask)
     layers = sorted({layer for layer, _ in mask.elements()})
     first, *rest = (ls.CAA.fit(chosen.at(layer)) for layer in layers)
     fixed: Any = first
     for vector in rest:
         fixed = fixed + vector
+    return fixed
+
+
+def ways_of(activations: ls.Activations, k: int, seed: int) -> dict[str, list[Intervention]]:
+    """The paper's ablation: the mask, random masks of the same layers, the fixed vector."""
+    mask = contrast(activations).top(k)
+    masks = [mask.shuffled(seed=seed + i) for i in range(RANDOM_MASKS)]
     return {
         "mask": [ls.SADI(mask, 4.0)],
         "signed mask": [SignedSADI.fit(activations, mask, delta=1.0)],
         "random mask": [ls.SADI(each, 4.0) for each in masks],
-        "fixed vector": [fixed],
+        "fixed vector": [fixed_vector(activations, mask)],
     }
 
 

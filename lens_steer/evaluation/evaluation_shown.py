@@ -51,8 +51,8 @@ def screen_of(trial: Any) -> str:
     for name, *numbers, note in summary_of(trial, _SEED).itertuples(index=False):
         lines.append(f"{name:{_NAME}}{_number(Interval(*numbers)):26}{note}")
     one = len(set(trial.groups)) == 1  # of which nothing can be drawn again
-    drawn = "no intervals: they take 2 groups" if one else "95 % intervals: groups drawn again"
-    lines.append(drawn if one else f"{drawn}, seed {_SEED}")
+    drawn = f"95 % intervals: groups drawn again, seed {_SEED}"
+    lines.append("no intervals: they take 2 groups" if one else drawn)
     if trial.failure:
         lines.append(shortened_in_the_middle(f"failure: {visible(trial.failure)}", WIDTH))
     lines += [shortened_in_the_middle(line, WIDTH) for line in _first_texts(trial)]
