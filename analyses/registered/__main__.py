@@ -105,8 +105,7 @@ def write(run: Run, out: Path, origin: dict[str, Any]) -> None:
     save_figure(figures.frontier_figure(kept), out / "frontier.png", kept, origin)
     save_figure(figures.best_of_n_figure(best), out / "best_of_n.png", best, origin)
     if len(entered) >= LEAST_TASKS:
-        draws = [run.task_draws(task) for task in entered]
-        table = contrasts_table(draws, CONTRASTS, seed=run.terms.seed)
+        table = contrasts_table(tables.cells(run, every), CONTRASTS)
         save_figure(figures.contrasts_figure(table), out / "contrasts.png", table, origin)
         show(
             table,

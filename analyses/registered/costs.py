@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import lens_steer as ls
 from analyses.registered.journals import Run
-from analyses.registered.measuring import CALIBRATED_ON, NATS
+from analyses.registered.measuring import CALIBRATED_ON, NATS, SEEDS
 from analyses.registered.methods import METHODS
-from analyses.registered.references import BEST_OF, GATE_SEEDS, RANDOMS
+from analyses.registered.references import BEST_OF, RANDOMS
 from analyses.registered.tasks import FOLDS, Task
 from lens_steer.models import encode
 
-_PASSES = 6  # of a calibration along the texts, about
+_PASSES = 4  # of a calibration along the texts, about
 _LEARNED = 10 * 16 * 2 * 3  # steps of so many pairs, forwards and backwards
 
 
@@ -60,23 +60,28 @@ def _gate(run: Run, task: Task) -> int:
     text, pair = _row_tokens(run, task)
     dev = len(task.parts(run.terms.seed)[0])
     calibrated = (run.terms.draws + 1) * _PASSES * CALIBRATED_ON * text
-    measured = 4 * GATE_SEEDS * dev * 3 * text + run.terms.draws * dev * pair
+    measured = 4 * SEEDS * dev * 3 * text + run.terms.draws * dev * pair
     return round(calibrated + measured + _LEARNED * pair / 2)
 
 
 def _fold(run: Run, task: Task, draws: int) -> int:
     text, pair = _row_tokens(run, task)
     dev, folds = task.parts(run.terms.seed)
-    settings = draws + len(NATS) - 1
-    likelihood = (len(dev) + task.likelihood * len(folds[0])) * pair
-    of_setting = _PASSES * CALIBRATED_ON * text + len(folds[0]) * 3 * text + likelihood
-    references = 2 + len(BEST_OF) + len(NATS) + 2 + 2 * RANDOMS
-    return round((len(METHODS) * settings + references) * of_setting + _LEARNED * pair / 2)
+    test = len(folds[0]) * (3 * text + task.likelihood * pair)
+    fair = _PASSES * CALIBRATED_ON * text + len(dev) * pair
+    costs = draws + len(NATS) - 1
+    leaders = sum(1 / n for n in range(1, draws + 1))  # of draws in any order, on average
+    of_method = costs * fair + (leaders + SEEDS - 1 + len(NATS) - 1) * test
+    references = len(NATS) + 2 + 2 * RANDOMS
+    plain = SEEDS + sum(BEST_OF) + 1
+    return round(
+        len(METHODS) * of_method + references * (fair + test) + plain * test + _LEARNED * pair / 2
+    )
 
 
 def _speed(run: Run, task: Task) -> float:
     text, _ = _row_tokens(run, task)
-    few = task.parts(run.terms.seed)[0].spread(8)
+    few = task.parts(run.terms.seed)[0]
     begun = time.perf_counter()
     ls.evaluate(run.model, few, judge=task.judge, decoding=run.terms.decoding)
     return len(few) * 3 * text / (time.perf_counter() - begun)

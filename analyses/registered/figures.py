@@ -31,7 +31,7 @@ def contrasts_figure(table: Any) -> Figure:
             narrow = [_POINTS * row[f"difference{end}"] for end in ("_low", "_high")]
             label = {"label": "other tasks (t interval)"} if y == 0 else {}
             axes.plot(wide, [y - 0.17] * 2, color="0.6", lw=1, **label)
-            label = {"label": "95 %: items, fits, choices"} if y == 0 else {}
+            label = {"label": "95 %: items and fits (t over folds)"} if y == 0 else {}
             axes.plot(narrow, [y, y], color="C0", lw=2, **label)
             axes.plot(_POINTS * row["difference"], y, "o", color="C0")
         ends = [abs(_POINTS * row[f"difference{end}"]) for row in rows for end in ("_low", "_high")]

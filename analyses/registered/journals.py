@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lens_steer as ls
-from analyses.registered.contrasts import Draws, TaskDraws
 from analyses.registered.gate import enters, gate_table
 from analyses.registered.measuring import Fold, Rows, Terms
 from analyses.registered.methods import METHODS
@@ -99,21 +98,6 @@ class Run:
     def complete(self) -> bool:
         """Whether nothing is missing."""
         return all(unit in self.journal.done for unit in self.units())
-
-    def task_draws(self, task: Task) -> TaskDraws:
-        """What the contrasts are made of, of a task whose folds are all measured."""
-        rows = [
-            {part: self.rows(self.unit(task, fold, part)) for part in (REFERENCES, *METHODS)}
-            for fold in range(FOLDS)
-        ]
-        plain = [next(r for r in f[REFERENCES] if r["method"] == "unsteered") for f in rows]
-        return TaskDraws(
-            {
-                method: [Draws.of(f[method], p) for f, p in zip(rows, plain, strict=True)]
-                for method in METHODS
-            },
-            [p["groups"] for p in plain],
-        )
 
     def fold_rows(self) -> Iterator[tuple[Task, int, Mapping[str, Any]]]:
         """Every row of every fold that has been measured, with its task and fold."""

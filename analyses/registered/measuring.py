@@ -1,7 +1,7 @@
 """What one unit of the registered study measures: rows of plain JSON for the journal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,10 +26,11 @@ from lens_steer.steering import Decoding, Intervention
 NATS = (0.03, 0.1, 0.3)  # per token; structures are chosen at the middle one
 CHOSEN_AT = 0.1
 CALIBRATED_ON = 8  # dev prompts
+SEEDS = 3  # of the texts of the gate, and of what dev has chosen
 TEMPERATURE = 0.7
 _DIGITS = 6
 # What keeps a structure from being taken: it cannot be made, calibrated, or solved for.
-_REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
 
 Rows = list[dict[str, Any]]
 
@@ -55,6 +56,10 @@ class Terms:
     def decoding(self) -> Decoding:
         """How texts are written and steered: the last prompt token and every one after it."""
         return Decoding(temperature=TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
+
+    def again(self, k: int) -> Decoding:
+        """The same with other draws: seed k of `SEEDS`, of which 0 is `decoding`."""
+        return replace(self.decoding, seed=self.seed + k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,22 +114,31 @@ class Fold:
         return ls.preference(self.model, self.dev)
 
     def method_rows(self, name: str) -> Rows:
-        """Every structure of a method at one cost, and the one that dev prefers at all costs."""
+        """Every structure of a method as dev sees it, and what dev chose as test sees it.
+
+        Tested are the structures that would be chosen were the search to end after any of them; the
+        one that is chosen after all of them with `SEEDS` seeds, and at the other costs.
+        """
         structures = drawn(name, self.cache, self.source, self.terms.draws)
         made = [self.made(name, structure) for structure in structures]
+        fair = [self.calibrated(method, CHOSEN_AT) for method in made]
         rows = [
-            {"method": name, "draw": i, "nats": CHOSEN_AT, "structure": structure}
-            for i, structure in enumerate(structures)
+            self.promised({"method": name, "draw": i, "nats": CHOSEN_AT, "structure": s}, method)
+            for i, (s, method) in enumerate(zip(structures, fair, strict=True))
         ]
-        rows = self.measured(rows, [self.calibrated(m, CHOSEN_AT) for m in made])
-        usable = [i for i, row in enumerate(rows) if "dev_gain" in row]
-        if usable:
-            best = max(usable, key=lambda i: float(np.mean(rows[i]["dev_gain"])))
-            others = [nats for nats in NATS if nats != CHOSEN_AT]
-            again = [rows[best] | {"nats": nats} for nats in others]
-            again = [{k: row[k] for k in ("method", "draw", "nats", "structure")} for row in again]
-            rows += self.measured(again, [self.calibrated(made[best], n) for n in others])
-        return rows
+        leaders = running_best([row.get("dev_gain") for row in rows])
+        if not leaders:
+            return rows
+        best = leaders[-1]
+        chosen = rows[best]
+        again = [self.tested([chosen], [fair[best]], k)[0] for k in range(1, SEEDS)]
+        tested = self.tested([rows[i] for i in leaders], [fair[i] for i in leaders])
+        for i, row in zip(leaders, tested, strict=True):
+            rows[i] = row
+        head = {key: chosen[key] for key in ("method", "draw", "structure")}
+        others = [nats for nats in NATS if nats != CHOSEN_AT]
+        costs = [self.calibrated(made[best], nats) for nats in others]
+        return rows + again + self.measured([head | {"nats": nats} for nats in others], costs)
 
     @property
     def how(self) -> dict[str, Any]:
@@ -135,7 +149,7 @@ class Fold:
         """The method of a structure, or why there is none."""
         try:
             return METHODS[name].make(self.cache, structure)
-        except _REFUSED as error:
+        except REFUSED as error:
             return f"not made: {error}"
 
     def calibrated(self, method: Intervention | str, nats: float) -> Intervention | str:
@@ -144,26 +158,38 @@ class Fold:
             return method
         try:
             return calibrate_along(self.model, method, self.texts, kl=nats, progress=False)
-        except _REFUSED as error:
+        except REFUSED as error:
             return f"not calibrated: {error}"
 
     def measured(
         self, heads: Sequence[Mapping[str, Any]], methods: Sequence[Intervention | str]
     ) -> Rows:
         """Rows of methods at the strengths they have, on dev and on test."""
-        usable = [m for m in methods if not isinstance(m, str)]
-        found = iter(evaluate_each(self.model, self.test, usable, **self.how) if usable else [])
-        rows = []
-        for head, method in zip(heads, methods, strict=True):
-            if isinstance(method, str):
-                rows.append({**head, "failure": method})
-                continue
-            row = {**head, "strength": _short(method.strength), "shown": repr(method)}
-            row = row_of(row, next(found)) | {"dev_gain": _numbers(self.dev_gain(method))}
-            if self.task.likelihood:
+        rows = [self.promised(*each) for each in zip(heads, methods, strict=True)]
+        usable = [i for i, row in enumerate(rows) if "dev_gain" in row]
+        tested = self.tested([rows[i] for i in usable], [methods[i] for i in usable])
+        for i, row in zip(usable, tested, strict=True):
+            rows[i] = row
+        return rows
+
+    def promised(self, head: Mapping[str, Any], method: Intervention | str) -> dict[str, Any]:
+        """A row of what dev's pairs promise of a method at its strength, or why there is none."""
+        if isinstance(method, str):
+            return {**head, "failure": method}
+        row = {**head, "strength": _short(method.strength), "shown": repr(method)}
+        return row | {"dev_gain": _numbers(self.dev_gain(method))}
+
+    def tested(self, rows: Rows, methods: Sequence[Any], k: int = 0) -> Rows:
+        """The rows with what the methods do to the test prompts, with seed k."""
+        if not rows:
+            return []
+        how = {"judge": self.task.judge, "decoding": self.terms.again(k)}
+        found = evaluate_each(self.model, self.test, methods, **how)
+        rows = [row_of(row | {"seed": k}, each) for row, each in zip(rows, found, strict=True)]
+        if self.task.likelihood and k == 0:
+            for row, method in zip(rows, methods, strict=True):
                 gain = ls.preference(self.model, self.test, method) - self._plain_test
                 row["test_gain"] = _numbers(gain)
-            rows.append(row)
         return rows
 
     def dev_gain(self, method: Intervention) -> Float[Tensor, " pair"]:
@@ -173,6 +199,15 @@ class Fold:
     @cached_property
     def _plain_test(self) -> Tensor:
         return ls.preference(self.model, self.test)
+
+
+def running_best(gains: Sequence[Sequence[float] | None]) -> list[int]:
+    """The structures that lead dev after one, two, ... of them; None is one that has no gain."""
+    leaders: list[int] = []
+    for i, gain in enumerate(gains):
+        if gain and (not leaders or np.mean(gain) > np.mean(gains[leaders[-1]] or [])):
+            leaders.append(i)
+    return leaders
 
 
 def turned_round(pairs: ContrastivePairs, *, seed: int) -> ContrastivePairs:

@@ -1,7 +1,6 @@
 """What steering stands beside in the registered study, and what the assay gate is judged by."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ import lens_steer as ls
 from analyses.registered.measuring import (
     CHOSEN_AT,
     NATS,
+    REFUSED,
+    SEEDS,
     Fold,
     Rows,
     row_of,
@@ -22,7 +23,6 @@ from lens_steer.sites import Site
 from lens_steer.steering import Intervention
 
 GATE_AT = 0.3  # nats per token
-GATE_SEEDS = 3
 RANDOMS = 2
 BEST_OF = (2, 4)
 
@@ -35,12 +35,20 @@ _RANDOM: dict[str, Callable[..., Any]] = {
 def reference_rows(fold: Fold) -> Rows:
     """No steering, words, the best of several texts, a learned vector, and chance, on test."""
     how = fold.how
-    rows = [row_of({"method": "unsteered"}, ls.evaluate(fold.model, fold.test, **how))]
+    rows: Rows = []
+    for k in range(SEEDS):
+        again: dict[str, Any] = how | {"decoding": fold.terms.again(k)}
+        found = ls.evaluate(fold.model, fold.test, **again)
+        rows.append(row_of({"method": "unsteered", "seed": k}, found))
     for n in BEST_OF:
-        rows.append(row_of({"method": f"best of {n}"}, best_of_n(fold.model, fold.test, n, **how)))
+        rows.append(
+            row_of(
+                {"method": f"best of {n}", "seed": 0}, best_of_n(fold.model, fold.test, n, **how)
+            )
+        )
     if fold.task.asking is not None:
         asked = prompted(fold.model, fold.test, fold.task.asking, **how)
-        rows.append(row_of({"method": "prompting"}, asked))
+        rows.append(row_of({"method": "prompting", "seed": 0}, asked))
     learned = _learned(fold)
     heads: Rows = [{"method": "learned", "nats": nats} for nats in NATS]
     made = [fold.calibrated(learned, nats) for nats in NATS]
@@ -65,9 +73,8 @@ def gate_rows(fold: Fold) -> Rows:
     }
     usable = {name: m for name, m in methods.items() if not isinstance(m, str)}
     rows: Rows = [{"method": n, "failure": m} for n, m in methods.items() if isinstance(m, str)]
-    for k in range(GATE_SEEDS):
-        decoding = replace(fold.terms.decoding, seed=fold.terms.seed + k)
-        how: dict[str, Any] = {"judge": fold.task.judge, "decoding": decoding}
+    for k in range(SEEDS):
+        how: dict[str, Any] = {"judge": fold.task.judge, "decoding": fold.terms.again(k)}
         found = evaluate_each(fold.model, fold.dev, list(usable.values()), **how)
         for (name, method), each in zip(usable.items(), found, strict=True):
             rows.append(row_of({"method": name, "seed": k, "shown": repr(method)}, each))
@@ -81,10 +88,13 @@ def _middle(fold: Fold) -> int:
     return int(fold.model.cfg.n_layers) // 2
 
 
-def _learned(fold: Fold) -> Intervention:
-    """The vector learned at half depth; where that fails the model is not one to be measured."""
+def _learned(fold: Fold) -> Intervention | str:
+    """The vector learned at half depth, or why there is none."""
     site = Site(_middle(fold))
-    return learn(fold.model, fold.cache.train, site, seed=fold.source, progress=False)
+    try:
+        return learn(fold.model, fold.cache.train, site, seed=fold.source, progress=False)
+    except REFUSED as error:
+        return f"not made: {error}"
 
 
 def _controls(fold: Fold) -> list[tuple[dict[str, Any], Intervention | str]]:

@@ -1,14 +1,13 @@
 """Tables of a registered run: what entered, what every method gained, controls, and best of n."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analyses.registered.contrasts import realised, shown
+from analyses.registered.contrasts import readings, realised, shown
 from analyses.registered.gate import gate_table
 from analyses.registered.journals import Run
 from analyses.registered.measuring import CHOSEN_AT
@@ -29,34 +28,54 @@ def gates(run: Run) -> pd.DataFrame:
 
 
 def gains(run: Run) -> pd.DataFrame:
-    """A row for each task, fold, method and cost: what was taken, its gain and what it cost."""
+    """A row for each task, fold, method, cost and seed: its gain over the unsteered, and its cost.
+
+    Structures that were not tested have what dev promised of them alone.
+    """
     plain = {
-        (task.name, fold): float(shown(row).mean())
+        (task.name, fold, row["seed"]): float(shown(row).mean())
         for task, fold, row in run.fold_rows()
         if row["method"] == "unsteered"
     }
     table = []
     for task, fold, row in run.fold_rows():
-        if "behaviour" not in row:
+        if "behaviour" not in row and "dev_gain" not in row:
             continue
-        table.append(
-            {
-                "task": task.name,
-                "fold": fold,
-                "method": row["method"],
-                "draw": row.get("draw"),
-                "asked_nats": row.get("nats"),
+        cell = {
+            "task": task.name,
+            "fold": fold,
+            "method": row["method"],
+            "draw": row.get("draw"),
+            "asked_nats": row.get("nats"),
+            "seed": row.get("seed"),
+            "dev_gain": float(np.mean(row["dev_gain"])) if "dev_gain" in row else np.nan,
+            "shown": row.get("shown", ""),
+        }
+        if "behaviour" in row:
+            share = float(shown(row).mean())
+            cell |= {
                 "nats": realised(row),
-                "share": float(shown(row).mean()),
-                "gain": float(shown(row).mean()) - plain[task.name, fold],
-                "dev_gain": float(np.mean(row["dev_gain"])) if "dev_gain" in row else np.nan,
+                "share": share,
+                "gain": share - plain[task.name, fold, row["seed"]],
                 "unjudged": row["unjudged"] / len(row["groups"]),
                 "repetition": row["repetition"],
                 "perplexity": row["perplexity"],
-                "shown": row.get("shown", ""),
             }
-        )
+        table.append(cell)
     return pd.DataFrame(table)
+
+
+def cells(run: Run, table: Any) -> pd.DataFrame:
+    """A row for each task that entered, fold and method: the gain of what dev chose, three ways."""
+    kept = chosen(table)
+    rows = []
+    for task in (each for each in run.usable() if run.entered(each)):
+        for fold in range(FOLDS):
+            here = kept[(kept["task"] == task.name) & (kept["fold"] == fold)]
+            for method in METHODS:
+                found = readings(here[here["method"] == method])
+                rows.append({"task": task.name, "fold": fold, "method": method} | found)
+    return pd.DataFrame(rows)
 
 
 def failures(run: Run) -> pd.DataFrame:
@@ -81,43 +100,42 @@ def chosen(table: Any) -> pd.DataFrame:
     kept = [table[~table["method"].isin(METHODS)]]
     for _, part in searched.groupby(["task", "fold", "method"], sort=False):
         best = part.loc[part[part["asked_nats"] == CHOSEN_AT]["dev_gain"].idxmax(), "draw"]
-        kept.append(part[part["draw"] == best])
+        kept.append(part[(part["draw"] == best) & part["gain"].notna()])
     return pd.concat(kept, ignore_index=True)
 
 
 def by_task(table: Any) -> pd.DataFrame:
-    """Means over the folds of what was chosen, for each task, method and cost asked for."""
+    """Means over seeds and folds of what was chosen, for each task, method and cost asked for."""
     columns = ["nats", "share", "gain", "unjudged", "repetition"]
     keys = ["task", "method", "asked_nats"]
-    grouped: Any = chosen(table).groupby(keys, sort=False, dropna=False)
+    of_fold: Any = chosen(table).groupby([*keys, "fold"], sort=False, dropna=False)
+    grouped: Any = of_fold[columns].mean().reset_index().groupby(keys, sort=False, dropna=False)
     return grouped[columns].mean().reset_index()
 
 
 def best_of_n(table: Any) -> pd.DataFrame:
-    """Gain on test of the best on dev of n structures, over all sets of n; mean over task, fold."""
+    """Gain on test of what leads dev after n structures, in the order drawn; mean over all folds.
+
+    With the first seed. Where none of n can be used the gain is 0.
+    """
+    n_folds = len(table[["task", "fold"]].drop_duplicates())
+    at = table[(table["asked_nats"] == CHOSEN_AT) & ~(table["seed"] > 0)]
+    at = at[at["method"].isin(METHODS)]
     rows = []
     for method in METHODS:
-        at = table[(table["method"] == method) & (table["asked_nats"] == CHOSEN_AT)]
-        cells = [part for _, part in at.groupby(["task", "fold"], sort=False)]
-        # the chosen structure stands there once, at this cost
-        for n in range(1, max((len(cell) for cell in cells), default=0) + 1):
-            values = [_expected(cell, n) for cell in cells if len(cell) >= n]
-            rows.append(
-                {"method": method, "n": n, "gain": float(np.mean(values)), "cells": len(values)}
-            )
+        for n in range(1, int(at["draw"].max()) + 2):
+            seen = at[(at["method"] == method) & (at["draw"] < n)]
+            groups: Any = seen.groupby(["task", "fold"], sort=False)
+            total = sum(part.loc[part["dev_gain"].idxmax(), "gain"] for _, part in groups)
+            rows.append({"method": method, "n": n, "gain": total / n_folds})
     return pd.DataFrame(rows)
-
-
-def _expected(cell: Any, n: int) -> float:
-    gain, dev = cell["gain"].to_numpy(), cell["dev_gain"].to_numpy()
-    sets = [list(each) for each in combinations(range(len(cell)), n)]
-    return float(np.mean([gain[max(each, key=lambda i: dev[i])] for each in sets]))
 
 
 def likelihood(run: Run, *, seed: int, resamples: int = 2000) -> pd.DataFrame:
     """Rank correlation over methods and costs of the likelihood gained and the share gained.
 
-    Both on the same test items, whose groups are drawn again.
+    Of the nine methods and the learned vector, on the same test items, whose groups are drawn
+    again; controls, which gain nothing in both, are left out.
     """
     rows = []
     for task in (each for each in run.tasks if each.likelihood):
@@ -139,7 +157,7 @@ def _both(run: Run, name: str) -> list[tuple[Any, Any, list[int]]]:
     for fold in range(FOLDS):
         rows = [row for task, f, row in run.fold_rows() if (task.name, f) == (name, fold)]
         plain = next((row for row in rows if row["method"] == "unsteered"), None)
-        steered = [row for row in rows if "test_gain" in row]
+        steered = [r for r in rows if "test_gain" in r and r["method"] in (*METHODS, "learned")]
         if plain is None or not steered:
             return []
         told = np.array([row["test_gain"] for row in steered])

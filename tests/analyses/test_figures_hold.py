@@ -123,7 +123,7 @@ def registered_gains() -> Any:
     rows = [
         {"task": task, "fold": fold, "method": method, "asked_nats": nats, "nats": 1.2 * nats}
         | {"gain": float(np.sin(i + fold) / 4), "share": 0.5, "unjudged": 0.0, "repetition": 0.0}
-        | {"draw": 0, "dev_gain": 0.1}
+        | {"draw": 0, "dev_gain": 0.1, "seed": 0}
         for task in registered_tasks.TASKS
         for fold in range(3)
         for i, method in enumerate((*METHODS, "learned", "random, as activations vary"))

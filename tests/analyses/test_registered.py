@@ -7,17 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from analyses.registered.__main__ import main, write
-from analyses.registered.contrasts import Draws, TaskDraws, contrast, contrasts_table, realised
+from analyses.registered.contrasts import (
+    READINGS,
+    contrast,
+    contrasts_table,
+    readings,
+    realised,
+    shown,
+)
 from analyses.registered.contrasts import verdict as verdict_of
 from analyses.registered.gate import enters, gate_table
 from analyses.registered.journals import Run
-from analyses.registered.measuring import Terms, turned_round
+from analyses.registered.measuring import Terms, running_best, turned_round
 from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.registered.tables import best_of_n, gains
 from analyses.registered.tasks import FOLDS, TASKS, Task, task, task_names
@@ -87,94 +95,102 @@ def test_half_of_the_pairs_are_turned_round() -> None:
     assert {*turned.desired, *turned.undesired} == {*pairs.desired, *pairs.undesired}
 
 
-def test_a_gain_is_brought_to_one_cost_by_the_root_of_what_was_paid() -> None:
-    plain = {"behaviour": [0.0, 1.0], "groups": ["a", "b"]}
-    row = {
-        "draw": 0,
-        "nats": 0.1,
-        "dev_gain": [0.5, 1.5],
-        "behaviour": [1.0, float("nan")],
-        "kl": [0.8, float("nan")],
-        "tokens": [2.0, 5.0],
-    }
-    other = [row | {"draw": 1, "nats": 0.1, "failure": "x"}, row | {"nats": 0.3}]
-    del other[0]["dev_gain"]
-    found = Draws.of([other[0], row, other[1]], plain)
+def rows_of(costs: Sequence[tuple[float, float, float]]) -> pd.DataFrame:
+    return pd.DataFrame(costs, columns=["asked_nats", "nats", "gain"])
+
+
+def test_a_gain_at_a_tenth_of_a_nat_is_read_in_three_ways() -> None:
+    """Four times the cost asked for: half of the gain; between costs, straight on their root."""
+    found = readings(
+        rows_of([(0.03, 0.04, 0.1), (0.1, 0.4, 0.3), (0.1, 0.4, 0.5), (0.3, 0.9, 0.6)])
+    )
+    between = 0.1 + 0.3 * (np.sqrt(0.1) - 0.2) / (np.sqrt(0.4) - 0.2)
+    assert found == pytest.approx(dict(zip(READINGS, (0.2, 0.4, between), strict=True)))
+    beyond = readings(rows_of([(0.03, 0.01, 0.1), (0.1, 0.025, 0.2)]))
+    assert beyond["interpolated"] == pytest.approx(0.4)
+    assert set(readings(rows_of([])).values()) == {0.0}
+
+
+def test_texts_that_broke_off_show_nothing_and_cost_nothing() -> None:
+    row = {"behaviour": [1.0, float("nan")], "kl": [0.8, float("nan")], "tokens": [2.0, 5.0]}
     assert realised(row) == 0.4
-    np.testing.assert_allclose(found.gains, [[0.5, -0.5], [0.0, 0.0]])  # broken: shows nothing
-    np.testing.assert_array_equal(found.dev, [[0.5, 1.5], [-np.inf, -np.inf]])
+    assert shown(row).tolist() == [1.0, 0.0]
+
+
+def test_structures_that_lead_dev_are_those_before_which_none_is_better() -> None:
+    assert running_best([None, [1.0, 2.0], [1.0], [2.0, 2.0], None, [2.0]]) == [1, 3]
+    assert running_best([None, None]) == []
 
 
 def planted(
-    source: np.random.Generator,
-    effects: dict[str, float],
-    n_draws: int = 3,
-    fit_noise: float = 0.05,
-) -> TaskDraws:
-    """Three folds of four groups of eight items, with noise of fits, groups, items and dev."""
-    groups = [[4 * fold + k // 8 for k in range(32)] for fold in range(3)]
-    draws = {}
-    for name, effect in effects.items():
-        folds = []
-        for _ in range(3):
-            quality = source.normal(0, 0.1, n_draws)
-            dev = quality[:, None] + source.normal(0, 1.0, (n_draws, 32))
-            by_group = np.repeat(source.normal(0, 0.05, 4), 8)
-            noise = source.normal(0, 0.4, (n_draws, 32)) + by_group + source.normal(0, fit_noise)
-            folds.append(Draws(dev, effect + quality[:, None] * 0.3 + noise))
-        draws[name] = folds
-    return TaskDraws(draws, groups)
+    source: np.random.Generator, difference: float, n_tasks: int = 5, fit: float = 0.03
+) -> pd.DataFrame:
+    """Three folds of tasks of unlike noise: of test, of choice, and of pairs that fits share."""
+    rows = []
+    for task_number in range(n_tasks):
+        scale = np.exp(source.normal(0, 0.5))
+        pairs = source.normal(0, fit * np.sqrt(8), 12)
+        for fold in range(FOLDS):
+            fitted = np.delete(pairs, range(4 * fold, 4 * fold + 4)).mean()
+            noise = scale * (fitted + source.normal(0, np.hypot(0.09, 0.06)))
+            for method, gain in (("CAA", 0.1), ("a", 0.1 + difference + noise)):
+                row = {"task": f"t{task_number}", "fold": fold, "method": method}
+                rows.append(row | dict.fromkeys(READINGS, gain))
+    return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("fit_noise", [0.0, 0.1])
-def test_intervals_of_contrasts_cover_no_difference_at_least_as_often_as_stated(
-    fit_noise: float,
-) -> None:
-    inside = 0
-    for trial in range(120):
-        source = np.random.default_rng(trial)
-        tasks = [planted(source, {"a": 0.1, "CAA": 0.1}, fit_noise=fit_noise) for _ in range(4)]
-        means = [each.means(source, 200) for each in tasks]
-        found, p = contrast(means, "a", "CAA", 3)
-        inside += found.low <= 0 <= found.high
-        assert (p < 0.05) == (not found.low <= 0 <= found.high)
-    assert inside >= 0.92 * 120
+@pytest.mark.parametrize(("fit", "most"), [(0.0, 0.06), (0.03, 0.07), (0.06, 0.1)])
+def test_no_difference_is_found_about_as_rarely_as_stated(fit: float, most: float) -> None:
+    """Fits share half of their pairs, which the folds of one run do not show; 300 runs."""
+    source, found = np.random.default_rng(0), 0
+    for _ in range(300):
+        interval, p, _ = contrast(planted(source, 0.0, fit=fit), "a", "CAA")
+        assert (p < 0.05) == (not interval.low <= 0 <= interval.high)
+        found += p < 0.05
+    assert 0.01 <= found / 300 <= most
+
+
+def test_the_difference_that_four_of_five_runs_find_is_found_so_often() -> None:
+    source = np.random.default_rng(1)
+    least = [contrast(planted(source, 0.0), "a", "CAA")[2] for _ in range(100)]
+    p = [contrast(planted(source, float(np.mean(least))), "a", "CAA")[1] for _ in range(200)]
+    assert 0.7 <= np.mean(np.array(p) < 0.05) <= 0.9
 
 
 @pytest.mark.parametrize(
     ("effect", "verdict"),
-    [(0.3, "observed"), (-0.2, "not observed: the other way round")],
+    [(0.3, "observed"), (-0.3, "not observed: the other way round")],
 )
 def test_a_planted_difference_is_found_in_either_direction(effect: float, verdict: str) -> None:
-    source = np.random.default_rng(5)
-    tasks = [planted(source, {"a": 0.3 + effect, "CAA": 0.3}) for _ in range(5)]
-    [row] = contrasts_table(tasks, FAMILY, seed=0).to_dict("records")
+    [row] = contrasts_table(planted(np.random.default_rng(5), effect), FAMILY).to_dict("records")
     assert row["verdict"] == verdict
     assert abs(row["difference"] - effect) < 0.1
+    assert row["interpolated"] == pytest.approx(row["difference"])
 
 
 def test_two_methods_that_are_one_are_equivalent() -> None:
-    source = np.random.default_rng(2)
-    tasks = [planted(source, {"CAA": 0.3}) for _ in range(3)]
-    same = [TaskDraws({"CAA": t.draws["CAA"], "a": t.draws["CAA"]}, t.groups) for t in tasks]
-    [row] = contrasts_table(same, FAMILY, seed=0).to_dict("records")
+    cells = planted(np.random.default_rng(2), 0.0)
+    same = cells[cells["method"] == "CAA"]
+    both = pd.concat([same, same.assign(method="a")])
+    [row] = contrasts_table(both, FAMILY).to_dict("records")
     assert row["verdict"] == "equivalent"
     assert row["difference"] == 0
 
 
-def test_a_wide_interval_around_nothing_is_no_equivalence() -> None:
-    row = {"p_holm": 0.4, "difference": 0.01, "within_margin": False}
-    assert verdict_of(row) == "not observed"
-
-
-def test_dev_chooses_and_the_choice_is_made_again_in_resamples() -> None:
-    dev = np.stack([np.tile([1.0, -1.0], 16) * 3, np.zeros(32)])  # equal on average
-    task_draws = TaskDraws(
-        {"a": [Draws(dev, np.stack([np.ones(32), np.zeros(32)]))] * 3}, [[0] * 32] * 3
-    )
-    drawn = task_draws.means(np.random.default_rng(0), 500)["a"][1:]
-    assert 0.3 < drawn.mean() < 0.7  # the first structure is taken about half of the time
-    assert set(drawn) == {0.0, 1.0}
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.02, 0.02, "equivalent"),
+        (-0.09, 0.02, "not observed"),
+        (-0.09, 0.09, "undecided"),
+        (-0.02, 0.09, "undecided"),
+    ],
+)
+def test_without_a_difference_the_verdict_is_that_of_the_interval(
+    low: float, high: float, expected: str
+) -> None:
+    row = {"p_holm": 0.4, "difference": (low + high) / 2, "margin": 0.03}
+    assert verdict_of(row | {"difference_low": low, "difference_high": high}) == expected
 
 
 def gate_rows(nats: float, change: float) -> list[dict[str, Any]]:
@@ -233,7 +249,17 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
     table = gains(whole)
     assert {"unsteered", "prompting", "learned", "random", "CAA"} <= set(table["method"])
-    assert best_of_n(table).set_index("method")["cells"].to_dict() == {"CAA": 1}
+    caa = table[table["method"] == "CAA"]
+    assert sorted(zip(caa["asked_nats"], caa["seed"], strict=True)) == [
+        (0.03, 0),
+        (0.1, 0),
+        (0.1, 1),
+        (0.1, 2),
+        (0.3, 0),
+    ]
+    first = best_of_n(table).set_index("method")["gain"]
+    [tested] = caa[(caa["asked_nats"] == 0.1) & (caa["seed"] == 0)]["gain"]
+    assert (first["CAA"], first["LQR"]) == (tested, 0.0)
     write(whole, tmp_path, {"model": "small"})
     assert (tmp_path / "by_task.png").is_file()
     assert not (tmp_path / "contrasts.png").exists()
