@@ -11,7 +11,7 @@
 The names below are what most work needs, in the order of that work. Everything else is in the room
 it belongs to: `models`, `data`, `activations`, `attribution`, `linearity`, `barriers` (with `field`
 and `barriers.flows`), `steering`, `evaluation`, `benchmark`, `diagnostics`, `tracking`,
-`artifacts`, `pages`, `organism`; each room's docstring says what it is for.
+`forecasting`, `artifacts`, `pages`, `organism`; each room's docstring says what it is for.
 """
 
 # ruff: noqa: I001 - in the order of the work, not of the alphabet
@@ -34,6 +34,7 @@ from lens_steer import evaluation as evaluation
 from lens_steer import benchmark as benchmark
 from lens_steer import diagnostics as diagnostics
 from lens_steer import tracking as tracking
+from lens_steer import forecasting as forecasting
 from lens_steer import pages as pages
 
 # Models and data.
@@ -102,6 +103,8 @@ from lens_steer.evaluation import sweep as sweep
 from lens_steer.benchmark import Comparison as Comparison
 from lens_steer.benchmark import compare as compare
 from lens_steer.benchmark import comparison as comparison
+from lens_steer.forecasting import forecast as forecast
+from lens_steer.forecasting import recommend as recommend
 
 # Keeping them.
 from lens_steer.artifacts import describe as describe

@@ -22,8 +22,10 @@ from lens_steer.diagnostics import (
     Vocabulary,
     VocabularyByLayer,
 )
+from lens_steer.forecasting import Forecast, Recommendation
 from lens_steer.linearity import LinearityReport
-from lens_steer.sites import Kind
+from lens_steer.sites import Kind, Site
+from lens_steer.steering import CAA
 from tests.judged_report_samples import JUDGED_REPORTS
 from tests.report_samples import (
     GROUPS,
@@ -156,6 +158,30 @@ def steerability(n: int) -> SteerabilityReport:
     return SteerabilityReport(names, slopes, 1.01 * slopes, groups, 0.05, 0)
 
 
+def forecast(n: int) -> Forecast:
+    """Of as many methods, one of them without derivatives."""
+    names = tuple(f"CAA, layer {i}, read mean" for i in range(n))
+    groups = tuple(f"group {i // 2}" for i in range(24))
+    slopes = normal(n, 24).double() + normal(n, 1, seed=1)
+    curvatures = 1 + uniform(n, 8).double()
+    signs, draws = torch.ones(n).double(), torch.full((8,), 20.0).double()
+    margins, information = normal(24, seed=2).double(), 2 + uniform(24).double()
+    left_out = {"ODESteer": "no parabola"}
+    return Forecast(
+        names, slopes, curvatures, signs, draws, margins, information, groups, left_out, 0
+    )
+
+
+def recommendation(n: int) -> Recommendation:
+    """Of as many candidates, at most four of which were tried."""
+    found = forecast(n)
+    tried = found.names[:4]
+    clean = normal(24).double() - 1
+    steered = clean + 2 + normal(len(tried), 24).double() / 4
+    method = CAA((Site(0),), (torch.ones(4),))
+    return Recommendation(method, tried, 0.1, found, clean, steered, found.groups)
+
+
 def part_of_field(name: str) -> Callable[[int], Any]:
     """A part of a report of a field in 6 dimensions, or in more."""
 
@@ -190,4 +216,6 @@ MORE_REPORTS: dict[str, Callable[[int], Any]] = JUDGED_REPORTS | {
     "activation vocabulary": activation_vocabulary,
     "vocabulary by layer": vocabulary_by_layer,
     "steerability": steerability,
+    "forecast": forecast,
+    "recommendation": recommendation,
 }
