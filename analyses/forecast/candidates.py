@@ -46,12 +46,13 @@ def candidates(cache: FitCache, *, seed: int) -> list[Candidate]:
         ValueError: As the families.
     """
     n_layers = int(cache.model.cfg.n_layers)
+    heads = cache.scores("mean", "head").values.numel()
     few = [{"layer": layer, "read": "mean"} for layer in layers(n_layers, 3)]
     settings: list[tuple[str, dict[str, Any]]] = [
         *((CAA, {"layer": i, "read": read}) for read in cache.reads for i in layers(n_layers)),
         *((name, setting) for name in ("LinearAcT", "ODESteer") for setting in few),
-        *(("ITI", {"k": k, "read": "mean"}) for k in (6, 18)),
-        ("SADI", {"kind": "head", "k": 8, "read": "mean"}),
+        *(("ITI", {"k": min(k, heads), "read": "mean"}) for k in (6, 18)),
+        ("SADI", {"kind": "head", "k": min(8, heads), "read": "mean"}),
         ("SADI", {"kind": "mlp_out", "k": 64, "read": "mean"}),
         ("LQR", {"read": "mean", "setpoint": 10.0, "control_cost": 1.0}),
     ]

@@ -46,6 +46,8 @@ def prompts(cells: Cells, *, seed: int) -> pd.DataFrame:
             tasks.append(task)
             for name, value in zip(found, np.nanmedian(values, axis=0), strict=True):
                 found[name].append(float(value))
+        if not tasks:
+            continue  # no method reaches this cost
         for name, values in found.items():
             mean = interval(torch.tensor(values).double(), tasks, seed=seed)
             table.append(
@@ -89,7 +91,7 @@ def strengths(cells: Cells) -> pd.DataFrame:
                     ratios[name].append(float(np.mean(change) / foretold))
         row = {"nats": nats, "within_reach": reached / every}
         for name, values in ratios.items():
-            low, middle, high = np.percentile(values, [25, 50, 75])
+            low, middle, high = np.percentile(values or [np.nan], [25, 50, 75])
             row |= {name: middle, f"{name}_quartile_1": low, f"{name}_quartile_3": high}
         table.append(row)
     return pd.DataFrame(table)

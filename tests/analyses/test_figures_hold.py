@@ -17,6 +17,7 @@ from analyses.barrier_field_instruments.crowding import CrowdingReport
 from analyses.barrier_field_instruments.stability import FieldStability
 from analyses.barrier_field_instruments.turning import TurningReport
 from analyses.divergence import DivergenceReport
+from analyses.forecast import figures as forecast
 from analyses.linearity.collapse import collapse_figure
 from analyses.lqr import figures as lqr
 from analyses.method_comparison import figures as comparison
@@ -142,6 +143,33 @@ def registered_contrasts() -> Any:
     return pd.DataFrame(rows)
 
 
+RULES = ("forecast", "slope alone", "half depth", "length of the difference", "AUC", "logit lens")
+
+
+def foretold(column: str, names: Any) -> Any:
+    """A row for each cost and name, with an interval."""
+    return pd.DataFrame(
+        {"nats": nats, column: name, "value": 0.5, "value_low": 0.3, "value_high": 0.7}
+        for nats in (0.03, 0.1, 0.3, 1.0)
+        for name in names
+    )
+
+
+def reach() -> Any:
+    names = ("strength", "gain", "gain_at_cost")
+    ends = {f"{name}{end}": x for name in names for end, x in QUARTILES.items()}
+    return pd.DataFrame([{"nats": nats} | ends for nats in (0.03, 0.1, 0.3, 1.0)])
+
+
+def regrets(rules: Any) -> Any:
+    return pd.DataFrame(
+        {"measure": measure, "rule": rule, "regret": i, "regret_low": i - 1, "regret_high": i + 2}
+        for measure in ("margin, nats", "texts, points")
+        for i, rule in enumerate(rules)
+    )
+
+
+QUARTILES = {"": 1.1, "_quartile_1": 0.8, "_quartile_3": 1.7}
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -179,6 +207,12 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
     "frontier": lambda: registered.frontier_figure(registered_tables.by_task(registered_gains())),
+    "prompts foretold": lambda: forecast.prompts_figure(
+        foretold("what", ("forecast", "clean margin", "sign"))
+    ),
+    "reach": lambda: forecast.reach_figure(reach()),
+    "where": lambda: forecast.regret_figure(regrets(RULES)),
+    "which": lambda: forecast.regret_figure(regrets(("forecast", "CAA at half depth"))),
     "best of n": lambda: registered.best_of_n_figure(
         registered_tables.best_of_n(registered_gains())
     ),
