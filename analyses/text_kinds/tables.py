@@ -53,10 +53,9 @@ def of_errors(layers: Any) -> Any:
 
 
 def of_kinds(layers: Any, kinds: Sequence[str]) -> Any:
-    """Skills of the means over each kind, over the identity and over the tested kind's mean."""
-    ends = ("", "_low", "_high")
-    columns = [f"{name}{end}" for kind in kinds for name in (kind, f"over_{kind}") for end in ends]
-    return layers[[*PUSH[:4], *(name for name in columns if name in layers)]]
+    """Skills over the identity of the means over each kind, in every block."""
+    columns = [f"{kind}{end}" for kind in kinds for end in ("", "_low", "_high")]
+    return layers[[*PUSH[:4], *columns]]
 
 
 def rounded(table: Any) -> Any:

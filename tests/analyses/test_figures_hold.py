@@ -29,6 +29,8 @@ from analyses.registered import tables as registered_tables
 from analyses.registered import tasks as registered_tasks
 from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.sadi.figures import ways_figure
+from analyses.text_kinds import figures as text_kinds
+from analyses.text_kinds.__main__ import KINDS, LINES
 from analyses.unification.figures import differences_figure
 from lens_steer.barriers.field import HeldOutRows
 from tests.drawn_boxes import faults
@@ -142,6 +144,16 @@ def registered_contrasts() -> Any:
     return pd.DataFrame(rows)
 
 
+def skill_by_kind(table: str, lines: dict[str, str]) -> Figure:
+    """Of thirty blocks."""
+    return text_kinds.skill_figure(saved(f"text_kinds/smollm2/{table}"), lines, TEXT_KINDS)
+
+
+def field_by_layer() -> Figure:
+    return text_kinds.field_by_layer_figure(saved("text_kinds/smollm2/field"), TEXT_KINDS)
+
+
+TEXT_KINDS = [kind.name for kind in KINDS]
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -182,6 +194,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "best of n": lambda: registered.best_of_n_figure(
         registered_tables.best_of_n(registered_gains())
     ),
+    "skill by kind of text": partial(skill_by_kind, "skill", LINES),
+    "kinds of text": partial(skill_by_kind, "kinds", {k: f"mean of {k}" for k in TEXT_KINDS}),
+    "field by layer": field_by_layer,
 }
 
 
@@ -203,5 +218,6 @@ def test_every_figure_of_an_analysis_is_among_them() -> None:
         "ways_figure", "forest_figure", "cost_figure", "strip_figure", "search_figure",
         "searched_figure", "collapse_figure", "doses", "layers", "heads", "degrees", "figure_of",
         "contrasts_figure", "gains_figure", "frontier_figure", "best_of_n_figure",
+        "skill_figure", "field_by_layer_figure",
     }  # fmt: skip
     assert found - named == {"draw_split"}  # of `PathSplitReport`

@@ -45,9 +45,6 @@ def small_pairs(first: str, second: str) -> ContrastivePairs:
     return ContrastivePairs.of(rows, name=first)
 
 
-# The texts
-
-
 def ending(text: str) -> str:
     """The last word, or the mark that stands after it."""
     return text.split()[-1] if text[-1].isalnum() else text[-1]
@@ -59,8 +56,7 @@ def test_texts_are_enough_and_end_at_many_kinds_of_token(kind: TextKind) -> None
     assert len(pairs) == 72
     assert len(set(pairs.groups)) == len(kind.frames) == 24
     ends = [ending(frame.desired) for frame in kind.frames]
-    assert ends == [ending(frame.undesired) for frame in kind.frames] or kind.chats
-    assert all(f.desired[-1] == f.undesired[-1] for f in kind.frames)
+    assert ends == [ending(frame.undesired) for frame in kind.frames]
     assert ends.count(".") <= len(ends) / 4
     assert len(set(ends)) >= 16
     marks = {end for end in ends if not end[-1].isalnum()}
@@ -86,9 +82,6 @@ def test_a_chat_is_a_request_or_is_written_as_text() -> None:
     plain = chats.pairs(template=False).desired[0]
     assert plain.prompt == "User: How do I prune a rose?\nAssistant:"
     assert plain.continuation == f" {chats.pairs(template=True).desired[0].continuation}"
-
-
-# What is computed of tensors
 
 
 def test_errors_of_a_planted_quadratic_map_are_those_of_the_hand() -> None:
@@ -170,9 +163,6 @@ def test_blocks_are_counted_by_their_intervals() -> None:
     assert rounded(pd.DataFrame({"x": [0.123456, np.inf]}))["x"].tolist() == [0.123, np.inf]
 
 
-# What is measured at a model
-
-
 def test_predictions_are_those_of_whole_jacobians(llama: Any) -> None:
     """Against matrices, one text and one size at a time."""
     pairs = {"one": small_pairs("very", "a"), "two": small_pairs("cat", "dog")}
@@ -251,4 +241,4 @@ def test_a_run_writes_its_tables_and_figures(llama: Any, tmp_path: Path) -> None
     assert {"skill.png", "kinds.csv", "field.json", "summary.csv", "field_summary.csv"} <= names
     skill: Any = pd.read_csv(tmp_path / "skill.csv")
     assert {"own", "other class_low", "identity_error", "kl"} <= set(skill)
-    assert "over_two" in pd.read_csv(tmp_path / "kinds.csv")
+    assert {"one", "two_high"} <= set(pd.read_csv(tmp_path / "kinds.csv"))
