@@ -1,6 +1,6 @@
 """The command: `python -m analyses.text_kinds`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,19 @@ def main(
         tokenizer: Any = loaded.tokenizer
         template = getattr(tokenizer, "chat_template", None) is not None
         pairs = {kind.name: kind.pairs(template=template) for kind in KINDS}
-        origin = {"model": model, "seed": seed, "chat_template": template}
-        write(tables_of(loaded, pairs, seed), out, origin | {"fingerprint": fingerprint(loaded)})
+        origin: dict[str, Any] = {"model": model, "seed": seed, "chat_template": template}
+        origin["fingerprint"] = fingerprint(loaded)
+        tables: dict[str, Any] = {}
+        for tables in tables_of(loaded, pairs, seed):
+            write(tables, list(pairs), out, origin)
+        for name in ("summary", "field_summary"):
+            show(rounded(tables[name]))
 
 
 def tables_of(
     model: ls.SteerableModel, pairs: Mapping[str, ContrastivePairs], seed: int
-) -> dict[str, Any]:
-    """All tables by name, of kinds of pairs by name."""
+) -> Iterator[dict[str, Any]]:
+    """All tables by name, of kinds of pairs by name: of one kind, then of two, and so on."""
     kinds = list(pairs)
     parts = {kind: KindParts.of(each, seed) for kind, each in pairs.items()}
     layers: list[dict[str, Any]] = []
@@ -68,28 +73,29 @@ def tables_of(
             for block in tqdm(blocks, desc=kind, total=model.cfg.n_layers):
                 layers += layer_rows(kind, kinds, block)
             fields += field_rows(model, kind, each, seed)
-    of_layers, of_fields = pd.DataFrame(layers), pd.DataFrame(fields)
-    return {
-        "layers": of_layers,
-        "summary": summary(of_layers, kinds),
-        "fields": of_fields,
-        "field_summary": field_summary(of_fields),
-    }
+            of_layers, of_fields = pd.DataFrame(layers), pd.DataFrame(fields)
+            yield {
+                "layers": of_layers,
+                "summary": summary(of_layers, kinds),
+                "fields": of_fields,
+                "field_summary": field_summary(of_fields),
+            }
 
 
-def write(tables: Mapping[str, Any], out: Path, origin: Mapping[str, Any]) -> None:
-    """Write every table and figure, and print what is counted."""
+def write(
+    tables: Mapping[str, Any], kinds: Sequence[str], out: Path, origin: Mapping[str, Any]
+) -> None:
+    """Write every table and figure."""
     small = {name: rounded(table) for name, table in tables.items()}
     layers, fields = small["layers"], small["fields"]
-    kinds = list(dict.fromkeys(layers["kind"]))
+    tested = list(dict.fromkeys(layers["kind"]))
     means = {kind: f"mean of {kind}" for kind in kinds}
-    skill, across = skill_figure(layers, LINES, kinds), skill_figure(layers, means, kinds)
+    skill, across = skill_figure(layers, LINES, tested), skill_figure(layers, means, tested)
     save_figure(skill, out / "skill.png", of_errors(layers), origin)
     save_figure(across, out / "kinds.png", of_kinds(layers, kinds), origin)
-    save_figure(field_by_layer_figure(fields, kinds), out / "field.png", fields, origin)
+    save_figure(field_by_layer_figure(fields, tested), out / "field.png", fields, origin)
     for name in ("summary", "field_summary"):
         save_table(small[name], out / f"{name}.csv")
-        show(small[name])
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ from torch import Tensor
 
 import lens_steer as ls
 from analyses.text_kinds.predictions import (
-    FRACTIONS,
     IDENTITY,
     NATS,
     OTHER,
     OWN,
     SAME,
-    UNITS,
     BlockErrors,
     curvature,
     displacements,
@@ -56,11 +54,13 @@ class FittedKind:
         maps: At the texts, the desired first.
         desired: How many of them are.
         features: The unit difference of the classes' means at every layer.
+        logits: Of the next token of each text.
     """
 
     maps: BlockMaps
     desired: int
     features: ls.FeatureDirections
+    logits: Float[Tensor, "text vocab"]
 
     @classmethod
     def of(cls, model: ls.SteerableModel, pairs: ContrastivePairs) -> "FittedKind":
@@ -68,7 +68,7 @@ class FittedKind:
         maps = BlockMaps.of(model, (*pairs.desired, *pairs.undesired))
         n = len(pairs.desired)
         features = ls.FeatureDirections.of_states(maps.states[:n], maps.states[n:])
-        return cls(maps, n, features)
+        return cls(maps, n, features, clean_logits(maps))
 
     def means(self, layer: int, unit: Float[Tensor, " d"]) -> Means:
         """The mean Jacobian of either class at a block, times a vector."""
@@ -78,7 +78,7 @@ class FittedKind:
     def strength(self, layer: int, unit: Float[Tensor, " d"]) -> float:
         """The length along a unit vector, entering a block, that costs `NATS` of the next token."""
         moved = self.maps.logits_jvp(layer, unit.expand(1, len(self.maps.states), -1))[0]
-        return strength_for(NATS, curvature(clean_logits(self.maps), moved))
+        return strength_for(NATS, curvature(self.logits, moved))
 
 
 def clean_logits(maps: BlockMaps) -> Float[Tensor, "text vocab"]:
@@ -108,7 +108,6 @@ def measured(
     pairs = parts.test
     maps = BlockMaps.of(model, (*pairs.desired, *pairs.undesired))
     clean = clean_logits(maps)
-    whole = [(u + 1) * len(FRACTIONS) - 1 for u in range(len(UNITS))]
     for layer in range(maps.n_layers):
         if not bool(here.features.present[layer]):
             continue
@@ -127,7 +126,7 @@ def measured(
             lengths,
             ratios,
             {name: relative_errors(change, each, lengths) for name, each in products.items()},
-            divergence(clean, maps.logits(layer, moved[whole])),
+            divergence(clean, maps.logits(layer, moved[-1:])[0]),  # the last size is the whole s
             pairs.example_groups,
             seed,
         )

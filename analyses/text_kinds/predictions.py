@@ -25,7 +25,7 @@ class BlockErrors:
         lengths: |d|, in the order of `UNITS`, and of `FRACTIONS` within each.
         ratios: |d| / |z|.
         errors: By the name of what A is.
-        nats: KL of the moved from the clean next token at the whole of each unit, in that order.
+        nats: KL of the moved from the clean next token at the length that costs `NATS`.
         groups: Of the texts: what belongs together.
         seed: Of the intervals.
     """
@@ -34,7 +34,7 @@ class BlockErrors:
     lengths: Float[Tensor, "size text"]
     ratios: Float[Tensor, "size text"]
     errors: dict[str, Float[Tensor, "size text"]]
-    nats: Float[Tensor, "unit text"]
+    nats: Float[Tensor, " text"]
     groups: tuple[Hashable, ...]
     seed: int
 
@@ -89,10 +89,13 @@ def curvature(
         logits: Of the next token, p = softmax(logits).
         moved: J u, their first-order change along a unit vector.
     """
-    p = logits.double().softmax(dim=-1)
-    change = moved.double()
-    mean = (p * change).sum(dim=-1, keepdim=True)
-    return (p * (change - mean).square()).sum(dim=-1)
+    # text by text: rows of a large vocabulary in float64 would not fit caches together
+    return torch.stack([_variance(*each) for each in zip(logits, moved, strict=True)])
+
+
+def _variance(logits: Float[Tensor, " vocab"], moved: Float[Tensor, " vocab"]) -> Float[Tensor, ""]:
+    p, change = logits.double().softmax(dim=-1), moved.double()
+    return (p * (change - p @ change).square()).sum()
 
 
 def strength_for(nats: float, curvatures: Float[Tensor, " text"]) -> float:
@@ -101,8 +104,12 @@ def strength_for(nats: float, curvatures: Float[Tensor, " text"]) -> float:
 
 
 def divergence(
-    clean: Float[Tensor, "text vocab"], steered: Float[Tensor, "*any text vocab"]
-) -> Float[Tensor, "*any text"]:
-    """KL(steered || clean) of the next token, in nats."""
+    clean: Float[Tensor, "text vocab"], steered: Float[Tensor, "text vocab"]
+) -> Float[Tensor, " text"]:
+    """KL(steered || clean) of the next token of each text, in nats."""
+    return torch.stack([_kl(*each) for each in zip(clean, steered, strict=True)])
+
+
+def _kl(clean: Float[Tensor, " vocab"], steered: Float[Tensor, " vocab"]) -> Float[Tensor, ""]:
     q = steered.double().log_softmax(dim=-1)
-    return (q.exp() * (q - clean.double().log_softmax(dim=-1))).sum(dim=-1)
+    return (q.exp() * (q - clean.double().log_softmax(dim=-1))).sum()

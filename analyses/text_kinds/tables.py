@@ -24,16 +24,17 @@ SIZES = [(unit, fraction) for unit in UNITS for fraction in FRACTIONS]
 def layer_rows(kind: str, kinds: Sequence[str], block: BlockErrors) -> Iterator[dict[str, Any]]:
     """A row for each size of the push at one block.
 
-    `length` is the mean |d|, `ratio` the mean |d| / |z|, `kl` the nats that the push costs where it
-    was measured (at the whole of a unit). `PREDICTOR_error` is the mean relative error, `PREDICTOR`
-    the skill over the identity, `PREDICTOR_over_KIND` the skill over the mean of the tested kind.
+    `length` is the mean |d|, `ratio` the mean |d| / |z|, `kl` the nats that the push costs on
+    average, measured at the length that is to cost .1. `PREDICTOR_error` is the mean relative
+    error, `PREDICTOR` the skill over the identity, `over_KIND` that of the tested kind's mean over
+    the mean of another kind.
     """
     for size, (unit, fraction) in enumerate(SIZES):
         row: dict[str, Any] = {"kind": kind, "layer": block.layer, "unit": unit}
         row |= {"fraction": fraction, "length": float(block.lengths[size].mean())}
         row |= {"ratio": float(block.ratios[size].mean()), "kl": float("nan")}
-        if fraction == FRACTIONS[-1]:
-            row["kl"] = float(block.nats[UNITS.index(unit)].mean())
+        if (unit, fraction) == SIZES[-1]:
+            row["kl"] = float(block.nats.mean())
         for name in (OWN, IDENTITY):
             row |= block.error(name, size).columns(f"{name}_error")
         for name in (SAME, OTHER, *kinds):
