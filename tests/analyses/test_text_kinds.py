@@ -233,10 +233,9 @@ def test_the_field_of_classes_on_two_sides_is_a_line_and_of_one_around_the_other
 
 def test_a_run_writes_its_tables_and_figures(llama: Any, tmp_path: Path) -> None:
     pairs = {"one": small_pairs("very", "a"), "two": small_pairs("cat", "dog")}
-    first, tables = tables_of(llama, pairs, 0)
-    assert set(first["layers"]["kind"]) == {"one"}
-    assert set(tables["layers"]["kind"]) == set(pairs)
-    assert len(tables["fields"]) == 2 * llama.cfg.n_layers
+    tables = next(tables_of(llama, pairs, 0))  # of the first kind, as a run that is stopped leaves
+    assert set(tables["layers"]["kind"]) == {"one"}
+    assert len(tables["fields"]) == llama.cfg.n_layers
     write(tables, list(pairs), tmp_path, {"model": "llama"})
     names = {path.name for path in tmp_path.iterdir()}
     assert {"skill.png", "kinds.csv", "field.json", "summary.csv", "field_summary.csv"} <= names
