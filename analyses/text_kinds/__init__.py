@@ -10,7 +10,7 @@ behind every block, how much of a line the field of a kernel barrier is, from on
 
 Writes summary and field_summary (tables), and the figures skill, kinds and field with theirs.
 Questions, measures and verdicts are registered: analyses/results/text_kinds/README.md. A model of
-30 blocks takes about ten minutes of processor time.
+30 blocks takes about five minutes of processor time.
 
     python -m analyses.text_kinds --model smollm2 --out out/text_kinds
 
