@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,7 +16,6 @@ from analyses.barrier_field_instruments.crowding import CrowdingReport
 from analyses.barrier_field_instruments.stability import FieldStability
 from analyses.barrier_field_instruments.turning import TurningReport
 from analyses.divergence import DivergenceReport
-from analyses.forecast import figures as forecast
 from analyses.linearity.collapse import collapse_figure
 from analyses.lqr import figures as lqr
 from analyses.method_comparison import figures as comparison
@@ -25,13 +23,10 @@ from analyses.odesteer import figures as odesteer
 from analyses.organism import figures as organism
 from analyses.paths import PathSplitReport
 from analyses.plots import matched_figure
-from analyses.registered import figures as registered
-from analyses.registered import tables as registered_tables
-from analyses.registered import tasks as registered_tasks
-from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.sadi.figures import ways_figure
 from analyses.unification.figures import differences_figure
 from lens_steer.barriers.field import HeldOutRows
+from tests.analyses.study_figures import STUDY_FIGURES, names_of_figures
 from tests.drawn_boxes import faults
 from tests.report_samples import around, methods_named, normal, uniform
 
@@ -119,57 +114,6 @@ def turning() -> Figure:
     return TurningReport(angles, bends, torch.ones(24).double(), ROWS).figure()
 
 
-def registered_gains() -> Any:
-    """Nine methods and two references of seven tasks in three folds, at three costs."""
-    rows = [
-        {"task": task, "fold": fold, "method": method, "asked_nats": nats, "nats": 1.2 * nats}
-        | {"gain": float(np.sin(i + fold) / 4), "share": 0.5, "unjudged": 0.0, "repetition": 0.0}
-        | {"draw": 0, "dev_gain": 0.1, "seed": 0}
-        for task in registered_tasks.TASKS
-        for fold in range(3)
-        for i, method in enumerate((*METHODS, "learned", "random, as activations vary"))
-        for nats in (0.03, 0.1, 0.3)
-    ]
-    return pd.DataFrame(rows)
-
-
-def registered_contrasts() -> Any:
-    rows = [
-        {"method": first, "less": second, "tasks": 7, "margin": 0.04, "difference": 0.02 * i}
-        | {"difference_low": 0.02 * i - 0.05, "difference_high": 0.02 * i + 0.05}
-        | {"over_tasks_low": 0.02 * i - 0.3, "over_tasks_high": 0.02 * i + 0.3}
-        for i, (first, second) in enumerate(CONTRASTS)
-    ]
-    return pd.DataFrame(rows)
-
-
-RULES = ("forecast", "slope alone", "half depth", "length of the difference", "AUC", "logit lens")
-
-
-def foretold(column: str, names: Any) -> Any:
-    """A row for each cost and name, with an interval."""
-    return pd.DataFrame(
-        {"nats": nats, column: name, "value": 0.5, "value_low": 0.3, "value_high": 0.7}
-        for nats in (0.03, 0.1, 0.3, 1.0)
-        for name in names
-    )
-
-
-def reach() -> Any:
-    names = ("strength", "gain", "gain_at_cost")
-    ends = {f"{name}{end}": x for name in names for end, x in QUARTILES.items()}
-    return pd.DataFrame([{"nats": nats} | ends for nats in (0.03, 0.1, 0.3, 1.0)])
-
-
-def regrets(rules: Any) -> Any:
-    return pd.DataFrame(
-        {"measure": measure, "rule": rule, "regret": i, "regret_low": i - 1, "regret_high": i + 2}
-        for measure in ("margin, nats", "texts, points")
-        for i, rule in enumerate(rules)
-    )
-
-
-QUARTILES = {"": 1.1, "_quartile_1": 0.8, "_quartile_3": 1.7}
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -204,18 +148,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "crowding": crowding,
     "stability": stability,
     "turning": turning,
-    "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
-    "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
-    "frontier": lambda: registered.frontier_figure(registered_tables.by_task(registered_gains())),
-    "prompts foretold": lambda: forecast.prompts_figure(
-        foretold("what", ("forecast", "clean margin", "sign"))
-    ),
-    "reach": lambda: forecast.reach_figure(reach()),
-    "where": lambda: forecast.regret_figure(regrets(RULES)),
-    "which": lambda: forecast.regret_figure(regrets(("forecast", "CAA at half depth"))),
-    "best of n": lambda: registered.best_of_n_figure(
-        registered_tables.best_of_n(registered_gains())
-    ),
+    **STUDY_FIGURES,
 }
 
 
@@ -236,6 +169,5 @@ def test_every_figure_of_an_analysis_is_among_them() -> None:
         "matched_figure", "lambda_figure", "differences_figure", "angle_figure", "field_figure",
         "ways_figure", "forest_figure", "cost_figure", "strip_figure", "search_figure",
         "searched_figure", "collapse_figure", "doses", "layers", "heads", "degrees", "figure_of",
-        "contrasts_figure", "gains_figure", "frontier_figure", "best_of_n_figure",
     }  # fmt: skip
-    assert found - named == {"draw_split"}  # of `PathSplitReport`
+    assert found - named - names_of_figures() == {"draw_split"}  # of `PathSplitReport`
