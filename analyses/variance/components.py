@@ -148,7 +148,7 @@ def leaving_out(
     without = np.stack([statistic(np.delete(y, i, axis=0)) for i in range(n)])
     error = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     reach = float(stats.t.ppf(0.975, n - 1)) * error
-    return value, value - reach, value + reach
+    return value, np.asarray(value - reach), np.asarray(value + reach)
 
 
 def _check(y: Cells, names: Sequence[str]) -> None:
