@@ -23,7 +23,7 @@ from analyses.variance.design import (
     method_names,
 )
 from analyses.variance.figures import variance_figure
-from analyses.variance.journals import Run
+from analyses.variance.journals import UNSTEERED, Run
 from lens_steer import arguments
 from lens_steer.arguments import Count, CountFromZero, Expected, Text, Texts
 from lens_steer.cli import option
@@ -101,49 +101,61 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Seed = 0,
 ) -> None:
     """Measure every cell of the design on one model, or go on with a run."""
+    chosen = [Behaviour.of(name, seed) for name in names_of(pairs)]
     with writing_in(out):
         loaded = ls.load_model(model)
-        chosen = [Behaviour.of(name, seed) for name in names_of(pairs)]
         places, names = layers_of(loaded, layers), method_names(methods)
         design = Design(fits, tuple(reads), places, names, prompts, text_prompts, tokens, seed)
         run = Run.of(loaded, chosen, design, out / "journal.jsonl")
+        origin = {"model": model, "fingerprint": fingerprint(loaded)} | vars(design)
         typer.echo(run.cost())
         if dry_run:
             return
         with tqdm(desc=f"units of {model}", total=len(run.units())) as bar:
             bar.update(len(run.journal.done))
-            for _ in run.measure():
+            for name, *part in run.measure():
                 bar.update()
-        write(run, out, {"model": model, "fingerprint": fingerprint(loaded)} | vars(design))
+                if name == chosen[-1].name and part[-1] != UNSTEERED:  # a fit is whole
+                    write(run, out, origin)
+        for measure, (shares, changed) in write(run, out, origin).items():
+            typer.echo(measure)
+            show(shares, ["version", "source", "share", "share_low", "share_high"])
+            show(changed)
 
 
-def write(run: Run, out: Path, origin: dict[str, Any]) -> None:
-    """Write every table and the figure of a run in which nothing is missing, and print shares."""
+def write(run: Run, out: Path, origin: dict[str, Any]) -> dict[str, Any]:
+    """Write all tables and the figure of the fits that are done.
+
+    Returns:
+        By measure, the shares and the differences.
+
+    Raises:
+        ValueError: If nothing has been measured in any cell.
+    """
     rows = run.rows()
     save_table(tables.cells_table(rows), out / "cells.csv")
-    shares: dict[str, Any] = {}
-    changed: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     levels, left_out = [], []
     for measure in tables.MEASURES:
-        found = tables.grid(rows, measure)
-        if found is None:
+        every = tables.grid(rows, measure)
+        if every is None:
             continue
-        found, without = tables.balanced(found)
+        kept, without = tables.balanced(every)
         left_out += [{"measure": measure} | row for row in without]
-        shares[measure] = tables.shares_table(found)
-        changed[measure] = tables.changed_table(found)
-        levels.append(tables.levels_table(found).assign(measure=measure))
+        levels.append(tables.levels_table(kept).assign(measure=measure))
+        found[measure] = (tables.shares_table(kept), tables.changed_table(kept))
+    if not found:
+        raise ValueError("nothing was measured in any cell: cells.csv says why")
     save_table(pd.concat(levels, ignore_index=True), out / "levels.csv")
     columns = ["measure", "factor", "level", "lacking"]
     save_table(pd.DataFrame(left_out, columns=columns), out / "left_out.csv")
-    together = {
-        name: pd.concat([t.assign(measure=m) for m, t in each.items()], ignore_index=True)
-        for name, each in (("shares", shares), ("changed", changed))
-    }
-    save_table(together["changed"], out / "changed.csv")
-    save_figure(variance_figure(shares, changed), out / "shares.png", together["shares"], origin)
-    show(together["shares"], ["measure", "version", "source", "share", "share_low", "share_high"])
-    show(together["changed"])
+    shares, changed = (
+        pd.concat([each[i].assign(measure=m) for m, each in found.items()], ignore_index=True)
+        for i in range(2)
+    )
+    save_table(changed, out / "changed.csv")
+    save_figure(variance_figure(found), out / "shares.png", shares, origin)
+    return found
 
 
 if __name__ == "__main__":

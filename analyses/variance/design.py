@@ -113,13 +113,15 @@ class Behaviour:
         """Split the pairs of a registered task, a named set or a file, by groups.
 
         Raises:
-            ValueError: If there are none, or too few.
+            ValueError: If there are none, too few, or two texts of no common prompt.
         """
         if name in registered():
             made = task(name, None)
             pairs, judge = made.pairs, made.judge
         else:
             pairs, judge = ContrastivePairs.load(name), judge_of(name)
+        if not pairs.paired:
+            raise ValueError(f"{name}: its texts are not paired, expected two endings of a prompt")
         train, dev, test = pairs.split(*SHARES, seed=seed)
         return cls(name, pairs, train, dev, test, judge)
 

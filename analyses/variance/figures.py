@@ -13,18 +13,17 @@ _UNITS = {"preference": "nats per token", "texts": "points of the share of texts
 _NAMES = {"preference": "change of preference", "texts": "texts that show it"}
 
 
-def variance_figure(shares: Mapping[str, Any], changed: Mapping[str, Any]) -> Figure:
+def variance_figure(found: Mapping[str, tuple[Any, Any]]) -> Figure:
     """A row for each measure: shares within a behaviour and over behaviours, and differences.
 
     Args:
-        shares: Tables of shares by measure.
-        changed: Tables of differences by measure.
+        found: By measure, a table of shares and one of differences.
     """
-    rows = max(len(main_sources(table)) for table in shares.values())
+    rows = max(len(main_sources(shares)) for shares, _ in found.values())
     with canvas(
-        len(shares), 3, width=10.5, height=(1.0 + 0.19 * rows) * len(shares), squeeze=False
+        len(found), 3, width=10.5, height=(1.0 + 0.19 * rows) * len(found), squeeze=False
     ) as (figure, grid):
-        for panels, (measure, table) in zip(grid, shares.items(), strict=True):
+        for panels, (measure, (table, changed)) in zip(grid, found.items(), strict=True):
             for axes, version in zip(panels, (WITHIN, ALL), strict=False):
                 part = table[table["version"] == version]
                 part = part[part["source"].isin(main_sources(part))]
@@ -32,7 +31,7 @@ def variance_figure(shares: Mapping[str, Any], changed: Mapping[str, Any]) -> Fi
                     _dots(axes, part, "source", "share", 100)
                 axes.axvline(0, color="k", lw=0.8)
                 axes.set(xlabel="share of variance, %", title=f"{_NAMES[measure]}, {version}")
-            both = changed[measure].dropna(subset=["difference"])
+            both = changed.dropna(subset=["difference"])
             _dots(panels[2], both, "factor", "difference", 1)
             panels[2].set(
                 xlim=(0, None), xlabel=_UNITS[measure], title="mean difference, one factor changed"

@@ -58,10 +58,10 @@ class Bench:
         few = self.behaviour.test.spread(self.design.prompts)
         sides = zip(few.desired, few.undesired, strict=True)
         return Questions(
-            [
+            tuple(
                 Question(a.prompt, (a.continuation, b.continuation), (True, False), a.group)
                 for a, b in sides
-            ]
+            )
         )
 
     @cached_property

@@ -49,15 +49,17 @@ class Grid:
 def grid(rows: Sequence[Mapping[str, Any]], measure: str) -> Grid | None:
     """The mean of what was measured in every cell; NaN in those that have no number.
 
-    None if nothing was measured in any cell. Levels are those of the rows in which it was.
+    None if nothing was measured in any cell. Of texts there are only the fits and layers in which
+    some were written.
     """
     column, unit = MEASURES[measure]
     cells = [row for row in rows if "method" in row]
     have = [row for row in cells if column in row]
     if not have:
         return None
-    tried = {name: {row[name] for row in have} for name in ("fit", "layer")}
-    cells = [row for row in cells if all(row[name] in tried[name] for name in tried)]
+    if measure == "texts":
+        written = {name: {row[name] for row in have} for name in ("fit", "layer")}
+        cells = [row for row in cells if all(row[name] in written[name] for name in written)]
     levels = {name: list(dict.fromkeys(row[name] for row in cells)) for name in FACTORS}
     y = np.full([len(levels[name]) for name in FACTORS], np.nan)
     for row in have:

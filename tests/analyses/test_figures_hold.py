@@ -30,6 +30,8 @@ from analyses.registered import tasks as registered_tasks
 from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.sadi.figures import ways_figure
 from analyses.unification.figures import differences_figure
+from analyses.variance import tables as variance
+from analyses.variance.figures import variance_figure
 from lens_steer.barriers.field import HeldOutRows
 from tests.drawn_boxes import faults
 from tests.report_samples import around, methods_named, normal, uniform
@@ -142,6 +144,16 @@ def registered_contrasts() -> Any:
     return pd.DataFrame(rows)
 
 
+def shares_of_variance(behaviours: int, measures: int) -> Figure:
+    """Every factor of the study of variance at three levels, of many behaviours or of one."""
+    levels = {name: tuple(range(3)) for name in variance.FACTORS}
+    levels["behaviour"] = tuple(range(behaviours))
+    found = variance.Grid(normal(behaviours, 3, 3, 3, 3).double().numpy(), levels)
+    names = list(variance.MEASURES)[:measures]
+    tables = variance.shares_table(found), variance.changed_table(found)
+    return variance_figure(dict.fromkeys(names, tables))
+
+
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -182,6 +194,8 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "best of n": lambda: registered.best_of_n_figure(
         registered_tables.best_of_n(registered_gains())
     ),
+    "variance": partial(shares_of_variance, 6, 2),
+    "variance of one": partial(shares_of_variance, 1, 1),
 }
 
 
@@ -203,5 +217,6 @@ def test_every_figure_of_an_analysis_is_among_them() -> None:
         "ways_figure", "forest_figure", "cost_figure", "strip_figure", "search_figure",
         "searched_figure", "collapse_figure", "doses", "layers", "heads", "degrees", "figure_of",
         "contrasts_figure", "gains_figure", "frontier_figure", "best_of_n_figure",
+        "variance_figure",
     }  # fmt: skip
     assert found - named == {"draw_split"}  # of `PathSplitReport`
