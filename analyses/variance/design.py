@@ -1,6 +1,6 @@
 """The levels of the design: behaviours, halves of train, read positions, layers and methods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -178,6 +178,6 @@ def position(read: Read) -> Any:
     return _POSITIONS.get(read, read)
 
 
-def setting(cell: dict[str, Any]) -> dict[str, Any]:
+def setting(cell: Mapping[str, Any]) -> dict[str, Any]:
     """What a method of a cell is made of."""
     return {"layer": cell["layer"], "read": position(cell["read"])}

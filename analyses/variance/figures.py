@@ -36,7 +36,9 @@ def variance_figure(found: Mapping[str, tuple[Any, Any]]) -> Figure:
             panels[2].set(
                 xlim=(0, None), xlabel=_UNITS[measure], title="mean difference, one factor changed"
             )
-        figure.suptitle("95 % intervals over behaviours (jackknife); levels at 0.1 nats per token")
+        figure.suptitle(
+            "methods at 0.1 nats per token; 95 % intervals over behaviours (jackknife)", fontsize=9
+        )
     return figure
 
 

@@ -95,7 +95,7 @@ def balanced(found: Grid) -> tuple[Grid, list[dict[str, Any]]]:
     return Grid(y, levels), left_out
 
 
-def shares_table(found: Grid) -> pd.DataFrame:
+def shares_table(found: Grid) -> Any:
     """Components of variance and their shares, within a behaviour and over behaviours.
 
     Within: components of each behaviour by itself, means over behaviours. Over: those of the whole
@@ -108,7 +108,7 @@ def shares_table(found: Grid) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _shares(found: Grid, version: str) -> pd.DataFrame:
+def _shares(found: Grid, version: str) -> Any:
     names = found.varied if version == WITHIN else ["behaviour", *found.varied]
 
     def each(y: Cells) -> dict[str, float]:
@@ -134,14 +134,14 @@ def _shares(found: Grid, version: str) -> pd.DataFrame:
 
     value, low, high = leaving_out(numbers, found.y)
     n = len(sources)
-    table = pd.DataFrame({"version": version, "source": [*sources, *derived]})
+    table: Any = pd.DataFrame({"version": version, "source": [*sources, *derived]})
     table["component"] = [*value[:n], *[np.nan] * len(derived)]
     return table.assign(
         total=float(value[:n].sum()), share=value[n:], share_low=low[n:], share_high=high[n:]
     )
 
 
-def changed_table(found: Grid) -> pd.DataFrame:
+def changed_table(found: Grid) -> Any:
     """What changing one factor alone changes: the mean absolute difference, in the measure's unit.
 
     Of two fits, read positions, layers or methods of one behaviour, mean over behaviours; of two
@@ -168,7 +168,7 @@ def changed_table(found: Grid) -> pd.DataFrame:
     )
 
 
-def levels_table(found: Grid) -> pd.DataFrame:
+def levels_table(found: Grid) -> Any:
     """The mean of every level, all else averaged, with its 95 % interval over behaviours."""
     rows = []
     for axis, name in enumerate(FACTORS):
@@ -183,7 +183,7 @@ def levels_table(found: Grid) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cells_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def cells_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Every cell with its strength, its means, or why it has none."""
     means = {column: unit for column, unit in MEASURES.values()}
     table = [
@@ -198,6 +198,6 @@ def cells_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(table).reindex(columns=columns)
 
 
-def main_sources(table: pd.DataFrame) -> list[str]:
+def main_sources(table: Any) -> list[str]:
     """The sources of a table of shares: factors, then two of them, then the rest."""
     return [name for name in dict.fromkeys(table["source"]) if name not in DERIVED]

@@ -50,7 +50,8 @@ def small() -> Behaviour:
         for k in range(3)
     ]
     pairs = ContrastivePairs.of(rows, name="small")
-    return Behaviour("small", pairs, *pairs.split(0.4, 0.3, 0.3, seed=0), WordList(("a",)))
+    train, dev, test = pairs.split(0.4, 0.3, 0.3, seed=0)
+    return Behaviour("small", pairs, train, dev, test, WordList(("a",)))
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_what_differs_between_behaviours_alone_is_nothing_within_one(untyped: No
 
 def test_one_behaviour_has_shares_within_and_no_interval(untyped: None) -> None:
     found = planted({"behaviour x method": 1.0, "behaviour x layer x read": 0.5})
-    one = Grid(found.y[:1], found.levels | {"behaviour": ("sea",)})
+    one = Grid(found.y[:1], {**found.levels, "behaviour": ("sea",)})
     table = shares_table(one)
     assert set(table["version"]) == {WITHIN}
     assert table["share_low"].isna().all()
@@ -213,7 +214,8 @@ def test_a_cell_without_a_direction_says_why(model: Any) -> None:
     """One token is read, and the one before it is the prompt's: both sides have it."""
     rows = [(f"the dog {g}", " sun", " cat", f"group {g}") for g in range(12)]
     pairs = ContrastivePairs.of(rows, name="one token")
-    one = Behaviour("one token", pairs, *pairs.split(0.4, 0.3, 0.3, seed=0), None)
+    train, dev, test = pairs.split(0.4, 0.3, 0.3, seed=0)
+    one = Behaviour("one token", pairs, train, dev, test, None)
     design = replace(DESIGN, reads=("last but one",), layers=(1,), methods=("CAA", "RepE"))
     assert ["failure" in row for row in Bench(model, one, design).rows(0)] == [True, True]
 
