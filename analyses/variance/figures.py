@@ -33,9 +33,7 @@ def variance_figure(found: Mapping[str, tuple[Any, Any]]) -> Figure:
                 axes.set(xlabel="share of variance, %", title=f"{_NAMES[measure]}, {version}")
             both = changed.dropna(subset=["difference"])
             _dots(panels[2], both, "factor", "difference", 1)
-            panels[2].set(
-                xlim=(0, None), xlabel=_UNITS[measure], title="mean difference, one factor changed"
-            )
+            panels[2].set(xlim=(0, None), xlabel=_UNITS[measure], title="one factor changed")
         figure.suptitle(
             "methods at 0.1 nats per token; 95 % intervals over behaviours (jackknife)", fontsize=9
         )
