@@ -12,6 +12,7 @@ import analyses.variance as study
 import lens_steer as ls
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, names_of, show, start
 from analyses.variance import tables
+from analyses.variance.components import FEWEST
 from analyses.variance.design import (
     METHODS,
     READS,
@@ -101,10 +102,17 @@ def main(  # noqa: PLR0913 - a command's options
     seed: Seed = 0,
 ) -> None:
     """Measure every cell of the design on one model, or go on with a run."""
+    names = method_names(methods)
+    several = [len(each) > 1 for each in (reads, names, layers or READS)]
+    if sum(several) < FEWEST:
+        raise ValueError(
+            f"--reads {','.join(reads)!r} --methods {methods!r} with these --layers: expected "
+            "several values of two of them or more, there is nothing to compare"
+        )
     chosen = [Behaviour.of(name, seed) for name in names_of(pairs)]
     with writing_in(out):
         loaded = ls.load_model(model)
-        places, names = layers_of(loaded, layers), method_names(methods)
+        places = layers_of(loaded, layers)
         design = Design(fits, tuple(reads), places, names, prompts, text_prompts, tokens, seed)
         run = Run.of(loaded, chosen, design, out / "journal.jsonl")
         origin = {"model": model, "fingerprint": fingerprint(loaded)} | vars(design)
@@ -142,10 +150,15 @@ def write(run: Run, out: Path, origin: dict[str, Any]) -> dict[str, Any]:
             continue
         kept, without = tables.balanced(every)
         left_out += [{"measure": measure} | row for row in without]
+        if len(kept.varied) < FEWEST:  # so far: of one fit
+            continue
         levels.append(tables.levels_table(kept).assign(measure=measure))
         found[measure] = (tables.shares_table(kept), tables.changed_table(kept))
     if not found:
-        raise ValueError("nothing was measured in any cell: cells.csv says why")
+        raise ValueError(
+            f"{out}: in too few cells anything was measured, cells.csv says why: expected methods "
+            "that can be made and calibrated"
+        )
     save_table(pd.concat(levels, ignore_index=True), out / "levels.csv")
     columns = ["measure", "factor", "level", "lacking"]
     save_table(pd.DataFrame(left_out, columns=columns), out / "left_out.csv")

@@ -202,6 +202,7 @@ CONTRADICTIONS: list[tuple[str, str, list[str]]] = [
         ["--models", "organism,organism=stories:sad", "--pairs", "stories:sad"],
     ),
     ("analyses.registered", "--data", ["--tasks", "sentiment"]),
+    ("analyses.variance", "--layers", ["--reads", "last", "--layers", "1"]),
     ("analyses.variance", "split", ["--pairs", "{}/few.jsonl"]),
     ("analyses.variance", "unpaired.jsonl", ["--pairs", "{}/unpaired.jsonl"]),
     ("analyses.organism_seeds", "RUNS", []),
