@@ -17,6 +17,9 @@ from analyses.registered import tasks as registered_tasks
 from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.text_kinds import figures as text_kinds
 from analyses.text_kinds.__main__ import KINDS, LINES
+from analyses.variance import figures as variance
+from analyses.variance import tables as variance_tables
+from tests.report_samples import normal
 
 RESULTS = Path(__file__).parents[2] / "analyses" / "results"
 
@@ -88,6 +91,18 @@ def field_by_layer() -> Figure:
 
 
 TEXT_KINDS = [kind.name for kind in KINDS]
+
+
+def shares_of_variance(behaviours: int, measures: int) -> Figure:
+    """Every factor of the study of variance at three levels, of many behaviours or of one."""
+    levels = {name: tuple(range(3)) for name in variance_tables.FACTORS}
+    levels["behaviour"] = tuple(range(behaviours))
+    found = variance_tables.Grid(normal(behaviours, 3, 3, 3, 3).double().numpy(), levels)
+    names = list(variance_tables.MEASURES)[:measures]
+    tables = variance_tables.shares_table(found), variance_tables.changed_table(found)
+    return variance.variance_figure(dict.fromkeys(names, tables))
+
+
 STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
@@ -104,12 +119,14 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "skill by kind of text": partial(skill_by_kind, "skill", LINES),
     "kinds of text": partial(skill_by_kind, "kinds", {k: f"mean of {k}" for k in TEXT_KINDS}),
     "field by layer": field_by_layer,
+    "variance": partial(shares_of_variance, 6, 2),
+    "variance of one": partial(shares_of_variance, 1, 1),
 }
 
 
 def names_of_figures() -> set[str]:
     """The figure functions of these studies; each is called above under the name that it has."""
     source = Path(__file__).read_text(encoding="utf-8")
-    modules = (forecast, registered, text_kinds)
+    modules = (forecast, registered, text_kinds, variance)
     names = {n for m in modules for n, f in inspect.getmembers(m, inspect.isfunction)}
     return {name for name in names if f".{name}(" in source}
