@@ -9,9 +9,8 @@ import numpy as np
 
 import lens_steer as ls
 from analyses.where_nats_go.estimates import Measured, derivatives
-from analyses.where_nats_go.parts import Local, mean
 from analyses.where_nats_go.texts import Written
-from analyses.where_nats_go.vectors import best_vectors
+from analyses.where_nats_go.vectors import BestVector, best_vectors
 from lens_steer import organism
 from lens_steer.benchmark import (
     FAMILIES,
@@ -26,7 +25,7 @@ from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, LocalNats, NotLocal, OutOfReach, calibrate_along
 from lens_steer.organism import ExactJudge
 from lens_steer.sites import Site
-from lens_steer.steering import Additive, Decoding, Intervention
+from lens_steer.steering import Decoding, Intervention
 
 NATS = (0.03, 0.1, 0.3)  # per token, asked for on dev
 CHOSEN_AT = 0.1
@@ -34,8 +33,9 @@ FITTED = ("CAA", "LinearAcT", "ITI", "SADI", "LQR", "ODESteer")  # families of t
 LEARNED, BEST, PROMPT, MODEL = "learned", "best vector", "persona in the prompt", "the model"
 METHODS = (*FITTED, LEARNED, BEST, PROMPT)
 SETTINGS = 4  # of each family's grid, calibrated and tried on dev
-DEV, CALIBRATED_ON = 32, 16  # dev prompts to choose on, and to calibrate along
-OF_MODEL = 3  # times as many unsteered texts of a prompt as steered ones
+DEV, CALIBRATED_ON = 24, 12  # dev prompts to choose on, and to calibrate along
+OF_MODEL = 4  # times as many unsteered texts of a prompt as steered ones
+FITTED_TO = 16  # texts of each training prompt, for the best vectors
 SMALL = 1e-4  # nats per token, of the strength that derivatives are taken with
 
 Rows = list[dict[str, Any]]
@@ -119,23 +119,14 @@ class Measuring:
         return FixedTexts.sample(self.model, few, decoding=self.decoding)
 
     @cached_property
-    def _best_vectors(self) -> list[Additive]:
-        texts = self._write(self.behaviour.cache.train, self.each // 2)
+    def _best_vectors(self) -> list[BestVector]:
+        texts = self._write(self.behaviour.cache.train, FITTED_TO)
         return best_vectors(texts, texts.shows(self.judge))
 
     @cached_property
     def _best_layer(self) -> int:
-        """The layer whose best vector is the most efficient on dev."""
-        texts = self._write(self.behaviour.dev.spread(self.prompts), self.each)
-        shows = texts.shows(self.judge)
-        share = shows.mean(axis=1)
-        variance, weights = share * (1 - share), np.ones((1, len(share)))
-        found = [self._derivatives(v, texts, shows) for v in self._best_vectors]
-        efficiency = [
-            -1.0 if each is None else float(each.efficiency(variance, weights)[0])
-            for each in found
-        ]
-        return int(np.argmax(efficiency))
+        """The layer whose best vector says most of training texts that it was not fitted to."""
+        return int(np.argmax([vector.held_out for vector in self._best_vectors]))
 
     def _made(self, name: str) -> tuple[Intervention, dict[str, Any]]:
         """A method, and its setting: chosen on dev, learned, or the best vector of the best layer."""
@@ -145,11 +136,13 @@ class Measuring:
             made = learn(self.model, cache.train, Site(layer), seed=self.seed, progress=False)
             return made, {"layer": layer}
         if name == BEST:
-            return self._best_vectors[self._best_layer], {"layer": self._best_layer}
+            layer = self._best_layer
+            return self._best_vectors[layer].method, {"layer": layer}
         family = thinned(FAMILIES[name], SETTINGS)
         dev, config = self.behaviour.dev.spread(DEV), _config(self.decoding)
         setting = calibrated_best(family, cache, dev, self.judge, kl=CHOSEN_AT, config=config)
-        return family.make(cache, setting), setting
+        method = family.make(cache, setting)
+        return method, {knob: x for knob, x in setting.items() if knob != "strength"}
 
     def _at(self, method: Intervention, nats: float) -> dict[str, Any]:
         """What a method does at a cost on dev, or why it cannot."""
@@ -176,17 +169,13 @@ class Measuring:
         return Written.of(*how, after=after)
 
     def _local(self, method: Intervention) -> dict[str, Any]:
-        found = self._derivatives(method, self._unsteered, self._shown)
-        return {} if found is None else {"local": _lists(vars(found))}
-
-    def _derivatives(self, method: Intervention, texts: Written, shows: Any) -> Local | None:
-        """Gain and curvature of every prompt; None where the cost is no parabola."""
+        """Gain and curvature of every prompt; nothing where the cost is no parabola."""
         try:
             strength = LocalNats.along(self.model, method, self._dev_texts).strength_at(SMALL)
         except NotLocal:
-            return None
-        nats, _, ratio = texts.costs((method.with_strength(strength),))
-        return derivatives(shows, ratio, nats, strength)
+            return {}
+        nats, _, ratio = self._unsteered.costs((method.with_strength(strength),))
+        return {"local": _lists(vars(derivatives(self._shown, ratio, nats, strength)))}
 
     def _model_rows(self) -> Rows:
         """The unsteered texts, and the best vector of each layer at small strengths."""
@@ -196,7 +185,7 @@ class Measuring:
         head |= {"numbers": _lists(numbers), "well_formed": float(seen.well_formed.mean())}
         vectors = [
             {"method": MODEL, "layer": layer, "best": layer == self._best_layer}
-            | self._local(vector)
+            | {"held_out": vector.held_out, **self._local(vector.method)}
             for layer, vector in enumerate(self._best_vectors)
         ]
         return [head, *vectors]

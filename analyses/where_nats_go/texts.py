@@ -1,7 +1,7 @@
 """Several texts of every prompt, and what each of them costs between two models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Written:
     texts: tuple[SampledText, ...]
     plain: tuple[SampledText, ...]
     decoding: Decoding
+    _kept: dict[tuple[int, ...], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(  # noqa: PLR0913 - what is written, by what, and how
@@ -105,7 +106,7 @@ class Written:
         texts, plain = ([of[i] for i in batch] for of in (self.texts, self.plain))
         scope, temperature = self.decoding.steered_scope, self.decoding.temperature
         q, row = draw_logits(self.model, texts, [methods] * len(texts), scope)
-        p, _ = draw_logits(self.model, plain, [()] * len(plain), scope)
+        p = self._clean(tuple(batch), plain)
         nats = kl_divergence(q, p, temperature=temperature)
         ids = self.drawn(batch)[:, None]
         of_drawn = [
@@ -116,11 +117,22 @@ class Written:
         parts = torch.stack([nats, nats * first, of_drawn[0] - of_drawn[1]])
         return torch.zeros(3, len(batch)).double().index_add(1, row, parts)
 
+    def _clean(
+        self, batch: tuple[int, ...], plain: Sequence[SampledText]
+    ) -> Float[Tensor, "draw vocab"]:
+        """The unsteered logits of a batch, kept for the next method that reads the same texts."""
+        if batch not in self._kept:
+            scope = self.decoding.steered_scope
+            self._kept[batch], _ = draw_logits(self.model, plain, [()] * len(plain), scope)
+        return self._kept[batch]
+
     def drawn(self, batch: Sequence[int]) -> Int[Tensor, " draw"]:
         """The tokens that were drawn for some texts, the end included, one text after another."""
         [end] = eos_ids(self.model)
         texts = [self.texts[i] for i in batch]
-        return torch.tensor([x for t in texts for x in (*t.ids[t.prompt_length :], *[end] * t.ended)])
+        return torch.tensor(
+            [x for t in texts for x in (*t.ids[t.prompt_length :], *[end] * t.ended)]
+        )
 
     @property
     def _asked(self) -> list[str]:

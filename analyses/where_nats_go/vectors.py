@@ -8,6 +8,7 @@ measured on, it is a lower bound of what the best vector does.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,8 +32,23 @@ from lens_steer.steering import Additive
 _PENALTIES = tuple(float(x) for x in np.logspace(-4, 2, 13))  # of the mean eigenvalue of F, tried
 
 
-def best_vectors(written: Written, shows: Bool[np.ndarray, "prompt text"]) -> list[Additive]:
-    """The best vector of every layer; at strength 1 the score of a text varies by about 1.
+@dataclass(frozen=True, eq=False)
+class BestVector:
+    """The best vector of one layer.
+
+    Attributes:
+        method: Adds it; at strength 1 the score of a text varies by about 1.
+        held_out: The share of the judge's variance within prompts that its score says of texts
+            that were left out: about its efficiency, in nats that a small gain needs at least over
+            those that it costs.
+    """
+
+    method: Additive
+    held_out: float
+
+
+def best_vectors(written: Written, shows: Bool[np.ndarray, "prompt text"]) -> list[BestVector]:
+    """The best vector of every layer.
 
     The penalty of the regression is chosen for each layer by leaving texts out.
 
@@ -54,8 +70,10 @@ def best_vectors(written: Written, shows: Bool[np.ndarray, "prompt text"]) -> li
         x = of_layer.numpy()
         level = float((x**2).sum()) / x.shape[1]
         ridge = RidgeCV(alphas=[level * each for each in _PENALTIES], fit_intercept=False)
-        vector = ridge.fit(x, wanted).coef_ / (x @ ridge.coef_).std()
-        found.append(Additive((Site(layer),), (torch.from_numpy(vector).float(),)))
+        coefficients = ridge.fit(x, wanted).coef_
+        vector = torch.from_numpy(coefficients / (x @ coefficients).std()).float()
+        held_out = 1 + float(ridge.best_score_) / float((wanted**2).mean())  # of a mean square
+        found.append(BestVector(Additive((Site(layer),), (vector,)), held_out))
     return found
 
 
@@ -97,9 +115,9 @@ def _of_batch(
         score = logits.log_softmax(dim=-1).gather(-1, drawn[:, None]).sum()
         gradients = torch.autograd.grad(score, [kept[site] for site in sites])
     parts = [
-        torch.zeros(len(texts), gradient.shape[-1]).double().index_add(
-            0, row, gradient[row, column].double()
-        )
+        torch.zeros(len(texts), gradient.shape[-1])
+        .double()
+        .index_add(0, row, gradient[row, column].double())
         for gradient in gradients
     ]
     return torch.stack(parts, dim=1)
