@@ -4,7 +4,7 @@ A judge says of every text whether it shows a behaviour. For prompt i, p_i is th
 model's texts that do, r_i that of a method's, and K_i the KL of the method's whole texts from the
 model's, in nats. No way of writing texts lifts the mean share to r for less than
 
-    floor F(r): mean over prompts of kl(s_i || p_i) with logit s_i = logit p_i + lambda, mean s_i = r
+    floor F(r): the mean of kl(s_i || p_i), where logit s_i = logit p_i + lambda and mean s_i = r
 
 (kl of two yes-or-no variables), and the model conditioned on the judge, with one multiplier lambda
 for all prompts, pays exactly that. With K the mean of K_i, a method's excess is K - F(r). It is
@@ -21,8 +21,8 @@ K_i = kl(r_i || p_i) + r_i KL(q(.|yes) || p(.|yes)) + (1 - r_i) KL(q(.|no) || p(
 `first_token` is the share of K that is paid at the first token.
 
 Why (first order, but the sum is exact). Near strength s = 0 a method has a gain g_i = dr_i/ds =
-Cov(judge, score), its score being d log q(text) / ds, and a curvature c_i = Var(score), K_i = c_i s^2
-/ 2. With v = mean p_i (1 - p_i) its efficiency, the least over what is paid, is
+Cov(judge, score), its score being d log q(text) / ds, and a curvature c_i = Var(score), by which
+K_i = c_i s^2 / 2. With v = mean p_i (1 - p_i) its efficiency, the least over what is paid, is
 
     e  = (mean g_i)^2 / (v mean c_i)     at one strength for all prompts
     e' = mean(g_i^2 / c_i) / v           at each prompt's best strength, which goes as g_i / c_i
@@ -44,9 +44,11 @@ on the judge has nothing in any part.
 
 Shares are (k + 1/2) / (n + 1), kl(r_i || p_i) is freed of the bias of counting, nats are sums of
 next-token divergences along the method's own texts, derivatives are read off unsteered texts at a
-strength of 1e-4 nats per token. Temperature is 1: the model's own distribution. Methods are chosen
-(of four settings each, at 0.1 nats per token) and calibrated on dev. Intervals are 95 %, groups of
-test prompts being drawn again; the best vector, and what was chosen, are taken as they are.
+strength of 1e-4 nats per token. Temperature is 1, the model's own distribution, and texts have at
+most 64 tokens; one that is cut off counts as broken. Of six settings of each method the one is
+taken that at 0.1 nats per token moves dev's preference between the pairs' sides most; all are
+calibrated on dev. Intervals are 95 %, groups of test prompts being drawn again; the best vector,
+and what was chosen, are taken as they are.
 
 Writes parts (a row per behaviour, method and cost), layers (best vectors and methods at small
 strengths), means (over behaviours; a figure with its data) and units.jsonl, a journal: the same

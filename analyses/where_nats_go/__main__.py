@@ -26,7 +26,7 @@ TextCount = Annotated[
 ]
 
 
-def measure(run: Run, pairs: str, *, prompts: PromptCount = 16, texts: TextCount = 24) -> Tables:
+def measure(run: Run, pairs: str, *, prompts: PromptCount = 16, texts: TextCount = 16) -> Tables:
     """The tables of one set of pairs; units that the journal holds are not measured again."""
     marks = made_on(run.model, []) | {"seed": run.seed, "prompts": prompts, "texts": texts}
     journal = Journal(run.out / "units.jsonl", marks)

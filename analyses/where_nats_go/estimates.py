@@ -1,4 +1,4 @@
-"""From texts to the numbers of prompts: shares, nats and derivatives, with intervals over groups."""
+"""From texts to the numbers of prompts: shares, nats, derivatives; and intervals over groups."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass

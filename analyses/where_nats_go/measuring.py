@@ -1,6 +1,6 @@
 """What is measured of one behaviour, unit by unit: rows of plain JSON for the journal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,6 @@ from lens_steer import organism
 from lens_steer.benchmark import (
     FAMILIES,
     Behaviour,
-    ComparisonConfig,
-    FitCache,
-    calibrated_best,
     learn,
     thinned,
 )
@@ -29,13 +26,13 @@ from lens_steer.steering import Decoding, Intervention
 
 NATS = (0.03, 0.1, 0.3)  # per token, asked for on dev
 CHOSEN_AT = 0.1
+LONGEST = 64  # tokens of a text: next to no text of the model is longer
 FITTED = ("CAA", "LinearAcT", "ITI", "SADI", "LQR", "ODESteer")  # families of the package
 LEARNED, BEST, PROMPT, MODEL = "learned", "best vector", "persona in the prompt", "the model"
 METHODS = (*FITTED, LEARNED, BEST, PROMPT)
-SETTINGS = 4  # of each family's grid, calibrated and tried on dev
-DEV, CALIBRATED_ON = 24, 12  # dev prompts to choose on, and to calibrate along
+SETTINGS = 6  # of each family's grid, calibrated and tried on dev
+CALIBRATED_ON = 12  # dev prompts
 OF_MODEL = 4  # times as many unsteered texts of a prompt as steered ones
-FITTED_TO = 16  # texts of each training prompt, for the best vectors
 SMALL = 1e-4  # nats per token, of the strength that derivatives are taken with
 
 Rows = list[dict[str, Any]]
@@ -83,8 +80,8 @@ class Measuring:
 
     @cached_property
     def decoding(self) -> Decoding:
-        """Texts of the model as it is: at temperature 1, until they end."""
-        return Decoding(temperature=1.0, max_new_tokens=organism.LONGEST, seed=self.seed)
+        """Texts of the model as it is, at temperature 1."""
+        return Decoding(temperature=1.0, max_new_tokens=LONGEST, seed=self.seed)
 
     @cached_property
     def test(self) -> ContrastivePairs:
@@ -120,34 +117,59 @@ class Measuring:
 
     @cached_property
     def _best_vectors(self) -> list[BestVector]:
-        texts = self._write(self.behaviour.cache.train, FITTED_TO)
+        texts = self._write(self.behaviour.cache.train, self.each)
         return best_vectors(texts, texts.shows(self.judge))
 
     @cached_property
-    def _best_layer(self) -> int:
-        """The layer whose best vector says most of training texts that it was not fitted to."""
-        return int(np.argmax([vector.held_out for vector in self._best_vectors]))
+    def _layers(self) -> Rows:
+        """The best vector of each layer at small strengths."""
+        return [
+            {"layer": layer, "held_out": vector.held_out, **self._local(vector.method)}
+            for layer, vector in enumerate(self._best_vectors)
+        ]
 
     def _made(self, name: str) -> tuple[Intervention, dict[str, Any]]:
-        """A method, and its setting: chosen on dev, learned, or the best vector of the best layer."""
+        """A method and its setting: chosen on dev, learned, or the best vector there is."""
         cache = self.behaviour.cache
         if name == LEARNED:
             layer = int(self.model.cfg.n_layers) // 2
             made = learn(self.model, cache.train, Site(layer), seed=self.seed, progress=False)
             return made, {"layer": layer}
         if name == BEST:
-            layer = self._best_layer
+            layer = best_row(self._layers)["layer"]
             return self._best_vectors[layer].method, {"layer": layer}
-        family = thinned(FAMILIES[name], SETTINGS)
-        dev, config = self.behaviour.dev.spread(DEV), _config(self.decoding)
-        setting = calibrated_best(family, cache, dev, self.judge, kl=CHOSEN_AT, config=config)
-        method = family.make(cache, setting)
-        return method, {knob: x for knob, x in setting.items() if knob != "strength"}
+        return self._chosen(name)
+
+    def _chosen(self, name: str) -> tuple[Intervention, dict[str, Any]]:
+        """Of a family's settings at one cost, that which changes dev's preference most.
+
+        Raises:
+            OutOfReach: If no setting can cost so much.
+        """
+        family, cache = thinned(FAMILIES[name], SETTINGS), self.behaviour.cache
+        dev, best, reason = self.behaviour.dev, -np.inf, ""
+        chosen: tuple[Intervention, dict[str, Any]] | None = None
+        for setting in family.grid(cache):
+            try:
+                method = self._costing(family.make(cache, setting), CHOSEN_AT)
+            except (OutOfReach, NotLocal) as error:
+                reason = str(error)
+                continue
+            gain = float(ls.preference(self.model, dev, method).mean())  # less that of the model
+            if gain > best:
+                chosen, best = (method, setting), gain
+        if chosen is None:
+            raise OutOfReach(f"{name} cannot be calibrated: {reason}")
+        return chosen
+
+    def _costing(self, method: Intervention, nats: float) -> Intervention:
+        """The method at the strength that costs so many nats per token along dev's texts."""
+        return calibrate_along(self.model, method, self._dev_texts, kl=nats, progress=False)
 
     def _at(self, method: Intervention, nats: float) -> dict[str, Any]:
         """What a method does at a cost on dev, or why it cannot."""
         try:
-            fair = calibrate_along(self.model, method, self._dev_texts, kl=nats, progress=False)
+            fair = self._costing(method, nats)
         except (OutOfReach, NotLocal) as error:
             return {"asked": nats, "failure": str(error)}
         written = self._write(self.test, self.each, fair)
@@ -178,22 +200,27 @@ class Measuring:
         return {"local": _lists(vars(derivatives(self._shown, ratio, nats, strength)))}
 
     def _model_rows(self) -> Rows:
-        """The unsteered texts, and the best vector of each layer at small strengths."""
+        """The unsteered texts, and what the best vector of each layer does to them."""
         seen = self._unsteered.measured(self.judge, ())
         numbers = {"shows": seen.shows.mean(axis=1), "draws": seen.draws.mean(axis=1)}
         head: dict[str, Any] = {"method": MODEL, "groups": list(self.groups)}
         head |= {"numbers": _lists(numbers), "well_formed": float(seen.well_formed.mean())}
-        vectors = [
-            {"method": MODEL, "layer": layer, "best": layer == self._best_layer}
-            | {"held_out": vector.held_out, **self._local(vector.method)}
-            for layer, vector in enumerate(self._best_vectors)
-        ]
-        return [head, *vectors]
+        return [head, *({"method": MODEL} | row for row in self._layers)]
 
 
-def _config(decoding: Decoding) -> ComparisonConfig:
-    how = {name: getattr(decoding, name) for name in ("temperature", "max_new_tokens", "seed")}
-    return ComparisonConfig(timed=False, **how)
+def best_row(rows: Rows) -> dict[str, Any]:
+    """The layer whose best vector says most of texts that it was not fitted to.
+
+    Args:
+        rows: Of the layers; one whose cost is no parabola near strength 0 is not taken.
+
+    Raises:
+        ValueError: If there is no other.
+    """
+    local = [row for row in rows if "local" in row]
+    if not local:
+        raise ValueError("no layer's best vector costs a parabola: expected more --texts to fit to")
+    return max(local, key=lambda row: row["held_out"])
 
 
 def _lists(numbers: Mapping[str, Any]) -> dict[str, Any]:

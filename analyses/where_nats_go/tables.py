@@ -1,4 +1,4 @@
-"""Tables of the study: every part with its interval, best vectors by layer, means over behaviours."""
+"""Tables of the study: parts with intervals, best vectors by layer, means over behaviours."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from math import nan
@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from analyses.studies import Tables
 from analyses.where_nats_go.estimates import intervals
-from analyses.where_nats_go.measuring import MODEL, Rows
+from analyses.where_nats_go.measuring import BEST, MODEL, Rows, best_row
 from analyses.where_nats_go.parts import (
     CAUSES,
     PLACES,
@@ -43,7 +43,7 @@ def parts_table(rows: Rows, seed: int) -> pd.DataFrame:
         columns = {name: row.get(name) for name in ("method", "asked", "strength", "failure")}
         columns["setting"] = _words(row.get("setting", {}))
         if "numbers" in row:
-            columns |= _parts(row, best, groups, seed)
+            columns |= _parts(row, _local(best), groups, seed)
         found.append(columns)
     return pd.DataFrame(found)
 
@@ -53,7 +53,7 @@ def layers_table(rows: Rows, seed: int) -> pd.DataFrame:
 
     Methods have rows too, without a layer.
     """
-    head, _ = _model(rows)
+    head, best = _model(rows)
     first = {row["method"]: row for row in reversed(rows) if "local" in row and "layer" not in row}
     of_layers = [row for row in rows if "layer" in row and "local" in row]
     found = []
@@ -67,8 +67,9 @@ def layers_table(rows: Rows, seed: int) -> pd.DataFrame:
             own = local.own_strengths(v, weights)
             return {"efficiency": local.efficiency(v, weights), "own_strengths": own}
 
-        columns = {name: row.get(name) for name in ("method", "layer", "best", "held_out")}
-        columns["method"] = "best vector" if row["method"] == MODEL else row["method"]
+        columns = {name: row.get(name) for name in ("method", "layer", "held_out")}
+        columns["best"] = row is best
+        columns["method"] = BEST if row["method"] == MODEL else row["method"]
         found.append(columns | _columns(intervals(efficiencies, head["groups"], seed=seed)))
     return pd.DataFrame(found)
 
@@ -90,11 +91,10 @@ def with_means(tables: Tables) -> Tables:
     return tables | {"means": pd.DataFrame(found)}
 
 
-def _model(rows: Rows) -> tuple[dict[str, Any], Local]:
+def _model(rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
     """The row of the unsteered texts, and the best vector of the best layer."""
     head = next(row for row in rows if row["method"] == MODEL and "groups" in row)
-    best = next(row for row in rows if row.get("best") and "local" in row)
-    return head, _local(best)
+    return head, best_row([row for row in rows if "layer" in row])
 
 
 def _local(row: Mapping[str, Any]) -> Local:

@@ -301,7 +301,8 @@ def test_estimates_from_texts_are_those_of_the_world() -> None:
 def test_the_square_of_a_gain_has_next_to_no_bias() -> None:
     """Of texts without any gain."""
     source, size = np.random.default_rng(0), (4000, 32)
-    local = derivatives(source.uniform(size=size) < 0.5, source.normal(size=size), np.ones(size), 1.0)
+    shows, score = source.uniform(size=size) < 0.5, source.normal(size=size)
+    local = derivatives(shows, score, np.ones(size), 1.0)
     assert (local.gain**2).mean() == pytest.approx(1 / 4 / 31, rel=0.1)
     assert abs(local.gain_squared.mean()) < 0.1 * (local.gain**2).mean()
 

@@ -1,0 +1,152 @@
+"""Where the nats go, on the embedded model: costs of texts, best vectors, units and their tables."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import log_softmax
+
+import lens_steer as ls
+from analyses.studies import Run
+from analyses.where_nats_go import __main__ as study
+from analyses.where_nats_go.estimates import derivatives
+from analyses.where_nats_go.figures import means_figure
+from analyses.where_nats_go.measuring import METHODS, MODEL, NATS, PROMPT, Measuring
+from analyses.where_nats_go.parts import CAUSES, PLACES
+from analyses.where_nats_go.tables import layers_table, parts_table, with_means
+from analyses.where_nats_go.texts import Written
+from analyses.where_nats_go.vectors import best_vectors, score_gradients
+from lens_steer.models import encode_prompt, eos_ids, forward
+from lens_steer.sites import Site
+from lens_steer.steering import Additive, Decoding
+
+FEW = Decoding(temperature=1.0, max_new_tokens=12, seed=3)
+# Float32 logits of order 10, in one batch and in another.
+AGREES = 1e-4
+
+
+@pytest.fixture(scope="module")
+def prompts() -> tuple[str, ...]:
+    return ls.ContrastivePairs.load("organism:sentiment").spread(3).prompts
+
+
+def push(layer: int, size: float = 1.0, width: int = 128) -> Additive:
+    vector = torch.randn(width, generator=torch.Generator().manual_seed(layer))
+    return Additive((Site(layer),), (size * vector / vector.norm(),))
+
+
+def test_costs_are_those_of_the_texts_one_by_one(embedded: Any, prompts: tuple[str, ...]) -> None:
+    method = push(2, 2.0)
+    written = Written.of(embedded, prompts, (method,), 2, FEW)
+    nats, first, ratio = written.costs((method,))
+    [end] = eos_ids(embedded)
+    for i, text in enumerate(written.texts):
+        tokens = torch.tensor([text.ids])
+        place = [text.prompt_length - 1 + k for k in range(text.draws)]
+        drawn = [*text.ids[text.prompt_length :], *[end] * text.ended]
+        with torch.no_grad():
+            p = log_softmax(forward(embedded, tokens)[0, place].double().numpy(), axis=-1)
+            with ls.steered(embedded, method, prompt_lengths=[text.prompt_length]):
+                q = log_softmax(forward(embedded, tokens)[0, place].double().numpy(), axis=-1)
+        of_token = (np.exp(q) * (q - p)).sum(axis=-1)
+        rows = np.arange(len(drawn))
+        assert nats[i // 2, i % 2] == pytest.approx(of_token.sum(), abs=AGREES)
+        assert first[i // 2, i % 2] == pytest.approx(of_token[0], abs=AGREES)
+        assert ratio[i // 2, i % 2] == pytest.approx((q - p)[rows, drawn].sum(), abs=AGREES)
+
+
+def test_without_steering_nothing_is_paid(embedded: Any, prompts: tuple[str, ...]) -> None:
+    written = Written.of(embedded, prompts, (), 2, FEW)
+    assert not any(np.any(column) for column in written.costs(()))
+    asked = Written.of(embedded, prompts, (), 2, FEW, after=prompts[::-1])
+    assert [len(encode_prompt(embedded, p)) for p in prompts for _ in range(2)] == [
+        text.prompt_length for text in asked.plain
+    ]
+    nats, first, _ = asked.costs(())
+    assert bool((nats >= first).all()) and bool((first[[0, 2]] > 0).all())
+    assert nats[1].tolist() == [0, 0]  # the prompt in the middle is the same
+
+
+def test_gradients_of_texts_are_slopes(embedded: Any, prompts: tuple[str, ...]) -> None:
+    """And so is the score that a small strength reads off."""
+    written = Written.of(embedded, prompts, (), 2, FEW)
+    gradients = score_gradients(written)
+    for layer in (0, 3, 5):
+        method = push(layer)
+        size = 1e-2
+        slopes = [written.costs((method.with_strength(s),))[2] for s in (size, -size)]
+        slope = (slopes[0] - slopes[1]).ravel() / (2 * size)
+        expected = (gradients[:, layer] @ method.vectors[0].double()).numpy()
+        assert slope == pytest.approx(expected, abs=2e-3 * np.abs(expected).max() + 1e-3)
+
+
+def test_the_best_vector_says_what_the_judge_does(embedded: Any, prompts: tuple[str, ...]) -> None:
+    """Here the judge is the score of a planted vector: its sign, within each prompt."""
+    written = Written.of(embedded, prompts, (), 24, FEW)
+    scores, planted = score_gradients(written), push(3)
+    score = (scores[:, 3] @ planted.vectors[0].double()).numpy().reshape(3, 24)
+    shows = score > np.median(score, axis=1, keepdims=True)
+    found = best_vectors(written, shows)
+    assert len(found) == 6
+    vector: Any = found[3].method
+    said = (scores[:, 3] @ vector.vectors[0].double()).numpy()
+    assert said.std() == pytest.approx(1, rel=1e-5)
+    assert np.corrcoef(said, score.ravel())[0, 1] > 0.7
+    with pytest.raises(ValueError, match="texts of every prompt agree"):
+        best_vectors(written, np.ones((3, 24), dtype=bool))
+
+
+def test_units_of_a_behaviour_become_its_tables(embedded: Any, tmp_path: Path) -> None:
+    run = Run(embedded, tmp_path, 0)
+    behaviour = run.behaviour("organism:sentiment", most=24)
+    measuring = Measuring(behaviour, 3, 0, 4)
+    rows = [row for unit in (MODEL, PROMPT, "CAA") for row in measuring.rows(unit)]
+    parts = parts_table(rows, 0)
+    assert list(parts["method"]) == [PROMPT, *["CAA"] * len(NATS)]
+    for names in (PLACES, CAUSES):
+        kept = parts[parts[names[0]].notna()]
+        assert kept[list(names)].sum(axis=1).to_numpy() == pytest.approx(kept["excess"].to_numpy())
+    assert parts["off_target"].isna().tolist() == [True, False, False, False]
+    layers = layers_table(rows, 0)
+    assert layers["layer"].tolist()[:6] == [*range(6)] and layers["best"].sum() == 1
+    means = with_means({"parts": parts})["means"]
+    assert means["behaviours"].tolist() == [1] * 4
+    assert means["nats"].tolist() == pytest.approx(parts["nats"].tolist())
+
+
+def test_means_are_over_behaviours_that_can_be_measured() -> None:
+    names = ("nats", "floor", "excess", *CAUSES, *PLACES)
+    names = (*names, "unsteered", "share", "efficiency", "first_token")
+    rows = []
+    for value in (1.0, 3.0, np.nan):
+        row: dict[str, Any] = {"method": "CAA", "asked": 0.1, "well_formed_share": 1.0}
+        for name in names:
+            row |= {name: value, f"{name}_low": value - 3, f"{name}_high": value + 4}
+        rows.append(row)
+    [found] = with_means({"parts": pd.DataFrame(rows)})["means"].to_dict("records")
+    assert (found["behaviours"], found["nats"]) == (2, 2.0)
+    assert found["nats_low"] == pytest.approx(2 - np.sqrt(18) / 2)
+    assert found["nats_high"] == pytest.approx(2 + np.sqrt(32) / 2)
+
+
+def test_only_behaviours_with_an_exact_judge_are_taken(embedded: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected organism:"):
+        study.prepare(Run(embedded, tmp_path, 0), ["stories:sad"])
+    assert len(set(METHODS)) == 9
+    assert means_figure is study.STUDY.figures["means"]
+
+
+def test_a_gain_that_is_known(embedded: Any, prompts: tuple[str, ...]) -> None:
+    """The gain of a vector is the mean of its score over texts that show what the judge asks for."""
+    written = Written.of(embedded, prompts, (), 16, FEW)
+    method = push(4).with_strength(1e-2)
+    nats, _, ratio = written.costs((method,))
+    shows = written.shows(ls.organism.judge("sentiment"))
+    found = derivatives(shows, ratio, nats, 1e-2)
+    score = (score_gradients(written)[:, 4] @ push(4).vectors[0].double()).numpy().reshape(3, 16)
+    for i in range(3):
+        expected = np.cov(shows[i].astype(float), score[i])[0, 1]
+        assert found.gain[i] == pytest.approx(expected, abs=0.02 * score.std())
