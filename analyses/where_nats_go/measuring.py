@@ -19,7 +19,7 @@ from lens_steer.benchmark import (
     thinned,
 )
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import FixedTexts, LocalNats, NotLocal, OutOfReach, calibrate_along
+from lens_steer.evaluation import FixedTexts, NotLocal, OutOfReach, calibrate_along
 from lens_steer.organism import ExactJudge
 from lens_steer.sites import Site
 from lens_steer.steering import Decoding, Intervention
@@ -34,6 +34,7 @@ SETTINGS = 6  # of each family's grid, calibrated and tried on dev
 CALIBRATED_ON = 12  # dev prompts
 OF_MODEL = 4  # times as many unsteered texts of a prompt as steered ones
 SMALL = 1e-4  # nats per token, of the strength that derivatives are taken with
+_TRIES, _AGREE = 12, 0.1  # to find that strength; of costs at it and at half of it
 
 Rows = list[dict[str, Any]]
 
@@ -191,10 +192,9 @@ class Measuring:
         return Written.of(*how, after=after)
 
     def _local(self, method: Intervention) -> dict[str, Any]:
-        """Gain and curvature of every prompt; nothing where the cost is no parabola."""
-        try:
-            strength = LocalNats.along(self.model, method, self._dev_texts).strength_at(SMALL)
-        except NotLocal:
+        """Gain and curvature of every prompt; nothing where the cost is no parabola at 0."""
+        strength = small_strength(self.model, method, self._dev_texts)
+        if strength is None:
             return {}
         nats, _, ratio = self._unsteered.costs((method.with_strength(strength),))
         return {"local": _lists(vars(derivatives(self._shown, ratio, nats, strength)))}
@@ -206,6 +206,29 @@ class Measuring:
         head: dict[str, Any] = {"method": MODEL, "groups": list(self.groups)}
         head |= {"numbers": _lists(numbers), "well_formed": float(seen.well_formed.mean())}
         return [head, *({"method": MODEL} | row for row in self._layers)]
+
+
+def small_strength(
+    model: ls.SteerableModel, method: Intervention, texts: FixedTexts
+) -> float | None:
+    """A strength that costs about `SMALL` nats per token; None where costs there are no parabola.
+
+    It is far below those of `LocalNats`, at which the best vectors are no longer parabolas.
+    """
+
+    def cost(strength: float) -> float:
+        return texts.kl(model, [(method.with_strength(strength),)])[0]
+
+    strength = method.strength / 30
+    for _ in range(_TRIES):
+        nats = cost(strength)
+        if SMALL / 2 < nats < SMALL * 2:
+            break
+        if not nats > 0:
+            return None
+        strength *= min(10.0, max(0.1, (SMALL / nats) ** 0.5))
+    ratio = cost(strength) / cost(strength / 2)
+    return strength if abs(ratio / 4 - 1) < _AGREE else None
 
 
 def best_row(rows: Rows) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the nats go, on the embedded model: costs of texts, best vectors, units and their tables."""
+"""Where the nats go, on the embedded model: costs of texts, best vectors, units, tables."""
 
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ def test_without_steering_nothing_is_paid(embedded: Any, prompts: tuple[str, ...
         text.prompt_length for text in asked.plain
     ]
     nats, first, _ = asked.costs(())
-    assert bool((nats >= first).all()) and bool((first[[0, 2]] > 0).all())
+    assert bool((nats >= first).all())
+    assert bool((first[[0, 2]] > 0).all())
     assert nats[1].tolist() == [0, 0]  # the prompt in the middle is the same
 
 
@@ -111,7 +112,8 @@ def test_units_of_a_behaviour_become_its_tables(embedded: Any, tmp_path: Path) -
         assert kept[list(names)].sum(axis=1).to_numpy() == pytest.approx(kept["excess"].to_numpy())
     assert parts["off_target"].isna().tolist() == [True, False, False, False]
     layers = layers_table(rows, 0)
-    assert layers["layer"].tolist()[:6] == [*range(6)] and layers["best"].sum() == 1
+    assert layers["layer"].tolist()[:6] == [*range(6)]
+    assert layers["best"].sum() == 1
     means = with_means({"parts": parts})["means"]
     assert means["behaviours"].tolist() == [1] * 4
     assert means["nats"].tolist() == pytest.approx(parts["nats"].tolist())
@@ -140,7 +142,7 @@ def test_only_behaviours_with_an_exact_judge_are_taken(embedded: Any, tmp_path: 
 
 
 def test_a_gain_that_is_known(embedded: Any, prompts: tuple[str, ...]) -> None:
-    """The gain of a vector is the mean of its score over texts that show what the judge asks for."""
+    """The gain of a vector is the covariance of judge and score, by its gradient."""
     written = Written.of(embedded, prompts, (), 16, FEW)
     method = push(4).with_strength(1e-2)
     nats, _, ratio = written.costs((method,))
