@@ -31,16 +31,18 @@ and e <= e' <= 1. The best vector is that whose e is largest: the regression of 
 gradients of log p(text) by a vector at one layer (the natural gradient), fitted to training
 prompts, at the layer that says most of texts left out; e* is its e'. Then
 
-    off target        K (1 - e*)      the best vector pays it too
-    wrong direction   K (e* - e')     negative for a method that beats that vector
-    same push         K (e' - e)      what strengths of their own for the prompts would save
-    nonlinearity      K e - F(r)      negative where a method is more efficient than at small s
+    off target        F (1 / e* - 1)       the best vector pays it too for the same gain
+    wrong direction   F (1 / e' - 1 / e*)  negative for a method that beats that vector
+    same push         F (1 / e - 1 / e')   what strengths of their own for the prompts would save
+    nonlinearity      K - F / e            negative where a method is better than at small s
 
-e is of the method at strength 0, K and F at the strength used: where efficiency does not change
-with strength, nonlinearity is 0. A push that is the same for all prompts moves all log-odds alike
-if it does nothing else, which is the optimum: it wastes nats only where c_i and g_i do not go
-together. Words in the prompt have no strength, and are parted by place alone. The model conditioned
-on the judge has nothing in any part.
+F = F(r) is the gain in the unit of nats that it is worth: near 0 it goes with the square of the
+strength as K does, so that F / e is what the derivatives promise for the gain that was had, and
+where efficiency does not change with strength, nonlinearity is 0. A method whose gain at small s
+may be 0 (its 95 % interval holds 0) cannot be parted so. A push that is the same for all prompts
+moves all log-odds alike if it does nothing else, which is the optimum: it wastes nats only where
+c_i and g_i do not go together. Words in the prompt have no strength, and are parted by place alone.
+The model conditioned on the judge has nothing in any part.
 
 Shares are (k + 1/2) / (n + 1), kl(r_i || p_i) is freed of the bias of counting, nats are sums of
 next-token divergences along the method's own texts, derivatives are read off unsteered texts at a

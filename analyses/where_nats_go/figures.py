@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 
 from lens_steer.figures import canvas, legend_outside
 
-_UNSPLIT = "excess that has no strength to differentiate by"
+_UNSPLIT = "excess of what has no strength, or no gain at small ones"
 # By split: label and colour of every part, after what is paid at least.
 SPLITS: dict[str, dict[str, tuple[str, str]]] = {
     "why (first order)": {
         "floor": ("the least: the model conditioned on the judge", "0.35"),
-        "off_target": ("off target, as the best vector is", "C0"),
+        "off_target": ("off target: the best vector pays it too", "C0"),
         "wrong_direction": ("wrong direction", "C1"),
         "same_push": ("same push for every prompt", "C2"),
         "nonlinearity": ("nonlinearity", "C3"),
@@ -33,7 +33,7 @@ def means_figure(table: Any) -> Figure:
     costs = sorted(table["asked"].dropna().unique())
     methods = list(dict.fromkeys(table["method"]))
     size: dict[str, Any] = {"width": 3.0 + 2.6 * len(costs), "height": 2.6 + 0.4 * len(methods)}
-    with canvas(2, len(costs), sharey=True, squeeze=False, **size) as (figure, grid):
+    with canvas(2, len(costs), sharex="col", sharey=True, squeeze=False, **size) as (figure, grid):
         for row, (split, parts) in zip(grid, SPLITS.items(), strict=True):
             row[0].set_ylabel(split)
             for axes, cost in zip(row, costs, strict=True):

@@ -53,6 +53,13 @@ class Local:
         least = mean(self.gain, weights) ** 2 / mean(variance, weights)
         return least / mean(self.curvature, weights)
 
+    def correlation(
+        self, variance: Float[Array, " prompt"], weights: Float[Array, "set prompt"]
+    ) -> Float[Array, " set"]:
+        """The root of `efficiency` with the sign of the gain: of judge and score, within prompts."""
+        paid = mean(variance, weights) * mean(self.curvature, weights)
+        return mean(self.gain, weights) / np.sqrt(paid)
+
     def own_strengths(
         self, variance: Float[Array, " prompt"], weights: Float[Array, "set prompt"]
     ) -> Float[Array, " set"]:
@@ -198,6 +205,8 @@ def places(prompts: Prompts, weights: Float[Array, "set prompt"]) -> Parts:
 def causes(prompts: Prompts, weights: Float[Array, "set prompt"]) -> Parts:
     """Why the excess is paid, nats per text: first order but for the sum, which is the excess.
 
+    They are of no use for a method whose gain may be 0: see `Local.correlation`.
+
     Raises:
         ValueError: If the method has no strength to differentiate by.
     """
@@ -208,8 +217,8 @@ def causes(prompts: Prompts, weights: Float[Array, "set prompt"]) -> Parts:
     own, best = (each.own_strengths(v, weights) for each in (prompts.local, prompts.best))
     promised = prompts.local.efficiency(v, weights)
     return {
-        "off_target": nats * (1 - best),
-        "wrong_direction": nats * (best - own),
-        "same_push": nats * (own - promised),
-        "nonlinearity": nats * promised - least,
+        "off_target": least * (1 / best - 1),
+        "wrong_direction": least * (1 / own - 1 / best),
+        "same_push": least * (1 / promised - 1 / own),
+        "nonlinearity": nats - least / promised,
     }

@@ -22,6 +22,7 @@ from analyses.where_nats_go.parts import (
     places,
     totals,
 )
+from lens_steer.intervals import NAN_INTERVAL
 
 Array = np.ndarray
 TOKENWISE = ("nats", "floor", "excess", *CAUSES, *PLACES)  # of which tables say nats per token
@@ -111,13 +112,18 @@ def _parts(
 
     def statistic(weights: Float[Array, "set prompt"]) -> Parts:
         found = totals(prompts, weights) | places(prompts, weights)
-        found |= causes(prompts, weights) if local is not None else {}
+        if local is not None:
+            found |= causes(prompts, weights)
+            found["correlation"] = local.correlation(prompts.variance, weights)
         tokens = mean(prompts.draws, weights)
         return {name: x / tokens if name in TOKENWISE else x for name, x in found.items()}
 
     settled = np.minimum(prompts.unsteered, 1 - prompts.unsteered) < SETTLED
     plain = {"well_formed_share": row["well_formed"], "settled_prompts": float(settled.mean())}
-    return plain | _columns(intervals(statistic, groups, seed=seed))
+    found = intervals(statistic, groups, seed=seed)
+    if local is not None and not found["correlation"].low * found["correlation"].high > 0:
+        found |= dict.fromkeys(CAUSES, NAN_INTERVAL)  # no gain, by which they are divided
+    return plain | _columns(found)
 
 
 def _columns(found: Mapping[str, Any]) -> dict[str, float]:

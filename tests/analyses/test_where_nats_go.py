@@ -147,8 +147,8 @@ def test_an_irrelevant_choice_is_off_target_or_the_wrong_direction(strength: flo
 def test_texts_that_break_the_grammar_are_paid_for_among_the_broken() -> None:
     """By hand: the other choice goes from 1/2 to r, the judge's bit costs nothing."""
     world = World(texts([0.5]), OTHER[None])
-    found = parts(world.prompts(1.0))
-    r = expit(1.0)
+    prompts, r = world.prompts(1.0), expit(1.0)
+    found = places(prompts, np.ones((1, 1))) | totals(prompts, np.ones((1, 1)))
     assert found["broken"] == pytest.approx(r * np.log(2 * r), abs=EXACT)
     assert found["well_formed"] == pytest.approx((1 - r) * np.log(2 * (1 - r)), abs=EXACT)
     assert found["floor"] == pytest.approx(0, abs=EXACT)
