@@ -56,7 +56,7 @@ class Local:
     def correlation(
         self, variance: Float[Array, " prompt"], weights: Float[Array, "set prompt"]
     ) -> Float[Array, " set"]:
-        """The root of `efficiency` with the sign of the gain: of judge and score, within prompts."""
+        """Of judge and score within prompts: the root of `efficiency`, the gain's sign kept."""
         paid = mean(variance, weights) * mean(self.curvature, weights)
         return mean(self.gain, weights) / np.sqrt(paid)
 

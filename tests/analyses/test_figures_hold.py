@@ -30,6 +30,10 @@ from analyses.registered import tasks as registered_tasks
 from analyses.registered.methods import CONTRASTS, METHODS
 from analyses.sadi.figures import ways_figure
 from analyses.unification.figures import differences_figure
+from analyses.where_nats_go.figures import means_figure
+from analyses.where_nats_go.measuring import METHODS as NAT_METHODS
+from analyses.where_nats_go.measuring import PROMPT
+from analyses.where_nats_go.parts import CAUSES, PLACES
 from lens_steer.barriers.field import HeldOutRows
 from tests.drawn_boxes import faults
 from tests.report_samples import around, methods_named, normal, uniform
@@ -142,6 +146,21 @@ def registered_contrasts() -> Any:
     return pd.DataFrame(rows)
 
 
+def nats_means() -> Any:
+    """Every method at three costs; words have no strength, and one part is below 0."""
+    names = (*CAUSES, *PLACES)
+    rows = []
+    for i, method in enumerate(NAT_METHODS):
+        for asked in (np.nan,) if method == PROMPT else (0.03, 0.1, 0.3):
+            nats = 0.05 if method == PROMPT else asked * (1 + i / 5)
+            row = {"method": method, "asked": asked, "behaviours": 6, "nats": nats}
+            row |= {"nats_low": nats / 2, "nats_high": 2 * nats, "floor": 0.2 * nats}
+            row |= {"excess": 0.8 * nats} | {name: 0.25 * nats for name in names}
+            row |= {"wrong_direction": -0.1 * nats, "well_formed": -0.05 * nats}
+            rows.append(row | ({name: np.nan for name in CAUSES} if method == PROMPT else {}))
+    return pd.DataFrame(rows)
+
+
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -179,6 +198,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
     "frontier": lambda: registered.frontier_figure(registered_tables.by_task(registered_gains())),
+    "where the nats go": lambda: means_figure(nats_means()),
     "best of n": lambda: registered.best_of_n_figure(
         registered_tables.best_of_n(registered_gains())
     ),
@@ -203,5 +223,6 @@ def test_every_figure_of_an_analysis_is_among_them() -> None:
         "ways_figure", "forest_figure", "cost_figure", "strip_figure", "search_figure",
         "searched_figure", "collapse_figure", "doses", "layers", "heads", "degrees", "figure_of",
         "contrasts_figure", "gains_figure", "frontier_figure", "best_of_n_figure",
+        "means_figure",
     }  # fmt: skip
     assert found - named == {"draw_split"}  # of `PathSplitReport`

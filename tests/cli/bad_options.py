@@ -75,7 +75,7 @@ BY_TYPE: dict[Any, list[str]] = {
     float: ["", "x", "1e99", "-1", "nan", "inf", "-inf"],
 }
 FROM_ONE = {"max_new_tokens", "dev_prompts", "seeds", "fits", "best_of", "tokens", "settings"}
-FROM_ONE |= {"most", "limit", "steps", "texts", "every"}
+FROM_ONE |= {"most", "limit", "steps", "texts", "every", "prompts"}
 BEFORE = {"analyses.organism_seeds": ("{}/run",)}
 REQUIRED = {
     "analyses.sad_stories": ("--model", "organism"),
