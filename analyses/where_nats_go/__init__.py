@@ -39,10 +39,10 @@ prompts, at the layer that says most of texts left out; e* is its e'. Then
 F = F(r) is the gain in the unit of nats that it is worth: near 0 it goes with the square of the
 strength as K does, so that F / e is what the derivatives promise for the gain that was had, and
 where efficiency does not change with strength, nonlinearity is 0. A method whose gain at small s
-may be 0 (its 95 % interval holds 0) cannot be parted so. A push that is the same for all prompts
-moves all log-odds alike if it does nothing else, which is the optimum: it wastes nats only where
-c_i and g_i do not go together. Words in the prompt have no strength, and are parted by place alone.
-The model conditioned on the judge has nothing in any part.
+may be 0 (the 95 % interval of e or e' holds 0) cannot be parted so. A push that is the same for all
+prompts moves all log-odds alike if it does nothing else, which is the optimum: it wastes nats only
+where c_i and g_i do not go together. Words in the prompt have no strength, and are parted by place
+alone. The model conditioned on the judge has nothing in any part.
 
 Shares are (k + 1/2) / (n + 1), kl(r_i || p_i) is freed of the bias of counting, nats are sums of
 next-token divergences along the method's own texts, derivatives are read off unsteered texts at a

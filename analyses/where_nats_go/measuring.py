@@ -1,7 +1,7 @@
 """What is measured of one behaviour, unit by unit: rows of plain JSON for the journal."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -97,11 +97,11 @@ class Measuring:
     def _write(self, pairs: ContrastivePairs, each: int, *methods: Intervention) -> Written:
         """Unsteered texts have draws of their own, so that shares of two models are independent."""
         decoding = self.decoding if methods else self._other_draws
-        return Written.of(self.model, pairs.prompts, methods, each, decoding)
+        return Written.of(self.model, words_of(pairs), methods, each, decoding)
 
     @property
     def _other_draws(self) -> Decoding:
-        return Decoding(**(asdict(self.decoding) | {"seed": self.seed + 1}))
+        return replace(self.decoding, seed=self.seed + 1)
 
     @cached_property
     def _unsteered(self) -> Written:
@@ -187,9 +187,9 @@ class Measuring:
         name = self.judge.behaviour.name
         told = organism.persona_prompts(name, self.judge.behaviour.desired)
         by_prompt = {row[0]: asked for row, asked in zip(organism.rows(name), told, strict=True)}
-        after = [by_prompt[prompt] for prompt in self.test.prompts]
-        how = (self.model, self.test.prompts, (), self.each, self.decoding)
-        return Written.of(*how, after=after)
+        prompts = words_of(self.test)
+        after = [by_prompt[prompt] for prompt in prompts]
+        return Written.of(self.model, prompts, (), self.each, self.decoding, after=after)
 
     def _local(self, method: Intervention) -> dict[str, Any]:
         """Gain and curvature of every prompt; nothing where the cost is no parabola at 0."""
@@ -206,6 +206,11 @@ class Measuring:
         head: dict[str, Any] = {"method": MODEL, "groups": list(self.groups)}
         head |= {"numbers": _lists(numbers), "well_formed": float(seen.well_formed.mean())}
         return [head, *({"method": MODEL} | row for row in self._layers)]
+
+
+def words_of(pairs: ContrastivePairs) -> list[str]:
+    """The prompts of the embedded model's pairs, which are texts and no chats."""
+    return [str(prompt) for prompt in pairs.prompts]
 
 
 def small_strength(

@@ -115,14 +115,17 @@ def _parts(
         if local is not None:
             found |= causes(prompts, weights)
             found["correlation"] = local.correlation(prompts.variance, weights)
+            found["own_strengths"] = local.own_strengths(prompts.variance, weights)
         tokens = mean(prompts.draws, weights)
         return {name: x / tokens if name in TOKENWISE else x for name, x in found.items()}
 
     settled = np.minimum(prompts.unsteered, 1 - prompts.unsteered) < SETTLED
     plain = {"well_formed_share": row["well_formed"], "settled_prompts": float(settled.mean())}
     found = intervals(statistic, groups, seed=seed)
-    if local is not None and not found["correlation"].low * found["correlation"].high > 0:
-        found |= dict.fromkeys(CAUSES, NAN_INTERVAL)  # no gain, by which they are divided
+    if local is not None:
+        sign, own = found["correlation"], found["own_strengths"]
+        if not min(sign.low * sign.high, own.low) > 0:  # no gain, by which causes are divided
+            found |= dict.fromkeys(CAUSES, NAN_INTERVAL)
     return plain | _columns(found)
 
 

@@ -9,6 +9,7 @@ measured on, it is a lower bound of what the best vector does.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ def best_vectors(written: Written, shows: Bool[np.ndarray, "prompt text"]) -> li
     for layer, of_layer in enumerate(scores.unbind(dim=1)):
         x = of_layer.numpy()
         level = float((x**2).sum()) / x.shape[1]
-        ridge = RidgeCV(alphas=[level * each for each in _PENALTIES], fit_intercept=False)
+        ridge: Any = RidgeCV(alphas=[level * each for each in _PENALTIES], fit_intercept=False)
         coefficients = ridge.fit(x, wanted).coef_
         vector = torch.from_numpy(coefficients / (x @ coefficients).std()).float()
         held_out = 1 + float(ridge.best_score_) / float((wanted**2).mean())  # of a mean square

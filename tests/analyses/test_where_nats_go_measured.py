@@ -29,7 +29,7 @@ AGREES = 1e-4
 
 
 @pytest.fixture(scope="module")
-def prompts() -> tuple[str, ...]:
+def prompts() -> Any:
     return ls.ContrastivePairs.load("organism:sentiment").spread(3).prompts
 
 
@@ -105,13 +105,13 @@ def test_units_of_a_behaviour_become_its_tables(embedded: Any, tmp_path: Path) -
     behaviour = run.behaviour("organism:sentiment", most=24)
     measuring = Measuring(behaviour, 3, 0, 4)
     rows = [row for unit in (MODEL, PROMPT, "CAA") for row in measuring.rows(unit)]
-    parts = parts_table(rows, 0)
+    parts: Any = parts_table(rows, 0)
     assert list(parts["method"]) == [PROMPT, *["CAA"] * len(NATS)]
     for names in (PLACES, CAUSES):
         kept = parts[parts[names[0]].notna()]
         assert kept[list(names)].sum(axis=1).to_numpy() == pytest.approx(kept["excess"].to_numpy())
     assert bool(parts["off_target"].isna()[0])  # words have no strength
-    layers = layers_table(rows, 0)
+    layers: Any = layers_table(rows, 0)
     assert layers["layer"].tolist()[:6] == [*range(6)]
     assert layers["best"].sum() == 1
     means = with_means({"parts": parts})["means"]
