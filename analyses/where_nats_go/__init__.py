@@ -61,6 +61,6 @@ each behaviour.
     python -m analyses.where_nats_go --pairs organism:sentiment --prompts 32 --texts 64
 
 The files: `parts` is the mathematics, `estimates` goes from texts to its numbers, `texts` writes
-and reads texts, `vectors` finds best vectors, `measuring` has the units, `tables` and `figures`
-show them.
+and reads texts, `vectors` finds best vectors and `small_strengths` where derivatives are taken,
+`measuring` has the units, `tables` and `figures` show them.
 """

@@ -32,6 +32,8 @@ def means_figure(table: Any) -> Figure:
     table = table.assign(unsplit=table["excess"].where(table["off_target"].isna(), 0.0))
     costs = sorted(table["asked"].dropna().unique())
     methods = list(dict.fromkeys(table["method"]))
+    counts = table.groupby("method")["behaviours"].max()
+    labels = [f"{method} ({counts[method]})" for method in methods]
     size: dict[str, Any] = {"width": 3.0 + 2.6 * len(costs), "height": 2.6 + 0.4 * len(methods)}
     with canvas(2, len(costs), sharex="col", sharey=True, squeeze=False, **size) as (figure, grid):
         for row, (split, parts) in zip(grid, SPLITS.items(), strict=True):
@@ -44,10 +46,9 @@ def means_figure(table: Any) -> Figure:
         for axes in grid[1]:
             axes.set_xlabel("nats per token, own texts")
         for axes in grid[:, 0]:
-            axes.set_yticks(range(len(methods)), methods)
+            axes.set_yticks(range(len(methods)), labels)
         grid[0, 0].invert_yaxis()
-        most = int(table["behaviours"].max())
-        title = f"mean over at most {most} behaviours; bars: 95 % intervals of all nats"
+        title = "in brackets: behaviours that the mean is over; bars: 95 % intervals of all nats"
         legend_outside(figure, title=title, columns=2)
     return figure
 

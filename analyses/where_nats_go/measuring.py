@@ -9,6 +9,7 @@ import numpy as np
 
 import lens_steer as ls
 from analyses.where_nats_go.estimates import Measured, derivatives
+from analyses.where_nats_go.small_strengths import small_strength
 from analyses.where_nats_go.texts import Written
 from analyses.where_nats_go.vectors import BestVector, best_vectors
 from lens_steer import organism
@@ -33,8 +34,6 @@ METHODS = (*FITTED, LEARNED, BEST, PROMPT)
 SETTINGS = 6  # of each family's grid, calibrated and tried on dev
 CALIBRATED_ON = 12  # dev prompts
 OF_MODEL = 4  # times as many unsteered texts of a prompt as steered ones
-SMALL = 1e-4  # nats per token, of the strength that derivatives are taken with
-_TRIES, _AGREE = 12, 0.1  # to find that strength; of costs at it and at half of it
 
 Rows = list[dict[str, Any]]
 
@@ -211,29 +210,6 @@ class Measuring:
 def words_of(pairs: ContrastivePairs) -> list[str]:
     """The prompts of the embedded model's pairs, which are texts and no chats."""
     return [str(prompt) for prompt in pairs.prompts]
-
-
-def small_strength(
-    model: ls.SteerableModel, method: Intervention, texts: FixedTexts
-) -> float | None:
-    """A strength that costs about `SMALL` nats per token; None where costs there are no parabola.
-
-    It is far below those of `LocalNats`, at which the best vectors are no longer parabolas.
-    """
-
-    def cost(strength: float) -> float:
-        return texts.kl(model, [(method.with_strength(strength),)])[0]
-
-    strength = method.strength / 30
-    for _ in range(_TRIES):
-        nats = cost(strength)
-        if SMALL / 2 < nats < SMALL * 2:
-            break
-        if not nats > 0:
-            return None
-        strength *= min(10.0, max(0.1, (SMALL / nats) ** 0.5))
-    ratio = cost(strength) / cost(strength / 2)
-    return strength if abs(ratio / 4 - 1) < _AGREE else None
 
 
 def best_row(rows: Rows) -> dict[str, Any]:

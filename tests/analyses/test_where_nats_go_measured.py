@@ -12,9 +12,10 @@ from scipy.special import log_softmax
 import lens_steer as ls
 from analyses.studies import Run
 from analyses.where_nats_go import __main__ as study
+from analyses.where_nats_go import measuring as units
 from analyses.where_nats_go.estimates import derivatives
 from analyses.where_nats_go.figures import means_figure
-from analyses.where_nats_go.measuring import METHODS, MODEL, NATS, PROMPT, Measuring
+from analyses.where_nats_go.measuring import BEST, METHODS, MODEL, PROMPT, Measuring
 from analyses.where_nats_go.parts import CAUSES, PLACES
 from analyses.where_nats_go.tables import layers_table, parts_table, with_means
 from analyses.where_nats_go.texts import Written
@@ -100,23 +101,58 @@ def test_the_best_vector_says_what_the_judge_does(embedded: Any, prompts: tuple[
         best_vectors(written, np.ones((3, 24), dtype=bool))
 
 
-def test_units_of_a_behaviour_become_its_tables(embedded: Any, tmp_path: Path) -> None:
-    run = Run(embedded, tmp_path, 0)
-    behaviour = run.behaviour("organism:sentiment", most=24)
-    measuring = Measuring(behaviour, 3, 0, 4)
-    rows = [row for unit in (MODEL, PROMPT, "CAA") for row in measuring.rows(unit)]
+def test_units_of_a_behaviour_become_its_tables(
+    embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "NATS", (0.05,))
+    monkeypatch.setattr(units, "LONGEST", 10)
+    behaviour = Run(embedded, tmp_path, 0).behaviour("organism:sentiment", most=6)
+    measuring = Measuring(behaviour, 4, 0, 3)
+    rows = [row for unit in (MODEL, PROMPT, BEST) for row in measuring.rows(unit)]
     parts: Any = parts_table(rows, 0)
-    assert list(parts["method"]) == [PROMPT, *["CAA"] * len(NATS)]
-    for names in (PLACES, CAUSES):
-        kept = parts[parts[names[0]].notna()]
-        assert kept[list(names)].sum(axis=1).to_numpy() == pytest.approx(kept["excess"].to_numpy())
-    assert bool(parts["off_target"].isna()[0])  # words have no strength
+    assert list(parts["method"]) == [PROMPT, BEST]
+    assert parts[list(PLACES)].sum(axis=1).tolist() == pytest.approx(parts["excess"].tolist())
+    assert parts["off_target"].isna()[0]  # words have no strength
     layers: Any = layers_table(rows, 0)
-    assert layers["layer"].tolist()[:6] == [*range(6)]
+    of_best = layers[layers["layer"].notna()]
+    assert set(of_best["layer"]) <= {*range(6)}
     assert layers["best"].sum() == 1
     means = with_means({"parts": parts})["means"]
-    assert means["behaviours"].tolist() == [1] * 4
+    assert means["behaviours"].tolist() == [1] * 2
     assert means["nats"].tolist() == pytest.approx(parts["nats"].tolist())
+
+
+def made_up(source: np.random.Generator, prompts: int = 6) -> dict[str, list[float]]:
+    low = {"unsteered": 0.3, "steered": 0.5, "judged": 0.1, "broken": 0.2, "first": 0.1}
+    high = low | {"nats": 1.0, "draws": 20.0}
+    return {name: (x * source.uniform(0.8, 1.2, prompts)).tolist() for name, x in high.items()}
+
+
+def test_causes_in_tables_add_up_and_need_a_gain() -> None:
+    source = np.random.default_rng(0)
+
+    def local(gain: float, spread: float) -> dict[str, list[float]]:
+        g = source.normal(gain, spread, 6)
+        return {"gain": list(g), "gain_squared": list(g**2), "curvature": [1.0] * 6}
+
+    numbers = {"shows": source.uniform(0.3, 0.5, 6).tolist(), "draws": [20.0] * 6}
+    head = {"method": MODEL, "groups": list("aabbcc"), "numbers": numbers, "well_formed": 1.0}
+    best = {"method": MODEL, "layer": 2, "held_out": 0.5, "local": local(0.4, 0.01)}
+    shown = {"asked": 0.1, "strength": 1.0, "setting": {"layer": 2}, "well_formed": 0.9}
+    pushed = [
+        {"method": name, **shown, "numbers": made_up(source), "local": found}
+        for name, found in (("CAA", local(0.3, 0.02)), ("SADI", local(0.0, 0.1)))
+    ]
+    failed = {"method": "LQR", "failure": "out of reach"}
+    table: Any = parts_table([head, best, *pushed, failed], 0)
+    caa, sadi, lqr = table.to_dict("records")
+    assert sum(caa[name] for name in CAUSES) == pytest.approx(caa["excess"])
+    assert caa["off_target_low"] < caa["off_target"] < caa["off_target_high"]
+    assert np.isnan(sadi["off_target"])
+    assert sadi["nats"] > 0
+    assert lqr["failure"] == "out of reach"
+    assert caa["setting"] == "layer 2"
+    assert layers_table([head, best, *pushed], 0)["method"].tolist() == [BEST, "CAA", "SADI"]
 
 
 def test_means_are_over_behaviours_that_can_be_measured() -> None:
