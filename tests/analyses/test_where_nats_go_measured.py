@@ -17,9 +17,11 @@ from analyses.where_nats_go.estimates import derivatives
 from analyses.where_nats_go.figures import means_figure
 from analyses.where_nats_go.measuring import BEST, METHODS, MODEL, PROMPT, Measuring
 from analyses.where_nats_go.parts import CAUSES, PLACES
+from analyses.where_nats_go.small_strengths import SMALL, small_strength
 from analyses.where_nats_go.tables import layers_table, parts_table, with_means
 from analyses.where_nats_go.texts import Written
 from analyses.where_nats_go.vectors import best_vectors, score_gradients
+from lens_steer.evaluation import FixedTexts
 from lens_steer.models import encode_prompt, eos_ids, forward
 from lens_steer.sites import Site
 from lens_steer.steering import Additive, Decoding
@@ -106,6 +108,7 @@ def test_units_of_a_behaviour_become_its_tables(
 ) -> None:
     monkeypatch.setattr(units, "NATS", (0.05,))
     monkeypatch.setattr(units, "LONGEST", 10)
+    monkeypatch.setattr(units, "small_strength", lambda *_: 0.03)
     behaviour = Run(embedded, tmp_path, 0).behaviour("organism:sentiment", most=6)
     measuring = Measuring(behaviour, 4, 0, 3)
     rows = [row for unit in (MODEL, PROMPT, BEST) for row in measuring.rows(unit)]
@@ -153,6 +156,17 @@ def test_causes_in_tables_add_up_and_need_a_gain() -> None:
     assert lqr["failure"] == "out of reach"
     assert caa["setting"] == "layer 2"
     assert layers_table([head, best, *pushed], 0)["method"].tolist() == [BEST, "CAA", "SADI"]
+
+
+def test_a_small_strength_costs_what_is_asked(embedded: Any) -> None:
+    pairs = ls.ContrastivePairs.load("organism:sentiment").spread(3)
+    texts = FixedTexts.sample(embedded, pairs, decoding=FEW)
+    strength = small_strength(embedded, push(3, 5.0), texts)
+    assert strength is not None
+    [cost] = texts.kl(embedded, [(push(3, 5.0).with_strength(strength),)])
+    assert SMALL / 2 < cost < 2 * SMALL
+    nothing = Additive((Site(3),), (torch.zeros(128),))
+    assert small_strength(embedded, nothing, texts) is None
 
 
 def test_means_are_over_behaviours_that_can_be_measured() -> None:
