@@ -54,7 +54,7 @@ and what was chosen, are taken as they are.
 
 Writes parts (a row per behaviour, method and cost), layers (best vectors and methods at small
 strengths), means (over behaviours; a figure with its data) and units.jsonl, a journal: the same
-command goes on with a run that was stopped. It takes two to three minutes of processor time for
+command goes on with a run that was stopped. It takes three to four minutes of processor time for
 each behaviour.
 
     python -m analyses.where_nats_go --out out/where_nats_go

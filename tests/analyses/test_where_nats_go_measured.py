@@ -103,6 +103,7 @@ def test_the_best_vector_says_what_the_judge_does(embedded: Any, prompts: tuple[
         best_vectors(written, np.ones((3, 24), dtype=bool))
 
 
+@pytest.mark.slow
 def test_units_of_a_behaviour_become_its_tables(
     embedded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
