@@ -19,6 +19,10 @@ from analyses.text_kinds import figures as text_kinds
 from analyses.text_kinds.__main__ import KINDS, LINES
 from analyses.variance import figures as variance
 from analyses.variance import tables as variance_tables
+from analyses.where_nats_go import figures as nats
+from analyses.where_nats_go.measuring import METHODS as NAT_METHODS
+from analyses.where_nats_go.measuring import PROMPT
+from analyses.where_nats_go.parts import CAUSES, PLACES
 from tests.report_samples import normal
 
 RESULTS = Path(__file__).parents[2] / "analyses" / "results"
@@ -103,6 +107,21 @@ def shares_of_variance(behaviours: int, measures: int) -> Figure:
     return variance.variance_figure(dict.fromkeys(names, tables))
 
 
+def nats_means() -> Any:
+    """Every method at three costs; words have no strength, and one part is below 0."""
+    names = (*CAUSES, *PLACES)
+    rows = []
+    for i, method in enumerate(NAT_METHODS):
+        for asked in (np.nan,) if method == PROMPT else (0.03, 0.1, 0.3):
+            nats = 0.05 if method == PROMPT else asked * (1 + i / 5)
+            row = {"method": method, "asked": asked, "behaviours": 6, "nats": nats}
+            row |= {"nats_low": nats / 2, "nats_high": 2 * nats, "floor": 0.2 * nats}
+            row |= {"excess": 0.8 * nats} | {name: 0.25 * nats for name in names}
+            row |= {"wrong_direction": -0.1 * nats, "well_formed": -0.05 * nats}
+            rows.append(row | ({name: np.nan for name in CAUSES} if method == PROMPT else {}))
+    return pd.DataFrame(rows)
+
+
 STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
@@ -119,6 +138,7 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "skill by kind of text": partial(skill_by_kind, "skill", LINES),
     "kinds of text": partial(skill_by_kind, "kinds", {k: f"mean of {k}" for k in TEXT_KINDS}),
     "field by layer": field_by_layer,
+    "where the nats go": lambda: nats.means_figure(nats_means()),
     "variance": partial(shares_of_variance, 6, 2),
     "variance of one": partial(shares_of_variance, 1, 1),
 }
@@ -127,6 +147,6 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
 def names_of_figures() -> set[str]:
     """The figure functions of these studies; each is called above under the name that it has."""
     source = Path(__file__).read_text(encoding="utf-8")
-    modules = (forecast, registered, text_kinds, variance)
+    modules = (forecast, registered, text_kinds, variance, nats)
     names = {n for m in modules for n, f in inspect.getmembers(m, inspect.isfunction)}
     return {name for name in names if f".{name}(" in source}

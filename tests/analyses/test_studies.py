@@ -121,6 +121,7 @@ def test_options_of_a_measure_are_options_of_its_command(
         ("odesteer", ["model", "pairs", "reads", "layers", "tokens", "out", "seed"]),
         ("sadi", ["model", "pairs", "kinds", "read", "tokens", "out", "seed"]),
         ("unification", ["model", "pairs", "reads", "layers", "tokens", "out", "seed"]),
+        ("where_nats_go", ["model", "pairs", "prompts", "texts", "out", "seed"]),
     ],
 )
 def test_every_study_has_its_options_and_writes_to_a_folder_of_its_name(
