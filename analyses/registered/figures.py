@@ -65,7 +65,7 @@ def gains_figure(table: Any) -> Figure:
                 axes.plot(values.mean(), y, "|", color="k", ms=9)
             axes.set(title=task)
         panels[0][0].set_yticks(range(len(methods)), methods[::-1])
-        figure.supxlabel("gain over the unsteered share, points; a dot for each fold, | their mean")
+        figure.supxlabel("gain over the unsteered model, points; a dot for each fold, | their mean")
     return figure
 
 
