@@ -120,10 +120,11 @@ class Fold(ABC):
         structures = drawn(name, self.cache, self.source, self.terms.draws)
         made = [self.made(name, structure) for structure in structures]
         fair = [self.calibrated(method, CHOSEN_AT) for method in made]
-        rows = [
-            self.promised({"method": name, "draw": i, "nats": CHOSEN_AT, "structure": s}, method)
-            for i, (s, method) in enumerate(zip(structures, fair, strict=True))
+        heads = [
+            {"method": name, "draw": i, "nats": CHOSEN_AT, "structure": structure}
+            for i, structure in enumerate(structures)
         ]
+        rows = self.promised(heads, fair)
         leaders = running_best([row.get("dev_gain") for row in rows])
         if not leaders:
             return rows
@@ -158,19 +159,31 @@ class Fold(ABC):
         self, heads: Sequence[Mapping[str, Any]], methods: Sequence[Intervention | str]
     ) -> Rows:
         """Rows of methods at the strengths they have, on dev and on test."""
-        rows = [self.promised(*each) for each in zip(heads, methods, strict=True)]
+        rows = self.promised(heads, methods)
         usable = [i for i, row in enumerate(rows) if "dev_gain" in row]
         tested = self.tested([rows[i] for i in usable], [methods[i] for i in usable])
         for i, row in zip(usable, tested, strict=True):
             rows[i] = row
         return rows
 
-    def promised(self, head: Mapping[str, Any], method: Intervention | str) -> dict[str, Any]:
-        """A row of what dev's pairs promise of a method at its strength, or why there is none."""
-        if isinstance(method, str):
-            return {**head, "failure": method}
-        row = {**head, "strength": short(method.strength), "shown": repr(method)}
-        return row | {"dev_gain": numbers(self.dev_gain(method))}
+    def promised(
+        self, heads: Sequence[Mapping[str, Any]], methods: Sequence[Intervention | str]
+    ) -> Rows:
+        """Rows of what dev's pairs promise of methods at their strengths, or why there is none."""
+        rows: Rows = []
+        usable = [method for method in methods if not isinstance(method, str)]
+        promises = iter(self.promises(usable))
+        for head, method in zip(heads, methods, strict=True):
+            if isinstance(method, str):
+                rows.append({**head, "failure": method})
+                continue
+            made = {"strength": short(method.strength), "shown": repr(method)}
+            rows.append({**head} | made | next(promises))
+        return rows
+
+    def promises(self, methods: Sequence[Intervention]) -> Rows:
+        """What each method does to the dev pairs: `dev_gain`, of each pair."""
+        return [{"dev_gain": numbers(self.dev_gain(method))} for method in methods]
 
     @abstractmethod
     def tested(self, rows: Rows, methods: Sequence[Any], k: int = 0) -> Rows:

@@ -68,7 +68,7 @@ def gains(run: Run, parts: Sequence[str] = PARTS) -> pd.DataFrame:
 
 def other_gains(run: Run) -> pd.DataFrame:
     """As `gains`, of all methods on the tasks that the other methods are measured on."""
-    table = gains(run, (*PARTS, *OTHERS))
+    table: Any = gains(run, (*PARTS, *OTHERS))
     return table[table["task"].isin(OTHERS_ON)].reset_index(drop=True)
 
 

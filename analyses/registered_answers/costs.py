@@ -50,35 +50,34 @@ class AnswerCost:
 
 def _fold(run: AnswerRun, task: AnswerTask) -> float:
     draws = run.terms.draws
-    prompt, pair, question = _row_tokens(run, task)
+    prompt, pair, choices = _row_tokens(run, task)
     dev, folds = task.parts(run.terms.seed)
     text = prompt + run.terms.tokens
-    read = (len(folds[0]) + (task.answers is not None) * len(dev)) * question
-    test = read + CALIBRATED_ON * text
-    fair = _PASSES * CALIBRATED_ON * text + len(dev) * pair
+    calibrated = _PASSES * CALIBRATED_ON * text
     leaders = sum(1 / n for n in range(1, draws + 1))  # of draws in any order, on average
     others = len(NATS) - 1
-    of_method = (draws + others) * fair + (leaders + others) * test
     references = len(NATS) + 2 + 2 * RANDOMS
-    return (
-        len(METHODS) * of_method
-        + references * (fair + test)
-        + _PROMPTS * read
-        + _LEARNED * pair / 2
-    )
+    # Prompts are read once for all that is read at once; behind them, the last token and choices.
+    once = len(METHODS) * 2 + 1
+    settings = len(METHODS) * (draws + others) + references
+    tested = len(METHODS) * (leaders + others) + references
+    of_dev = len(dev) * (once * prompt + settings * (pair - 2 * prompt + 1))
+    of_test = len(folds[0]) * ((once + _PROMPTS) * prompt + tested * (1 + choices))
+    along_texts = settings * calibrated + tested * CALIBRATED_ON * text
+    return along_texts + of_dev + of_test + _LEARNED * pair / 2
 
 
 def _row_tokens(run: AnswerRun, task: AnswerTask) -> tuple[float, float, float]:
-    """Tokens of a prompt, of a pair's two sides, and of a prompt with all its choices: means."""
-    prompts, pairs, whole = [], [], []
+    """Tokens of a prompt, of a pair's two sides, and of all choices of a question: means."""
+    prompts, pairs, choices = [], [], []
     for q in task.questions:
         lengths = {c: len(encode(run.model, q.prompt, c).ids) for c in q.choices}
         prompt = encode(run.model, q.prompt, q.right).prompt_length
         prompts.append(prompt)
         pairs.append(lengths[q.right] + lengths[q.wrong])
-        whole.append(prompt + sum(n - prompt for n in lengths.values()))
+        choices.append(sum(n - prompt for n in lengths.values()))
     n = len(prompts)
-    return sum(prompts) / n, sum(pairs) / n, sum(whole) / n
+    return sum(prompts) / n, sum(pairs) / n, sum(choices) / n
 
 
 def _speed(run: AnswerRun, task: AnswerTask) -> float:

@@ -100,8 +100,8 @@ def intercepts(table: Any) -> pd.DataFrame:
     model; `with_bias` the same where both have a bias of their own, fitted to dev; `auc` the change
     of the AUC, which no bias moves; `intercept` what the bias alone gains without steering.
     """
-    kept = chosen_of(table)
-    of_two = kept[kept["mc1_with_bias"].notna()]
+    kept: Any = chosen_of(table)
+    of_two: Any = kept[kept["mc1_with_bias"].notna()]
     rows = []
     for (task, fold), part in of_two.groupby(["task", "fold"], sort=False):
         plain = part[part["method"] == "unsteered"].iloc[0]
