@@ -24,7 +24,7 @@ def intercepts_figure(table: Any) -> Figure:
     with canvas(
         1,
         len(tasks),
-        width=3.0 + 1.9 * len(tasks),
+        width=4.8 + 1.7 * len(tasks),
         height=1.4 + 0.24 * len(methods),
         sharey=True,
         squeeze=False,
@@ -41,5 +41,5 @@ def intercepts_figure(table: Any) -> Figure:
         panels[0][0].set_yticks(range(len(methods)), methods)
         panels[0][0].invert_yaxis()
         figure.supxlabel("change from the unsteered model at 0.1 nats, points, mean of folds")
-        legend_outside(figure, title="", columns=2)
+        legend_outside(figure, title="", columns=1, where="right upper")
     return figure

@@ -28,6 +28,8 @@ from analyses.registered import figures as registered
 from analyses.registered import tables as registered_tables
 from analyses.registered import tasks as registered_tasks
 from analyses.registered.methods import CONTRASTS, METHODS
+from analyses.registered_answers import figures as answers
+from analyses.registered_answers import tasks as answer_tasks
 from analyses.sadi.figures import ways_figure
 from analyses.unification.figures import differences_figure
 from lens_steer.barriers.field import HeldOutRows
@@ -142,6 +144,17 @@ def registered_contrasts() -> Any:
     return pd.DataFrame(rows)
 
 
+def answer_intercepts() -> Any:
+    """Nine methods and the learned vector, of every registered task with two answers."""
+    rows = [
+        {"task": task, "method": method, "intercept": 0.3, "as_it_is": 0.03 * i}
+        | {"with_bias": 0.02 * i - 0.05, "auc": 0.1 - 0.01 * i}
+        for task in answer_tasks.TASKS[2:]
+        for i, method in enumerate((*METHODS, "learned"))
+    ]
+    return pd.DataFrame(rows)
+
+
 COMPARED = "method_comparison/table"
 DRAWN: dict[str, Callable[[], Figure]] = {
     "matched, LQR": lambda: matched_figure(saved("lqr/matched"), lqr.ORDER, lqr.SCORES),
@@ -179,6 +192,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
     "frontier": lambda: registered.frontier_figure(registered_tables.by_task(registered_gains())),
+    "intercepts": lambda: answers.intercepts_figure(answer_intercepts()),
     "best of n": lambda: registered.best_of_n_figure(
         registered_tables.best_of_n(registered_gains())
     ),
@@ -203,5 +217,6 @@ def test_every_figure_of_an_analysis_is_among_them() -> None:
         "ways_figure", "forest_figure", "cost_figure", "strip_figure", "search_figure",
         "searched_figure", "collapse_figure", "doses", "layers", "heads", "degrees", "figure_of",
         "contrasts_figure", "gains_figure", "frontier_figure", "best_of_n_figure",
+        "intercepts_figure",
     }  # fmt: skip
     assert found - named == {"draw_split"}  # of `PathSplitReport`

@@ -214,12 +214,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     tasks = [planted(16)[0]]
     terms = Terms(tokens=3, draws=1, seed=0)
     whole = AnswerRun.of(model, tasks, terms, tmp_path / "whole.jsonl", items=16)
-    units = list(islice(whole.measure(), 3))
-    assert [unit[2:] for unit in units] == [(0, "references"), (0, "CAA"), (0, "LinearAcT")]
+    units = list(islice(whole.measure(), 2))
+    assert [unit[2:] for unit in units] == [(0, "references"), (0, "CAA")]
     assert len(whole.units()) == FOLDS * (1 + len(METHODS))
-    for n in (1, 2):
+    for _ in range(2):
         again = AnswerRun.of(model, tasks, terms, tmp_path / "again.jsonl", items=16)
-        assert len(list(islice(again.measure(), n))) == n
+        assert len(list(islice(again.measure(), 1))) == 1
     assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
     assert whole.entered(tasks[0]) is None
     table = gains(whole)

@@ -75,7 +75,7 @@ BY_TYPE: dict[Any, list[str]] = {
     float: ["", "x", "1e99", "-1", "nan", "inf", "-inf"],
 }
 FROM_ONE = {"max_new_tokens", "dev_prompts", "seeds", "fits", "best_of", "tokens", "settings"}
-FROM_ONE |= {"most", "limit", "steps", "texts", "every"}
+FROM_ONE |= {"most", "limit", "steps", "texts", "every", "items"}
 BEFORE = {"analyses.organism_seeds": ("{}/run",)}
 REQUIRED = {
     "analyses.sad_stories": ("--model", "organism"),
@@ -202,6 +202,9 @@ CONTRADICTIONS: list[tuple[str, str, list[str]]] = [
         ["--models", "organism,organism=stories:sad", "--pairs", "stories:sad"],
     ),
     ("analyses.registered", "--data", ["--tasks", "sentiment"]),
+    ("analyses.registered_answers", "--data", []),
+    ("analyses.registered_answers", "--data", ["--data", "{}/empty", "--tasks", "copa"]),
+    ("analyses.registered_answers", "--items", ["--items", "15"]),
     ("analyses.organism_seeds", "RUNS", []),
     ("analyses.organism_seeds", "RUNS", ["{}/run", "{}/run"]),
     ("analyses.sad_stories", "--model", []),
