@@ -78,7 +78,7 @@ def frontier_figure(table: Any) -> Figure:
             part = table[table["method"] == method].groupby("asked_nats")[["nats", "gain"]].mean()
             x, y = [0.0, *part["nats"]], [0.0, *(_POINTS * part["gain"])]
             axes.plot(np.sqrt(x), y, **_style(method))
-        axes.set(xlabel="nats per token along the steered texts (root scale)")
+        axes.set(xlabel="nats per token (root scale)")
         axes.set(ylabel="gain, points,\nmean over tasks")
         ticks = [0, *NATS]
         axes.set_xticks(np.sqrt(ticks), [f"{tick:g}" for tick in ticks])

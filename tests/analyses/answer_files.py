@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,5 +64,5 @@ def _matching(answers: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(names, answers, strict=True))
 
 
-def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def _write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
         assert len(list(islice(again.measure(), 1))) == 1
     assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
     assert whole.entered(tasks[0]) is None
-    table = gains(whole)
+    table: Any = gains(whole)
     caa = table[table["method"] == "CAA"]
     assert sorted(caa["asked_nats"]) == [0.03, 0.1, 0.3]
     for name in ("auc", "mc1_with_bias", "mc1_less_prior", "nats", "nats_on_task"):
