@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def planted(n: int = 200, *, bias: float = 0.0, seed: int = 0) -> tuple[AnswerTask, Any, Any]:
+def planted(n: int = 100, *, bias: float = 0.0, seed: int = 0) -> tuple[AnswerTask, Any, Any]:
     """Yes and No, whose log-odds are 1 nat apart on average, and `bias` for either; with dev."""
     source = np.random.default_rng(seed)
     items, nats = [], []
@@ -69,9 +69,9 @@ def test_a_bias_ruins_accuracy_and_neither_auc_nor_what_is_free_of_it() -> None:
     assert always_no["mc1"] == 0.5
     assert always_no["first_share"] == 1.0
     assert free["auc"] == pytest.approx(always_no["auc"])
-    assert free["auc"] == pytest.approx(0.76, abs=0.05)
+    assert free["auc"] == pytest.approx(0.76, abs=0.08)
     for name in ("mc1", "mc1_with_bias", "mc1_less_prior"):
-        assert free[name] == pytest.approx(0.69, abs=0.06)
+        assert free[name] == pytest.approx(0.69, abs=0.09)
     for name in ("mc1_with_bias", "mc1_less_prior"):
         assert always_no[name] == pytest.approx(free[name])
     assert always_no["bias"] - free["bias"] == pytest.approx(-8.0, abs=1e-4)
@@ -217,10 +217,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     units = list(islice(whole.measure(), 2))
     assert [unit[2:] for unit in units] == [(0, "references"), (0, "CAA")]
     assert len(whole.units()) == FOLDS * (1 + len(METHODS))
-    for _ in range(2):
-        again = AnswerRun.of(model, tasks, terms, tmp_path / "again.jsonl", items=16)
-        assert len(list(islice(again.measure(), 1))) == 1
-    assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
+    lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
+    n = len(whole.rows(units[0]))  # it was stopped while a row of CAA was written
+    (tmp_path / "again.jsonl").write_bytes(b"".join(lines[:n]) + lines[n][:-20])
+    again = AnswerRun.of(model, tasks, terms, tmp_path / "again.jsonl", items=16)
+    assert next(again.measure()) == units[1]
+    assert (tmp_path / "again.jsonl").read_bytes() == b"".join(lines)
     assert whole.entered(tasks[0]) is None
     table: Any = gains(whole)
     caa = table[table["method"] == "CAA"]
