@@ -16,6 +16,7 @@ from lens_steer.data import ContrastivePairs, Question, Questions
 
 LEAST_ITEMS = 16
 _LETTERS = (" (A)", " (B)")
+Choose = Callable[..., list[Question]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +77,21 @@ class _Source:
 
     files: tuple[str, ...]
     name: str
-    choose: Callable[..., list[Question]]
+    choose: Choose
     measure: str
     instruction: str
+    template: str | None = None  # None: the usual one of the set
 
 
-def _persona(name: str, asked: str, choose: Callable[..., list[Question]] = in_couples) -> _Source:
-    return _Source((f"evals/{name}.jsonl",), "model-written-evals", choose, "auc", asked)
+def _evals(name: str, asked: str, choose: Choose, template: str | None) -> _Source:
+    file = f"evals/{name}.jsonl"
+    return _Source((file,), "model-written-evals", choose, "auc", asked, template)
 
 
-_letters = partial(_persona, choose=in_both_orders)
+# After the bare statement a small model gives next to nothing to Yes and No (.0001 together,
+# SmolLM2), after "A:" .04; letters stand as they are published.
+_persona = partial(_evals, choose=in_couples, template="qa")
+_letters = partial(_evals, choose=in_both_orders, template=None)
 _SOURCES: dict[str, _Source] = {
     "truthfulqa": _Source(
         ("truthfulqa/TruthfulQA.csv",),
@@ -184,8 +190,9 @@ def answer_task(name: str, data: Path, n: int, *, seed: int) -> AnswerTask:
         ValueError: If a file is broken, or fewer than 16 questions remain.
     """
     source = _SOURCES[name]
-    sets = [ls.benchmark.load(source.name, data / file).questions for file in source.files]
-    every = [question for read in sets if read is not None for question in read]
+    how: dict[str, Any] = {"template": source.template}
+    read = [ls.benchmark.load(source.name, data / file, **how) for file in source.files]
+    every = [question for each in read if each.questions is not None for question in each.questions]
     items = source.choose(Questions(tuple(every), name), n, seed=seed)
     if len(items) < LEAST_ITEMS:
         raise ValueError(
