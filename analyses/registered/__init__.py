@@ -8,9 +8,15 @@ missing, and not before.
 
     python -m analyses.registered --model smollm2 --data DIR --dry-run
     python -m analyses.registered --model smollm2 --data DIR --out out/registered/smollm2
+    python -m analyses.registered --model smollm2 --data DIR --others --out out/registered/smollm2
 
-`texts` are the texts of the tasks, `tasks` the tasks with their judges, `methods` the nine methods
-and their structures, `measuring` what a unit measures, `journals` the units and what is kept of
-them, `gate` which tasks enter, `contrasts` the confirmatory statistics, `tables` and `figures` the
-rest, `costs` what a run costs.
+The last goes on with the journal of the one before it: the other methods of the package, on three
+tasks named in advance. They are described, and change nothing about the nine.
+
+`texts` are the texts of the tasks, `tasks` the tasks with their judges, parted by `parts`;
+`methods` the methods and their structures; `measuring` says what is done in a fold, `text_folds`
+how texts are judged, `references` what stands beside; `units` and `journals` are the units and what
+is kept of them, `gate` which tasks enter, `contrasts` the confirmatory statistics, `tables` and
+`figures` the rest, `costs` what a run costs. Answers by likelihood are those of
+`analyses.registered_answers`.
 """

@@ -57,6 +57,14 @@ def main(  # noqa: PLR0913 - a command's options
             help="Turn half of the pairs that methods are fitted to round: nothing can be found.",
         ),
     ] = False,
+    others: Annotated[
+        bool,
+        typer.Option(
+            "--others",
+            help="When the nine methods are done, measure the others on sentiment, question and "
+            "present tense.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count tokens and hours, and measure nothing else.")
     ] = False,
@@ -68,7 +76,7 @@ def main(  # noqa: PLR0913 - a command's options
     terms = Terms(tokens, draws, seed, shuffled)
     with writing_in(out):
         loaded = ls.load_model(model)
-        run = Run.of(loaded, chosen, terms, out / "journal.jsonl")
+        run = Run.of(loaded, chosen, terms, out / "journal.jsonl", others=others)
         if run.left_out():
             raise ValueError(
                 f"--tasks {tasks!r}: the journal in {out} also holds {', '.join(run.left_out())}: "
@@ -104,6 +112,11 @@ def write(run: Run, out: Path, origin: dict[str, Any]) -> None:
     save_figure(figures.gains_figure(tables.chosen(every)), out / "by_task.png", kept, origin)
     save_figure(figures.frontier_figure(kept), out / "frontier.png", kept, origin)
     save_figure(figures.best_of_n_figure(best), out / "best_of_n.png", best, origin)
+    if any(unit in run.journal.done for unit in run.other_units()):
+        beside = tables.other_gains(run)
+        save_table(beside, out / "others.csv")
+        shown, figure = tables.by_task(beside), figures.gains_figure(tables.chosen(beside))
+        save_figure(figure, out / "others_by_task.png", shown, origin)
     if len(entered) >= LEAST_TASKS:
         table = contrasts_table(tables.cells(run, every), CONTRASTS)
         save_figure(figures.contrasts_figure(table), out / "contrasts.png", table, origin)

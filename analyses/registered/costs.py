@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import lens_steer as ls
 from analyses.registered.journals import Run
 from analyses.registered.measuring import CALIBRATED_ON, NATS, SEEDS
-from analyses.registered.methods import METHODS
+from analyses.registered.methods import METHODS, OTHERS, OTHERS_ON
+from analyses.registered.parts import FOLDS
 from analyses.registered.references import BEST_OF, RANDOMS
-from analyses.registered.tasks import FOLDS, Task
+from analyses.registered.tasks import Task
 from lens_steer.models import encode
 
 _PASSES = 4  # of a calibration along the texts, about
@@ -23,19 +24,27 @@ class Cost:
         gate: Of the gates of all tasks.
         folds: Of all folds of all tasks, should every one enter.
         speed: Tokens a second, measured on unsteered texts of the first task, costs included.
+        others: Of the other methods, where they are asked for.
     """
 
     gate: int
     folds: int
     speed: float
+    others: int = 0
 
     def __str__(self) -> str:
-        gate, folds = (tokens / self.speed / 3600 for tokens in (self.gate, self.folds))
+        gate, folds, others = (
+            tokens / self.speed / 3600 for tokens in (self.gate, self.folds, self.others)
+        )
+        beside = (
+            f"\nother methods: {self.others / 1e6:.1f} million tokens, about {others:.1f} hours; "
+            "Jacobians and metrics come on top"
+        )
         return (
             f"gates of all tasks: {self.gate / 1e6:.2f} million tokens, about {gate:.1f} hours at "
             f"{self.speed:.0f} tokens a second\n"
             f"folds, if all tasks enter: {self.folds / 1e6:.1f} million tokens, about {folds:.1f} "
-            "hours; Jacobians and probes come on top"
+            f"hours; Jacobians and probes come on top{beside if self.others else ''}"
         )
 
     @classmethod
@@ -44,7 +53,9 @@ class Cost:
         tasks, draws = run.usable(), run.terms.draws
         gate = sum(_gate(run, task) for task in tasks)
         folds = sum(FOLDS * _fold(run, task, draws) for task in tasks)
-        return cls(gate, folds, _speed(run, tasks[0]))
+        beside = [task for task in tasks if run.others and task.name in OTHERS_ON]
+        others = sum(FOLDS * len(OTHERS) * _method(run, task, draws) for task in beside)
+        return cls(gate, folds, _speed(run, tasks[0]), round(others))
 
 
 def _row_tokens(run: Run, task: Task) -> tuple[float, float]:
@@ -65,18 +76,27 @@ def _gate(run: Run, task: Task) -> int:
 
 
 def _fold(run: Run, task: Task, draws: int) -> int:
+    fair, test, pair = _one(run, task)
+    references = len(NATS) + 2 + 2 * RANDOMS
+    plain = SEEDS + sum(BEST_OF) + 1
+    of_methods = len(METHODS) * _method(run, task, draws)
+    return round(of_methods + references * (fair + test) + plain * test + _LEARNED * pair / 2)
+
+
+def _method(run: Run, task: Task, draws: int) -> float:
+    """Tokens of all structures of one method in one fold."""
+    fair, test, _ = _one(run, task)
+    leaders = sum(1 / n for n in range(1, draws + 1))  # of draws in any order, on average
+    others = len(NATS) - 1
+    return (draws + others) * fair + (leaders + SEEDS - 1 + others) * test
+
+
+def _one(run: Run, task: Task) -> tuple[float, float, float]:
+    """Tokens to calibrate a structure and read dev with it, to test it once, and of a pair."""
     text, pair = _row_tokens(run, task)
     dev, folds = task.parts(run.terms.seed)
     test = len(folds[0]) * (3 * text + task.likelihood * pair)
-    fair = _PASSES * CALIBRATED_ON * text + len(dev) * pair
-    costs = draws + len(NATS) - 1
-    leaders = sum(1 / n for n in range(1, draws + 1))  # of draws in any order, on average
-    of_method = costs * fair + (leaders + SEEDS - 1 + len(NATS) - 1) * test
-    references = len(NATS) + 2 + 2 * RANDOMS
-    plain = SEEDS + sum(BEST_OF) + 1
-    return round(
-        len(METHODS) * of_method + references * (fair + test) + plain * test + _LEARNED * pair / 2
-    )
+    return _PASSES * CALIBRATED_ON * text + len(dev) * pair, test, pair
 
 
 def _speed(run: Run, task: Task) -> float:

@@ -65,7 +65,7 @@ def gains_figure(table: Any) -> Figure:
                 axes.plot(values.mean(), y, "|", color="k", ms=9)
             axes.set(title=task)
         panels[0][0].set_yticks(range(len(methods)), methods[::-1])
-        figure.supxlabel("gain over the unsteered share, points; a dot for each fold, | their mean")
+        figure.supxlabel("gain over the unsteered model, points; a dot for each fold, | their mean")
     return figure
 
 
@@ -78,7 +78,7 @@ def frontier_figure(table: Any) -> Figure:
             part = table[table["method"] == method].groupby("asked_nats")[["nats", "gain"]].mean()
             x, y = [0.0, *part["nats"]], [0.0, *(_POINTS * part["gain"])]
             axes.plot(np.sqrt(x), y, **_style(method))
-        axes.set(xlabel="nats per token along the steered texts (root scale)")
+        axes.set(xlabel="nats per token (root scale)")
         axes.set(ylabel="gain, points,\nmean over tasks")
         ticks = [0, *NATS]
         axes.set_xticks(np.sqrt(ticks), [f"{tick:g}" for tick in ticks])

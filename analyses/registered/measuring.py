@@ -1,9 +1,10 @@
 """What one unit of the registered study measures: rows of plain JSON for the journal."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,16 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
-from analyses.registered.methods import METHODS, drawn
-from analyses.registered.tasks import Task
+from analyses.registered.methods import EVERY, drawn
+from analyses.registered.parts import Parted
 from lens_steer.benchmark import FitCache
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import (
-    Evaluation,
-    FixedTexts,
-    calibrate_along,
-    evaluate_each,
-)
+from lens_steer.evaluation import FixedTexts, calibrate_along
 from lens_steer.steering import Decoding, Intervention
 
 NATS = (0.03, 0.1, 0.3)  # per token; structures are chosen at the middle one
@@ -63,7 +59,7 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class Fold(ABC):
     """One part of a task that is tested, and what is fitted to the others.
 
     Attributes:
@@ -73,8 +69,10 @@ class Fold:
         terms: Those of the run.
     """
 
+    seeds: ClassVar[int] = 1  # of what dev has chosen
+
     model: ls.SteerableModel
-    task: Task
+    task: Parted
     number: int
     terms: Terms
 
@@ -117,21 +115,22 @@ class Fold:
         """Every structure of a method as dev sees it, and what dev chose as test sees it.
 
         Tested are the structures that would be chosen were the search to end after any of them; the
-        one that is chosen after all of them with `SEEDS` seeds, and at the other costs.
+        one that is chosen after all of them with all `seeds`, and at the other costs.
         """
         structures = drawn(name, self.cache, self.source, self.terms.draws)
         made = [self.made(name, structure) for structure in structures]
         fair = [self.calibrated(method, CHOSEN_AT) for method in made]
-        rows = [
-            self.promised({"method": name, "draw": i, "nats": CHOSEN_AT, "structure": s}, method)
-            for i, (s, method) in enumerate(zip(structures, fair, strict=True))
+        heads = [
+            {"method": name, "draw": i, "nats": CHOSEN_AT, "structure": structure}
+            for i, structure in enumerate(structures)
         ]
+        rows = self.promised(heads, fair)
         leaders = running_best([row.get("dev_gain") for row in rows])
         if not leaders:
             return rows
         best = leaders[-1]
         chosen = rows[best]
-        again = [self.tested([chosen], [fair[best]], k)[0] for k in range(1, SEEDS)]
+        again = [self.tested([chosen], [fair[best]], k)[0] for k in range(1, self.seeds)]
         tested = self.tested([rows[i] for i in leaders], [fair[i] for i in leaders])
         for i, row in zip(leaders, tested, strict=True):
             rows[i] = row
@@ -140,15 +139,10 @@ class Fold:
         costs = [self.calibrated(made[best], nats) for nats in others]
         return rows + again + self.measured([head | {"nats": nats} for nats in others], costs)
 
-    @property
-    def how(self) -> dict[str, Any]:
-        """How texts are written and judged."""
-        return {"judge": self.task.judge, "decoding": self.terms.decoding}
-
     def made(self, name: str, structure: Mapping[str, Any]) -> Intervention | str:
         """The method of a structure, or why there is none."""
         try:
-            return METHODS[name].make(self.cache, structure)
+            return EVERY[name].make(self.cache, structure)
         except REFUSED as error:
             return f"not made: {error}"
 
@@ -165,40 +159,39 @@ class Fold:
         self, heads: Sequence[Mapping[str, Any]], methods: Sequence[Intervention | str]
     ) -> Rows:
         """Rows of methods at the strengths they have, on dev and on test."""
-        rows = [self.promised(*each) for each in zip(heads, methods, strict=True)]
+        rows = self.promised(heads, methods)
         usable = [i for i, row in enumerate(rows) if "dev_gain" in row]
         tested = self.tested([rows[i] for i in usable], [methods[i] for i in usable])
         for i, row in zip(usable, tested, strict=True):
             rows[i] = row
         return rows
 
-    def promised(self, head: Mapping[str, Any], method: Intervention | str) -> dict[str, Any]:
-        """A row of what dev's pairs promise of a method at its strength, or why there is none."""
-        if isinstance(method, str):
-            return {**head, "failure": method}
-        row = {**head, "strength": _short(method.strength), "shown": repr(method)}
-        return row | {"dev_gain": _numbers(self.dev_gain(method))}
-
-    def tested(self, rows: Rows, methods: Sequence[Any], k: int = 0) -> Rows:
-        """The rows with what the methods do to the test prompts, with seed k."""
-        if not rows:
-            return []
-        how = {"judge": self.task.judge, "decoding": self.terms.again(k)}
-        found = evaluate_each(self.model, self.test, methods, **how)
-        rows = [row_of(row | {"seed": k}, each) for row, each in zip(rows, found, strict=True)]
-        if self.task.likelihood and k == 0:
-            for row, method in zip(rows, methods, strict=True):
-                gain = ls.preference(self.model, self.test, method) - self._plain_test
-                row["test_gain"] = _numbers(gain)
+    def promised(
+        self, heads: Sequence[Mapping[str, Any]], methods: Sequence[Intervention | str]
+    ) -> Rows:
+        """Rows of what dev's pairs promise of methods at their strengths, or why there is none."""
+        rows: Rows = []
+        usable = [method for method in methods if not isinstance(method, str)]
+        promises = iter(self.promises(usable))
+        for head, method in zip(heads, methods, strict=True):
+            if isinstance(method, str):
+                rows.append({**head, "failure": method})
+                continue
+            made = {"strength": short(method.strength), "shown": repr(method)}
+            rows.append({**head} | made | next(promises))
         return rows
+
+    def promises(self, methods: Sequence[Intervention]) -> Rows:
+        """What each method does to the dev pairs: `dev_gain`, of each pair."""
+        return [{"dev_gain": numbers(self.dev_gain(method))} for method in methods]
+
+    @abstractmethod
+    def tested(self, rows: Rows, methods: Sequence[Any], k: int = 0) -> Rows:
+        """The rows with what the methods do to the test items, with seed k."""
 
     def dev_gain(self, method: Intervention) -> Float[Tensor, " pair"]:
         """Change of the preference of each dev pair, nats per token."""
         return ls.preference(self.model, self.dev, method) - self.plain_preference
-
-    @cached_property
-    def _plain_test(self) -> Tensor:
-        return ls.preference(self.model, self.test)
 
 
 def running_best(gains: Sequence[Sequence[float] | None]) -> list[int]:
@@ -219,27 +212,11 @@ def turned_round(pairs: ContrastivePairs, *, seed: int) -> ContrastivePairs:
     return ContrastivePairs(desired, undesired, name=f"{pairs.name}, turned round")
 
 
-def row_of(head: Mapping[str, Any], found: Evaluation) -> dict[str, Any]:
-    """What a journal keeps of one evaluation: every item, its group's number and text."""
-    costs: Any = found.text_costs
-    names = list(dict.fromkeys(found.groups))
-    return {
-        **head,
-        "behaviour": _numbers(found.behaviour),
-        "groups": [names.index(group) for group in found.groups],
-        "kl": _numbers(costs.kl),
-        "tokens": [int(n) for n in costs.draws.tolist()],
-        "unjudged": sum(map(bool, found.unjudged)),
-        "repetition": _short(found.repetition),
-        "perplexity": _short(found.perplexity),
-        "broken": found.failure,
-        "texts": list(found.texts),
-    }
+def numbers(x: Tensor) -> list[float]:
+    """As a journal keeps them."""
+    return [short(value) for value in torch.as_tensor(x).double().tolist()]
 
 
-def _numbers(x: Tensor) -> list[float]:
-    return [_short(value) for value in torch.as_tensor(x).double().tolist()]
-
-
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A number with the digits that a journal keeps."""
     return float(f"{value:.{_DIGITS}g}")

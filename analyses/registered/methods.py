@@ -1,4 +1,4 @@
-"""The nine methods of the confirmatory contrasts, and the structures that are drawn for them.
+"""The nine methods of the confirmatory contrasts, the others, and the structures of each.
 
 A structure is everything but the strength: layer and read position, elements, set-point and control
 cost. Methods that choose from the same structures are given the same draws, so that a contrast
@@ -16,8 +16,8 @@ from analyses.lqr.laws import made
 from analyses.odesteer.methods import linear
 from analyses.sadi.measures import fixed_vector
 from lens_steer.barriers.flows import GeodesicEuler
-from lens_steer.benchmark import FAMILIES, FitCache, Hyperparameters
-from lens_steer.steering import Intervention
+from lens_steer.benchmark import FAMILIES, FitCache, Hyperparameters, regulator_weights
+from lens_steer.steering import Intervention, JointLQR
 
 DRAWS = 6
 CONTRASTS = (
@@ -72,6 +72,13 @@ def _one_step_probe(cache: FitCache, setting: Mapping[str, Any]) -> Intervention
     return linear(cache, setting).one_step(GeodesicEuler())
 
 
+def _joint(cache: FitCache, setting: Mapping[str, Any]) -> JointLQR:
+    """The joint law of one concept, which weighs errors of the feature alone."""
+    resid = cache.activations(setting["read"])
+    weights = regulator_weights(setting)
+    return JointLQR.fit(cache.jacobians(dense=False), [resid], **weights)
+
+
 # By the names that seeds are made of: methods of one name are given the same draws.
 STRUCTURES: dict[str, Structures] = {
     "one layer": partial(_of_family, "CAA"),
@@ -91,9 +98,22 @@ METHODS: dict[str, Method] = {
     "scalar gain": Method(partial(made, "scalar gain"), "regulators"),
 }
 
+# What else the package holds: measured beside the nine on three tasks, where that is asked for.
+_REGULATORS = ("LQRTracker", "JointLQR", "PID")
+OTHERS: dict[str, Method] = {
+    name: Method(family.make, "regulators" if name in _REGULATORS else "one layer")
+    for name, family in FAMILIES.items()
+    if name not in METHODS
+} | {
+    "JointLQR": Method(_joint, "regulators"),
+    "PID": Method(partial(made, "PID"), "regulators"),
+}
+OTHERS_ON = ("sentiment", "question", "present tense")
+EVERY = METHODS | OTHERS
+
 
 def drawn(method: str, cache: FitCache, seed: int, draws: int = DRAWS) -> list[Hyperparameters]:
     """The structures of a method: the same for all methods that choose from the same ones."""
-    name = METHODS[method].structures
+    name = EVERY[method].structures
     source = np.random.default_rng([seed, *map(ord, name)])
     return [STRUCTURES[name](cache, source) for _ in range(draws)]

@@ -13,10 +13,10 @@ from analyses.registered.measuring import (
     SEEDS,
     Fold,
     Rows,
-    row_of,
     turned_round,
 )
 from analyses.registered.methods import drawn
+from analyses.registered.text_folds import TextFold, row_of
 from lens_steer.benchmark import best_of_n, learn, prompted
 from lens_steer.evaluation import evaluate_each, random_as_activations_vary, random_like
 from lens_steer.sites import Site
@@ -32,7 +32,7 @@ _RANDOM: dict[str, Callable[..., Any]] = {
 }
 
 
-def reference_rows(fold: Fold) -> Rows:
+def reference_rows(fold: TextFold) -> Rows:
     """No steering, words, the best of several texts, a learned vector, and chance, on test."""
     how = fold.how
     rows: Rows = []
@@ -49,16 +49,21 @@ def reference_rows(fold: Fold) -> Rows:
     if fold.task.asking is not None:
         asked = prompted(fold.model, fold.test, fold.task.asking, **how)
         rows.append(row_of({"method": "prompting", "seed": 0}, asked))
+    return rows + steered_references(fold)
+
+
+def steered_references(fold: Fold) -> Rows:
+    """A learned vector at every cost, and at half depth CAA, CAA of other pairs, and chance."""
     learned = _learned(fold)
     heads: Rows = [{"method": "learned", "nats": nats} for nats in NATS]
     made = [fold.calibrated(learned, nats) for nats in NATS]
     for head, method in _controls(fold):
         heads.append(head | {"nats": CHOSEN_AT})
         made.append(method)
-    return rows + fold.measured(heads, made)
+    return fold.measured(heads, made)
 
 
-def gate_rows(fold: Fold) -> Rows:
+def gate_rows(fold: TextFold) -> Rows:
     """What words, a learned vector and CAA do on dev at the largest cost, with some seeds each.
 
     Of CAA's structures the one that dev's preference takes at that cost.

@@ -11,8 +11,9 @@ from analyses.registered.contrasts import readings, realised, shown
 from analyses.registered.gate import gate_table
 from analyses.registered.journals import Run
 from analyses.registered.measuring import CHOSEN_AT
-from analyses.registered.methods import METHODS
-from analyses.registered.tasks import FOLDS
+from analyses.registered.methods import EVERY, METHODS, OTHERS, OTHERS_ON
+from analyses.registered.parts import FOLDS
+from analyses.registered.units import PARTS, Units
 from lens_steer.intervals import Interval
 
 
@@ -27,7 +28,7 @@ def gates(run: Run) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def gains(run: Run) -> pd.DataFrame:
+def gains(run: Run, parts: Sequence[str] = PARTS) -> pd.DataFrame:
     """A row for each task, fold, method, cost and seed: its gain over the unsteered, and its cost.
 
     Structures that were not tested have what dev promised of them alone.
@@ -38,7 +39,7 @@ def gains(run: Run) -> pd.DataFrame:
         if row["method"] == "unsteered"
     }
     table = []
-    for task, fold, row in run.fold_rows():
+    for task, fold, row in run.fold_rows(parts):
         if "behaviour" not in row and "dev_gain" not in row:
             continue
         cell = {
@@ -65,7 +66,13 @@ def gains(run: Run) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def cells(run: Run, table: Any) -> pd.DataFrame:
+def other_gains(run: Run) -> pd.DataFrame:
+    """As `gains`, of all methods on the tasks that the other methods are measured on."""
+    table: Any = gains(run, (*PARTS, *OTHERS))
+    return table[table["task"].isin(OTHERS_ON)].reset_index(drop=True)
+
+
+def cells(run: Units, table: Any) -> pd.DataFrame:
     """A row for each task that entered, fold and method: the gain of what dev chose, three ways."""
     kept = chosen(table)
     rows = []
@@ -96,8 +103,8 @@ def failures(run: Run) -> pd.DataFrame:
 
 def chosen(table: Any) -> pd.DataFrame:
     """Of every method the structure that dev prefers, at all costs; references as they are."""
-    searched = table[table["method"].isin(METHODS)]
-    kept = [table[~table["method"].isin(METHODS)]]
+    searched = table[table["method"].isin(EVERY)]
+    kept = [table[~table["method"].isin(EVERY)]]
     for _, part in searched.groupby(["task", "fold", "method"], sort=False):
         best = part.loc[part[part["asked_nats"] == CHOSEN_AT]["dev_gain"].idxmax(), "draw"]
         kept.append(part[(part["draw"] == best) & part["gain"].notna()])
@@ -190,7 +197,7 @@ def progress(run: Run) -> pd.DataFrame:
             rows.append({"task": task.name, "state": "cannot be tested here: no chat template"})
             continue
         entered = run.entered(task)
-        done = sum(unit[0] == task.name for unit in run.journal.done)
+        done = sum(u[0] == task.name and u[-1] not in OTHERS for u in run.journal.done)
         whole = 1 + FOLDS * (1 + len(METHODS)) if entered else 1
         state = {None: "not begun", False: "cannot be tested here: nothing moves it"}
         rows.append(

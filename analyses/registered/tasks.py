@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
 from analyses.registered import texts
-from analyses.studies import selected
+from analyses.registered.parts import FOLDS as FOLDS
+from analyses.registered.parts import Parted
 from lens_steer import organism
 from lens_steer.benchmark import Rewrite, instructed
 from lens_steer.data import ContrastivePairs
@@ -30,8 +30,6 @@ from lens_steer.evaluation import (
 )
 from lens_steer.models import Message
 
-FOLDS = 3
-_DEV = 4  # one group in four
 _EMBEDDED = "organism:"
 
 
@@ -75,45 +73,25 @@ class AfterPronoun:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Task(Parted):
     """What is to be brought about, and who says whether it was.
 
     Attributes:
-        name: In tables.
-        pairs: All contrastive pairs; a group is tested, chosen on or fitted to as a whole.
         judge: Of what is written after their prompts.
         asking: Rewrites a prompt so that it asks for the behaviour in words; None if there is none.
         chat: Whether prompts are chats.
         likelihood: Whether the likelihood of the pairs is read at every strength too.
     """
 
-    name: str
-    pairs: ContrastivePairs
     judge: Judge
     asking: Rewrite | None
     chat: bool = False
     likelihood: bool = False
 
-    def parts(self, seed: int) -> tuple[ContrastivePairs, tuple[ContrastivePairs, ...]]:
-        """Dev, and the folds of which each is tested once with what was fitted to the others."""
-        groups = list(dict.fromkeys(self.pairs.groups))
-        order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
-        n_dev = max(1, len(groups) // _DEV)
-        rest = order[n_dev:]
-        chosen = [order[:n_dev], *(rest[i::FOLDS] for i in range(FOLDS))]
-        dev, *folds = (self._of_groups(part) for part in chosen)
-        return dev, tuple(folds)
-
-    def train(self, seed: int, fold: int) -> ContrastivePairs:
-        """What methods are fitted to where a fold is tested: neither that fold nor dev."""
-        dev, folds = self.parts(seed)
-        left_out = {*dev.groups, *folds[fold].groups}
-        return self._of_groups([group for group in self.pairs.groups if group not in left_out])
-
-    def _of_groups(self, groups: Sequence[str]) -> ContrastivePairs:
-        inside = set(groups)
-        rows = [i for i, group in enumerate(self.pairs.groups) if group in inside]
-        return selected(self.pairs, rows)
+    @property
+    def made_of(self) -> Any:
+        """The pairs and the judge, as plain JSON: another unit where they are others."""
+        return [super().made_of, repr(self.judge)]
 
 
 # Judges, made when a task is: that of sentiment is fitted.

@@ -15,6 +15,8 @@ from analyses.registered import figures as registered
 from analyses.registered import tables as registered_tables
 from analyses.registered import tasks as registered_tasks
 from analyses.registered.methods import CONTRASTS, METHODS
+from analyses.registered_answers import figures as answers
+from analyses.registered_answers import tasks as answer_tasks
 from analyses.text_kinds import figures as text_kinds
 from analyses.text_kinds.__main__ import KINDS, LINES
 from analyses.variance import figures as variance
@@ -122,6 +124,17 @@ def nats_means() -> Any:
     return pd.DataFrame(rows)
 
 
+def answer_intercepts() -> Any:
+    """Nine methods and the learned vector, of every registered task with two answers."""
+    rows = [
+        {"task": task, "method": method, "intercept": 0.3, "as_it_is": 0.03 * i}
+        | {"with_bias": 0.02 * i - 0.05, "auc": 0.1 - 0.01 * i}
+        for task in answer_tasks.TASKS[2:]
+        for i, method in enumerate((*METHODS, "learned"))
+    ]
+    return pd.DataFrame(rows)
+
+
 STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
@@ -138,6 +151,7 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "skill by kind of text": partial(skill_by_kind, "skill", LINES),
     "kinds of text": partial(skill_by_kind, "kinds", {k: f"mean of {k}" for k in TEXT_KINDS}),
     "field by layer": field_by_layer,
+    "intercepts": lambda: answers.intercepts_figure(answer_intercepts()),
     "where the nats go": lambda: nats.means_figure(nats_means()),
     "variance": partial(shares_of_variance, 6, 2),
     "variance of one": partial(shares_of_variance, 1, 1),
@@ -147,6 +161,6 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
 def names_of_figures() -> set[str]:
     """The figure functions of these studies; each is called above under the name that it has."""
     source = Path(__file__).read_text(encoding="utf-8")
-    modules = (forecast, registered, text_kinds, variance, nats)
+    modules = (forecast, registered, text_kinds, variance, nats, answers)
     names = {n for m in modules for n, f in inspect.getmembers(m, inspect.isfunction)}
     return {name for name in names if f".{name}(" in source}

@@ -1,7 +1,7 @@
 """The registered study: parts, judges, gate, contrasts with known answers, and a run cut short."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from analyses.registered.contrasts import verdict as verdict_of
 from analyses.registered.gate import enters, gate_table
 from analyses.registered.journals import Run
 from analyses.registered.measuring import Terms, running_best, turned_round
-from analyses.registered.methods import CONTRASTS, METHODS
-from analyses.registered.tables import best_of_n, gains
+from analyses.registered.methods import CONTRASTS, METHODS, OTHERS, OTHERS_ON
+from analyses.registered.tables import best_of_n, gains, other_gains
 from analyses.registered.tasks import FOLDS, TASKS, Task, task, task_names
 from analyses.registered.texts import FOOD_WORDS, SEA_WORDS
-from lens_steer.benchmark import instructed
+from lens_steer.benchmark import FAMILIES, instructed
 from lens_steer.cli import run_command
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import WordList
@@ -268,6 +268,42 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     ]
     with pytest.raises(ValueError, match="run with other settings"):
         Run.of(model, tasks, Terms(tokens=4, draws=1, seed=4), tmp_path / "whole.jsonl")
+
+
+def test_other_methods_are_added_to_a_journal_and_change_nothing_in_it(
+    model_dirs: dict[str, Path], tmp_path: Path
+) -> None:
+    """A journal in which the nine are done is planted; only what is not in it is measured."""
+    model = load_model(str(model_dirs["llama"]), device="cpu")
+    terms, path = Terms(tokens=3, draws=1, seed=4), tmp_path / "journal.jsonl"
+    tasks = [replace(small_task(), name="question"), small_task()]
+    nine = Run.of(model, tasks, terms, path)
+    for made in tasks:
+        nine.journal.add(nine.unit(made, "gate"), gate_rows(0.3, 0.2))
+    for unit in nine.units()[2:]:
+        row = gate_rows(0.3, 0.2)[0] | {"unjudged": 0, "repetition": 0.0, "perplexity": 1.0}
+        of_method = {"method": unit[3], "nats": 0.1, "draw": 0, "dev_gain": [1.0]}
+        plain = [row | {"seed": k} for k in range(3)]
+        nine.journal.add(unit, plain if unit[3] == "references" else [row | of_method])
+    assert nine.complete()
+    before, table = path.read_bytes(), gains(nine)
+    run = Run.of(model, tasks, terms, path, others=True)
+    assert [unit for unit in run.units() if unit in run.journal.done] == nine.units()
+    others = run.other_units()
+    assert [unit[3] for unit in others[: len(OTHERS)]] == list(OTHERS)
+    assert {unit[0] for unit in others} == {"question"}
+    assert len(others) == FOLDS * len(OTHERS)
+    assert next(run.measure()) == others[0]
+    assert path.read_bytes().startswith(before)
+    assert gains(run).equals(table)
+    beside = other_gains(run)
+    assert set(beside["method"]) == {"unsteered", *METHODS, others[0][3]}
+    assert Run.of(model, tasks, terms, path).complete()
+
+
+def test_the_other_methods_are_all_families_beyond_the_nine() -> None:
+    assert set(OTHERS) == {*FAMILIES, "JointLQR", "PID"} - set(METHODS)
+    assert set(OTHERS_ON) <= set(TASKS)
 
 
 def test_the_family_has_the_eight_registered_contrasts_of_nine_methods() -> None:

@@ -75,7 +75,7 @@ BY_TYPE: dict[Any, list[str]] = {
     float: ["", "x", "1e99", "-1", "nan", "inf", "-inf"],
 }
 FROM_ONE = {"max_new_tokens", "dev_prompts", "seeds", "fits", "best_of", "tokens", "settings"}
-FROM_ONE |= {"most", "limit", "steps", "texts", "every", "prompts"}
+FROM_ONE |= {"most", "limit", "steps", "texts", "every", "prompts", "items"}
 BEFORE = {"analyses.organism_seeds": ("{}/run",)}
 REQUIRED = {
     "analyses.sad_stories": ("--model", "organism"),
@@ -205,6 +205,9 @@ CONTRADICTIONS: list[tuple[str, str, list[str]]] = [
     ("analyses.variance", "--layers", ["--reads", "last", "--layers", "1"]),
     ("analyses.variance", "split", ["--pairs", "{}/few.jsonl"]),
     ("analyses.variance", "unpaired.jsonl", ["--pairs", "{}/unpaired.jsonl"]),
+    ("analyses.registered_answers", "--data", []),
+    ("analyses.registered_answers", "--data", ["--data", "{}/empty", "--tasks", "copa"]),
+    ("analyses.registered_answers", "--items", ["--items", "15"]),
     ("analyses.organism_seeds", "RUNS", []),
     ("analyses.organism_seeds", "RUNS", ["{}/run", "{}/run"]),
     ("analyses.sad_stories", "--model", []),
