@@ -1,7 +1,7 @@
 """Will steering work, where, with which method and how hard: answers before a text is steered.
 
 `forecast` differentiates methods at strength 0, through their real hooks: what they do to the
-margin of each pair (`margins`) and what they cost along unsteered texts (`derivatives`), and so the
+margin of each pair (`pair_margins`) and what they cost along unsteered texts (`derivatives`), and so the
 gain at every cost, to first order, as a `Forecast`. `recommend` forecasts the settings of method
 families (`recommending`), tries the best few, and takes one as a `Recommendation`, or says why
 nothing will do.
@@ -9,7 +9,7 @@ nothing will do.
 
 from lens_steer.arguments import check_room as _check_room
 from lens_steer.forecasting.forecasting import forecast as forecast
-from lens_steer.forecasting.margins import margins as margins
+from lens_steer.forecasting.pair_margins import margins as margins
 from lens_steer.forecasting.recommendation import NotSteerable as NotSteerable
 from lens_steer.forecasting.recommendation import Recommendation as Recommendation
 from lens_steer.forecasting.recommending import recommend as recommend

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, LocalNats, NotLocal
-from lens_steer.forecasting.margins import margins
+from lens_steer.forecasting.pair_margins import margins
 from lens_steer.models import SteerableModel
 from lens_steer.steering import Intervention, Scope
 

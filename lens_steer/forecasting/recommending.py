@@ -13,7 +13,7 @@ from lens_steer.benchmark import FitCache, Hyperparameters, MethodFamily, famili
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, Judge, OutOfReach, calibrate_along, evaluate_each
 from lens_steer.forecasting.forecasting import forecast
-from lens_steer.forecasting.margins import margins
+from lens_steer.forecasting.pair_margins import margins
 from lens_steer.forecasting.recommendation import NotSteerable, Recommendation
 from lens_steer.forecasting.report import Forecast, joined
 from lens_steer.models import SteerableModel
