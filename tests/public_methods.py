@@ -16,6 +16,7 @@ from lens_steer.steering import (
     Additive,
     BarrierPush,
     Costs,
+    ElementLQR,
     Ending,
     FrozenSADI,
     JointLQR,
@@ -52,6 +53,12 @@ def _iti() -> ls.ITI:
 def _feature_law() -> dict[str, Any]:
     law = ls.LQR.fit(jacobians(), captured(LAYERS))
     return {"directions": law.directions, "setpoints": law.setpoints, "gains": law.gains}
+
+
+def _elements() -> ElementLQR:
+    law, mask = _feature_law(), _mask()
+    gains = mask.selected[..., None] * normal(LAYERS, HEADS, 4)
+    return ElementLQR(mask, **law | {"gains": gains})
 
 
 def _joint() -> JointLQR:
@@ -95,6 +102,7 @@ METHODS: dict[str, Callable[[], Any]] = {
     "FrozenSADI": lambda: FrozenSADI(_mask(), delta=2.0),
     "SignedSADI": lambda: SignedSADI(_mask(), normal(LAYERS, HEADS, 4).sign(), delta=2.0),
     "LQR": lambda: ls.LQR.fit(jacobians(), captured(LAYERS)),
+    "ElementLQR": _elements,
     "JointLQR": _joint,
     "OnlineLQR": _online,
     "LQRTracker": lambda: ls.LQRTracker.fit(jacobians(), captured(LAYERS)),
