@@ -3,10 +3,13 @@
 `costs` has what a regulator weighs and the options that every `fit` takes; `fitting` puts features,
 set-points, Jacobians and costs together into one problem, which `riccati` solves; `feature_law` is
 the feedback of features that `regulator` (`LQR`), `joint` (several concepts), `elements` (heads or
-neurons push) and `online` (gains of the prompt at hand) share; `tracker` is the optimal law, which
-pushes behind the block that it corrects.
+neurons push, `actuators` says how), `barrier_law` (a barrier is the set-point, `barrier_checks`)
+and `online` (gains of the prompt at hand) share; `tracker` is the optimal law, which pushes behind
+the block that it corrects.
 """
 
+from lens_steer.steering.lqr.barrier_law import BarrierLQR as BarrierLQR
+from lens_steer.steering.lqr.barrier_law import BarrierOptions as BarrierOptions
 from lens_steer.steering.lqr.costs import Costs as Costs
 from lens_steer.steering.lqr.costs import RegulatorOptions as RegulatorOptions
 from lens_steer.steering.lqr.costs import WeightOptions as WeightOptions

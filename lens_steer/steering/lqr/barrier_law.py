@@ -12,11 +12,11 @@ from typing_extensions import Unpack, override
 from lens_steer.arguments import Accepts, Count, Layer, Number, Positive
 from lens_steer.artifacts import savable
 from lens_steer.axes import Activation, ranges
-from lens_steer.barriers import Barrier, PolynomialBarrier
+from lens_steer.barriers import Barrier
 from lens_steer.linearity import LayerJacobians
 from lens_steer.models import SteerableModel, check_one_model, working_place
-from lens_steer.sites import Kind
 from lens_steer.steering.base import Feedback, check_finite
+from lens_steer.steering.lqr.barrier_checks import check_barriers, check_reach, check_window
 from lens_steer.steering.lqr.costs import Cost, Costs, Weights
 from lens_steer.steering.lqr.feature_law import FeatureLaw
 from lens_steer.steering.lqr.riccati import factored_steps
@@ -77,11 +77,11 @@ class BarrierLQR(FeatureLaw):
                 f"got shapes {shapes} for {len(self.barriers)} barriers: expected a margin each, "
                 "(T, d) and (T + 1, d)"
             )
-        _check_barriers(self.barriers, n, d)
+        check_barriers(self.barriers, n, d)
         check_finite(self, "margins", "gains", "path")
         if not bool(self.gains.any()):
             raise ValueError("all gains are 0: no push behind these layers is worth its cost")
-        _check_window(self.barriers, self.layers)
+        check_window(self.barriers, self.layers)
 
     @classmethod
     def fit(
@@ -120,13 +120,13 @@ class BarrierLQR(FeatureLaw):
         weights = Weights.of("BarrierLQR.fit", BarrierOptions, options)
         n, d = jacobians.n_layers, jacobians.nominal.shape[1]
         ordered = sorted(barriers, key=lambda barrier: barrier.layer)
-        _check_barriers(ordered, n, d)
+        check_barriers(ordered, n, d)
         for barrier in ordered:
             what = "jacobians and barriers are of two models"
             check_one_model(jacobians.provenance, barrier.provenance, what)
         first, last = ordered[0].layer, ordered[-1].layer
         window = range(first + 1, last + 1) if weights.layers is None else sorted(weights.layers)
-        _check_window(ordered, window)
+        check_window(ordered, window)
         costs = replace(weights, layers=list(window)).costs(n)
         each = margin if isinstance(margin, Sequence) else [margin] * len(ordered)
         if len(each) != len(barriers):
@@ -135,7 +135,7 @@ class BarrierLQR(FeatureLaw):
             given = sorted(zip(barriers, each, strict=True), key=lambda pair: pair[0].layer)
             each = [m for _, m in given]
         for barrier, wanted in zip(ordered, each, strict=True):
-            _check_reach(barrier, float(wanted))
+            check_reach(barrier, float(wanted))
         margins = torch.tensor([float(m) for m in each], dtype=torch.double)
         gains = torch.ones(n, d, dtype=torch.double)  # until there are some
         law = cls(
@@ -231,42 +231,3 @@ class BarrierLQR(FeatureLaw):
 
     def _summary(self) -> list[str]:
         return [f"layers {ranges(self.layers)}"]
-
-
-def _check_barriers(barriers: Sequence[Barrier], n_layers: int, width: int) -> None:
-    layers = [barrier.layer for barrier in barriers]
-    if len(set(layers)) != len(layers) or len(layers) < 2 or layers != sorted(layers):
-        raise ValueError(
-            f"barriers of layers {layers}: expected two or more, each of another layer: one is "
-            "read before the block that pushes, and one says what the push is for"
-        )
-    for barrier in barriers:
-        if barrier.kind is not Kind.RESID or barrier.width != width or barrier.layer >= n_layers:
-            raise ValueError(
-                f"got {barrier!r}: expected barriers of the residual stream, {width} entries, "
-                f"layers below {n_layers}"
-            )
-
-
-def _check_window(barriers: Sequence[Barrier], window: Sequence[int]) -> None:
-    have = {barrier.layer for barrier in barriers}
-    missing = sorted(k - 1 for k in window if k - 1 not in have)
-    if missing:
-        place = "the embedding" if missing[0] < 0 else f"layer {missing[0]}"
-        raise ValueError(
-            f"a barrier is missing at {place}: blocks {list(window)} push what the barriers of "
-            f"layers {[k - 1 for k in window]} lack, and there are those of {sorted(have)}"
-        )
-    if window and max(window) > max(have):
-        raise ValueError(
-            f"layers {list(window)} with barriers of {sorted(have)}: expected one at layer "
-            f"{max(window)} or later, for whose sake the last block pushes"
-        )
-
-
-def _check_reach(barrier: Barrier, margin: float) -> None:
-    if isinstance(barrier, PolynomialBarrier) and not margin < barrier.supremum().value:
-        raise ValueError(
-            f"margin {margin:.4g} at layer {barrier.layer} is out of reach: sup h = "
-            f"{barrier.supremum().value:.4g}, whatever the activation"
-        )
