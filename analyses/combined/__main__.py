@@ -40,7 +40,7 @@ def measure(
 ) -> Tables:
     """All methods of one behaviour at the same cost."""
     behaviour = run.behaviour(pairs, ("last",))
-    config = run.config(tokens)
+    config = run.config(tokens, multiples=(1.0, 1.4), randoms=1, references=("random",))
     made = dict(methods_of(behaviour, heads, neurons, run.seed))
     methods: dict[str, ls.Intervention] = {}
     missing: dict[str, str] = {}
@@ -105,4 +105,4 @@ STUDY = Study(
 
 
 if __name__ == "__main__":
-    start(STUDY.command(), __doc__)
+    start(STUDY.command())

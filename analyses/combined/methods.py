@@ -1,12 +1,19 @@
 """Methods made of the parts of several papers, and the plain ones that they are compared with."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 import lens_steer as ls
-from lens_steer.attribution import ElementMask, attribution_patching, contrast, slope_per_nat
+from lens_steer.attribution import (
+    ElementMask,
+    ElementScores,
+    attribution_patching,
+    contrast,
+    slope_per_nat,
+)
 from lens_steer.benchmark import Behaviour
 from lens_steer.steering import BarrierLQR
 
@@ -39,9 +46,16 @@ def masks(
         "attribution patching": attribution_patching(model, train, activations, progress=False),
     }
     name = f"{kind}s by "
-    found = {name + how: score.top(k, "absolute") for how, score in scores.items()}
+    found = {name + how: _with_a_feature(s).top(k, "absolute") for how, s in scores.items()}
     drawn = found[f"{kind}s by slope per nat"].shuffled(seed=seed)
     return found | {f"random {kind}s of these layers": drawn}
+
+
+def _with_a_feature(scores: ElementScores) -> ElementScores:
+    """Scores of 0 in block 0: both sides end in like tokens there, and the law reads nothing."""
+    values = scores.values.clone()
+    values[0] = 0
+    return replace(scores, values=values)
 
 
 def methods_of(

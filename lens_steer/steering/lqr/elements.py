@@ -108,7 +108,9 @@ class ElementLQR(FeatureLaw):
         return edits
 
     def _summary(self) -> list[str]:
-        return [f"layers {ranges(self.layers)}"]
+        idle = sorted({layer for layer, _ in self.mask.elements()} - set(self.layers))
+        unread = [f"chosen elements of {idle} never push"] if idle else []
+        return [f"layers {ranges(self.layers)}", *unread]
 
 
 def dense_law(
