@@ -23,7 +23,8 @@ from lens_steer.arguments import Count
 from lens_steer.benchmark import KL, Behaviour
 from lens_steer.cli import option
 
-ORDER = ("unsteered", "random", *dict.fromkeys(name for pair in COMPARED for name in pair))
+_NAMES = dict.fromkeys(name for pair in COMPARED for name in pair if name != "LQR")
+ORDER = ("unsteered", "random", "LQR", *_NAMES)
 SCORES = {
     "behaviour": ("share that shows the behaviour, %", 100),
     "kl": ("nats per token", 1),
