@@ -20,6 +20,20 @@ def dense_gains(
     return gains[::-1], values[::-1]
 
 
+def dense_actuated_gains(
+    a: Array, b: Sequence[Array], q: Sequence[Array], r: Sequence[float], terminal: Array
+) -> tuple[list[Array], list[Array]]:
+    """K_k = (r I + B'SB)^-1 B'SA and S_k of z' = A z + B u, as textbooks have it."""
+    s, gains, values = terminal, [], [terminal]
+    for k in reversed(range(len(a))):
+        inner = r[k] * np.eye(b[k].shape[1]) + b[k].T @ s @ b[k]
+        gain = np.linalg.solve(inner, b[k].T @ s @ a[k])
+        s = q[k] + a[k].T @ s @ a[k] - a[k].T @ s @ b[k] @ gain
+        gains.append(gain)
+        values.append(s)
+    return gains[::-1], values[::-1]
+
+
 def cost(
     pushes: Array,
     a: Array,

@@ -1,6 +1,7 @@
 """One of every public method and value of steering, and of what holds a model, to be printed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from lens_steer.models import attach
 from lens_steer.sites import Site
 from lens_steer.steering import (
     Additive,
+    BarrierLQR,
     BarrierPush,
     Costs,
+    ElementLQR,
     Ending,
     FrozenSADI,
     JointLQR,
@@ -52,6 +55,19 @@ def _iti() -> ls.ITI:
 def _feature_law() -> dict[str, Any]:
     law = ls.LQR.fit(jacobians(), captured(LAYERS))
     return {"directions": law.directions, "setpoints": law.setpoints, "gains": law.gains}
+
+
+def _elements() -> ElementLQR:
+    law, mask = _feature_law(), _mask()
+    law["gains"] = mask.selected[..., None] * normal(LAYERS, HEADS, 4)
+    return ElementLQR(mask, **law)
+
+
+def _barrier_law() -> BarrierLQR:
+    two = tuple(replace(barrier(), layer=layer) for layer in (0, 1))
+    gains = torch.zeros(LAYERS, WIDTH)
+    gains[1] = _unit()
+    return BarrierLQR(two, torch.zeros(2), gains, normal(LAYERS + 1, WIDTH))
 
 
 def _joint() -> JointLQR:
@@ -95,6 +111,8 @@ METHODS: dict[str, Callable[[], Any]] = {
     "FrozenSADI": lambda: FrozenSADI(_mask(), delta=2.0),
     "SignedSADI": lambda: SignedSADI(_mask(), normal(LAYERS, HEADS, 4).sign(), delta=2.0),
     "LQR": lambda: ls.LQR.fit(jacobians(), captured(LAYERS)),
+    "ElementLQR": _elements,
+    "BarrierLQR": _barrier_law,
     "JointLQR": _joint,
     "OnlineLQR": _online,
     "LQRTracker": lambda: ls.LQRTracker.fit(jacobians(), captured(LAYERS)),

@@ -1,9 +1,10 @@
 """Which heads, neurons and dimensions carry a behaviour, and how far to trust the answer.
 
-Elements are scored by the difference between the classes (`contrasts`), by gradients (`gradients`)
-or by leaving them out (`ablation`, over `answers`, whose hooks are in `scaled_points`); `scores`
-ranks them, `mask` holds the chosen. `agreement` compares attributions, `stability` says how far a
-choice depends on the pairs, and `signs` whether activations have the sign to be amplified.
+Elements are scored by the difference between the classes (`contrasts`), by gradients (`gradients`),
+also for each nat that a push costs (`nats`), or by leaving them out (`ablation`, over `answers`,
+whose hooks are in `scaled_points`); `scores` ranks them, `mask` holds the chosen. `agreement`
+compares attributions, `stability` says how far a choice depends on the pairs, and `signs` whether
+activations have the sign to be amplified.
 """
 
 from lens_steer.arguments import check_room as _check_room
@@ -20,6 +21,7 @@ from lens_steer.attribution.gradients import grad_x_activation as grad_x_activat
 from lens_steer.attribution.mask import ElementMask as ElementMask
 from lens_steer.attribution.mask import by_element as by_element
 from lens_steer.attribution.mask import masked as masked
+from lens_steer.attribution.nats import slope_per_nat as slope_per_nat
 from lens_steer.attribution.scores import ElementScores as ElementScores
 from lens_steer.attribution.scores import Ranking as Ranking
 from lens_steer.attribution.signs import SignReport as SignReport

@@ -30,6 +30,7 @@ from lens_steer.models import (
 from lens_steer.sites import Kind, Site, site_shape, sites_of
 
 Product = Callable[[Tensor, Tensor, int], Tensor]  # (gradient, activation, layer row) -> [b p site]
+Score = Callable[[Tensor, Tensor, list[Encoded]], Tensor]  # (logits, tokens, rows) -> [b]
 
 
 def grad_x_activation(
@@ -86,19 +87,29 @@ def attribution_patching(
         >>> heads = ls.capture(model, pairs, "head")
         >>> ls.attribution.attribution_patching(model, pairs, heads).top(16)
     """
+    product = along_difference(model, activations)
+    name = "gradient x mean difference, nats per token"
+    bar = partial(tqdm, disable=not progress)
+    return _attributed(model, pairs, activations.kind.value, name, product, token_budget, bar)
+
+
+def along_difference(model: SteerableModel, activations: Activations) -> Product:
+    """The gradient along the mean difference of the classes.
+
+    Raises:
+        ValueError: If the activations are of another model or not of every layer.
+    """
     if activations.provenance is not None:
         activations.provenance.check(model)
     if activations.layers != tuple(range(model.cfg.n_layers)):
         raise ValueError(f"got layers {activations.layers}, expected every layer: capture them all")
     direction = activations.direction
-    name = "gradient x mean difference, nats per token"
 
     def product(gradient: Tensor, activation: Tensor, row: int) -> Tensor:
         del activation
         return gradient * direction[row].to(gradient)
 
-    bar = partial(tqdm, disable=not progress)
-    return _attributed(model, pairs, activations.kind.value, name, product, token_budget, bar)
+    return product
 
 
 def _attributed(
@@ -111,28 +122,38 @@ def _attributed(
     with_bar: "Callable[..., tqdm[Any]]",
 ) -> ElementScores:
     what = Kind.parse(kind)
-    if not what.editable:
-        raise ValueError(f"kind {what.value!r} has no gradient of its own: take 'neuron'")
-    if not pairs.paired:
-        raise ValueError(f"{pairs!r}: expected both answers of each prompt")
-    check_differentiable(model, "Gradients")
-    rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
+    rows = rows_of(model, pairs, what)
     shape = len(rows), int(model.cfg.n_layers), site_shape(model, what)[0]
     products = torch.zeros(shape, dtype=torch.double)
     with with_bar(total=len(rows), desc=f"gradients {what.value}") as bar:
         for batch in batches([len(row.ids) for row in rows], token_budget):
-            products[batch] = _of_batch(model, [rows[i] for i in batch], what, product)
+            some = [rows[i] for i in batch]
+            products[batch] = of_batch(model, some, what, product, _log_probability)
             bar.update(len(batch))
     desired, undesired = products.chunk(2)
     source = Provenance(attach(model).fingerprint, pairs.name, "last prompt token and answer")
     return over_pairs(desired - undesired, what, name, source)
 
 
+def rows_of(model: SteerableModel, pairs: ContrastivePairs, kind: Kind) -> list[Encoded]:
+    """Every desired text and then every undesired one, for gradients by elements of a kind.
+
+    Raises:
+        ValueError: If there are no such gradients, or the pairs are unpaired.
+    """
+    if not kind.editable:
+        raise ValueError(f"kind {kind.value!r} has no gradient of its own: take 'neuron'")
+    if not pairs.paired:
+        raise ValueError(f"{pairs!r}: expected both answers of each prompt")
+    check_differentiable(model, "Gradients")
+    return [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
+
+
 @gradients_possible()
-def _of_batch(
-    model: SteerableModel, rows: list[Encoded], kind: Kind, product: Product
+def of_batch(
+    model: SteerableModel, rows: list[Encoded], kind: Kind, product: Product, score_of: Score
 ) -> Float[Tensor, "row layer element"]:
-    """The product for each row's log-probability per token, summed over the scaled positions."""
+    """The product for each row's score, summed over the scaled positions."""
     tokens, mask = pad(model, [row.ids for row in rows])
     kept: dict[Site, Tensor] = {}
     sites = sites_of(model, kind, None)
@@ -150,7 +171,7 @@ def _of_batch(
     with torch.enable_grad():
         with hooked(model, {start: lambda x: x.detach().requires_grad_(), **hooks}):
             logits = forward(model, tokens, mask)
-        score = _log_probability(logits, tokens, rows).sum()
+        score = score_of(logits, tokens, rows).sum()
         gradients = torch.autograd.grad(score, [kept[site] for site in sites])
     where = _steered(rows, tokens)
     parts = []

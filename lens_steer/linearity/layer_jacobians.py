@@ -1,6 +1,8 @@
 """The blocks' mean Jacobians at some texts, as matrices or as an operator."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,8 @@ from lens_steer.artifacts import savable
 from lens_steer.linearity.block_maps import BlockMaps, one_batch_each
 from lens_steer.linearity.text_batches import Texts, default_budget, name_of, token_rows
 from lens_steer.models import Provenance, SteerableModel, attach, looked_at
+
+InnerHook = Literal["head", "neuron", "mlp_out", "attn_out"]  # where a block is written to
 
 
 @savable
@@ -31,6 +35,8 @@ class LayerJacobians:
         texts: How many were averaged.
         maps: Each text's own maps; None with matrices, which need no model.
         provenance: The model and texts.
+        inner: By the name of a hook point inside the blocks, d(stream leaving block l) / d(what is
+            there), the rest of the block included; mean over texts. None unless asked for.
     """
 
     nominal: Float[Tensor, "layer_and_last d"]
@@ -39,6 +45,9 @@ class LayerJacobians:
     texts: int
     maps: BlockMaps | None = None
     provenance: Provenance | None = None
+    inner: Mapping[str, Float[Tensor, "layer d *_site"]] | None = field(
+        default=None, metadata={"saved_if_set": True}
+    )
 
     def __post_init__(self) -> None:
         if (self.matrices is None) == (self.maps is None):
@@ -48,7 +57,8 @@ class LayerJacobians:
                 f"got {len(self.matrices)} matrices and {len(self.nominal)} states: expected one "
                 "state more than layers"
             )
-        for name, value in (("Jacobians", self.matrices), ("states", self.nominal)):
+        inner = [(f"Jacobians at {name}", x) for name, x in (self.inner or {}).items()]
+        for name, value in (("Jacobians", self.matrices), ("states", self.nominal), *inner):
             if value is not None and not bool(torch.isfinite(value).all()):
                 raise ValueError(f"the {name} are not finite: does the model run in its dtype?")
 
@@ -75,19 +85,22 @@ class LayerJacobians:
 
         Args:
             hook: `head` or `neuron`: what a change at that hook point does, the rest of the block
-                included. It needs the model: `linearize(..., dense=False)`.
+                included. Of matrices it needs `linearize(..., hooks=[hook])`.
 
         Raises:
-            ValueError: If there is no such layer or kind, or these are matrices only.
+            ValueError: If there is no such layer or kind, or no matrices of that hook.
         """
         self._check(layer)
         if self.maps is not None:
             return self.maps.vjp(layer, self._for_texts(cotangents), hook=hook).mean(dim=1)
         if hook != "resid_pre":
-            raise ValueError(
-                f"these Jacobians are of whole blocks and know nothing of {hook!r}: use "
-                "linearize(..., dense=False)"
-            )
+            inner = (self.inner or {}).get(hook)
+            if inner is None:
+                raise ValueError(
+                    f"these Jacobians are of whole blocks and know nothing of {hook!r}: use "
+                    f"linearize(..., hooks=[{hook!r}]), or dense=False"
+                )
+            return torch.einsum("nd,d...->n...", cotangents.to(inner), inner[layer])
         assert self.matrices is not None
         return cotangents.to(self.matrices) @ self.matrices[layer]
 
@@ -113,6 +126,7 @@ class LayerJacobians:
     def __repr__(self) -> str:
         d = self.nominal.shape[1]
         how = "products only" if self.matrices is None else "matrices"
+        how += "".join(f", at {name}" for name in self.inner or {})
         return f"LayerJacobians({self.n_layers} layers of {d}, {how}, mean of {self.texts} texts)"
 
     def _for_texts(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n text d"]:
@@ -128,6 +142,7 @@ def linearize(
     texts: Texts,
     *,
     dense: bool = True,
+    hooks: Sequence[InnerHook] = (),
     read: ReadPosition = "last",
     memory_budget: Count | None = None,
     progress: bool = True,
@@ -144,6 +159,8 @@ def linearize(
         dense: Matrices, which can be saved, at a cost of d backward passes of one token per text
             and layer. False gives products with vectors only, for models too wide for matrices;
             keys and values of all texts are then kept as long as the result.
+        hooks: Also the matrices by what is at these hook points inside every block, for
+            `LQR.fit(..., actuators=)`: d backward passes for each; products need none.
         read: The token, as in `capture`; of a string `prompt_last` is its last, too.
         memory_budget: Bytes for the copies of a batch; None takes what suits the device. Speed and
             memory only.
@@ -160,11 +177,14 @@ def linearize(
     rows = token_rows(model, texts, read)
     budget = default_budget(model) if memory_budget is None else memory_budget
     source = Provenance(attach(model).fingerprint, name_of(texts), str(read))
+    if not dense and hooks:
+        raise ValueError(f"hooks {list(hooks)} of products: leave hooks out, vjp(hook=) has all")
     if not dense:
         maps = BlockMaps.of_rows(model, rows, budget)
         return LayerJacobians(maps.states.mean(dim=0), None, None, len(rows), maps, source)
     total = len(rows) * model.cfg.n_layers
     sums: list[_Mean] | None = None
+    inner: dict[str, Tensor] = {}
     states = []
     bar = tqdm(total=total, desc="linearize", disable=not progress)
     with bar, looked_at(model):
@@ -174,12 +194,23 @@ def linearize(
             for layer in range(maps.n_layers):
                 new.append(_Mean.of(maps.matrices(layer)))
                 bar.update(len(maps.states))
+            for hook in dict.fromkeys(hooks):
+                inner[hook] = inner.get(hook, 0) + _inner_sum(maps, hook)
             sums = new if sums is None else [a.merge(b) for a, b in zip(sums, new, strict=True)]
     assert sums is not None  # at least one text
     nominal = torch.stack(states).sum(dim=0) / len(rows)
     matrices = torch.stack([layer.mean for layer in sums])
     spread = torch.stack([layer.spread for layer in sums])
-    return LayerJacobians(nominal, matrices, spread, len(rows), None, source)
+    means = {hook: x / len(rows) for hook, x in inner.items()} or None
+    return LayerJacobians(nominal, matrices, spread, len(rows), None, source, means)
+
+
+def _inner_sum(maps: BlockMaps, hook: str) -> Float[Tensor, "layer d *_site"]:
+    """Jacobians of every block by what is at a hook point inside it, summed over texts."""
+    texts, d = len(maps.states), maps.states.shape[-1]
+    rows = torch.eye(d)[:, None].expand(d, texts, d)
+    layers = [maps.vjp(layer, rows, hook=hook).sum(dim=1) for layer in range(maps.n_layers)]
+    return torch.stack(layers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,10 @@ from lens_steer.steering.iti import ITI as ITI
 from lens_steer.steering.iti import ResidualITI as ResidualITI
 from lens_steer.steering.iti import head_accuracies as head_accuracies
 from lens_steer.steering.lqr import LQR as LQR
+from lens_steer.steering.lqr import BarrierLQR as BarrierLQR
+from lens_steer.steering.lqr import BarrierOptions as BarrierOptions
 from lens_steer.steering.lqr import Costs as Costs
+from lens_steer.steering.lqr import ElementLQR as ElementLQR
 from lens_steer.steering.lqr import JointLQR as JointLQR
 from lens_steer.steering.lqr import LQRTracker as LQRTracker
 from lens_steer.steering.lqr import OnlineLQR as OnlineLQR

@@ -1,4 +1,4 @@
-"""Feedback through a block: what is read where it begins is pushed behind it, in the same pass."""
+"""Feedback through a block: what is read where it begins is pushed behind or inside it."""
 
 from collections.abc import Callable, Iterable
 
@@ -14,9 +14,9 @@ from lens_steer.steering.base.intervention import Edit, Intervention
 Feedback = Callable[..., Tensor]
 
 
-def feedback_sites(layers: Iterable[int]) -> tuple[Site, ...]:
-    """The input of each block that is steered, which is read, and its output."""
-    return tuple(Site(layer, kind) for layer in layers for kind in (Kind.RESID_PRE, Kind.RESID))
+def feedback_sites(layers: Iterable[int], pushed: Kind = Kind.RESID) -> tuple[Site, ...]:
+    """The input of each block that is steered, which is read, and where it is pushed."""
+    return tuple(Site(layer, kind) for layer in layers for kind in (Kind.RESID_PRE, pushed))
 
 
 def feedback_edits(
@@ -25,8 +25,9 @@ def feedback_edits(
     shape: tuple[int, int],
     layers: Iterable[int],
     feedback_of: Callable[[SteerableModel, int], Feedback],
+    pushed: Kind = Kind.RESID,
 ) -> dict[Site, Edit]:
-    """The hooks that add u_k behind block k, computed of what enters it.
+    """The hooks that add u_k behind block k, or inside it, computed of what enters it.
 
     Args:
         method: Whose hooks they are.
@@ -34,6 +35,7 @@ def feedback_edits(
         shape: Layers and dimensions of the model that the method is for.
         layers: Each k.
         feedback_of: Makes u_k, strength included, from the model and k.
+        pushed: Where it is added, behind the block's input.
 
     Raises:
         ValueError: If the model is of another shape.
@@ -43,7 +45,7 @@ def feedback_edits(
     edits: dict[Site, Edit] = {}
     for layer in layers:
         loop = _Loop(type(method).__name__, feedback_of(model, layer))
-        edits[Site(layer, Kind.RESID_PRE)], edits[Site(layer)] = loop.look, loop.push
+        edits[Site(layer, Kind.RESID_PRE)], edits[Site(layer, pushed)] = loop.look, loop.push
     return edits
 
 
@@ -67,7 +69,7 @@ class _Loop:
                 f"{self._law} reads before a block what it pushes behind it: hook both"
             )
         push, self._push = self._push, None
-        return (x + push).to(x.dtype)
+        return (x + push.reshape(x.shape)).to(x.dtype)
 
 
 def check_model_shape(model: SteerableModel, layers: int, d: int) -> None:

@@ -65,7 +65,7 @@ class FeatureLaw(Intervention):
         place = working_place(model, layer)
         v, beta, w = (x.to(**place) for x in self.terms(layer))
 
-        def feedback(z: Activation, *prompts: Int[Tensor, " n"]) -> Activation:
+        def feedback(z: Activation, *prompts: Int[Tensor, " n"]) -> Tensor:
             lacking = beta - z.to(v.dtype) @ v
             lacking = lacking.clamp(min=0) if self.one_sided else lacking
             by_prompt = bool(prompts)  # a gain for the prompt of each activation
@@ -74,7 +74,7 @@ class FeatureLaw(Intervention):
 
         return feedback
 
-    def _capped(self, u: Activation, z: Activation) -> Activation:
+    def _capped(self, u: Tensor, z: Activation) -> Tensor:
         if self.cap is None:
             return u
         most = float(self.cap) * z.to(u.dtype).norm(dim=-1, keepdim=True)

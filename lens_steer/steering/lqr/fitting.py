@@ -112,13 +112,17 @@ class LQRProblem:
             check_one_model(jacobians.provenance, concept.provenance, what)
         return cls(jacobians, targets, costs)
 
-    def steps(self, effort: Callable[[int, Tensor], Tensor] | None = None) -> list[Step]:
+    def steps(
+        self,
+        effort: Callable[[int, Tensor], Tensor] | None = None,
+        actuate: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> list[Step]:
         """The factored recursion, by products with the Jacobians alone."""
 
         def pull(layer: int, columns: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
             return self.jacobians.vjp(layer, columns.T.to(self.jacobians.nominal)).T
 
-        return factored_steps(pull, self.targets.directions, self.costs, effort)
+        return factored_steps(pull, self.targets.directions, self.costs, effort, actuate)
 
     def gains(
         self, effort: Callable[[int, Tensor], Tensor] | None = None

@@ -1,11 +1,10 @@
-"""The published law: set-point feedback on one feature, layer by layer; and on several at once.
+"""The published law: set-point feedback on one feature, layer by layer.
 
 Source: Skifstad, Yang and Chou 2026, "A-LQR" (arXiv:2604.19018).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import overload
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,16 +13,13 @@ from typing_extensions import Unpack, override
 from lens_steer.activations import Activations
 from lens_steer.arguments import Layer
 from lens_steer.artifacts import savable
+from lens_steer.attribution import ElementMask
 from lens_steer.axes import ranges
 from lens_steer.linearity import LayerJacobians
 from lens_steer.steering.lqr.costs import RegulatorOptions, Weights
+from lens_steer.steering.lqr.elements import ElementLQR, dense_law, feature_cost_law
 from lens_steer.steering.lqr.feature_law import FittedLaw, absent_layers
-from lens_steer.steering.lqr.fitting import (
-    LQRProblem,
-    Setpoints,
-    concepts,
-    effort_from_covariance,
-)
+from lens_steer.steering.lqr.fitting import LQRProblem, Setpoints, effort_from_covariance
 from lens_steer.steering.lqr.riccati import isotropic_gains
 
 
@@ -45,25 +41,52 @@ class LQR(FittedLaw):
     directions: Float[Tensor, "layer_and_last d"] = field(repr=False)
     setpoints: Float[Tensor, " layer_and_last"] = field(repr=False)
 
+    @overload
     @classmethod
     def fit(
         cls,
         jacobians: LayerJacobians,
         activations: Activations,
+        *,
+        actuators: None = None,
         **options: Unpack[RegulatorOptions],
-    ) -> "LQR":
+    ) -> "LQR": ...
+
+    @overload
+    @classmethod
+    def fit(
+        cls,
+        jacobians: LayerJacobians,
+        activations: Activations,
+        *,
+        actuators: ElementMask,
+        **options: Unpack[RegulatorOptions],
+    ) -> ElementLQR: ...
+
+    @classmethod
+    def fit(
+        cls,
+        jacobians: LayerJacobians,
+        activations: Activations,
+        *,
+        actuators: ElementMask | None = None,
+        **options: Unpack[RegulatorOptions],
+    ) -> "LQR | ElementLQR":
         """Solve isotropic costs q |dz|^2 + r |u|^2 by a dense Riccati recursion, as published.
 
         Args:
             jacobians: From `linearize(..., dense=True)`.
             activations: The residual stream: features, and where set-points are measured from.
+            actuators: Elements that push in place of the whole stream, see `ElementLQR`; the
+                Jacobians need theirs, `linearize(..., hooks=["head"])`. None pushes behind blocks.
             options: What errors and pushes cost, where the set-points are, how pushes are limited:
                 `state_cost`, `control_cost`, `terminal_cost`, `setpoint`, `centred`, `layers`,
                 `reference`, `one_sided` and `cap`, see `RegulatorOptions`.
 
         Raises:
             ValueError: If a cost is out of range, layers have gaps, there are no matrices, the
-                jacobians and activations are of two models, or no layer has a feature.
+                jacobians and activations are of two models, no layer has a feature, or the
+                actuators contradict `layers` or `cap`.
             TypeError: If an option is misspelt.
 
         Example:
@@ -74,9 +97,35 @@ class LQR(FittedLaw):
             raise ValueError(f"{jacobians!r} have no matrices: use LQR.fit_feature, or dense=True")
         weights = Weights.of("LQR.fit", RegulatorOptions, options)
         problem = LQRProblem.of(jacobians, activations, weights)
+        if actuators is not None:
+            return dense_law(problem, actuators, weights, activations.provenance)
         v = problem.targets.directions[..., 0]
         gains = isotropic_gains(jacobians.matrices, v, problem.costs).to(jacobians.nominal)
         return cls._of(gains, problem.targets, activations, weights)
+
+    @overload
+    @classmethod
+    def fit_feature(
+        cls,
+        jacobians: LayerJacobians,
+        activations: Activations,
+        *,
+        covariance_effort: bool = False,
+        actuators: None = None,
+        **options: Unpack[RegulatorOptions],
+    ) -> "LQR": ...
+
+    @overload
+    @classmethod
+    def fit_feature(
+        cls,
+        jacobians: LayerJacobians,
+        activations: Activations,
+        *,
+        covariance_effort: bool = False,
+        actuators: ElementMask,
+        **options: Unpack[RegulatorOptions],
+    ) -> ElementLQR: ...
 
     @classmethod
     def fit_feature(
@@ -85,8 +134,9 @@ class LQR(FittedLaw):
         activations: Activations,
         *,
         covariance_effort: bool = False,
+        actuators: ElementMask | None = None,
         **options: Unpack[RegulatorOptions],
-    ) -> "LQR":
+    ) -> "LQR | ElementLQR":
         """Solve costs on the features alone, q (v_k . dz_k)^2, by products with Jacobians.
 
         Exact, and linear in d (T (T + 1) / 2 backward passes of one token); no matrix is formed.
@@ -97,6 +147,7 @@ class LQR(FittedLaw):
             activations: As `fit`.
             covariance_effort: Effort r u' Sigma^-1 u with the activations' covariance: pushes along
                 directions in which activations vary by themselves are cheap.
+            actuators: As `fit`; `linearize(..., dense=False)` has the products of all elements.
             options: As `fit`.
 
         Raises:
@@ -109,6 +160,13 @@ class LQR(FittedLaw):
         """
         weights = Weights.of("LQR.fit_feature", RegulatorOptions, options)
         problem = LQRProblem.of(jacobians, activations, weights)
+        if actuators is not None:
+            if covariance_effort:
+                raise ValueError(
+                    "covariance_effort is of pushes behind blocks, and actuators push inside them: "
+                    "leave one of the two out"
+                )
+            return feature_cost_law(problem, actuators, weights, activations.provenance)
         effort = effort_from_covariance(activations) if covariance_effort else None
         return cls._of(problem.gains(effort)[..., 0], problem.targets, activations, weights)
 
@@ -142,69 +200,3 @@ class LQR(FittedLaw):
     def _summary(self) -> list[str]:
         absent = [f"no feature at {list(self.absent)}"] if self.absent else []
         return [f"layers {ranges(self.layers)}", *absent]
-
-
-@savable
-@dataclass(frozen=True, eq=False, repr=False)
-class JointLQR(FittedLaw):
-    """u_k = W_k (beta_k - V_k' z_k), V_k a column for each concept, W_k = K_k V_k (V_k' V_k)^-1.
-
-    K_k weighs all features together, and what each lacks is made up by the shortest vector that
-    leaves the others alone. Laws that are added (arXiv:2604.19018, multi-concept) count twice what
-    two features have in common. With one concept it is `LQR.fit_feature`.
-
-    Attributes:
-        gains: W_k.
-        directions: V_k, unit columns; 0 where a concept has no feature.
-        setpoints: beta_k.
-    """
-
-    _concept_axes: ClassVar[int] = 1
-
-    gains: Float[Tensor, "layer d concept"] = field(repr=False)
-    directions: Float[Tensor, "layer_and_last d concept"] = field(repr=False)
-    setpoints: Float[Tensor, "layer_and_last concept"] = field(repr=False)
-
-    @classmethod
-    def fit(
-        cls,
-        jacobians: LayerJacobians,
-        activations: Sequence[Activations],
-        *,
-        covariance_effort: bool = False,
-        **options: Unpack[RegulatorOptions],
-    ) -> "JointLQR":
-        """Solve costs on the features alone, of all concepts together.
-
-        Args:
-            jacobians: As `LQR.fit_feature`.
-            activations: The residual stream of each concept's pairs.
-            covariance_effort: As `LQR.fit_feature`.
-            options: As `LQR.fit`; a `setpoint` may be one number for all concepts or one for each.
-
-        Raises:
-            ValueError: As `LQR.fit_feature`, or if two concepts have the same feature.
-            TypeError: If an option is misspelt.
-
-        Example:
-            >>> both = [ls.capture(model, pairs, "resid") for pairs in (sentiment, politeness)]
-            >>> method = ls.steering.JointLQR.fit(jac, both, setpoint=[1.0, -0.5])
-        """
-        weights = Weights.of("JointLQR.fit", RegulatorOptions, options)
-        problem = LQRProblem.of(jacobians, activations, weights)
-        effort = effort_from_covariance(activations) if covariance_effort else None
-        return cls(
-            problem.gains(effort),
-            problem.targets.directions,
-            problem.targets.setpoints,
-            one_sided=weights.one_sided,
-            cap=weights.cap,
-            provenance=concepts(activations)[0].provenance,
-        )
-
-    @override
-    def terms(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
-        return self.directions[layer], self.setpoints[layer], self.gains[layer]
-
-    def _summary(self) -> list[str]:
-        return [f"{self.gains.shape[-1]} concepts", f"layers {ranges(self.layers)}"]

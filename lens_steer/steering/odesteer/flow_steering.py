@@ -33,8 +33,8 @@ class ODESteer(BarrierFlow):
     """Follows da/dt = grad h / |grad h|, by an angle or for an arc length T.
 
     Its settings are those of `BarrierFlow`: `angle` or `length`, `steps`, `integrator`,
-    `only_outside` and `margin`. Several layers: steer by several of these at once,
-    `steered(model, one, another)`; several barriers at one layer: a `JointBarrier`.
+    `only_outside`, `margin` and `limit` (`within`). Several layers: steer by several of these at
+    once, `steered(model, one, another)`; several barriers at one layer: a `JointBarrier`.
 
     Example:
         >>> barrier = ls.PolynomialBarrier.fit(resid.at(layer=3), seed=0)
@@ -126,7 +126,7 @@ class StepODESteer(ODESteer):
 
     @override
     def _ends(self, frame: Frame, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        length = (self.strength * self._lengths(y)).unsqueeze(-1)
+        length = self._limited(self.strength * self._lengths(y), y).unsqueeze(-1)
         return self.integrator.step(frame.slope, State.start(frame.slope, y), length)
 
 
@@ -183,7 +183,7 @@ class TargetODESteer(ODESteer):
             frame.h,
             y,
             self.target,
-            self._lengths(y),
+            self._limited(self._lengths(y), y),
             steps=self.steps,
             integrator=self.integrator,
         )
@@ -193,6 +193,6 @@ class TargetODESteer(ODESteer):
         nearest = self._seek(frame, y)
         if self.strength == 1:
             return nearest.points
-        length = self.strength * nearest.length
+        length = self._limited(self.strength * nearest.length, y)
         end = flow(frame.slope, y, length, steps=self.steps, integrator=self.integrator)
         return end.points
