@@ -45,7 +45,8 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
     quarter, by `forecast`, as many as there is time for. The best of every family, at most four in
     all, are brought to the cost asked for and tried on the last quarter; the largest measured gain
     is taken. As that is the largest of up to four, it is a little flattered: report what the method
-    does on other prompts.
+    does on other prompts. Give a judge if you can: margins of given continuations rank layers of
+    one method well and methods of different kinds badly (`python -m analyses.forecast`).
 
     Args:
         model: The model, in float32 or float64.

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-TEMPERATURE = 1.0  # of shares, in nats of the margin
 _ROWS = 40  # methods in a figure
 
 
@@ -120,13 +119,18 @@ class Forecast(Report):
         against = (self.gains(name, 1.0) < 0).double()
         return interval(against, self.groups, seed=self.seed)
 
-    def rate(self, name: str, nats: float | int, temperature: Positive = TEMPERATURE) -> Interval:
-        """The share of texts that will show the behaviour: mean of sigmoid((m + gain) / tau).
+    def rate(self, name: str, nats: float | int, temperature: Positive) -> Interval:
+        """The share of texts that would show the behaviour: mean of sigmoid((m + gain) / tau).
+
+        Margins of given continuations say little about texts that are written freely: on the
+        embedded model this was no better than the clean margins alone
+        (`python -m analyses.forecast`). Write texts to know the share.
 
         Args:
             name: The method.
             nats: Per token; 0 is the unsteered share.
-            temperature: tau, in nats of the margin; it differs between judges and behaviours.
+            temperature: tau, in nats of the margin, fitted to other behaviours; near 0 it is the
+                share of pairs that prefer the desired side.
         """
         if not nats >= 0:
             raise ValueError(f"nats {nats}: expected 0 or a positive number")

@@ -156,7 +156,7 @@ def test_the_share_is_that_of_margins_above_0_once_the_temperature_is_low() -> N
     assert found.rate("a", 1.0, 1e-6).mean == 1.0
     assert found.rate("a", 0, 1e-6).mean == pytest.approx((0 + 0.5 + 1 + 1) / 4)
     with pytest.raises(ValueError, match="nats -1"):
-        found.rate("a", -1)
+        found.rate("a", -1, 1.0)
     table = found.table(0.25).set_index("method")
     assert list(table.index) == ["a", "b", "c"]
     assert table.loc["c", "why"] == "no parabola"
