@@ -75,7 +75,7 @@ layers: .venv/.installed ## do imports only flow downwards?
 
 # The two longest first, as two run at a time, with a thread each: two threads each of two processes
 # wait for one another.
-NOTEBOOKS := quickstart sadi linearity lqr barrier_field
+NOTEBOOKS := quickstart sadi linearity lqr barrier_field recommend
 SWAPPED := lqr sadi quickstart
 NBMAKE := --nbmake --nbmake-timeout=1500
 notebooks: .venv/.installed ## execute every notebook, and three with SmolLM2 instead

@@ -24,7 +24,7 @@ _PAIRS = 32  # that candidates are forecast on, at most, and as many that the be
 _COST_PROMPTS = 8
 _TRIED = 4  # candidates
 _SHARE = 0.6  # of the time, for forecasts
-_ROUNDS = (1, 2, 4, 8, 12)  # settings of each family, at most
+_ROUNDS = (3, 6, 12)  # settings of each family, at most: one alone may be a poor one
 
 
 def recommend(  # noqa: PLR0913 - what may be tried, and for how long
@@ -53,7 +53,7 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
         pairs: Paired examples, in groups if prompts are alike; 40 pairs or more.
         nats: What steering may cost, nats per token.
         minutes: About how long it may take. With little time fewer settings are forecast, at least
-            one of each family.
+            three of each family.
         methods: Families by name, separated by commas, or `all`; see `ls.benchmark.families`.
         judge: If given, the methods that are tried write texts, and the largest share that shows
             the behaviour is taken.
