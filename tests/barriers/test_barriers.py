@@ -1,6 +1,7 @@
 """What every barrier does: values, gradients, Hessians, types, shapes, calibration."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_calibration_is_the_likeliest_scale_and_nothing_else(barrier: Barrier) -
         return float(np.logaddexp(0, -np.where(labels, 1, -1) * (s * h + offset)).sum())
 
     scale = 1 / float(found.settings["temperature"])
-    own = minimize_scalar(loss, bounds=(scale / 3, 3 * scale), method="bounded")
+    own: Any = minimize_scalar(loss, bounds=(scale / 3, 3 * scale), method="bounded")
     assert abs(own.x / scale - 1) < 1e-3
     at = points(5)
     torch.testing.assert_close(found.h(at), scale * barrier.h(at), atol=1e-12, rtol=1e-10)
