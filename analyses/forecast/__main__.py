@@ -48,6 +48,8 @@ def main(
     seed: Seed = 0,
 ) -> None:
     """Set forecasts beside what steering does, or go on with a run that was stopped."""
+    if data is not None and not data.is_dir():
+        raise ValueError(f"--data {data}: expected a folder")
     chosen = [task(name, data) for name in task_names(tasks)]
     with writing_in(out):
         loaded = ls.load_model(model)

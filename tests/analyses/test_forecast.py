@@ -119,10 +119,10 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     model = load_model(str(model_dirs["llama"]), device="cpu")
     tasks = [small_task()]
     whole = Run.of(model, tasks, 3, 0, tmp_path / "whole.jsonl")
-    assert list(islice(whole.measure(), 2)) == [("small", 0), ("small", 1)]
-    for n in (1, 2):
+    assert list(islice(whole.measure(), 1)) == [("small", 0)]
+    for _ in range(2):  # the second goes on with what the first has kept
         again = Run.of(model, tasks, 3, 0, tmp_path / "again.jsonl")
-        assert len(list(islice(again.measure(), n))) == n
+        assert list(islice(again.measure(), 1)) == [("small", 0)]
     assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
     write(whole, tmp_path, {})
     assert {path.name for path in tmp_path.glob("*.png")} == {
