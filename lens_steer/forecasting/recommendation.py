@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+_ELSE = "More nats, more pairs or another behaviour may do; words in the prompt often do"
 _LEAST = 0.05  # of the share of pairs that prefer the desired side, or of texts with a judge
 
 
@@ -98,8 +99,8 @@ class Recommendation(Report):
             shown: The behaviour of each prompt's text under each setting, and the prompts' groups.
 
         Raises:
-            NotSteerable: If no method that was tried has a gain that lies above 0 with its whole
-                interval, and moves the share by 5 points.
+            NotSteerable: If the method does not move the share by 5 points, or the whole interval
+                of what is judged (the share of texts; without a judge the gain) is not above 0.
         """
         scores = margins[1:].mean(dim=1) if shown is None else shown[0][1:].mean(dim=1)
         order = scores.nan_to_num(-torch.inf).argsort(descending=True, stable=True).tolist()
@@ -126,17 +127,15 @@ class Recommendation(Report):
         name, gain, moved = self.names[0], self.gain(self.names[0]), self.moved(self.names[0])
         what = f"{name} is the best of {len(self.forecast.names)} candidates at {self.nats:g} nats"
         counted = "pairs that prefer the desired side" if self.shown is None else "texts"
-        if not gain.low > 0:
+        before, points = self.share(0), [100 * x for x in (moved.mean, moved.low, moved.high)]
+        if self.shown is None and not gain.low > 0:
+            return f"{what}, and its gain is {gain} nats: the interval reaches 0. {_ELSE}"
+        if not moved.mean >= _LEAST or (self.shown is not None and not moved.low > 0):
+            ends = f"[{points[1]:+.0f}, {points[2]:+.0f}]"
             return (
-                f"{what}, and its gain is {gain} nats: the interval reaches 0. More nats, more "
-                "pairs or another behaviour may do; words in the prompt often do"
-            )
-        if not moved.mean >= _LEAST:
-            before = self.share(0)
-            return (
-                f"{what}: its gain is {gain} nats, but the share of {counted} goes from "
-                f"{before.mean:.0%} by {100 * moved.mean:+.0f} points, expected at least "
-                f"{100 * _LEAST:.0f}"
+                f"{what}: its gain is {gain} nats, and the share of {counted} goes from "
+                f"{before.mean:.0%} by {points[0]:+.0f} points {ends}, expected at least "
+                f"{100 * _LEAST:.0f}, and of texts surely more than 0. {_ELSE}"
             )
         return ""
 

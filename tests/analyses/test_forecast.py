@@ -117,7 +117,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
     model_dirs: dict[str, Path], tmp_path: Path
 ) -> None:
     model = load_model(str(model_dirs["llama"]), device="cpu")
-    tasks = [small_task()]
+    tasks = [small_task(each=1)]
     whole = Run.of(model, tasks, 3, 0, tmp_path / "whole.jsonl")
     assert list(islice(whole.measure(), 1)) == [("small", 0)]
     for _ in range(2):  # the second goes on with what the first has kept

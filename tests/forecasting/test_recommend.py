@@ -102,6 +102,17 @@ def test_what_does_not_move_enough_is_refused(
         Recommendation.of(**measured(gains, clean))
 
 
+@pytest.mark.parametrize(("shows", "gain"), [(1.0, -1.0), (0.0, 2.0)])
+def test_with_a_judge_texts_decide_whatever_margins_do(shows: float, gain: float) -> None:
+    texts = torch.stack([torch.zeros(12), torch.full((12,), shows)]).double()
+    planted: dict[str, Any] = measured([gain]) | {"shown": (texts, [f"p{i}" for i in range(12)])}
+    if shows:
+        assert Recommendation.of(**planted).moved(next(iter(planted["methods"]))).mean == 1.0
+    else:
+        with pytest.raises(NotSteerable, match=r"the share of texts goes from 0% by \+0 points"):
+            Recommendation.of(**planted)
+
+
 def test_methods_that_break_the_model_come_last() -> None:
     planted = measured([1.5, 3.0])
     planted["margins"] = planted["margins"].clone()
