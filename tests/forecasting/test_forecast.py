@@ -30,7 +30,7 @@ def push(model: Any, size: float = 0.3) -> CAA:
 
 @pytest.fixture(scope="module")
 def exact(model_dirs: dict[str, Path]) -> Any:
-    return load_model(str(model_dirs["llama"]), device="cpu", dtype=torch.float64, backend="hooked")
+    return load_model(str(model_dirs["llama"]), device="cpu", dtype=torch.float64)
 
 
 def steered_logits(model: Any, ids: Any, start: int, strength: torch.Tensor, vector: Any) -> Any:
