@@ -2,7 +2,9 @@
 
 A smooth method costs KL(s) = c s^2 / 2 nats per token at a small strength s, whatever its vectors
 are measured in. Two small teacher-forced passes give c, and c the strength of any other cost: at
-0.1 nats per token that is right within ten or twenty percent, on other texts within a quarter.
+0.1 nats per token that is mostly right within ten or twenty percent on public models, on other
+texts within a quarter. Where next tokens are all but certain, as on the embedded model, or in early
+blocks, it can be off by several times: `calibrate` measures.
 """
 
 from collections.abc import Sequence
