@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import lens_steer as ls
 from analyses.forecast.candidates import CAA, Candidate, candidates
 from analyses.forecast.rules import parting_tokens, scores
+from analyses.registered.measuring import numbers, short
 from analyses.registered.tasks import FOLDS, Task
 from lens_steer.activations import Activations, capture
 from lens_steer.benchmark import FitCache, Journal, content, made_on
@@ -70,18 +70,18 @@ class Cell:
         measured = [self._margins(pairs, kept, strengths) for pairs in self.parts]
         texts = self._texts(kept, [each[NATS.index(TEXTS_AT)] for each in strengths])
         rows: list[dict[str, Any]] = [
-            {"candidate": "unsteered", "shown": [_numbers(each[0]) for each in texts]}
-            | {"margins": [_numbers(f.margins) for f in found], "groups": self._groups}
+            {"candidate": "unsteered", "shown": [numbers(each[0]) for each in texts]}
+            | {"margins": [numbers(f.margins) for f in found], "groups": self._groups}
         ]
         for i, each in enumerate(kept):
-            foretold = [_short(found[0].strength(each.name, k)) for k in NATS]
+            foretold = [short(found[0].strength(each.name, k)) for k in NATS]
             rows.append(
                 {"candidate": each.name, "family": each.family, "setting": dict(each.setting)}
                 | {"foretold": foretold, "strengths": strengths[i]}
-                | {"gains": [_numbers(f.gains(each.name, 1.0)) for f in found]}
-                | {"slopes": [_numbers(f.slopes[f.names.index(each.name)]) for f in found]}
+                | {"gains": [numbers(f.gains(each.name, 1.0)) for f in found]}
+                | {"slopes": [numbers(f.slopes[f.names.index(each.name)]) for f in found]}
                 | {"changes": [part[i] for part in measured]}
-                | {"shown": [_numbers(part[1 + i]) for part in texts]}
+                | {"shown": [numbers(part[1 + i]) for part in texts]}
                 | {"rules": rules.get(each.name, {})}
             )
         return rows
@@ -111,7 +111,7 @@ class Cell:
             fair = calibrate_along(self.model, each.method, texts, kl=nats, progress=False)
         except OutOfReach:
             return None
-        return _short(fair.strength)
+        return short(fair.strength)
 
     def _margins(
         self,
@@ -129,7 +129,7 @@ class Cell:
         values = margins(self.model, pairs, steered)
         changes = iter(values[1:] - values[0])
         return [
-            [None if s is None else _numbers(next(changes)) for s in of_costs]
+            [None if s is None else numbers(next(changes)) for s in of_costs]
             for of_costs in strengths
         ]
 
@@ -165,7 +165,7 @@ class Cell:
             read = each.setting["read"]
             here = scores(self.model, each, cache.activations(read), dev[read], parting)
             here |= {"one generation": float(trial.share)}
-            rules[each.name] = {name: _short(value) for name, value in here.items()}
+            rules[each.name] = {name: short(value) for name, value in here.items()}
         return rules
 
     def _activations(self, read: Any) -> Activations:
@@ -224,11 +224,3 @@ class Run:
             if unit in wanted:
                 found.setdefault(unit, []).append(content(row))
         return found
-
-
-def _numbers(x: Tensor) -> list[float]:
-    return [_short(value) for value in torch.as_tensor(x).double().tolist()]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")

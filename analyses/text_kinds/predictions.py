@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens_steer.evaluation import kl_divergence
 from lens_steer.intervals import Interval, nanmean_interval
 from lens_steer.linearity import skill
 
@@ -107,9 +108,4 @@ def divergence(
     clean: Float[Tensor, "text vocab"], steered: Float[Tensor, "text vocab"]
 ) -> Float[Tensor, " text"]:
     """KL(steered || clean) of the next token of each text, in nats."""
-    return torch.stack([_kl(*each) for each in zip(clean, steered, strict=True)])
-
-
-def _kl(clean: Float[Tensor, " vocab"], steered: Float[Tensor, " vocab"]) -> Float[Tensor, ""]:
-    q = steered.double().log_softmax(dim=-1)
-    return (q.exp() * (q - clean.double().log_softmax(dim=-1))).sum()
+    return kl_divergence(steered, clean)

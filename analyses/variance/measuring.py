@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
+from analyses.registered.measuring import REFUSED, numbers, short
 from analyses.variance.design import (
     CALIBRATED_ON,
     METHODS,
@@ -25,9 +26,6 @@ from lens_steer.evaluation import AnswerLikelihoods, FixedTexts, answer_log_prob
 from lens_steer.steering import Intervention
 
 _TOGETHER = 36  # cells whose methods are measured in the same passes
-_DIGITS = 6
-# What keeps a cell from being measured: its method cannot be made there.
-REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
 
 Rows = list[dict[str, Any]]
 
@@ -118,7 +116,7 @@ class Bench:
         rows: Rows = []
         for cell, method in zip(cells, made, strict=True):
             if isinstance(method, Intervention):
-                rows.append(cell | {"strength": float(f"{method.strength:.{_DIGITS}g}")})
+                rows.append(cell | {"strength": short(method.strength)})
             else:
                 rows.append(cell | {"failure": method})
         usable = [i for i in usable if isinstance(made[i], Intervention)]
@@ -151,11 +149,6 @@ def preferences(found: AnswerLikelihoods) -> Float[Tensor, "setting pair"]:
     """Log-probability per token of the desired less the undesired ending, in nats."""
     per_token = found.nats / torch.tensor(found.tokens).double()
     return per_token[..., 0] - per_token[..., 1]
-
-
-def numbers(x: Tensor) -> list[float]:
-    """Six digits of each number, for a journal."""
-    return [float(f"{value:.{_DIGITS}g}") for value in x.double().tolist()]
 
 
 def _made(cell: Mapping[str, Any], cache: FitCache) -> Intervention | str:

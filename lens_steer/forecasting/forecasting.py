@@ -57,23 +57,43 @@ def forecast(
         >>> found.table(nats=0.1)
     """
     decoding = decoding_of_call(forecast, decoding, options, seed=0)
+    check_fine(model)
+    if methods is None:
+        methods, pairs = caa_at_every_layer(model, pairs, seed=int(decoding.seed or 0))
+    checked = _checked(methods, model)
+    texts = FixedTexts.sample(model, pairs.spread(cost_prompts), decoding=decoding)
+    return forecast_along(model, pairs, checked, texts, progress=progress)
+
+
+def check_fine(model: SteerableModel) -> None:
+    """Raise a ValueError for a model in whose dtype small steps are lost."""
     dtype = model.cfg.dtype
     if dtype in _COARSE:
         raise ValueError(
             f"the model computes in {dtype}, in which small steps are lost in rounding: expected "
             "float32 or float64, load_model(..., dtype=torch.float32)"
         )
-    seed = int(decoding.seed or 0)
-    if methods is None:
-        methods, pairs = caa_at_every_layer(model, pairs, seed=seed)
-    checked = _checked(methods, model)
-    texts = FixedTexts.sample(model, pairs.spread(cost_prompts), decoding=decoding)
-    scope = decoding.steered_scope
-    found = Derivatives.measure(model, pairs, checked, texts, scope=scope, progress=progress)
+
+
+def forecast_along(
+    model: SteerableModel,
+    pairs: ContrastivePairs,
+    methods: Mapping[str, Intervention],
+    texts: FixedTexts,
+    *,
+    progress: bool,
+) -> Forecast:
+    """What `forecast` gives, along texts that several calls share.
+
+    Raises:
+        ValueError: As `forecast`.
+    """
+    scope = texts.scope
+    found = Derivatives.measure(model, pairs, methods, texts, scope=scope, progress=progress)
     if not found.names:
         reasons = "; ".join(f"{name}: {why}" for name, why in found.left_out.items())
         raise ValueError(f"no method has derivatives at strength 0: {reasons}")
-    signs = torch.tensor([1.0 if checked[name].strength > 0 else -1.0 for name in found.names])
+    signs = torch.tensor([1.0 if methods[name].strength > 0 else -1.0 for name in found.names])
     return Forecast(
         found.names,
         found.slopes,
@@ -84,7 +104,7 @@ def forecast(
         _information(model, pairs),
         pairs.groups,
         found.left_out,
-        seed,
+        int(texts.decoding.seed or 0),
     )
 
 

@@ -12,7 +12,7 @@ from lens_steer.arguments import Positive, Text
 from lens_steer.benchmark import FitCache, Hyperparameters, MethodFamily, families, thinned
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, Judge, OutOfReach, calibrate_along, evaluate_each
-from lens_steer.forecasting.forecasting import forecast
+from lens_steer.forecasting.forecasting import check_fine, forecast_along
 from lens_steer.forecasting.pair_margins import margins
 from lens_steer.forecasting.recommendation import NotSteerable, Recommendation
 from lens_steer.forecasting.report import Forecast, joined
@@ -74,13 +74,14 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
         >>> ls.generate(model, prompts, found.method, seed=0)
     """
     decoding = decoding_of_call(recommend, decoding, options, seed=0)
+    check_fine(model)
     seed = int(decoding.seed or 0)
     fit, choose, check = pairs.split(0.5, 0.25, 0.25, seed=seed)
     choose, check = choose.spread(_PAIRS), check.spread(_PAIRS)
     cache = FitCache(model, fit)
     until = perf_counter() + 60 * minutes * _SHARE
-    made, found = _forecasts(cache, choose, families(methods), until, decoding, progress=progress)
     texts = FixedTexts.sample(model, choose.spread(_COST_PROMPTS), decoding=decoding)
+    made, found = _forecasts(cache, choose, families(methods), until, texts, progress=progress)
     tried, refused = _calibrated(model, made, _best_of_each(found, nats), texts, nats)
     if not tried:
         reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
@@ -97,7 +98,7 @@ def _forecasts(  # noqa: PLR0913 - what is forecast, and until when
     pairs: ContrastivePairs,
     kinds: Sequence[MethodFamily],
     until: float,
-    decoding: Decoding,
+    texts: FixedTexts,
     *,
     progress: bool,
 ) -> tuple[dict[str, Intervention], Forecast]:
@@ -111,14 +112,7 @@ def _forecasts(  # noqa: PLR0913 - what is forecast, and until when
         if not new or (forecasts and begun + per_method * len(new) > until):
             break
         methods = {name: kind.make(cache, setting) for name, (kind, setting) in new.items()}
-        found = forecast(
-            cache.model,
-            pairs,
-            methods,
-            cost_prompts=_COST_PROMPTS,
-            progress=progress,
-            decoding=decoding,
-        )
+        found = forecast_along(cache.model, pairs, methods, texts, progress=progress)
         made |= methods
         forecasts.append(found)
         per_method = (perf_counter() - begun) / len(new)

@@ -18,7 +18,7 @@ from lens_steer.models import SteerableModel, check_one_model, working_place
 from lens_steer.steering.base import Feedback, check_finite
 from lens_steer.steering.lqr.barrier_checks import check_barriers, check_reach, check_window
 from lens_steer.steering.lqr.costs import Cost, Costs, Weights
-from lens_steer.steering.lqr.feature_law import FeatureLaw
+from lens_steer.steering.lqr.feature_law import FeatureLaw, pushing_layers
 from lens_steer.steering.lqr.riccati import factored_steps
 
 
@@ -210,7 +210,7 @@ class BarrierLQR(FeatureLaw):
     @property
     @override
     def layers(self) -> tuple[int, ...]:
-        return tuple(self.gains.any(dim=-1).nonzero().flatten().tolist())
+        return pushing_layers(self.gains)
 
     @property
     @override

@@ -16,7 +16,7 @@ from lens_steer.sites import Kind, Site, site_shape
 from lens_steer.steering.base import Edit, check_finite, feedback_edits, feedback_sites
 from lens_steer.steering.lqr.actuators import Inputs, check_mask, chosen_of
 from lens_steer.steering.lqr.costs import Weights
-from lens_steer.steering.lqr.feature_law import FeatureLaw
+from lens_steer.steering.lqr.feature_law import FeatureLaw, pushing_layers
 from lens_steer.steering.lqr.fitting import LQRProblem
 from lens_steer.steering.lqr.riccati import actuated_gains
 
@@ -79,7 +79,7 @@ class ElementLQR(FeatureLaw):
     @property
     @override
     def layers(self) -> tuple[int, ...]:
-        return tuple(self.gains.flatten(1).any(dim=-1).nonzero().flatten().tolist())
+        return pushing_layers(self.gains)
 
     @property
     @override

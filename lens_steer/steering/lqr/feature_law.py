@@ -113,12 +113,17 @@ class FittedLaw(FeatureLaw):
     @property
     @override
     def layers(self) -> tuple[int, ...]:
-        return tuple(self.gains.flatten(1).any(dim=-1).nonzero().flatten().tolist())
+        return pushing_layers(self.gains)
 
     @property
     @override
     def shape(self) -> tuple[int, int]:
         return self.gains.shape[0], self.gains.shape[1]
+
+
+def pushing_layers(gains: Float[Tensor, "layer *site"]) -> tuple[int, ...]:
+    """Blocks in which some gain is not 0."""
+    return tuple(gains.flatten(1).any(dim=-1).nonzero().flatten().tolist())
 
 
 def absent_layers(directions: Float[Tensor, "layer_and_last d"]) -> tuple[int, ...]:
