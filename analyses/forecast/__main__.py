@@ -10,6 +10,7 @@ import analyses.forecast as study
 import lens_steer as ls
 from analyses.forecast import figures, tables
 from analyses.forecast.measuring import Run
+from analyses.registered.command import TOKENS, Sst2
 from analyses.registered.tasks import task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
 from lens_steer import organism
@@ -18,7 +19,6 @@ from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
-TOKENS = 24
 _EMBEDDED = ",".join(f"organism:{name}" for name in organism.behaviours())
 
 
@@ -35,14 +35,7 @@ def main(
             metavar="LIST",
         ),
     ] = _EMBEDDED,
-    data: Annotated[
-        Path | None,
-        option(
-            Path,
-            "A folder with sst2/train.tsv and sst2/test.tsv, which the judge of sentiment needs.",
-            metavar="DIRECTORY",
-        ),
-    ] = None,
+    data: Sst2 = None,
     tokens: Tokens = TOKENS,
     out: Out = Path("out/forecast"),
     seed: Seed = 0,

@@ -4,11 +4,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm.auto import tqdm
 
 import analyses.registered as study
 import lens_steer as ls
 from analyses.registered import figures, tables
+from analyses.registered.command import (
+    LEAST_TASKS,
+    TOKENS,
+    Draws,
+    DryRun,
+    Shuffled,
+    Sst2,
+    check_asked,
+    measure_all,
+)
 from analyses.registered.contrasts import contrasts_table
 from analyses.registered.costs import Cost
 from analyses.registered.journals import Run
@@ -16,13 +25,10 @@ from analyses.registered.measuring import Terms
 from analyses.registered.methods import CONTRASTS, DRAWS
 from analyses.registered.tasks import task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
-from lens_steer.arguments import Count, Text
+from lens_steer.arguments import Text
 from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
-
-TOKENS = 24
-LEAST_TASKS = 2
 
 
 def main(  # noqa: PLR0913 - a command's options
@@ -37,26 +43,10 @@ def main(  # noqa: PLR0913 - a command's options
             metavar="LIST",
         ),
     ] = "all",
-    data: Annotated[
-        Path | None,
-        option(
-            Path,
-            "A folder with sst2/train.tsv and sst2/test.tsv, which the judge of sentiment needs.",
-            metavar="DIRECTORY",
-        ),
-    ] = None,
-    draws: Annotated[
-        int,
-        option(Count, "Structures drawn for each method in each fold.", metavar="INTEGER"),
-    ] = DRAWS,
+    data: Sst2 = None,
+    draws: Draws = DRAWS,
     tokens: Tokens = TOKENS,
-    shuffled: Annotated[
-        bool,
-        typer.Option(
-            "--shuffled",
-            help="Turn half of the pairs that methods are fitted to round: nothing can be found.",
-        ),
-    ] = False,
+    shuffled: Shuffled = False,
     others: Annotated[
         bool,
         typer.Option(
@@ -65,9 +55,7 @@ def main(  # noqa: PLR0913 - a command's options
             "present tense.",
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count tokens and hours, and measure nothing else.")
-    ] = False,
+    dry_run: DryRun = False,
     out: Out = Path("out/registered"),
     seed: Seed = 0,
 ) -> None:
@@ -77,19 +65,11 @@ def main(  # noqa: PLR0913 - a command's options
     with writing_in(out):
         loaded = ls.load_model(model)
         run = Run.of(loaded, chosen, terms, out / "journal.jsonl", others=others)
-        if run.left_out():
-            raise ValueError(
-                f"--tasks {tasks!r}: the journal in {out} also holds {', '.join(run.left_out())}: "
-                "expected those too, as results of some of the tasks are no results"
-            )
+        check_asked(run, tasks, out)
         typer.echo(str(Cost.of(run)))
         if dry_run:
             return
-        with tqdm(desc=f"units of {model}", total=len(run.units())) as bar:
-            bar.update(len([unit for unit in run.units() if unit in run.journal.done]))
-            for _ in run.measure():
-                bar.total = len(run.units())
-                bar.update()
+        measure_all(run, model)
         write(run, out, {"model": model, "fingerprint": fingerprint(loaded)} | vars(terms))
         show(tables.progress(run))
 

@@ -4,11 +4,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from tqdm.auto import tqdm
 
 import analyses.registered_answers as study
 import lens_steer as ls
 from analyses.registered import figures as registered
+from analyses.registered.command import (
+    LEAST_TASKS,
+    TOKENS,
+    Draws,
+    DryRun,
+    Shuffled,
+    check_asked,
+    measure_all,
+)
 from analyses.registered.contrasts import contrasts_table
 from analyses.registered.measuring import Terms
 from analyses.registered.methods import CONTRASTS, DRAWS
@@ -23,9 +31,7 @@ from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
-TOKENS = 24
 ITEMS = 128
-LEAST_TASKS = 2
 
 
 def check_items(n: int) -> None:
@@ -59,21 +65,10 @@ def main(  # noqa: PLR0913 - a command's options
         int,
         option(Count, "Questions of each task, at most.", check=check_items, metavar="INTEGER"),
     ] = ITEMS,
-    draws: Annotated[
-        int,
-        option(Count, "Structures drawn for each method in each fold.", metavar="INTEGER"),
-    ] = DRAWS,
+    draws: Draws = DRAWS,
     tokens: Tokens = TOKENS,
-    shuffled: Annotated[
-        bool,
-        typer.Option(
-            "--shuffled",
-            help="Turn half of the pairs that methods are fitted to round: nothing can be found.",
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count tokens and hours, and measure nothing else.")
-    ] = False,
+    shuffled: Shuffled = False,
+    dry_run: DryRun = False,
     out: Out = Path("out/registered_answers"),
     seed: Seed = 0,
 ) -> None:
@@ -85,18 +80,11 @@ def main(  # noqa: PLR0913 - a command's options
     with writing_in(out):
         loaded = ls.load_model(model)
         run = AnswerRun.of(loaded, chosen, terms, out / "journal.jsonl", items=items)
-        if run.left_out():
-            raise ValueError(
-                f"--tasks {tasks!r}: the journal in {out} also holds {', '.join(run.left_out())}: "
-                "expected those too, as results of some of the tasks are no results"
-            )
+        check_asked(run, tasks, out)
         typer.echo(str(AnswerCost.of(run)))
         if dry_run:
             return
-        with tqdm(desc=f"units of {model}", total=len(run.units())) as bar:
-            bar.update(len([unit for unit in run.units() if unit in run.journal.done]))
-            for _ in run.measure():
-                bar.update()
+        measure_all(run, model)
         origin = {"model": model, "items": items, "fingerprint": fingerprint(loaded)} | vars(terms)
         write(run, out, origin)
         show(tables.progress(run))
