@@ -19,22 +19,23 @@ from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
 
-_EMBEDDED = ",".join(f"organism:{name}" for name in organism.behaviours())
+EMBEDDED = ",".join(f"organism:{name}" for name in organism.behaviours())
+Tasks = Annotated[
+    str,
+    option(
+        Text,
+        "The tasks, separated by commas: organism:NAME for the embedded model; sea, food, "
+        "question, present tense, first person, refusal (chats) or sentiment (needs --data) "
+        "for any other.",
+        check=task_names,
+        metavar="LIST",
+    ),
+]
 
 
 def main(
     model: Model = "organism",
-    tasks: Annotated[
-        str,
-        option(
-            Text,
-            "The tasks, separated by commas: organism:NAME for the embedded model; sea, food, "
-            "question, present tense, first person, refusal (chats) or sentiment (needs --data) "
-            "for any other.",
-            check=task_names,
-            metavar="LIST",
-        ),
-    ] = _EMBEDDED,
+    tasks: Tasks = EMBEDDED,
     data: Sst2 = None,
     tokens: Tokens = TOKENS,
     out: Out = Path("out/forecast"),

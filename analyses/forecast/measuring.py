@@ -1,6 +1,6 @@
 """What one cell measures: a task and a fold, as rows of plain JSON for the journal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -182,6 +182,7 @@ class Run:
         tokens: The largest number of tokens of each text.
         seed: Of everything that is drawn.
         journal: What has been measured.
+        cell: Makes what measures one, of the model, a task, a fold, `tokens` and `seed`.
     """
 
     model: ls.SteerableModel
@@ -189,18 +190,26 @@ class Run:
     tokens: int
     seed: int
     journal: Journal
+    cell: Callable[..., Any] = Cell
 
     @classmethod
-    def of(
-        cls, model: ls.SteerableModel, tasks: Sequence[Task], tokens: int, seed: int, path: Path
+    def of(  # noqa: PLR0913 - all that a result depends on
+        cls,
+        model: ls.SteerableModel,
+        tasks: Sequence[Task],
+        tokens: int,
+        seed: int,
+        path: Path,
+        cell: Callable[..., Any] = Cell,
+        **more: Any,
     ) -> "Run":
-        """Begin a run, or go on with the one in the journal.
+        """Begin a run, or go on with the one in the journal; `more` are other terms.
 
         Raises:
             ValueError: If the journal is of a run on other terms.
         """
-        terms = made_on(model, []) | {"tokens": tokens, "seed": seed}
-        return cls(model, tasks, tokens, seed, Journal(path, terms))
+        terms = made_on(model, []) | {"tokens": tokens, "seed": seed} | more
+        return cls(model, tasks, tokens, seed, Journal(path, terms), cell)
 
     def units(self) -> list[tuple[str, int]]:
         """Every fold of every task, the first folds first."""
@@ -211,7 +220,7 @@ class Run:
         by_name = {task.name: task for task in self.tasks}
         for name, fold in self.units():
             if (name, fold) not in self.journal.done:
-                cell = Cell(self.model, by_name[name], fold, self.tokens, self.seed)
+                cell = self.cell(self.model, by_name[name], fold, self.tokens, self.seed)
                 self.journal.add((name, fold), cell.rows())
             yield name, fold
 

@@ -1,0 +1,197 @@
+"""What one cell measures: slopes of single pairs by path, crossed pairs, and what repairs gain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+import lens_steer as ls
+from analyses.registered.measuring import numbers, short
+from analyses.registered.tasks import Task
+from analyses.wrong_way.paths import Slopes, mean_change
+from lens_steer.benchmark import FAMILIES, FitCache
+from lens_steer.data import ContrastivePairs, Example
+from lens_steer.evaluation import FixedTexts, OutOfReach, calibrate_along, evaluate_each
+from lens_steer.forecasting import margins
+from lens_steer.models import batches, encode, pad, read
+from lens_steer.sites import Site
+from lens_steer.steering import Decoding, Intervention
+
+NATS = 0.1  # per token, along unsteered texts
+REPAIRS = ("known", "guessed")  # the slope of a prompt: measured with its endings, or predicted
+_COST_PROMPTS = 8
+_MEAN_OF = 16  # train pairs whose mean change is compared with a text's own
+_STEP = 0.1  # of the strength: a hundredth of the nats
+_TEMPERATURE = 0.7
+_TOKENS = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A task and the fold that is tested.
+
+    Attributes:
+        model: The model.
+        task: The task.
+        fold: The number of the fold.
+        tokens: The largest number of tokens of each text.
+        seed: Of everything that is drawn.
+        layers: How many layers CAA is made at, spread over the model.
+    """
+
+    model: ls.SteerableModel
+    task: Task
+    fold: int
+    tokens: int
+    seed: int
+    layers: int = 6
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of the clean model, and one of CAA at every layer."""
+        dev, folds = self.task.parts(self.seed)
+        test = folds[self.fold]
+        cache = FitCache(self.model, self.task.train(self.seed, self.fold))
+        few = dev.spread(_COST_PROMPTS)
+        texts = FixedTexts.sample(self.model, few, decoding=self._decoding)
+        names = list(dict.fromkeys(test.groups))
+        clean = {"layer": None, "margins": numbers(margins(self.model, test)[0])}
+        rows = [clean | {"groups": [names.index(group) for group in test.groups]}]
+        n_layers = int(self.model.cfg.n_layers)
+        middle = n_layers // 2
+        for layer in spread_layers(n_layers, self.layers):
+            setting = {"layer": layer, "read": "mean"}
+            try:
+                method = calibrate_along(
+                    self.model,
+                    FAMILIES["CAA"].make(cache, setting),
+                    texts,
+                    kl=NATS,
+                    progress=False,
+                )
+            except OutOfReach as error:
+                rows.append({"layer": layer, "failed": str(error)})
+                continue
+            rows.append({"layer": layer} | self._layer(cache, test, method, layer))
+            if layer == middle:
+                rows[-1] |= self._crossed(test, method)
+        return rows
+
+    @property
+    def _decoding(self) -> Decoding:
+        return Decoding(temperature=_TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
+
+    def _layer(
+        self, cache: FitCache, test: ContrastivePairs, method: Intervention, layer: int
+    ) -> dict[str, Any]:
+        """Slopes by path, and what the repairs gain; all per strength of `NATS` nats."""
+        strength = float(method.strength)
+        step = _STEP * strength
+        usual = mean_change(self.model, cache.train.spread(_MEAN_OF), method, step=step)
+        here = Slopes.measure(self.model, test, method, usual, step=step)
+        there = Slopes.measure(self.model, cache.train, method, usual, step=step)
+        states = [prompt_states(self.model, pairs, layer) for pairs in (cache.train, test)]
+        told = {"known": here.whole, "guessed": guessed(states[0], there.whole, states[1])}
+        scales = {name: gate_scale(slopes) for name, slopes in told.items()}
+        settings = [1.0, -1.0, *(scales[name] for name in REPAIRS)]
+        steered = [method.with_strength(s * strength) for s in settings]
+        found = margins(self.model, test, steered)
+        row = {
+            "strength": short(strength),
+            "slopes": {
+                name: numbers(strength * getattr(here, name))
+                for name in ("direct", "attention", "mlp", "mean_change")
+            },
+            "guessed": numbers(strength * told["guessed"]),
+            "scales": [short(s) for s in settings],
+            "changes": [numbers(each - found[0]) for each in found[1:]],
+        }
+        if layer == int(self.model.cfg.n_layers) // 2:
+            row |= self._texts(test, steered)
+        return row
+
+    def _texts(self, test: ContrastivePairs, steered: Sequence[Intervention]) -> dict[str, Any]:
+        """The behaviour and the cost of every prompt's text, unsteered first."""
+        how: dict[str, Any] = {"judge": self.task.judge, "decoding": self._decoding}
+        trials = evaluate_each(self.model, test, [None, *steered], **how)
+        costs: list[Any] = [each.text_costs for each in trials]
+        return {
+            "shown": [numbers(each.behaviour) for each in trials],
+            "nats": [numbers(each.kl) for each in costs],
+            "tokens": [[int(n) for n in each.draws.tolist()] for each in costs],
+        }
+
+    def _crossed(self, test: ContrastivePairs, method: Intervention) -> dict[str, Any]:
+        """Slopes of every prompt with the endings of every pair of its group."""
+        crossed, cells = crossed_pairs(test)
+        step = _STEP * float(method.strength)
+        nothing = torch.zeros(int(self.model.cfg.d_model)).double()
+        found = Slopes.measure(self.model, crossed, method, nothing, step=step)
+        whole = numbers(float(method.strength) * found.whole)
+        return {"crossed": [[*cell, value] for cell, value in zip(cells, whole, strict=True)]}
+
+
+def spread_layers(n_layers: int, most: int) -> list[int]:
+    """Blocks spread over the model, the middle one among them."""
+    middle = n_layers // 2
+    if most == 1:
+        return [middle]
+    found = torch.linspace(0, n_layers - 1, min(most, n_layers)).round().int().tolist()
+    return sorted({*found, middle})
+
+
+def crossed_pairs(pairs: ContrastivePairs) -> tuple[ContrastivePairs, list[tuple[int, int, int]]]:
+    """Every prompt with the endings of every pair of its group: group, prompt, ending."""
+    groups = list(dict.fromkeys(pairs.groups))
+    members = {g: [i for i, group in enumerate(pairs.groups) if group == g] for g in groups}
+    desired, undesired, cells = [], [], []
+    for number, some in enumerate(members.values()):
+        for i, prompt in enumerate(some):
+            for j, ending in enumerate(some):
+                start, group = pairs.desired[prompt].prompt, pairs.groups[prompt]
+                for side, of in ((desired, pairs.desired), (undesired, pairs.undesired)):
+                    side.append(Example(start, of[ending].continuation, group))
+                cells.append((number, i, j))
+    name = f"{pairs.name}, crossed"
+    return ContrastivePairs(tuple(desired), tuple(undesired), name=name), cells
+
+
+def gate_scale(slopes: Float[Tensor, " pair"]) -> float:
+    """By how much the strength grows where only prompts of positive slope are steered.
+
+    The nats of a parabola, averaged over all prompts, then stay what they were. 0 where no prompt
+    is steered.
+    """
+    share = float((slopes > 0).double().mean())
+    return share**-0.5 if share else 0.0
+
+
+def guessed(
+    train: Float[Tensor, "row d"], slopes: Float[Tensor, " row"], test: Float[Tensor, "pair d"]
+) -> Float[Tensor, " pair"]:
+    """Slopes predicted by ridge regression from the activations at the last prompt token."""
+    ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-1, 5, 13)))
+    ridge.fit(train.numpy(), slopes.numpy())
+    return torch.from_numpy(np.asarray(ridge.predict(test.numpy()))).double()
+
+
+def prompt_states(
+    model: ls.SteerableModel, pairs: ContrastivePairs, layer: int
+) -> Float[Tensor, "pair d"]:
+    """The stream behind a block at the last token of each prompt, float64."""
+    rows = [encode(model, e.prompt, e.continuation) for e in pairs.desired]
+    states = torch.zeros(len(rows), int(model.cfg.d_model)).double()
+    for batch in batches([row.prompt_length for row in rows], _TOKENS):
+        some = [rows[i] for i in batch]
+        tokens, mask = pad(model, [row.ids[: row.prompt_length] for row in some])
+        last = torch.tensor([row.prompt_length - 1 for row in some])
+        with torch.no_grad():
+            x = read(model, tokens, mask, {Site(layer): torch.Tensor.double})[Site(layer)].cpu()
+        states[batch] = x[torch.arange(len(batch)), last]
+    return states
