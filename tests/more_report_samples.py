@@ -165,11 +165,9 @@ def forecast(n: int) -> Forecast:
     slopes = normal(n, 24).double() + normal(n, 1, seed=1)
     curvatures = 1 + uniform(n, 8).double()
     signs, draws = torch.ones(n).double(), torch.full((8,), 20.0).double()
-    margins, information = normal(24, seed=2).double(), 2 + uniform(24).double()
+    margins = normal(24, seed=2).double()
     left_out = {"ODESteer": "no parabola"}
-    return Forecast(
-        names, slopes, curvatures, signs, draws, margins, information, groups, left_out, 0
-    )
+    return Forecast(names, slopes, curvatures, signs, draws, margins, groups, left_out, 0)
 
 
 def recommendation(n: int) -> Recommendation:

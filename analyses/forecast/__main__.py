@@ -8,7 +8,9 @@ from tqdm.auto import tqdm
 
 import analyses.forecast as study
 import lens_steer as ls
+from analyses.forecast import bounds as bounds_tables
 from analyses.forecast import figures, tables
+from analyses.forecast.bounds import BoundsCell
 from analyses.forecast.measuring import Run
 from analyses.registered.command import TOKENS, Sst2
 from analyses.registered.tasks import task, task_names
@@ -53,6 +55,10 @@ def main(
         )
         for _ in tqdm(run.measure(), total=len(run.units()), desc=f"cells of {model}"):
             pass
+        beside = Run.of(loaded, chosen, tokens, seed, out / "bounds.jsonl", BoundsCell)
+        for _ in tqdm(beside.measure(), total=len(run.units()), desc="bounds"):
+            pass
+        write_bounds(run, beside, out)
         write(run, out, {"model": model, "fingerprint": fingerprint(loaded), "seed": seed})
 
 
@@ -71,6 +77,18 @@ def write(run: Run, out: Path, origin: dict[str, object]) -> None:
         shares = tables.shares(cells, seed=seed)
         save_table(shares, out / "shares.csv")
         show(shares)
+
+
+def write_bounds(run: Run, beside: Run, out: Path) -> None:
+    """Write what bounds say beside forecasts."""
+    cells, bounds = run.cells(), beside.cells()
+    by_layer, by_task = (
+        bounds_tables.by_layer(cells, bounds, seed=run.seed),
+        bounds_tables.by_task(cells, bounds),
+    )
+    for name, table in (("bounds_by_layer", by_layer), ("bounds_by_task", by_task)):
+        save_table(table, out / f"{name}.csv")
+        show(table)
 
 
 if __name__ == "__main__":

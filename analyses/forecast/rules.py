@@ -1,5 +1,7 @@
 """Simpler rules for where to steer: each gives CAA at one layer a number, the largest is taken."""
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
@@ -7,8 +9,9 @@ from torch import Tensor
 
 from analyses.forecast.candidates import Candidate
 from lens_steer.activations import Activations, LayerActivations
-from lens_steer.data import ContrastivePairs
-from lens_steer.models import SteerableModel, embedding_matrices, encode
+from lens_steer.data import ContrastivePairs, Example
+from lens_steer.evaluation import log_probabilities
+from lens_steer.models import Encoded, SteerableModel, embedding_matrices, encode
 
 
 def scores(
@@ -54,12 +57,38 @@ def _cosine(activations: LayerActivations, unit: Float[Tensor, " d"]) -> float:
 
 def parting_tokens(model: SteerableModel, pairs: ContrastivePairs) -> Float[Tensor, " d"]:
     """The mean over pairs of the unembedding's difference where their continuations part."""
-    found = []
     _, unembed = embedding_matrices(model)
-    for a, b in zip(pairs.desired, pairs.undesired, strict=True):
-        rows = [encode(model, e.prompt, e.continuation) for e in (a, b)]
-        tails = [row.ids[row.prompt_length :] for row in rows]
-        part = next(((x, y) for x, y in zip(*tails, strict=False) if x != y), None)
-        if part is not None:
-            found.append(unembed[:, part[0]] - unembed[:, part[1]])
+    rows = [[encode(model, e.prompt, e.continuation) for e in pair] for pair in _sides(pairs)]
+    found = [
+        unembed[:, a.ids[a.prompt_length + k]] - unembed[:, b.ids[b.prompt_length + k]]
+        for a, b in rows
+        if (k := parting(a, b)) is not None
+    ]
     return torch.stack(found).mean(dim=0)
+
+
+def parting(a: Encoded, b: Encoded) -> int | None:
+    """The first token of two continuations that differs; None where one begins the other."""
+    tails = zip(a.ids[a.prompt_length :], b.ids[b.prompt_length :], strict=False)
+    return next((k for k, (x, y) in enumerate(tails) if x != y), None)
+
+
+def tilt_floor(model: SteerableModel, pairs: ContrastivePairs) -> float:
+    """The least that one nat of the mean margin costs where continuations part: nats per text.
+
+    No change of the next token's distribution does it for less than the exponential tilt towards
+    the desired token and away from the undesired one: 1 / (2 mean information), to second order,
+    the information of a pair being 1 / p + 1 / p' of the tokens at which it parts.
+    """
+    rows = [[encode(model, e.prompt, e.continuation) for e in pair] for pair in _sides(pairs)]
+    first, second = (log_probabilities(model, list(side)) for side in zip(*rows, strict=True))
+    found = [
+        sum(float((-scores[k].double()).exp()) for scores in (first[i], second[i]))
+        for i, (a, b) in enumerate(rows)
+        if (k := parting(a, b)) is not None
+    ]
+    return 1 / (2 * float(torch.tensor(found).double().mean()))
+
+
+def _sides(pairs: ContrastivePairs) -> Iterator[tuple[Example, Example]]:
+    return zip(pairs.desired, pairs.undesired, strict=True)

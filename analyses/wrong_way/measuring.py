@@ -79,7 +79,7 @@ class Cell:
                 rows.append({"layer": layer, "failed": str(error)})
                 continue
             rows.append({"layer": layer} | self._layer(cache, test, method, layer))
-            if layer == middle:
+            if layer == middle and min(map(test.groups.count, names)) > 1:
                 rows[-1] |= self._crossed(test, method)
         return rows
 

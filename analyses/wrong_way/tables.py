@@ -9,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from analyses.wrong_way.measuring import REPAIRS
-from lens_steer.intervals import interval
+from lens_steer.intervals import NAN_INTERVAL, interval
 
 Rows = Sequence[Mapping[str, Any]]
 Cells = Mapping[tuple[str, int], Rows]
@@ -40,8 +40,8 @@ def counted(cells: Cells, *, seed: int) -> pd.DataFrame:
             "margin fell": float(fell.mean()),
             "fell, of slopes below 0": _share(fell, told < 0),
             "fell, of slopes above 0": _share(fell, told > 0),
-            "lost by those that fell, of the whole gain": float(
-                -change[fell].sum() / change[~fell].sum() if fell.any() else 0.0
+            "lost by those that fell, of all change": float(
+                np.abs(change[fell]).sum() / np.abs(change).sum()
             ),
         }
 
@@ -91,9 +91,9 @@ def crossed(cells: Cells, *, seed: int) -> pd.DataFrame:
     )
 
 
-def variance_shares(cells: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+def variance_shares(cells: Sequence[Sequence[float | int]]) -> tuple[float, float, float]:
     """Of rows (group, prompt, ending, value): what goes with prompt, ending, and both."""
-    table = pd.DataFrame(cells, columns=["group", "prompt", "ending", "value"])  # pyright: ignore[reportArgumentType]
+    table = pd.DataFrame(cells, columns=["group", "prompt", "ending", "value"])
     total = np.zeros(3)
     for _, part in table.groupby("group"):
         x = part.pivot_table(index="prompt", columns="ending", values="value").to_numpy()
@@ -183,6 +183,8 @@ def _mean(values: Sequence[float], tasks: Sequence[str], seed: int) -> dict[str,
     x = torch.tensor(values).double()
     known = x.isfinite()
     some = [task for task, ok in zip(tasks, known.tolist(), strict=True) if ok]
+    if not some:
+        return NAN_INTERVAL.columns("value")
     return interval(x[known], some, seed=seed).columns("value")
 
 

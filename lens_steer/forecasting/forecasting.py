@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from typing_extensions import Unpack
 
 from lens_steer.activations import capture
 from lens_steer.arguments import Count
 from lens_steer.data import ContrastivePairs
-from lens_steer.evaluation import FixedTexts, log_probabilities
+from lens_steer.evaluation import FixedTexts
 from lens_steer.forecasting.derivatives import Derivatives
 from lens_steer.forecasting.report import Forecast
-from lens_steer.models import SteerableModel, encode
+from lens_steer.models import SteerableModel
 from lens_steer.steering import CAA, Decoding, DecodingOptions, Intervention, decoding_of_call
 
 _COARSE = (torch.float16, torch.bfloat16)
@@ -101,7 +99,6 @@ def forecast_along(
         signs.double(),
         texts.draws,
         found.margins,
-        _information(model, pairs),
         pairs.groups,
         found.left_out,
         int(texts.decoding.seed or 0),
@@ -129,22 +126,3 @@ def _checked(methods: Mapping[str, Intervention], model: SteerableModel) -> dict
                 "to steer, with_strength(1.0)"
             )
     return dict(methods)
-
-
-def _information(model: SteerableModel, pairs: ContrastivePairs) -> Float[Tensor, " pair"]:
-    """1 / p + 1 / p' of the first tokens at which the two continuations of each pair part."""
-    sides = [
-        [encode(model, e.prompt, e.continuation) for e in side]
-        for side in (pairs.desired, pairs.undesired)
-    ]
-    scores = [log_probabilities(model, rows) for rows in sides]
-    found = []
-    for i, (a, b) in enumerate(zip(*sides, strict=True)):
-        tails = [row.ids[row.prompt_length :] for row in (a, b)]
-        shared = zip(*tails, strict=False)
-        part = next((k for k, (x, y) in enumerate(shared) if x != y), None)
-        if part is None:  # one is the beginning of the other: they part where it ends
-            found.append(float("nan"))
-            continue
-        found.append(sum(float((-s[i][part].double()).exp()) for s in scores))
-    return torch.tensor(found).double()

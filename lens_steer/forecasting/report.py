@@ -41,8 +41,6 @@ class Forecast(Report):
             direction.
         draws: How many tokens each text has.
         margins: Unsteered margin of each pair, nats.
-        information: 1 / p(desired) + 1 / p(undesired) of each pair, with the probabilities of the
-            first token at which its continuations part; NaN where one begins the other.
         groups: The group of each pair, for intervals.
         left_out: Methods without derivatives, with the reason.
         seed: Of the intervals.
@@ -59,7 +57,6 @@ class Forecast(Report):
     signs: Float[Tensor, " method"]
     draws: Float[Tensor, " text"]
     margins: Float[Tensor, " pair"]
-    information: Float[Tensor, " pair"]
     groups: Annotated[tuple[str, ...], Accepts(Sequence[str])]
     left_out: dict[str, str]
     seed: Seed
@@ -73,7 +70,6 @@ class Forecast(Report):
             "curvatures": (self.curvatures, (methods, len(self.draws))),
             "signs": (self.signs, (methods,)),
             "margins": (self.margins, (pairs,)),
-            "information": (self.information, (pairs,)),
         }
         for name, (values, shape) in shapes.items():
             if tuple(values.shape) != shape:
@@ -137,15 +133,6 @@ class Forecast(Report):
         gains = self.gains(name, nats) if nats else torch.zeros_like(self.margins)
         rates = torch.sigmoid((self.margins + gains) / temperature)
         return interval(rates, self.groups, seed=self.seed)
-
-    def least_nats(self, gain: Number) -> float:
-        """The least that a mean gain can cost where continuations part: nats per text.
-
-        No change of the next token's distribution does it for less than the exponential tilt
-        towards the desired token and away from the undesired one, gain^2 / (2 mean information).
-        A method that acts on activations costs far more, and pays for every token.
-        """
-        return gain**2 / (2 * float(self.information.nanmean()))
 
     def best(self, nats: Positive) -> str:
         """The method of the largest mean gain at a cost."""

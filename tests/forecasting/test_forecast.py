@@ -134,7 +134,6 @@ def planted() -> Forecast:
         signs=torch.ones(2).double(),
         draws=torch.tensor([1.0, 2.0]).double(),
         margins=torch.tensor([-1.0, 0.0, 1.0, 2.0]).double(),
-        information=torch.tensor([4.0, 12.0, 8.0, float("nan")]).double(),
         groups=("p", "p", "q", "q"),
         left_out={"c": "no parabola"},
         seed=0,
@@ -152,7 +151,6 @@ def test_the_parabola_gives_strengths_gains_and_costs() -> None:
     assert found.nats("b", -1.0) == pytest.approx(0.25)
     assert (found.nats("a", 0), found.best(0.1)) == (0.0, "a")
     assert (found.wrong_way("a").mean, found.wrong_way("b").mean) == (0.0, 0.75)
-    assert found.least_nats(4.0) == pytest.approx(1.0)  # 16 / (2 x 8)
 
 
 def test_the_share_is_that_of_margins_above_0_once_the_temperature_is_low() -> None:
