@@ -9,25 +9,13 @@ import typer
 
 import analyses.claims as study
 from analyses.claims.evidence import Results
-from analyses.claims.pages import EMBEDDED, page, row_of
+from analyses.claims.pages import EMBEDDED, page, rows_of
 from analyses.claims.paper_claims import BASELINES, CLAIMS
 from analyses.claims.public import MODELS
 from analyses.studies import Out, start
 from lens_steer.arguments import Expected
 from lens_steer.cli import option
 from lens_steer.files import write_whole, writing_in
-
-
-def written(results: Path, seen_from: str) -> str:
-    """The page as the tables of a folder have it.
-
-    Args:
-        results: The folder with the tables of the analyses.
-        seen_from: The same folder, as links on the page have it.
-    """
-    tables = Results(results)
-    rows, baselines = ([row_of(each, tables) for each in some] for some in (CLAIMS, BASELINES))
-    return page(rows, baselines, tables, seen_from)
 
 
 def main(
@@ -45,12 +33,13 @@ def main(
     if not results.is_dir():
         raise ValueError(f"no folder {str(results)!r}: expected what analyses wrote")
     with writing_in(out):
-        text = written(results, Path(os.path.relpath(results, out)).as_posix())
+        tables = Results(results)
+        rows, baselines = rows_of(CLAIMS, tables), rows_of(BASELINES, tables)
+        text = page(rows, baselines, tables, Path(os.path.relpath(results, out)).as_posix())
         write_whole(out / "claims.md", lambda path: Path(path).write_text(text, "utf-8"))
-        rows = [row_of(claim, Results(results)).verdicts for claim in CLAIMS]
-        for name, column in zip((EMBEDDED, *MODELS.values()), zip(*rows, strict=True), strict=False):
-            typer.echo(f"{name}")
-            for verdict, count in Counter(column).most_common():
+        for i, name in enumerate((EMBEDDED, *MODELS.values())):
+            typer.echo(name)
+            for verdict, count in Counter(row.verdicts[i] for row in rows).most_common():
                 typer.echo(f"    {verdict:36} {count}")
         typer.echo(f"written  {out / 'claims.md'}")
 

@@ -22,8 +22,8 @@ _UNIT = (
     "token, on SmolLM2 about as large as that push."
 )
 _LOST = (
-    "Much is lost all the same: the text's own Jacobian knows several times as much of what a block "
-    "does."
+    "Much is lost all the same: the text's own Jacobian knows several times as much of what a "
+    "block does."
 )
 _NO_GAIN_BY_JACOBIANS = (
     "On the embedded model the Jacobians buy nothing: P control with the regulator's gain for "
@@ -46,7 +46,7 @@ ALQR_CLAIMS = (
     Claim(
         "L2",
         _ALQR,
-        "still at .3 |z|",
+        "a text's own Jacobian predicts a block's update at .3 |z|",
         "linearity",
         _ONLY_01_AND_1,
         kind_by_kind("own", 0.3, "|z|"),
@@ -55,7 +55,7 @@ ALQR_CLAIMS = (
     Claim(
         "L3",
         _ALQR,
-        "still at |z|, the size of steering that works",
+        "a text's own Jacobian predicts a block's update at |z|, the size of steering that works",
         "linearity",
         beyond_the_identity("skill_own_1", _SKILL),
         kind_by_kind("own", 1.0, "|z|"),
@@ -74,7 +74,7 @@ ALQR_CLAIMS = (
     Claim(
         "L5",
         _ALQR,
-        "Jacobians are alike across prompts: the mean of one class predicts the other at .1 |z|",
+        "Jacobians are alike across prompts: one class's mean predicts the other class at .1 |z|",
         "linearity",
         beyond_the_identity("skill_mean_0.1_undesired", f"{_SKILL}, desired to undesired texts"),
         kind_by_kind("other class", 0.1, "|z|"),
@@ -83,7 +83,7 @@ ALQR_CLAIMS = (
     Claim(
         "L6",
         _ALQR,
-        "the mean of one class predicts the other at .3 |z|",
+        "one class's mean predicts the other class at .3 |z|",
         "linearity",
         _ONLY_01_AND_1,
         kind_by_kind("other class", 0.3, "|z|"),
@@ -92,7 +92,7 @@ ALQR_CLAIMS = (
     Claim(
         "L7",
         _ALQR,
-        "the mean of one class predicts the other at .3 s",
+        "one class's mean predicts the other class at .3 s",
         "",
         _STRANGE,
         kind_by_kind("other class", 0.3, "nats"),
@@ -101,7 +101,7 @@ ALQR_CLAIMS = (
     Claim(
         "L8",
         _ALQR,
-        "the mean over one kind of text predicts another kind at .3 |z|",
+        "one kind of text's mean predicts another kind at .3 |z|",
         "",
         _STRANGE,
         from_another_kind(0.3, "|z|"),
@@ -110,7 +110,7 @@ ALQR_CLAIMS = (
     Claim(
         "L9",
         _ALQR,
-        "the mean over one kind of text predicts another kind at .3 s",
+        "one kind of text's mean predicts another kind at .3 s",
         "",
         _STRANGE,
         from_another_kind(0.3, "nats"),

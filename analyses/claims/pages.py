@@ -1,6 +1,6 @@
 """The page as Markdown: a table of verdicts, and what was measured for each claim below it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,9 +21,9 @@ column says "observed on both" only of what was observed on each.
 
 The verdicts, the same words in every column:
 
-- **observed**: the whole 95 % interval lies on the claimed side, or does so in more than half of the
-  cells (behaviours, blocks) that are counted, for prose, chat and code each where there are such. In
-  a registered contrast: p below .05 after Holm, and the method of the claim is the better one;
+- **observed**: the whole 95 % interval lies on the claimed side, or does so in more than half of
+  the cells (behaviours, blocks) that are counted; of kinds of text, on prose, chat and code each.
+  In a registered contrast: p below .05 after Holm, and the method of the claim is the better one;
 - **not observed**: it does not. That is no refutation: the papers' models are up to four orders of
   magnitude larger, and their layers, prompts and judges are others. **The other way round**: the
   whole interval, or more than half of the cells, lie on the other side;
@@ -41,14 +41,17 @@ in the registration. Blocks of one model are counted, they are not independent.
 _BASELINES = """
 ## Baselines beside them
 
-No claim of the three papers, but registered beside theirs: two of the methods that they compare with.
+No claim of the three papers, but registered beside theirs: two of the methods that they compare
+with.
 
 """
 _DETAILS = """
 ## What was measured
 
 s is one length for all texts: that of the push that is to cost .1 nats per token, by its local
-second-order estimate. |z| is the length of the stream at a text.
+second-order estimate. |z| is the length of the stream at a text. A prediction of a block's change
+has skill 1 if it makes no error, 0 if it errs as much as the identity does. The commands for Gemma
+are those shown, with `--model gemma3`.
 """
 _OUTRO = """
 ## The same rows on another model
@@ -61,9 +64,9 @@ The commands take `--model` (a hub name or a directory; the comparison of all me
         --pairs my_pairs.jsonl --out out/method_comparison
     python -m analyses.claims --results out --out out/claims
 
-where the folders in `out` carry the names of the analyses; what this page calls embedded is then the
-model that they were run on. "Does not hold" should not be said before two public pretrained models
-say so.
+where the folders in `out` carry the names of the analyses; what this page calls embedded is then
+the model that they were run on. "Does not hold" should not be said before two public pretrained
+models say so.
 """
 
 
@@ -85,7 +88,7 @@ class Row:
     def verdicts(self) -> tuple[str, ...]:
         """The words of the table: embedded, each public model, both."""
         public = [each.verdict for each in self.public]
-        return (self.embedded.verdict, *public, on_both(*public))
+        return (self.embedded.verdict, *public, on_both(public))
 
     @property
     def measured(self) -> list[tuple[str, Evidence]]:
@@ -148,7 +151,8 @@ def _made_by(claim: Claim, results: Results, folder: str) -> Iterator[str]:
             if figure and (results.folder / study / model / figure).is_file()
         ]
         shown = f", figures: {', '.join(figures)}" if figures else ""
-        yield _command(study, " --model smollm2 (or gemma3)", results, folder) + shown
+        options = f" --model {next(iter(MODELS))}{claim.public.options}"
+        yield _command(study, options, results, folder) + shown
 
 
 def _command(study: str, options: str, results: Results, folder: str) -> str:
@@ -158,8 +162,12 @@ def _command(study: str, options: str, results: Results, folder: str) -> str:
     return f"{command} ([study]({folder}/{study}/README.md))"
 
 
-def row_of(claim: Claim, results: Results) -> Row:
-    """What the tables say of a claim; that it was not run yet where its table is missing."""
+def rows_of(claims: Iterable[Claim], results: Results) -> list[Row]:
+    """What the tables say of claims; that they were not run yet where a table is missing."""
+    return [_row_of(claim, results) for claim in claims]
+
+
+def _row_of(claim: Claim, results: Results) -> Row:
     public = tuple(_on_public(claim, results, model) for model in MODELS)
     try:
         return Row(claim, claim.rule(results), public)

@@ -3,7 +3,7 @@
 from analyses.claims.alqr_claims import ALQR_CLAIMS
 from analyses.claims.claim import Claim
 from analyses.claims.evidence import ahead, in_most, not_run, untested
-from analyses.claims.public import bent_fields, contrasted, out_of_reach
+from analyses.claims.public import bent_fields, contrasted, nowhere_run, out_of_reach
 from analyses.claims.rules import (
     against_caa,
     compared,
@@ -74,6 +74,10 @@ SADI_CLAIMS = (
         "it improves zero-shot accuracy on eleven benchmarks, across languages",
         "",
         untested("the model knows one small language and no benchmark"),
+        nowhere_run(
+            "no analysis runs the eleven; tasks by likelihood are "
+            "[registered](registration.md#secondary-answers-by-likelihood) apart from this page"
+        ),
     ),
 )
 

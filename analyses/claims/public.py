@@ -38,11 +38,13 @@ class Public:
         study: The analysis whose tables are read.
         rule: From the tables and a model's folder to what they say of the claim.
         figure: The picture in a model's folder that shows it.
+        options: What the command takes besides the model.
     """
 
     study: str
     rule: Callable[[Results, str], Evidence]
-    figure: str
+    figure: str = ""
+    options: str = ""
 
 
 def kind_by_kind(what: str, share: float, length: str) -> Public:
@@ -53,7 +55,7 @@ def kind_by_kind(what: str, share: float, length: str) -> Public:
         share: The size of the push, in parts of the length: .1, .3 or 1.
         length: "|z|", the stream's own, or "nats", what costs .1 local nats.
     """
-    return _of_blocks([(kind, what) for kind in _KINDS], share, length, lambda kind, what: kind)
+    return _of_blocks([(kind, what) for kind in _KINDS], share, length, "{kind}")
 
 
 def from_another_kind(share: float, length: str) -> Public:
@@ -64,7 +66,7 @@ def from_another_kind(share: float, length: str) -> Public:
         length: As for `kind_by_kind`.
     """
     pairs = [(kind, other) for kind in _KINDS for other in _KINDS if other != kind]
-    return _of_blocks(pairs, share, length, lambda kind, what: f"{what}'s mean on {kind}")
+    return _of_blocks(pairs, share, length, "{what}'s mean on {kind}")
 
 
 def bent_fields() -> Public:
@@ -85,7 +87,7 @@ def bent_fields() -> Public:
         text = f"cosine of the field to its linear part: {'; '.join(parts)}"
         return Evidence(text, 1, _of_all(found))
 
-    return Public("text_kinds", rule, "")
+    return Public("text_kinds", rule)
 
 
 def contrasted(method: str, others: Sequence[str], beyond: Sequence[str] = ()) -> Public:
@@ -109,48 +111,66 @@ def contrasted(method: str, others: Sequence[str], beyond: Sequence[str] = ()) -
         text = "; ".join([*map(_contrast_text, rows), *missing])
         return Evidence(text, 1, weakest([*found, *[NOT_RUN] * len(missing)]))
 
-    return Public("registered", rule, "contrasts.png")
+    return Public("registered", rule, "contrasts.png", " --data DIR")
 
 
 def out_of_reach(why: str) -> Public:
     """A claim that these models cannot tell about."""
-    return Public("", lambda results, model: Evidence(why, 0, UNTESTED), "")
+    return _always(Evidence(why, 0, UNTESTED))
 
 
-def on_both(first: str, second: str) -> str:
-    """What the verdicts on the two public models say together; empty where one is missing."""
-    both = {first, second}
+def nowhere_run(why: str) -> Public:
+    """A claim that no analysis here is about, though one could be."""
+    return _always(Evidence(why, 0, NOT_RUN))
+
+
+def on_both(verdicts: Sequence[str]) -> str:
+    """What the verdicts on the two public models say together; empty where one is missing.
+
+    Args:
+        verdicts: One for each of `MODELS`, in their order.
+    """
+    both = set(verdicts)
     if both == {UNTESTED}:
         return "cannot be tested on either"
     if both & {UNTESTED, NOT_RUN}:
         return ""
     if both in ({OBSERVED}, {EQUIVALENT}, {UNDECIDED}):
-        return f"{first} on both"
+        return f"{verdicts[0]} on both"
     if both == {OTHER_WAY}:
         return "the other way round on both"
     if OBSERVED in both:
-        return "observed on one"
+        return f"observed on {[*MODELS.values()][verdicts.index(OBSERVED)]} alone"
     return "not observed on either" if both <= {NOT_OBSERVED, OTHER_WAY} else "observed on neither"
 
 
-def _of_blocks(
-    cells: Sequence[tuple[str, str]], share: float, length: str, name: Callable[[str, str], str]
-) -> Public:
+def _always(found: Evidence) -> Public:
+    def rule(results: Results, model: str) -> Evidence:
+        del results, model
+        return found
+
+    return Public("", rule)
+
+
+def _of_blocks(cells: Sequence[tuple[str, str]], share: float, length: str, named: str) -> Public:
+    """A rule over cells, each a kind of text and a predictor, whose names are written as `named`."""
+    names = {(kind, what): named.format(kind=kind, what=what) for kind, what in cells}
+
     def rule(results: Results, model: str) -> Evidence:
         table = results.table(f"text_kinds/{model}/summary")
         table = table[(table["unit"] == length) & np.isclose(table["fraction"], share)]
         rows = table.set_index(["kind", "what"]).to_dict("index")
-        if not all(cell in rows for cell in cells):
+        if not all(cell in rows for cell in names):
             return _unfinished(dict.fromkeys(kind for kind, _ in rows))
-        found = {name(*c): most(*(rows[c][k] for k in ("above", "below", "cells"))) for c in cells}
-        parts = [
-            f"{name(*cell)} {rows[cell]['above']} ({rows[cell]['median']:+.2f})"
-            + (f", below 0 in {rows[cell]['below']}" if rows[cell]["below"] else "")
-            for cell in cells
-        ]
+        found, parts = {}, []
+        for cell, name in names.items():
+            above, below, blocks = (int(rows[cell][key]) for key in ("above", "below", "cells"))
+            found[name] = most(above, below, blocks)
+            skill = f"{rows[cell]['median']:+.2f}"
+            parts.append(f"{name} in {above} of {blocks}, below in {below} (median {skill})")
         text = (
-            f"push of {share:g} {_LENGTHS[length]}: interval of the skill over the identity above "
-            f"0 in so many of {rows[cells[0]]['cells']} blocks (median skill): {'; '.join(parts)}"
+            f"push of {share:g} {_LENGTHS[length]}, interval of the skill over the identity above "
+            f"0: {'; '.join(parts)}"
         )
         text += "".join(_exceptions(found))
         if share != _REGISTERED:
