@@ -22,7 +22,6 @@ from analyses.claims.evidence import (
 )
 from analyses.registered.command import LEAST_TASKS
 from analyses.text_kinds.fields import LINE
-from lens_steer.intervals import Interval
 
 MODELS = {"smollm2": "SmolLM2", "gemma3": "Gemma"}  # by the names of folders in a study's results
 _KINDS = ("prose", "chat", "code")
@@ -153,7 +152,7 @@ def _always(found: Evidence) -> Public:
 
 
 def _of_blocks(cells: Sequence[tuple[str, str]], share: float, length: str, named: str) -> Public:
-    """A rule over cells, each a kind of text and a predictor, whose names are written as `named`."""
+    """A rule over cells, each a kind of text and a predictor, which are called as `named` says."""
     names = {(kind, what): named.format(kind=kind, what=what) for kind, what in cells}
 
     def rule(results: Results, model: str) -> Evidence:
@@ -167,10 +166,10 @@ def _of_blocks(cells: Sequence[tuple[str, str]], share: float, length: str, name
             above, below, blocks = (int(rows[cell][key]) for key in ("above", "below", "cells"))
             found[name] = most(above, below, blocks)
             skill = f"{rows[cell]['median']:+.2f}"
-            parts.append(f"{name} in {above} of {blocks}, below in {below} (median {skill})")
+            parts.append(f"{name} {above} of {blocks}, below {below} (median {skill})")
         text = (
-            f"push of {share:g} {_LENGTHS[length]}, interval of the skill over the identity above "
-            f"0: {'; '.join(parts)}"
+            f"push of {share:g} {_LENGTHS[length]}, blocks whose interval of the skill over the "
+            f"identity lies above 0: {'; '.join(parts)}"
         )
         text += "".join(_exceptions(found))
         if share != _REGISTERED:
@@ -216,10 +215,10 @@ def _known(verdict: str) -> str:
 
 
 def _contrast_text(row: dict[str, Any]) -> str:
-    gain = Interval(row["difference"], row["difference_low"], row["difference_high"])
-    points = [f"{100 * x:+.1f}" for x in (gain.mean, gain.low, gain.high)]
+    ends = ("difference", "difference_low", "difference_high")
+    mean, low, high = (f"{100 * row[name]:+.1f}" for name in ends)
     return (
-        f"less {row['less']}: {points[0]} points [{points[1]}, {points[2]}] over {row['tasks']} "
+        f"less {row['less']}: {mean} points [{low}, {high}] over {row['tasks']} "
         f"tasks, p {row['p_holm']:.3f} after Holm, margin {100 * row['margin']:.1f} points, CAA "
         f"gains {100 * row['caa_gain']:+.1f}: {row['verdict']}"
     )
