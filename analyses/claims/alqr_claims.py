@@ -59,7 +59,7 @@ ALQR_CLAIMS = (
         "linearity",
         beyond_the_identity("skill_own_1", _SKILL),
         kind_by_kind("own", 1.0, "|z|"),
-        _UNIT,
+        "|z| is several times the push that is to cost .1 nats per token, on either public model.",
     ),
     Claim(
         "L4",

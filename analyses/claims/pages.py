@@ -14,10 +14,11 @@ _HEAD = ("", "paper", "claim", EMBEDDED, *MODELS.values(), "both public models")
 _INTRO = """# Claims of the three papers, and what was measured here
 
 `python -m analyses.claims` writes this page from the tables in `analyses/results`; no number in it
-was typed. Three kinds of model have a column each: the **embedded** one (1.1 million parameters, an
-invented language with an exact judge, six behaviours; five trainings of it where five are said),
+was typed. Three models have a column each: the **embedded** one (1.1 million parameters, an
+invented language with an exact judge, six behaviours; some rows are of five trainings of it),
 **SmolLM2**-135M-Instruct and **Gemma**-3-270M. The two public models are never pooled: the last
-column says "observed on both" only of what was observed on each.
+column says "observed on both" only of what was observed on each. What was measured for a claim,
+with intervals, stands [below](#what-was-measured) under its number.
 
 The verdicts, the same words in every column:
 

@@ -67,6 +67,8 @@ SADI_CLAIMS = (
         "method_comparison",
         compared("SADI", ["CAA", "ITI"]),
         contrasted("SADI", ["CAA"], beyond=["ITI"]),
+        "What SADI may try there does not flatter it: on the embedded model heads and outputs of "
+        "the MLP, no neurons.",
     ),
     Claim(
         "S7",

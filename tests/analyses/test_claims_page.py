@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from analyses.claims.__main__ import main
@@ -12,8 +14,9 @@ from analyses.claims.evidence import NOT_RUN, OBSERVED, UNTESTED, Evidence, Resu
 from analyses.claims.pages import Row, page, rows_of
 from analyses.claims.paper_claims import BASELINES, CLAIMS
 from analyses.claims.public import kind_by_kind
+from analyses.registered.contrasts import READINGS, contrasts_table
 from analyses.registered.methods import CONTRASTS
-from tests.analyses.planted_results import KINDS, block_counts, contrast_row, results
+from tests.analyses.planted_results import KINDS, block_counts, results
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "analyses" / "results"
@@ -43,14 +46,18 @@ def test_a_missing_table_is_said_and_nothing_fails(tmp_path: Path) -> None:
 
 
 def test_every_registered_contrast_reaches_the_page(tmp_path: Path) -> None:
-    """Each contrast's own number of tasks is found where its verdict is."""
-    rows = [
-        contrast_row(first, less, "undecided") | {"tasks": 100 + i}
-        for i, (first, less) in enumerate(CONTRASTS)
-    ]
-    text = text_of(results(tmp_path, registered__smollm2__contrasts=rows).folder)
-    for i in range(len(CONTRASTS)):
-        assert f"over {100 + i} tasks" in text
+    """The registered analysis writes the table; here with another number of tasks in each row."""
+    methods = list(dict.fromkeys(name for pair in CONTRASTS for name in pair))
+    gains = np.random.default_rng(0).normal(0.1, 0.05, (2, 3, len(methods)))
+    cells = pd.DataFrame(
+        {"task": f"t{task}", "fold": fold, "method": methods[i]}
+        | dict.fromkeys(READINGS, gains[task, fold, i])
+        for task, fold, i in np.ndindex(gains.shape)
+    )
+    table = contrasts_table(cells, CONTRASTS).assign(tasks=range(100, 100 + len(CONTRASTS)))
+    text = text_of(results(tmp_path, registered__smollm2__contrasts=table).folder)
+    for tasks, verdict in zip(table["tasks"], table["verdict"], strict=True):
+        assert re.search(rf"over {tasks} tasks, [^;]*: {verdict}[;.]", text)
 
 
 def test_both_models_and_their_numbers_stand_in_a_row_and_its_part(tmp_path: Path) -> None:
