@@ -26,6 +26,7 @@ from analyses.text_kinds.fields import LINE
 MODELS = {"smollm2": "SmolLM2", "gemma3": "Gemma"}  # by the names of folders in a study's results
 _KINDS = ("prose", "chat", "code")
 _REGISTERED = 0.3  # the share of either length whose verdicts were registered
+_LEAST_P = 0.001  # that is written as a number
 _LENGTHS = {"|z|": "|z|", "nats": "s"}
 
 
@@ -216,9 +217,10 @@ def _known(verdict: str) -> str:
 
 def _contrast_text(row: dict[str, Any]) -> str:
     ends = ("difference", "difference_low", "difference_high")
+    p = f"{row['p_holm']:.3f}" if row["p_holm"] >= _LEAST_P else f"below {_LEAST_P}"
     mean, low, high = (f"{100 * row[name]:+.1f}" for name in ends)
     return (
         f"less {row['less']}: {mean} points [{low}, {high}] over {row['tasks']} "
-        f"tasks, p {row['p_holm']:.3f} after Holm, margin {100 * row['margin']:.1f} points, CAA "
+        f"tasks, p {p} after Holm, margin {100 * row['margin']:.1f} points, CAA "
         f"gains {100 * row['caa_gain']:+.1f}: {row['verdict']}"
     )
