@@ -11,8 +11,11 @@ import torch
 
 from lens_steer.intervals import Interval, interval, ratio_interval
 
-OBSERVED, NOT_OBSERVED, UNTESTED = "observed here", "not observed here", "cannot be tested here"
-NOT_RUN = "not run yet"
+OBSERVED, UNDECIDED, EQUIVALENT = "observed", "undecided", "equivalent"
+NOT_OBSERVED, OTHER_WAY = "not observed", "not observed: the other way round"
+UNTESTED, NOT_RUN = "cannot be tested here", "not run yet"
+# From the claim away. What was not run stands second: it spoils only what was observed elsewhere.
+VERDICTS = (OBSERVED, NOT_RUN, UNTESTED, UNDECIDED, EQUIVALENT, NOT_OBSERVED, OTHER_WAY)
 FEWEST = 4  # behaviours that a conclusion needs
 
 
@@ -23,7 +26,7 @@ class Evidence:
     Attributes:
         measured: The numbers with their intervals, as text.
         models: The number of models that they are of; 0 if there are none.
-        verdict: One of the four verdicts of this module.
+        verdict: One of `VERDICTS`.
     """
 
     measured: str
@@ -53,9 +56,23 @@ class Results:
 Rule = Callable[[Results], Evidence]
 
 
-def above(interval: Interval) -> str:
-    """The verdict on a quantity that the claim puts above 0."""
-    return OBSERVED if interval.low > 0 else NOT_OBSERVED
+def above(value: Interval, than: float = 0.0) -> str:
+    """The verdict on a quantity that the claim puts above a number: the whole interval decides."""
+    if value.low > than:
+        return OBSERVED
+    return OTHER_WAY if value.high < than else NOT_OBSERVED
+
+
+def most(for_it: int, against: int, cells: int) -> str:
+    """The verdict of cells: more than half must lie on one side with their whole intervals."""
+    if for_it > cells / 2:
+        return OBSERVED
+    return OTHER_WAY if against > cells / 2 else NOT_OBSERVED
+
+
+def weakest(verdicts: Iterable[str]) -> str:
+    """The verdict on a claim that makes several comparisons: that of the one it does worst in."""
+    return max(verdicts, key=VERDICTS.index)
 
 
 def as_text(value: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
@@ -88,8 +105,8 @@ def ahead(
     """A rule: one method's share less that of others, behaviour by behaviour, at the same cost.
 
     The claim counts as observed if the interval over behaviours, and over models where the table
-    has several, is above 0 for each of the others; from fewer than four behaviours nothing is
-    concluded yet.
+    has several, is above 0 for each of the others; else its verdict is the weakest of them. From
+    fewer than four behaviours nothing is concluded yet.
 
     Args:
         name: The table; its column `model`, if there is one, says which model a row is of.
@@ -112,9 +129,8 @@ def ahead(
             text = f"so far {'; '.join(means)} on {behaviours} behaviours"
             return Evidence(text, models, NOT_RUN)
         parts = [f"less {o}: {as_text(gain, 'points', 100)}" for o, gain in gains.items()]
-        held = all(gain.low > 0 for gain in gains.values())
         text = f"{'; '.join(parts)}, over {behaviours} behaviours"
-        return Evidence(text, models, OBSERVED if held else NOT_OBSERVED)
+        return Evidence(text, models, weakest(above(gain) for gain in gains.values()))
 
     return rule
 
@@ -153,16 +169,24 @@ def in_most(name: str, column: str, what: str, cells: str, only: str = "") -> Ru
         for_it = int((table[f"{column}_low"] > 0).sum())
         against = int((table[f"{column}_high"] < 0).sum())
         text = f"{what}: interval above 0 in {for_it} of {len(table)} {cells}, below 0 in {against}"
-        return Evidence(text, 1, OBSERVED if for_it > len(table) / 2 else NOT_OBSERVED)
+        return Evidence(text, 1, most(for_it, against, len(table)))
 
     return rule
 
 
 def untested(why: str) -> Rule:
     """A rule for claims that are out of reach of a small model of a small language."""
+    return _always(Evidence(why, 0, UNTESTED))
 
+
+def not_run(why: str) -> Rule:
+    """A rule for claims that no table of the embedded model is about."""
+    return _always(Evidence(why, 0, NOT_RUN))
+
+
+def _always(found: Evidence) -> Rule:
     def rule(results: Results) -> Evidence:
         del results
-        return Evidence(why, 0, UNTESTED)
+        return found
 
     return rule

@@ -1,33 +1,24 @@
-"""The page of claims: its rules on planted tables, and that it is what the tables say."""
+"""The rules that settle claims on the embedded model, on planted tables."""
 
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from analyses.claims.__main__ import evidence, main, page, table
 from analyses.claims.evidence import (
+    EQUIVALENT,
     NOT_OBSERVED,
     NOT_RUN,
     OBSERVED,
+    OTHER_WAY,
+    UNDECIDED,
     UNTESTED,
-    Results,
     ahead,
     in_most,
+    weakest,
 )
-from analyses.claims.paper_claims import CLAIMS, Claim
-from analyses.claims.rules import contraction, dial, one_step
-
-ROOT = Path(__file__).parents[2]
-
-
-def results(folder: Path, **tables: Any) -> Results:
-    for name, rows in tables.items():
-        path = folder / f"{name.replace('__', '/')}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(path, index=False)
-    return Results(folder)
+from analyses.claims.rules import bound, contraction, curved, dial, one_step, stable_halves
+from tests.analyses.planted_results import results
 
 
 def shares(gain: float) -> list[dict[str, Any]]:
@@ -40,7 +31,7 @@ def shares(gain: float) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("gain", "verdict"), [(0.1, OBSERVED), (0.0, NOT_OBSERVED), (-0.1, NOT_OBSERVED)]
+    ("gain", "verdict"), [(0.1, OBSERVED), (0.0, NOT_OBSERVED), (-0.1, OTHER_WAY)]
 )
 def test_a_method_is_ahead_when_its_whole_interval_is(
     tmp_path: Path, gain: float, verdict: str
@@ -55,7 +46,7 @@ def test_it_has_to_be_ahead_of_each_of_the_others(tmp_path: Path) -> None:
     more = [{**row, "method": "third", "behaviour": 0.9} for row in shares(0.1)[::2]]
     found = results(tmp_path, all__matched=shares(0.1) + more)
     assert ahead("all/matched", "ours", ["other"])(found).verdict == OBSERVED
-    assert ahead("all/matched", "ours", ["other", "third"])(found).verdict == NOT_OBSERVED
+    assert ahead("all/matched", "ours", ["other", "third"])(found).verdict == OTHER_WAY
 
 
 def test_of_few_behaviours_nothing_is_concluded(tmp_path: Path) -> None:
@@ -88,7 +79,7 @@ def test_models_are_drawn_again(tmp_path: Path, apart: float, verdict: str) -> N
     assert "over 5 behaviours" in ahead("all/matched", "ours", ["other"])(lacking).measured
 
 
-@pytest.mark.parametrize(("good", "verdict"), [(4, OBSERVED), (3, NOT_OBSERVED)])
+@pytest.mark.parametrize(("good", "verdict"), [(4, OBSERVED), (3, NOT_OBSERVED), (2, OTHER_WAY)])
 def test_more_than_half_of_the_cells_must_lie_above(
     tmp_path: Path, good: int, verdict: str
 ) -> None:
@@ -124,28 +115,43 @@ def test_rules_of_single_claims(tmp_path: Path) -> None:
     assert "above 0 in 3 of them" in step.measured
 
 
-def test_a_missing_table_is_said_and_nothing_fails(tmp_path: Path) -> None:
-    rows = table(Results(tmp_path))
-    assert len(rows) == len(CLAIMS)
-    assert set(rows["verdict"]) == {NOT_RUN, UNTESTED}
-    claim = Claim("A", "a", ahead("x/y", "a", ["b"]), "")
-    assert "x/y.csv" in evidence(claim, Results(tmp_path)).measured
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.96, 0.99, OTHER_WAY), (0.94, 0.96, NOT_OBSERVED), (0.8, 0.94, OBSERVED)],
+)
+def test_a_field_is_bent_if_most_cells_lie_below_the_line(
+    tmp_path: Path, low: float, high: float, verdict: str
+) -> None:
+    row = {"cos_linear": (low + high) / 2, "cos_linear_low": low, "cos_linear_high": high}
+    found = curved(results(tmp_path, odesteer__fields=[row] * 3))
+    assert found.verdict == verdict
 
 
-def test_bars_in_a_cell_do_not_end_it(tmp_path: Path) -> None:
-    body = page(table(Results(tmp_path))).splitlines()
-    rows = [line for line in body if line.startswith("| ")]
-    assert len(rows) == len(CLAIMS) + 1
-    for line in rows:
-        assert line.replace("\\|", "").count("|") == 7
+@pytest.mark.parametrize(
+    ("coverage", "verdict"), [(0.9, OBSERVED), (0.8, OTHER_WAY), (0.99, NOT_OBSERVED)]
+)
+def test_a_bound_that_more_texts_keep_than_asked_for_is_no_bound_for_so_many(
+    tmp_path: Path, coverage: float, verdict: str
+) -> None:
+    rows = [
+        {"law": "centred", "bound": "a priori", "behaviour_set": f"b{i}", "coverage": coverage + d}
+        for i, d in enumerate((-0.001, 0.0, 0.001))
+    ]
+    assert bound(results(tmp_path, lqr__bounds=rows)).verdict == verdict
 
 
-def test_the_page_is_what_the_tables_say(tmp_path: Path) -> None:
-    main(ROOT / "analyses" / "results", tmp_path)
-    kept = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-    assert (tmp_path / "claims.md").read_text(encoding="utf-8") == kept
+@pytest.mark.parametrize(("overlap", "verdict"), [(0.8, OBSERVED), (0.2, OTHER_WAY)])
+def test_halves_must_share_more_than_half_beyond_chance(
+    tmp_path: Path, overlap: float, verdict: str
+) -> None:
+    rows = [{"behaviour": f"b{i}", "overlap_of_halves": overlap + 0.01 * i} for i in range(4)]
+    assert stable_halves(results(tmp_path, sadi__summary=rows)).verdict == verdict
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no folder"):
-        main(tmp_path / "nothing", tmp_path)
+def test_of_several_comparisons_the_one_farthest_from_the_claim_counts() -> None:
+    assert weakest([OBSERVED, OBSERVED]) == OBSERVED
+    assert weakest([OBSERVED, NOT_RUN]) == NOT_RUN
+    assert weakest([UNDECIDED, NOT_RUN]) == UNDECIDED
+    assert weakest([OBSERVED, UNTESTED]) == UNTESTED
+    assert weakest([UNDECIDED, EQUIVALENT]) == EQUIVALENT
+    assert weakest([OTHER_WAY, NOT_OBSERVED, OBSERVED]) == OTHER_WAY
