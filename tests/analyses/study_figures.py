@@ -25,6 +25,7 @@ from analyses.where_nats_go import figures as nats
 from analyses.where_nats_go.measuring import METHODS as NAT_METHODS
 from analyses.where_nats_go.measuring import PROMPT
 from analyses.where_nats_go.parts import CAUSES, PLACES
+from analyses.wrong_way import figures as wrong_way
 from tests.report_samples import normal
 
 RESULTS = Path(__file__).parents[2] / "analyses" / "results"
@@ -154,6 +155,7 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "intercepts": lambda: answers.intercepts_figure(answer_intercepts()),
     "where the nats go": lambda: nats.means_figure(nats_means()),
     "variance": partial(shares_of_variance, 6, 2),
+    "parts of slopes": lambda: wrong_way.paths_figure(saved("wrong_way/organism/paths")),
     "variance of one": partial(shares_of_variance, 1, 1),
 }
 
@@ -161,6 +163,6 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
 def names_of_figures() -> set[str]:
     """The figure functions of these studies; each is called above under the name that it has."""
     source = Path(__file__).read_text(encoding="utf-8")
-    modules = (forecast, registered, text_kinds, variance, nats, answers)
+    modules = (forecast, registered, text_kinds, variance, nats, answers, wrong_way)
     names = {n for m in modules for n, f in inspect.getmembers(m, inspect.isfunction)}
     return {name for name in names if f".{name}(" in source}

@@ -113,18 +113,11 @@ def test_of_many_layers_ten_and_the_middle_one_are_taken() -> None:
 
 
 @pytest.mark.usefixtures("untyped")
-def test_a_run_that_was_stopped_ends_with_the_same_bytes(
-    model_dirs: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_cell_is_measured_and_written(model_dirs: dict[str, Path], tmp_path: Path) -> None:
     model = load_model(str(model_dirs["llama"]), device="cpu")
-    tasks = [small_task(each=1)]
-    whole = Run.of(model, tasks, 3, 0, tmp_path / "whole.jsonl")
-    assert list(islice(whole.measure(), 1)) == [("small", 0)]
-    for _ in range(2):  # the second goes on with what the first has kept
-        again = Run.of(model, tasks, 3, 0, tmp_path / "again.jsonl")
-        assert list(islice(again.measure(), 1)) == [("small", 0)]
-    assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
-    write(whole, tmp_path, {})
+    run = Run.of(model, [small_task(each=1)], 3, 0, tmp_path / "journal.jsonl")
+    assert next(run.measure()) == ("small", 0)
+    write(run, tmp_path, {})
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "prompts.png",
         "reach.png",
@@ -132,5 +125,29 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
         "which.png",
     }
     assert not (tmp_path / "shares.csv").exists()
+
+
+class OneRow:
+    """Measures nothing but which cell it is of."""
+
+    def __init__(self, *terms: Any) -> None:
+        _, self.task, self.fold, self.tokens, self.seed = terms
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"is": [self.task.name, self.fold, self.tokens, self.seed]}]
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(
+    model_dirs: dict[str, Path], tmp_path: Path
+) -> None:
+    model = load_model(str(model_dirs["llama"]), device="cpu")
+    tasks = [small_task(each=1)]
+    whole = Run.of(model, tasks, 3, 0, tmp_path / "whole.jsonl", OneRow)
+    assert len(list(whole.measure())) == 3
+    for stop in (1, 3):  # the second goes on with what the first has kept
+        again = Run.of(model, tasks, 3, 0, tmp_path / "again.jsonl", OneRow)
+        list(islice(again.measure(), stop))
+    assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "again.jsonl").read_bytes()
+    assert again.cells()["small", 2] == [{"is": ["small", 2, 3, 0]}]
     with pytest.raises(ValueError, match="run with other settings"):
-        Run.of(model, tasks, 4, 0, tmp_path / "whole.jsonl")
+        Run.of(model, tasks, 4, 0, tmp_path / "whole.jsonl", OneRow)
