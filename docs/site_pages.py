@@ -27,6 +27,7 @@ PLACES = {
     "analyses/results/*/README.md": "results/*.md",
     "analyses/results/text_kinds/*/skill.png": "results/text_kinds/*/skill.png",
     "analyses/results/text_kinds/*/kinds.png": "results/text_kinds/*/kinds.png",
+    "analyses/results/registered/*/gates.png": "results/registered/*/gates.png",
     "analyses/results/registered/*/contrasts.png": "results/registered/*/contrasts.png",
     "lens_steer/organism/card.md": "organism/card.md",
     "lens_steer/organism/figures/*.png": "organism/figures/*.png",

@@ -18,16 +18,15 @@ from torch import Tensor
 
 import lens_steer as ls
 from analyses.forecast.candidates import CAA
+from analyses.forecast.gradients import TOKENS, rows_of, steered_positions, stream_gradients
 from analyses.forecast.measuring import Cell as ForecastCell
 from analyses.forecast.rules import tilt_floor
 from analyses.forecast.tables import DEV, TEST, TRUTHS, Cells, methods
 from analyses.registered.measuring import numbers, short
 from lens_steer.data import ContrastivePairs
 from lens_steer.intervals import interval
-from lens_steer.models import batches, encode, forward, gradients_possible, hooked, pad
-from lens_steer.sites import Kind, Site
+from lens_steer.models import batches
 
-_TOKENS = 1024  # of a batch, padding included: speed and memory only
 _LEAST_LAYERS = 4  # that a correlation is taken over
 
 
@@ -54,42 +53,19 @@ def layer_bound(gradient: Float[Tensor, " d"], layer: Any) -> float:
     return float(projected.pow(2).sum() / (len(projected) - 2)) ** 0.5
 
 
-@gradients_possible()
 def margin_gradients(
     model: ls.SteerableModel, pairs: ContrastivePairs
 ) -> Float[Tensor, "pair layer d"]:
     """Of each margin, with respect to one vector added behind a block at all steered positions."""
-    rows = [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
-    sites = [Site(i) for i in range(int(model.cfg.n_layers))]
-    found = torch.zeros(len(rows), len(sites), int(model.cfg.d_model)).double()
-    for batch in batches([len(row.ids) for row in rows], _TOKENS):
+    rows, layers = rows_of(model, pairs), range(int(model.cfg.n_layers))
+    found = torch.zeros(len(rows), len(layers), int(model.cfg.d_model)).double()
+    for batch in batches([len(row.ids) for row in rows], TOKENS):
         some = [rows[i] for i in batch]
-        tokens, mask = pad(model, [row.ids for row in some])
-        kept: dict[Site, Tensor] = {}
-        start = {Site(0, Kind.RESID_PRE): lambda x: x.detach().requires_grad_()}
-        keep = {site: _keeper(kept, site) for site in sites}
-        with torch.enable_grad(), hooked(model, {**start, **keep}):
-            scores = forward(model, tokens, mask).double().log_softmax(dim=-1)
-            total = scores.new_zeros(())
-            for i, row in enumerate(some):
-                first, stop = max(row.prompt_length, 1), len(row.ids)
-                drawn = tokens[i, first:stop, None]
-                total = total + scores[i, first - 1 : stop - 1].gather(-1, drawn).sum()
-            gradients = torch.autograd.grad(total, [kept[site] for site in sites])
-        for i, row in enumerate(some):
-            steered = slice(max(row.prompt_length - 1, 0), len(row.ids))
-            for j, gradient in enumerate(gradients):
-                found[batch[i], j] = gradient[i, steered].double().sum(dim=0).cpu()
+        for layer, gradient in enumerate(stream_gradients(model, some, layers)):
+            steered = steered_positions(some, gradient.shape[1])
+            found[batch, layer] = torch.einsum("bpd,bp->bd", gradient, steered)
     desired, undesired = found.chunk(2)
     return desired - undesired
-
-
-def _keeper(kept: dict[Site, Tensor], site: Site) -> Any:
-    def keep(x: Tensor) -> Tensor:
-        kept[site] = x
-        return x  # else the model may go on with a tensor that this one is a view of
-
-    return keep
 
 
 def by_layer(

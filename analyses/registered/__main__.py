@@ -69,9 +69,18 @@ def main(  # noqa: PLR0913 - a command's options
         typer.echo(str(Cost.of(run)))
         if dry_run:
             return
-        measure_all(run, model)
-        write(run, out, {"model": model, "fingerprint": fingerprint(loaded)} | vars(terms))
+        origin = {"model": model, "fingerprint": fingerprint(loaded)} | vars(terms)
+        write_gates(run, out, origin)
+        measure_all(run, model, lambda unit: unit[-1] == "gate" and write_gates(run, out, origin))
+        write(run, out, origin)
         show(tables.progress(run))
+
+
+def write_gates(run: Run, out: Path, origin: dict[str, Any]) -> None:
+    """Write the gates, once that of every task has been measured."""
+    table = tables.gates(run)
+    if all(run.entered(task) is not None for task in run.usable()) and "change" in table:
+        save_figure(figures.gates_figure(table), out / "gates.png", table, origin)
 
 
 def write(run: Run, out: Path, origin: dict[str, Any]) -> None:
@@ -79,7 +88,7 @@ def write(run: Run, out: Path, origin: dict[str, Any]) -> None:
 
     With fewer than two tasks that entered there are no contrasts: the gates say why.
     """
-    save_table(tables.gates(run), out / "gates.csv")
+    write_gates(run, out, origin)
     save_table(tables.progress(run), out / "progress.csv")
     entered = [task for task in run.usable() if run.entered(task)]
     if not entered:

@@ -1,7 +1,8 @@
 """What the commands of the registered studies share: their options, and going on with a run."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tqdm.auto import tqdm
@@ -45,10 +46,19 @@ def check_asked(run: Units, tasks: str, out: Path) -> None:
         )
 
 
-def measure_all(run: Units, model: str) -> None:
-    """Measure what is missing, under a bar; units become known as gates are passed."""
+def measure_all(
+    run: Units, model: str, kept: Callable[[Sequence[Any]], object] = lambda _: None
+) -> None:
+    """Measure what is missing, under a bar; units become known as gates are passed.
+
+    Args:
+        run: The run.
+        model: Its name, for the bar.
+        kept: Called with each unit when it has been kept.
+    """
     with tqdm(desc=f"units of {model}", total=len(run.units())) as bar:
         bar.update(len([unit for unit in run.units() if unit in run.journal.done]))
-        for _ in run.measure():
+        for unit in run.measure():
+            kept(unit)
             bar.total = len(run.units())
             bar.update()

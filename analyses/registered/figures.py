@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from analyses.registered.gate import LEAST
 from analyses.registered.measuring import CHOSEN_AT, NATS
 from analyses.registered.methods import METHODS
+from analyses.registered.references import GATE_AT
 from lens_steer.figures import canvas, legend_outside
 
 _POINTS = 100
+_GATES = {"CAA": "CAA", "learned": "learned vector", "prompting": "words in the prompt"}
 _COLOURS = {name: f"C{i}" for i, name in enumerate(METHODS)}
 
 
@@ -17,6 +20,30 @@ def _style(method: str) -> dict[str, Any]:
     """The same in every figure; what methods stand beside is black and broken."""
     line = "-" if method in _COLOURS else "--"
     return {"color": _COLOURS.get(method, "k"), "ls": line, "marker": "o", "ms": 3, "label": method}
+
+
+def gates_figure(table: Any) -> Figure:
+    """How far words, a learned vector and CAA move each task's share of texts, with intervals."""
+    tasks = list(dict.fromkeys(table["task"]))
+    with canvas(width=6.4, height=1.3 + 0.5 * len(tasks)) as (figure, axes):
+        for i, (method, label) in enumerate(_GATES.items()):
+            part = table[(table["method"] == method) & table["change"].notna()]
+            y = [len(tasks) - 1 - tasks.index(task) + 0.22 * (1 - i) for task in part["task"]]
+            ends = [part["change"] - part["change_low"], part["change_high"] - part["change"]]
+            marks: dict[str, Any] = {"fmt": "o", "ms": 4, "lw": 1.5, "color": f"C{i}"}
+            axes.errorbar(
+                _POINTS * part["change"], y, xerr=_POINTS * np.array(ends), label=label, **marks
+            )
+        axes.axvline(0, color="k", lw=0.8)
+        axes.axvline(_POINTS * LEAST, color="0.6", ls="--", lw=0.8, label="least that enters")
+        shares = table.groupby("task", sort=False)["unsteered"].first()
+        names = [f"{task}\n({shares[task]:.0%} unsteered)" for task in tasks]
+        axes.set_yticks(range(len(tasks)), names[::-1])
+        axes.set(
+            xlabel=f"change of the share of texts, points, at up to {GATE_AT:g} nats per token"
+        )
+        legend_outside(figure, title="", columns=1, where="right upper")
+    return figure
 
 
 def contrasts_figure(table: Any) -> Figure:

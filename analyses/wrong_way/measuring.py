@@ -15,7 +15,7 @@ from torch import Tensor
 import lens_steer as ls
 from analyses.registered.measuring import numbers, short
 from analyses.registered.tasks import Task
-from analyses.wrong_way.paths import Slopes, mean_change
+from analyses.wrong_way.paths import Readouts, Slopes, mean_change
 from lens_steer.benchmark import FAMILIES, FitCache
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.evaluation import FixedTexts, OutOfReach, calibrate_along, evaluate_each
@@ -62,6 +62,7 @@ class Cell:
         texts = FixedTexts.sample(self.model, few, decoding=self._decoding)
         names = list(dict.fromkeys(test.groups))
         clean = {"layer": None, "margins": numbers(margins(self.model, test)[0])}
+        readouts = [Readouts.of(self.model, pairs) for pairs in (cache.train, test)]
         rows = [clean | {"groups": [names.index(group) for group in test.groups]}]
         n_layers = int(self.model.cfg.n_layers)
         middle = n_layers // 2
@@ -78,7 +79,7 @@ class Cell:
             except OutOfReach as error:
                 rows.append({"layer": layer, "failed": str(error)})
                 continue
-            rows.append({"layer": layer} | self._layer(cache, test, method, layer))
+            rows.append({"layer": layer} | self._layer(cache, test, readouts, method))
             if layer == middle and min(map(test.groups.count, names)) > 1:
                 rows[-1] |= self._crossed(test, method)
         return rows
@@ -88,14 +89,17 @@ class Cell:
         return Decoding(temperature=_TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
 
     def _layer(
-        self, cache: FitCache, test: ContrastivePairs, method: Intervention, layer: int
+        self,
+        cache: FitCache,
+        test: ContrastivePairs,
+        readouts: Sequence[Readouts],
+        method: Intervention,
     ) -> dict[str, Any]:
         """Slopes by path, and what the repairs gain; all per strength of `NATS` nats."""
-        strength = float(method.strength)
-        step = _STEP * strength
+        [site], strength = method.sites, float(method.strength)
+        layer, step = site.layer, _STEP * strength
         usual = mean_change(self.model, cache.train.spread(_MEAN_OF), method, step=step)
-        here = Slopes.measure(self.model, test, method, usual, step=step)
-        there = Slopes.measure(self.model, cache.train, method, usual, step=step)
+        there, here = (Slopes.measure(each, method, usual, step=step) for each in readouts)
         states = [prompt_states(self.model, pairs, layer) for pairs in (cache.train, test)]
         told = {"known": here.whole, "guessed": guessed(states[0], there.whole, states[1])}
         scales = {name: gate_scale(slopes) for name, slopes in told.items()}
@@ -132,7 +136,8 @@ class Cell:
         crossed, cells = crossed_pairs(test)
         step = _STEP * float(method.strength)
         nothing = torch.zeros(int(self.model.cfg.d_model)).double()
-        found = Slopes.measure(self.model, crossed, method, nothing, step=step)
+        readouts = Readouts.of(self.model, crossed)
+        found = Slopes.measure(readouts, method, nothing, step=step)
         whole = numbers(float(method.strength) * found.whole)
         return {"crossed": [[*cell, value] for cell, value in zip(cells, whole, strict=True)]}
 

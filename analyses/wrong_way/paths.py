@@ -14,21 +14,38 @@ from jaxtyping import Float
 from torch import Tensor
 
 import lens_steer as ls
+from analyses.forecast.gradients import TOKENS, rows_of, steered_positions, stream_gradients
 from lens_steer.data import ContrastivePairs
-from lens_steer.models import (
-    Encoded,
-    batches,
-    encode,
-    forward,
-    gradients_possible,
-    hooked,
-    pad,
-    read,
-)
+from lens_steer.models import Encoded, batches, pad, read
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import Intervention
 
-_TOKENS = 1024  # of a batch, padding included: speed and memory only
+
+@dataclass(frozen=True, eq=False)
+class Readouts:
+    """The gradient of each continuation's log-probability with respect to the last stream.
+
+    It is the same for every method: made once for some pairs.
+
+    Attributes:
+        model: The model.
+        rows: Every desired text and then every undesired one.
+        parts: Numbers of rows that are run together, and their gradients `[row pos d]`.
+    """
+
+    model: ls.SteerableModel
+    rows: list[Encoded]
+    parts: list[tuple[list[int], Tensor]]
+
+    @classmethod
+    def of(cls, model: ls.SteerableModel, pairs: ContrastivePairs) -> "Readouts":
+        """Differentiate through the last norm and the unembedding."""
+        rows, last = rows_of(model, pairs), int(model.cfg.n_layers) - 1
+        parts = []
+        for batch in batches([len(row.ids) for row in rows], TOKENS):
+            [gradient] = stream_gradients(model, [rows[i] for i in batch], [last])
+            parts.append((batch, gradient))
+        return cls(model, rows, parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,37 +72,29 @@ class Slopes:
 
     @classmethod
     def measure(
-        cls,
-        model: ls.SteerableModel,
-        pairs: ContrastivePairs,
-        method: Intervention,
-        mean: Float[Tensor, " d"],
-        *,
-        step: float,
+        cls, readouts: Readouts, method: Intervention, mean: Float[Tensor, " d"], *, step: float
     ) -> "Slopes":
         """Differentiate along a method that edits the stream behind one block.
 
         Args:
-            model: The model.
-            pairs: Paired examples; a margin is over whole continuations.
+            readouts: Of the pairs; a margin is over whole continuations.
             method: The method.
-            mean: The change of the last stream that `mean_change` puts everywhere; `mean_change`.
+            mean: The change of the last stream that `mean_change` puts everywhere.
             step: The strength of the central difference.
         """
         [site] = method.sites
+        model, rows = readouts.model, readouts.rows
         layers = range(site.layer + 1, int(model.cfg.n_layers))
         later = [[Site(i, kind) for i in layers] for kind in (Kind.ATTN_OUT, Kind.MLP_OUT)]
         groups = [[Site(site.layer)], *later]
-        rows = _rows(model, pairs)
         found = torch.zeros(4, len(rows)).double()
-        for batch in batches([len(row.ids) for row in rows], _TOKENS):
+        for batch, readout in readouts.parts:
             some = [rows[i] for i in batch]
-            readout = _readout(model, some)
             change = _changes(model, some, method, sum(groups, []), step)
             for part, sites in enumerate(groups):
                 for each in sites:
                     found[part, batch] += (readout * change[each]).sum(dim=(1, 2))
-            steered = _steered_positions(some, readout.shape[1])
+            steered = steered_positions(some, readout.shape[1])
             found[3, batch] = torch.einsum("bpd,bp,d->b", readout, steered, mean)
         desired, undesired = found.chunk(2, dim=1)
         return cls(*(desired - undesired))
@@ -96,49 +105,15 @@ def mean_change(
 ) -> Float[Tensor, " d"]:
     """The mean change of the last stream per unit of strength, over steered positions of texts."""
     last = Site(int(model.cfg.n_layers) - 1)
-    rows = _rows(model, pairs)
+    rows = rows_of(model, pairs)
     total, count = torch.zeros(int(model.cfg.d_model)).double(), 0.0
-    for batch in batches([len(row.ids) for row in rows], _TOKENS):
+    for batch in batches([len(row.ids) for row in rows], TOKENS):
         some = [rows[i] for i in batch]
         change = _changes(model, some, method, [last], step)[last]
-        where = _steered_positions(some, change.shape[1])
+        where = steered_positions(some, change.shape[1])
         total += torch.einsum("bpd,bp->d", change, where)
         count += float(where.sum())
     return total / count
-
-
-def _rows(model: ls.SteerableModel, pairs: ContrastivePairs) -> list[Encoded]:
-    """Every desired text and then every undesired one."""
-    return [encode(model, e.prompt, e.continuation) for e in (*pairs.desired, *pairs.undesired)]
-
-
-def _steered_positions(rows: Sequence[Encoded], length: int) -> Float[Tensor, "row pos"]:
-    """1 at the last prompt token and in the continuation."""
-    where = torch.zeros(len(rows), length).double()
-    for i, row in enumerate(rows):
-        where[i, max(row.prompt_length - 1, 0) : len(row.ids)] = 1
-    return where
-
-
-@gradients_possible()
-def _readout(model: ls.SteerableModel, rows: Sequence[Encoded]) -> Float[Tensor, "row pos d"]:
-    """The gradient of each continuation's log-probability with respect to the last stream."""
-    tokens, mask = pad(model, [row.ids for row in rows])
-    kept: list[Tensor] = []
-
-    def begin(x: Tensor) -> Tensor:
-        kept.append(x.detach().requires_grad_())
-        return kept[0]
-
-    with torch.enable_grad(), hooked(model, {Site(int(model.cfg.n_layers) - 1): begin}):
-        scores = forward(model, tokens, mask).double().log_softmax(dim=-1)
-        total = scores.new_zeros(())
-        for i, row in enumerate(rows):
-            start, stop = max(row.prompt_length, 1), len(row.ids)
-            drawn = tokens[i, start:stop, None]
-            total = total + scores[i, start - 1 : stop - 1].gather(-1, drawn).sum()
-        [gradient] = torch.autograd.grad(total, kept)
-    return gradient.double().cpu()
 
 
 def _changes(

@@ -137,6 +137,7 @@ def answer_intercepts() -> Any:
 
 
 STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
+    "gates": lambda: registered.gates_figure(saved("registered/smollm2/gates")),
     "contrasts": lambda: registered.contrasts_figure(registered_contrasts()),
     "gains": lambda: registered.gains_figure(registered_tables.chosen(registered_gains())),
     "frontier": lambda: registered.frontier_figure(registered_tables.by_task(registered_gains())),

@@ -19,7 +19,7 @@ from analyses.wrong_way.measuring import (
     prompt_states,
     spread_layers,
 )
-from analyses.wrong_way.paths import Slopes, mean_change
+from analyses.wrong_way.paths import Readouts, Slopes, mean_change
 from lens_steer.activations import capture
 from lens_steer.data import ContrastivePairs
 from lens_steer.forecasting import margins
@@ -52,7 +52,7 @@ def test_the_parts_sum_to_the_slope_of_the_margin(
 ) -> None:
     method = caa(0)
     nothing = torch.zeros(model.cfg.d_model).double()
-    found = Slopes.measure(model, pairs, method, nothing, step=STEP)
+    found = Slopes.measure(Readouts.of(model, pairs), method, nothing, step=STEP)
     _, up, down = margins(model, pairs, [method.with_strength(s * STEP) for s in (1, -1)])
     torch.testing.assert_close(found.whole, (up - down) / (2 * STEP), rtol=2e-3, atol=1e-6)
     assert bool((found.mlp.abs() > 0).all())
@@ -64,7 +64,7 @@ def test_behind_the_last_block_all_is_direct_and_every_text_changes_alike(
 ) -> None:
     method = caa(int(model.cfg.n_layers) - 1)
     usual = mean_change(model, pairs, method, step=STEP)
-    found = Slopes.measure(model, pairs, method, usual, step=STEP)
+    found = Slopes.measure(Readouts.of(model, pairs), method, usual, step=STEP)
     torch.testing.assert_close(found.direct, found.whole)
     torch.testing.assert_close(found.mean_change, found.whole, rtol=1e-9, atol=1e-12)
     assert found.mlp.tolist() == found.attention.tolist() == [0.0] * len(ROWS)
