@@ -26,10 +26,10 @@ from lens_steer.models import (
     Encoded,
     SteerableModel,
     attach,
+    check_unsteered,
     decode_budget,
     encode,
     hooked,
-    open_blocks,
     pad,
 )
 from lens_steer.sites import Site
@@ -116,8 +116,7 @@ def _answers(
 ) -> Answers:
     if not pairs.paired:
         raise ValueError(f"{pairs!r}: expected both answers of each prompt")
-    if open_blocks(model):
-        raise ValueError("the model is being steered: compare answers outside the block")
+    check_unsteered(model, "compare answers")
     budget = token_budget or min(_TOKENS, decode_budget(model))
     tasks = [_Task.of(model, pairs, i) for i in range(len(pairs.desired))]
     measured = torch.zeros(2, len(points), len(tasks), dtype=torch.double)

@@ -19,7 +19,7 @@ from lens_steer.models import (
     SteerableModel,
     batches,
     check_differentiable,
-    open_blocks,
+    check_unsteered,
 )
 from lens_steer.steering import Intervention, Scope, check_scope
 
@@ -67,8 +67,7 @@ def edit_attribution(  # noqa: PLR0913 - what is measured, where, and how much a
     check_differentiable(model, "Gradients")
     if method.strength == 0:
         raise ValueError(f"{method!r} has strength 0 and changes nothing: pass it at another one")
-    if open_blocks(model):
-        raise ValueError("the model is being steered: explain a method outside the block")
+    check_unsteered(model, "explain a method")
     with tqdm(total=2 * len(rows), desc="attribution", disable=not progress) as bar:
         steering = partial(_by_pair, model, rows, method, where, bar)
         effects, direct, stream, totals = steering(token_budget, _effects)

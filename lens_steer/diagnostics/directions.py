@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens_steer.arguments import CountFromZero, Layer, shortened
 from lens_steer.barriers import Barrier
-from lens_steer.models import SteerableModel, attach, open_blocks, residual_edit
+from lens_steer.models import SteerableModel, attach, residual_edit
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import Intervention, VectorMethod
 
@@ -57,12 +57,6 @@ def neuron_direction(
     if neuron >= len(weights):
         raise ValueError(f"got neuron {neuron}, expected one below {len(weights)}")
     return weights[neuron].detach().float().cpu()
-
-
-def refuse_steered(model: SteerableModel) -> None:
-    """Raise a ValueError inside a `steered` block of the model: nothing there is clean."""
-    if any(block.active for block in open_blocks(model)):
-        raise ValueError("the model is being steered: read directions outside the block")
 
 
 def direction_of(

@@ -13,7 +13,7 @@ from lens_steer.diagnostics.exchanged_runs import Probe, asked, exchanged
 from lens_steer.diagnostics.named_methods import check_named
 from lens_steer.evaluation import log_probabilities
 from lens_steer.intervals import interval
-from lens_steer.models import SteerableModel, attach, batches, open_blocks
+from lens_steer.models import SteerableModel, attach, batches, check_unsteered
 from lens_steer.sites import Site, hook_points
 from lens_steer.steering import Intervention, Scope, check_scope
 
@@ -78,8 +78,7 @@ def interchange(  # noqa: PLR0913 - what is exchanged, and what is compared with
     """
     named = check_named(methods, pairs, model) if methods else {}
     where = check_scope(scope, sink=sink)
-    if open_blocks(model):
-        raise ValueError("the model is being steered: exchange activations outside the block")
+    check_unsteered(model, "exchange activations")
     last = [max(site.layer for site in method.sites) for method in named.values()]
     chosen = sorted({*(range(model.cfg.n_layers) if layers is None else layers), *last})
     hook_points(model, [Site(layer) for layer in chosen])

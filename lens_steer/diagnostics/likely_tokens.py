@@ -10,9 +10,8 @@ from typing_extensions import override
 
 from lens_steer.arguments import Count, Texts
 from lens_steer.artifacts import savable
-from lens_steer.diagnostics.directions import refuse_steered
 from lens_steer.diagnostics.readout import log_probs_of
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, check_unsteered
 from lens_steer.reports import WIDTH, Report
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def activation_vocabulary(
 
     Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
     """
-    refuse_steered(model)
+    check_unsteered(model, "read directions")
     width = int(model.cfg.d_model)
     rows = activations.detach().reshape(-1, activations.shape[-1])
     if not rows.numel() or rows.shape[1] != width:

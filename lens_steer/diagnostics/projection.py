@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from lens_steer.arguments import Accepts, CountFromZero, Layer, Texts
 from lens_steer.artifacts import savable
-from lens_steer.diagnostics.directions import refuse_steered
 from lens_steer.models import (
     SteerableModel,
+    check_unsteered,
     encode_prompt,
     forward,
     pad,
@@ -166,7 +166,7 @@ def project(model: SteerableModel, texts: Texts, directions: Directions) -> Proj
         >>> ls.project(model, ["I loved it.", "I hated it."], {12: caa.vectors[0]})
     """
     width, depth = int(model.cfg.d_model), int(model.cfg.n_layers)
-    refuse_steered(model)
+    check_unsteered(model, "read directions")
     if not directions or not texts:
         raise ValueError(f"got {len(texts)} texts and {len(directions)} directions, expected both")
     units = {}

@@ -13,7 +13,7 @@ from typing_extensions import override
 from lens_steer.arguments import Accepts, Count, CountFromZero, Layer, Seed, Texts
 from lens_steer.artifacts import savable
 from lens_steer.barriers import Barrier
-from lens_steer.diagnostics.directions import direction_of, refuse_steered
+from lens_steer.diagnostics.directions import direction_of
 from lens_steer.diagnostics.neutral_texts import NEUTRAL_TEXTS
 from lens_steer.diagnostics.readout import (
     activations_of,
@@ -25,7 +25,7 @@ from lens_steer.diagnostics.readout import (
     states_of,
     token_rows,
 )
-from lens_steer.models import SteerableModel
+from lens_steer.models import SteerableModel, check_unsteered
 from lens_steer.reports import Report
 from lens_steer.steering import Intervention
 
@@ -192,7 +192,7 @@ def vocabulary(  # noqa: PLR0913 - what is read, how, and beside what
     """
     if layer >= int(model.cfg.n_layers):
         raise ValueError(f"got layer {layer}, expected 0 to {int(model.cfg.n_layers) - 1}")
-    refuse_steered(model)
+    check_unsteered(model, "read directions")
     if same_position and via == "logit":
         raise ValueError("same_position is of via='jacobian': 'logit' carries nothing")
     if controls is not None and controls < _FEWEST_CONTROLS:

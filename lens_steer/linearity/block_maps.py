@@ -18,8 +18,8 @@ from lens_steer.models import (
     SteerableModel,
     attach,
     check_differentiable,
+    check_unsteered,
     gradients_possible,
-    open_blocks,
     pad,
 )
 from lens_steer.reports import short_repr
@@ -89,7 +89,7 @@ class BlockMaps:
         """The maps at rows of tokens, the last of each row being the one that varies."""
         attach(model)
         check_differentiable(model, "Jacobians")
-        _refuse_steered(model)
+        check_unsteered(model, "linearise it")
         budget, parts = memory_budget or default_budget(model), []
         for batch in batched(model, rows, budget):
             tokens, mask = pad(model, [rows[i] for i in batch], left=True)
@@ -204,15 +204,10 @@ class BlockMaps:
     def _checked_parts(self) -> tuple[tuple[tuple[int, ...], FrozenContextBlocks, int], ...]:
         """The texts in batches, while the model is as it was when they were run."""
         seen = attach(self.model)
-        _refuse_steered(self.model)
+        check_unsteered(self.model, "linearise it")
         for _, replay, _ in self._parts:
             _refuse_changed(seen, replay)
         return self._parts
-
-
-def _refuse_steered(model: SteerableModel) -> None:
-    if any(block.active for block in open_blocks(model)):
-        raise ValueError("the model is being steered: linearise it outside the block")
 
 
 def _refuse_changed(seen: Attachment, replay: FrozenContextBlocks) -> None:

@@ -84,6 +84,7 @@ from lens_steer.models.special_tokens import bos_id as bos_id
 from lens_steer.models.special_tokens import eos_ids as eos_ids
 from lens_steer.models.special_tokens import tokenizer_of as tokenizer_of
 from lens_steer.models.steered_blocks import OpenBlock as OpenBlock
+from lens_steer.models.steered_blocks import check_unsteered as check_unsteered
 from lens_steer.models.steered_blocks import open_blocks as open_blocks
 from lens_steer.models.steered_blocks import opened as opened
 from lens_steer.models.steered_blocks import unsteered as unsteered

@@ -60,6 +60,20 @@ def open_blocks(model: Any) -> tuple[OpenBlock, ...]:
     return tuple(b for b in _blocks.get() if b.model is model and not b.closed)
 
 
+def check_unsteered(model: Any, doing: str) -> None:
+    """Refuse what needs the clean model inside a block that steers it.
+
+    Args:
+        model: The model.
+        doing: What is to be done, in words: "linearise it".
+
+    Raises:
+        ValueError: If an open block steers the model at this moment.
+    """
+    if any(block.active for block in open_blocks(model)):
+        raise ValueError(f"the model is being steered: {doing} outside the block")
+
+
 @contextmanager
 def opened(block: OpenBlock) -> Iterator[None]:
     """List the block in `open_blocks` until the context ends, also in tasks started inside."""

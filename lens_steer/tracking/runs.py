@@ -15,9 +15,9 @@ from lens_steer.models import (
     Encoded,
     SteerableModel,
     batches,
+    check_unsteered,
     forward,
     hooked,
-    open_blocks,
     pad,
     read,
     residual_edit,
@@ -168,8 +168,7 @@ def in_batches(
     Raises:
         ValueError: If the model is being steered.
     """
-    if open_blocks(model):
-        raise ValueError("the model is being steered: track it outside the block")
+    check_unsteered(model, "track it")
     offsets = max(len(row.ids) - row.prompt_length + 1 for row in rows)
     for numbers in batches([len(row.ids) for row in rows], _BATCH_TOKENS):
         yield numbers, TrackedBatch.of(model, [rows[i] for i in numbers], offsets)

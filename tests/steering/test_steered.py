@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import lens_steer as ls
-from lens_steer.models import bos_id, is_bridge
+from lens_steer.models import bos_id, check_unsteered, is_bridge, unsteered
 from lens_steer.sites import Kind, Site
 from lens_steer.steering import Additive
 from tests.conftest import BACKENDS, WITH_BOS, Loader
@@ -719,3 +719,14 @@ def test_embeddings_instead_of_tokens_are_steered_too(llama: Any) -> None:
         by_tokens = llama.original_model(input_ids=tokens).logits
         by_embeddings = llama.original_model(inputs_embeds=embedded).logits
     torch.testing.assert_close(by_embeddings, by_tokens, **ROUNDING)
+
+
+def test_what_needs_the_clean_model_is_refused_where_a_block_steers(gpt2: Any, llama: Any) -> None:
+    check_unsteered(gpt2, "look at it")
+    with ls.steered(gpt2, push(gpt2)):
+        with pytest.raises(ValueError, match="being steered: look at it outside the block"):
+            check_unsteered(gpt2, "look at it")
+        check_unsteered(llama, "look at it")  # another model
+        with unsteered(gpt2):
+            check_unsteered(gpt2, "look at it")  # it runs clean here
+    check_unsteered(gpt2, "look at it")
