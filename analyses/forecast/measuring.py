@@ -183,6 +183,7 @@ class Run:
         seed: Of everything that is drawn.
         journal: What has been measured.
         cell: Makes what measures one, of the model, a task, a fold, `tokens` and `seed`.
+        folds: How many folds of each task are tested, the first ones.
     """
 
     model: ls.SteerableModel
@@ -191,6 +192,7 @@ class Run:
     seed: int
     journal: Journal
     cell: Callable[..., Any] = Cell
+    folds: int = FOLDS
 
     @classmethod
     def of(  # noqa: PLR0913 - all that a result depends on
@@ -201,6 +203,7 @@ class Run:
         seed: int,
         path: Path,
         cell: Callable[..., Any] = Cell,
+        folds: int = FOLDS,
         **more: Any,
     ) -> "Run":
         """Begin a run, or go on with the one in the journal; `more` are other terms.
@@ -209,11 +212,11 @@ class Run:
             ValueError: If the journal is of a run on other terms.
         """
         terms = made_on(model, []) | {"tokens": tokens, "seed": seed} | more
-        return cls(model, tasks, tokens, seed, Journal(path, terms), cell)
+        return cls(model, tasks, tokens, seed, Journal(path, terms), cell, folds)
 
     def units(self) -> list[tuple[str, int]]:
         """Every fold of every task, the first folds first."""
-        return [(task.name, fold) for fold in range(FOLDS) for task in self.tasks]
+        return [(task.name, fold) for fold in range(self.folds) for task in self.tasks]
 
     def measure(self) -> Iterator[tuple[str, int]]:
         """Measure what is missing, cell by cell; yields each when it has been kept."""

@@ -12,7 +12,7 @@ import lens_steer as ls
 from analyses.forecast.__main__ import EMBEDDED, Tasks
 from analyses.forecast.measuring import Run
 from analyses.registered.command import TOKENS, Sst2
-from analyses.registered.tasks import task, task_names
+from analyses.registered.tasks import FOLDS, task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
 from analyses.wrong_way import figures, tables
 from analyses.wrong_way.measuring import Cell
@@ -29,6 +29,10 @@ def main(
     layers: Annotated[
         int, option(Count, "How many layers CAA is made at, half depth among them.", metavar="N")
     ] = 6,
+    folds: Annotated[
+        int,
+        option(Count, "How many of the three folds are tested, the first ones.", metavar="N"),
+    ] = FOLDS,
     tokens: Tokens = TOKENS,
     out: Out = Path("out/wrong_way"),
     seed: Seed = 0,
@@ -36,14 +40,17 @@ def main(
     """Split the slopes of single pairs, try repairs, or go on with a run that was stopped."""
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data}: expected a folder")
+    if folds > FOLDS:
+        raise ValueError(f"--folds {folds}: expected at most {FOLDS}")
     chosen = [task(name, data) for name in task_names(tasks)]
     with writing_in(out):
         loaded = ls.load_model(model)
         cell = partial(Cell, layers=layers)
         journal = out / "journal.jsonl"
-        run = Run.of(loaded, chosen, tokens, seed, journal, cell, study="wrong way", layers=layers)
+        terms = {"study": "wrong way", "layers": layers}
+        run = Run.of(loaded, chosen, tokens, seed, journal, cell, folds, **terms)
         typer.echo(
-            f"{len(run.units())} cells: {len(chosen)} tasks in 3 folds; the bar has the time"
+            f"{len(run.units())} cells: {len(chosen)} tasks in {folds} folds; the bar has the time"
         )
         for _ in tqdm(run.measure(), total=len(run.units()), desc=f"cells of {model}"):
             pass
