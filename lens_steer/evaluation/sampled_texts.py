@@ -83,11 +83,12 @@ def penalised_draws(
 
 def draw_logits(
     model: SteerableModel,
-    texts: Sequence[SampledText],
+    texts: Sequence[Encoded],
     methods: Sequence[Methods],
     scope: Scope,
     *,
     strict: bool = True,
+    numbers: Sequence[int] | None = None,
 ) -> tuple[Float[Tensor, "draw vocab"], Int[Tensor, " draw"]]:
     """The logits that each token of each text is drawn from, one text after another.
 
@@ -96,6 +97,7 @@ def draw_logits(
         methods: What steers each text.
         scope: Where they steer.
         strict: False leaves logits that are NaN or infinite as they are.
+        numbers: What errors call each text; None: 0, 1, ...
 
     Returns:
         The logits, and the number of the text that each row of them belongs to.
@@ -125,15 +127,22 @@ def draw_logits(
             lambda *how: run(*how)[draws],
             lambda x: x[row][mask[row]],
             methods[row],
-            f"text {row}",
+            f"text {row if numbers is None else numbers[row]}",
         )
     return logits, row_of
 
 
-def draws_of(texts: Sequence[SampledText]) -> tuple[Int[Tensor, " draw"], Int[Tensor, " draw"]]:
-    """(row, column) of every position from which a token is drawn, rows padded on the right."""
-    rows = [torch.full((text.draws,), i) for i, text in enumerate(texts)]
-    columns = [torch.arange(text.draws) + text.prompt_length - 1 for text in texts]
+def draws_of(texts: Sequence[Encoded]) -> tuple[Int[Tensor, " draw"], Int[Tensor, " draw"]]:
+    """(row, column) of every position from which a token is drawn, rows padded on the right.
+
+    A row's first token is not drawn: it has nothing before it.
+    """
+    rows, columns = [], []
+    for i, text in enumerate(texts):
+        ended = isinstance(text, SampledText) and text.ended
+        column = torch.arange(max(text.prompt_length, 1), len(text.ids) + ended) - 1
+        rows.append(torch.full_like(column, i))
+        columns.append(column)
     return torch.cat(rows), torch.cat(columns)
 
 
