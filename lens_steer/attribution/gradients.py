@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -21,16 +21,18 @@ from lens_steer.models import (
     attach,
     batches,
     check_differentiable,
+    continuation_places,
     encode,
-    forward,
     gradients_possible,
     hooked,
+    logits_at,
     pad,
 )
 from lens_steer.sites import Kind, Site, site_shape, sites_of
 
 Product = Callable[[Tensor, Tensor, int], Tensor]  # (gradient, activation, layer row) -> [b p site]
-Score = Callable[[Tensor, Tensor, list[Encoded]], Tensor]  # (logits, tokens, rows) -> [b]
+# (logits [token vocab], tokens [token], row of each) -> [token]
+Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def grad_x_activation(
@@ -153,7 +155,11 @@ def rows_of(model: SteerableModel, pairs: ContrastivePairs, kind: Kind) -> list[
 def of_batch(
     model: SteerableModel, rows: list[Encoded], kind: Kind, product: Product, score_of: Score
 ) -> Float[Tensor, "row layer element"]:
-    """The product for each row's score, summed over the scaled positions."""
+    """The product for each row's score, summed over the scaled positions.
+
+    A score is a sum over the tokens of a row's continuation; `score_of` gives its terms.
+    """
+    row_of, column_of = continuation_places(rows)
     tokens, mask = pad(model, [row.ids for row in rows])
     kept: dict[Site, Tensor] = {}
     sites = sites_of(model, kind, None)
@@ -170,8 +176,9 @@ def of_batch(
     attach(model)
     with torch.enable_grad():
         with hooked(model, {start: lambda x: x.detach().requires_grad_(), **hooks}):
-            logits = forward(model, tokens, mask)
-        score = score_of(logits, tokens, rows).sum()
+            logits = logits_at(model, tokens, mask, row_of, column_of - 1)
+        drawn = tokens[row_of, column_of].to(logits.device)
+        score = score_of(logits, drawn, row_of).sum()
         gradients = torch.autograd.grad(score, [kept[site] for site in sites])
     where = _steered(rows, tokens)
     parts = []
@@ -181,15 +188,14 @@ def of_batch(
     return torch.stack(parts, dim=1).cpu()
 
 
-def _log_probability(logits: Tensor, tokens: Tensor, rows: list[Encoded]) -> Float[Tensor, " row"]:
+def _log_probability(
+    logits: Float[Tensor, "token vocab"],
+    tokens: Int[Tensor, " token"],
+    row_of: Int[Tensor, " token"],
+) -> Float[Tensor, " token"]:
     """Of each row's continuation, per token."""
-    scores = logits[:, :-1].float().log_softmax(dim=-1)
-    of_tokens = scores.gather(-1, tokens[:, 1:, None])[..., 0]
-    weights = torch.zeros_like(of_tokens)
-    for i, row in enumerate(rows):
-        start = max(row.prompt_length, 1)
-        weights[i, start - 1 : len(row.ids) - 1] = 1 / (len(row.ids) - start)
-    return (of_tokens * weights).sum(dim=1)
+    scores = logits.float().log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
+    return scores / row_of.bincount()[row_of].to(scores)
 
 
 def _steered(rows: list[Encoded], tokens: Tensor) -> Float[Tensor, "row pos"]:

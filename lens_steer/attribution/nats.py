@@ -3,7 +3,7 @@
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -105,17 +105,17 @@ def _squared_scores(
 
 
 def _drawn_log_probability(
-    drawn: Float[Tensor, "row pos"], logits: Tensor, tokens: Tensor, rows: list[Encoded]
-) -> Float[Tensor, " row"]:
+    drawn: Float[Tensor, "row pos"],
+    logits: Float[Tensor, "token vocab"],
+    tokens: Int[Tensor, " token"],
+    row_of: Int[Tensor, " token"],
+) -> Float[Tensor, " token"]:
     """Of a token drawn at each place of the row's continuation, over the root of their number."""
-    scores = logits[:, :-1].float().log_softmax(dim=-1)
     del tokens
-    places = []
-    for i, row in enumerate(rows):
-        start = max(row.prompt_length, 1)
-        own = scores[i, start - 1 : len(row.ids) - 1]
-        cumulative = own.detach().double().exp().cumsum(dim=-1)
-        u = drawn[i, : len(own), None].to(cumulative.device) * cumulative[:, -1:]
-        y = torch.searchsorted(cumulative, u).clamp(max=own.shape[-1] - 1)
-        places.append(own.gather(-1, y).sum() / len(own) ** 0.5)
-    return torch.stack(places)
+    counts = row_of.bincount()
+    u = torch.cat([drawn[i, :n] for i, n in enumerate(counts.tolist())])
+    scores = logits.float().log_softmax(dim=-1)
+    cumulative = scores.detach().double().exp().cumsum(dim=-1)
+    u = u[:, None].to(cumulative.device) * cumulative[:, -1:]
+    y = torch.searchsorted(cumulative, u).clamp(max=scores.shape[-1] - 1)
+    return scores.gather(-1, y)[:, 0] / counts[row_of].sqrt().to(scores)

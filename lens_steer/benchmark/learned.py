@@ -23,10 +23,11 @@ from lens_steer.models import (
     attach,
     batches,
     check_differentiable,
+    continuation_places,
     encode,
-    forward,
     gradients_possible,
     input_device,
+    logits_at,
     pad,
     read,
 )
@@ -120,16 +121,12 @@ def _nats(
     """Log-probability of each continuation, with gradients to the method's vector."""
     tokens, mask = pad(model, [row.ids for row in rows])
     lengths = [row.prompt_length for row in rows]
+    row_of, column_of = continuation_places(rows)
     attach(model)
     with steered(model, method, scope=scope, prompt_lengths=lengths):
-        logits = forward(model, tokens, mask)[:, :-1]
-    inside = mask[:, 1:].clone()
-    for i, length in enumerate(lengths):
-        inside[i, : max(length, 1) - 1] = False
-    scores = logits[inside].float().log_softmax(dim=-1)  # of the continuations alone
-    nats = scores.gather(-1, tokens[:, 1:][inside][:, None])[:, 0]
-    owner = inside.nonzero()[:, 0]
-    return nats.new_zeros(len(rows)).index_add(0, owner, nats).cpu()
+        scores = logits_at(model, tokens, mask, row_of, column_of - 1).float().log_softmax(dim=-1)
+    nats = scores.gather(-1, tokens[row_of, column_of, None].to(scores.device))[:, 0]
+    return nats.new_zeros(len(rows)).index_add(0, row_of.to(nats.device), nats).cpu()
 
 
 def _length(model: SteerableModel, rows: Sequence[Encoded], site: Site) -> float:

@@ -26,7 +26,6 @@ from lens_steer.models import (
     Encoded,
     SteerableModel,
     attach,
-    forward,
     gradients_possible,
     hooked,
     pad,
@@ -81,8 +80,7 @@ class Batch:
             outputs = [Site(site.layer, Kind.ATTN_OUT) for site in heads]
             keep = {site: keeper(clean, site) for site in (*heads, *outputs, *mlps, last)}
             with hooked(self.model, {**start, **keep}):
-                logits = forward(self.model, tokens, mask)
-            score = log_probability(logits, tokens, self.rows)
+                score = log_probability(self.model, tokens, mask, self.rows)
             read = [*heads, *mlps, last]
             found = torch.autograd.grad(score.sum(), [clean[s] for s in read], retain_graph=True)
             gradient = dict(zip(read, found, strict=True))
@@ -124,8 +122,7 @@ class Batch:
         for site, (_, c) in zip(sites, places, strict=True):
             put = partial(_replace, kept[site], None if site.kind is Kind.MLP_OUT else c)
             with torch.no_grad(), hooked(self.model, {site: put}):
-                logits = forward(self.model, tokens, mask)
-            changes.append(log_probability(logits, tokens, self.rows) - clean)
+                changes.append(log_probability(self.model, tokens, mask, self.rows) - clean)
         return torch.stack(changes).cpu()
 
     def _padded(self) -> tuple[Tokens, Mask]:
@@ -148,8 +145,8 @@ class Batch:
             # Hooks run in the order in which they were set: steer, then read.
             hooked(self.model, {site: keeper(kept, site) for site in dict.fromkeys(sites)}),
         ):
-            logits = forward(self.model, tokens, mask)
-        return log_probability(logits, tokens, self.rows), kept
+            score = log_probability(self.model, tokens, mask, self.rows)
+        return score, kept
 
 
 def _product(

@@ -16,7 +16,7 @@ from torch import Tensor
 from lens_steer.arguments import Text
 from lens_steer.data import ContrastivePairs
 from lens_steer.diagnostics.scored_rows import keeper, log_probability
-from lens_steer.models import Encoded, SteerableModel, encode, forward, hooked, pad, render
+from lens_steer.models import Encoded, SteerableModel, encode, hooked, pad, render
 from lens_steer.reports import short_repr
 from lens_steer.sites import Site
 
@@ -128,7 +128,7 @@ def exchanged(
 
 def _measured(model: SteerableModel, rows: Sequence[Encoded]) -> Float[Tensor, " pair"]:
     ids, mask = pad(model, [row.ids for row in rows])
-    scores = log_probability(forward(model, ids, mask), ids, rows).cpu()
+    scores = log_probability(model, ids, mask, rows).cpu()
     return scores[::2] - scores[1::2]
 
 

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from lens_steer.arguments import CountFromZero
 from lens_steer.artifacts import savable
-from lens_steer.models import Encoded, SteerableModel, batches, logits_at, looked_at, pad
+from lens_steer.models import (
+    Encoded,
+    SteerableModel,
+    batches,
+    continuation_places,
+    logits_at,
+    looked_at,
+    pad,
+)
 from lens_steer.reports import short_repr
 from lens_steer.steering import (
     Decoding,
@@ -137,13 +145,14 @@ def draws_of(texts: Sequence[Encoded]) -> tuple[Int[Tensor, " draw"], Int[Tensor
 
     A row's first token is not drawn: it has nothing before it.
     """
-    rows, columns = [], []
-    for i, text in enumerate(texts):
-        ended = isinstance(text, SampledText) and text.ended
-        column = torch.arange(max(text.prompt_length, 1), len(text.ids) + ended) - 1
-        rows.append(torch.full_like(column, i))
-        columns.append(column)
-    return torch.cat(rows), torch.cat(columns)
+    rows, columns = continuation_places([_with_end(text) for text in texts])
+    return rows, columns - 1
+
+
+def _with_end(text: Encoded) -> Encoded:
+    """The text with one more token, whichever, where its end was drawn."""
+    ended = isinstance(text, SampledText) and text.ended
+    return Encoded((*text.ids, 0), text.prompt_length) if ended else text
 
 
 @contextmanager

@@ -91,6 +91,7 @@ from lens_steer.models.steered_blocks import unsteered as unsteered
 from lens_steer.models.tokens import Encoded as Encoded
 from lens_steer.models.tokens import batches as batches
 from lens_steer.models.tokens import check_fits as check_fits
+from lens_steer.models.tokens import continuation_places as continuation_places
 from lens_steer.models.tokens import decode_continuation as decode_continuation
 from lens_steer.models.tokens import encode as encode
 from lens_steer.models.tokens import encode_prompt as encode_prompt

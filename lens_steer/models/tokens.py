@@ -7,6 +7,8 @@ from os.path import commonprefix
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from lens_steer.arguments import Count, CountFromZero
 from lens_steer.axes import Mask, Tokens
@@ -44,6 +46,22 @@ class Encoded:
     prompt_length: int
 
     __repr__ = short_repr
+
+
+def continuation_places(
+    rows: Sequence[Encoded],
+) -> tuple[Int[Tensor, " token"], Int[Tensor, " token"]]:
+    """(row, column) of every token of the continuations, one row after another, padded right.
+
+    A row's first token is left out: nothing precedes it that could foretell it.
+
+    Example:
+        >>> continuation_places([Encoded((5, 6, 7), 1), Encoded((5, 6), 0)])
+        (tensor([0, 0, 1]), tensor([1, 2, 1]))
+    """
+    columns = [torch.arange(max(row.prompt_length, 1), len(row.ids)) for row in rows]
+    lengths = torch.tensor([len(column) for column in columns])
+    return torch.arange(len(rows)).repeat_interleave(lengths), torch.cat(columns)
 
 
 def encode(model: SteerableModel, prompt: Prompt, continuation: str) -> Encoded:
