@@ -9,6 +9,7 @@ import typer
 
 import analyses.claims as study
 from analyses.claims.evidence import Results
+from analyses.claims.our_claims import OUR_CLAIMS
 from analyses.claims.pages import EMBEDDED, page, rows_of
 from analyses.claims.paper_claims import BASELINES, CLAIMS
 from analyses.claims.public import MODELS
@@ -34,8 +35,8 @@ def main(
         raise ValueError(f"no folder {str(results)!r}: expected what analyses wrote")
     with writing_in(out):
         tables = Results(results)
-        rows, baselines = rows_of(CLAIMS, tables), rows_of(BASELINES, tables)
-        text = page(rows, baselines, tables, Path(os.path.relpath(results, out)).as_posix())
+        rows, baselines, ours = (rows_of(c, tables) for c in (CLAIMS, BASELINES, OUR_CLAIMS))
+        text = page(rows, baselines, ours, tables, Path(os.path.relpath(results, out)).as_posix())
         write_whole(out / "claims.md", lambda path: Path(path).write_text(text, "utf-8"))
         for i, name in enumerate((EMBEDDED, *MODELS.values())):
             typer.echo(name)

@@ -78,7 +78,7 @@ def weakest(verdicts: Iterable[str]) -> str:
 def as_text(value: Interval, unit: str, scale: float | int = 1.0, digits: int = 0) -> str:
     """A mean and its interval."""
     mean, low, high = (f"{scale * x:+.{digits}f}" for x in (value.mean, value.low, value.high))
-    return f"{mean} {unit} [{low}, {high}]"
+    return f"{mean} {unit} [{low}, {high}]" if unit else f"{mean} [{low}, {high}]"
 
 
 def over_behaviours(values: Iterable[float]) -> Interval:

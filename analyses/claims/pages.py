@@ -46,6 +46,12 @@ No claim of the three papers, but registered beside theirs: two of the methods t
 with.
 
 """
+_OURS = """
+## What none of the papers has
+
+Claims of this toolkit, held to the same words: will steering work, where, and on which prompts.
+
+"""
 _DETAILS = """
 ## What was measured
 
@@ -102,18 +108,25 @@ class Row:
         ]
 
 
-def page(rows: Sequence[Row], baselines: Sequence[Row], results: Results, folder: str) -> str:
+def page(
+    rows: Sequence[Row],
+    baselines: Sequence[Row],
+    ours: Sequence[Row],
+    results: Results,
+    folder: str,
+) -> str:
     """The whole page.
 
     Args:
         rows: The claims of the papers.
         baselines: Those of none of them.
+        ours: Those of this toolkit.
         results: The tables; of studies and figures that lie there the page has links.
         folder: Where these lie, as seen from the page.
     """
-    details = [_detail(row, results, folder) for row in (*rows, *baselines)]
-    parts = [_INTRO, _table(rows), _BASELINES, _table(baselines), _DETAILS, *details, _OUTRO]
-    return "".join(parts)
+    details = [_detail(row, results, folder) for row in (*rows, *baselines, *ours)]
+    tables = [_table(rows), _BASELINES, _table(baselines), _OURS, _table(ours)]
+    return "".join([_INTRO, *tables, _DETAILS, *details, _OUTRO])
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -36,6 +36,7 @@ def counted(cells: Cells, *, seed: int) -> pd.DataFrame:
         told, change = slope(row), np.array(row["changes"][PLAIN])
         fell = change < 0
         return {
+            "rank correlation of slope and change": _correlation(told, change),
             "slope below 0": float((told < 0).mean()),
             "margin fell": float(fell.mean()),
             "fell, of slopes below 0": _share(fell, told < 0),

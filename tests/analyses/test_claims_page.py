@@ -11,6 +11,7 @@ import pytest
 from analyses.claims.__main__ import main
 from analyses.claims.claim import Claim
 from analyses.claims.evidence import NOT_RUN, OBSERVED, UNTESTED, Evidence, Results, ahead, untested
+from analyses.claims.our_claims import OUR_CLAIMS
 from analyses.claims.pages import Row, page, rows_of
 from analyses.claims.paper_claims import BASELINES, CLAIMS
 from analyses.claims.public import kind_by_kind
@@ -20,15 +21,18 @@ from tests.analyses.planted_results import KINDS, block_counts, results
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "analyses" / "results"
+EVERY = (CLAIMS, BASELINES, OUR_CLAIMS)
+ALL = [claim for claims in EVERY for claim in claims]
 
 
 def text_of(folder: Path, seen_from: str = "results") -> str:
     tables = Results(folder)
-    return page(rows_of(CLAIMS, tables), rows_of(BASELINES, tables), tables, seen_from)
+    rows, baselines, ours = (rows_of(claims, tables) for claims in EVERY)
+    return page(rows, baselines, ours, tables, seen_from)
 
 
 def test_claims_have_numbers_of_their_own() -> None:
-    numbers = Counter(claim.number for claim in (*CLAIMS, *BASELINES))
+    numbers = Counter(claim.number for claim in ALL)
     assert set(numbers.values()) == {1}
     assert [claim.number[0] for claim in CLAIMS] == sorted(
         (claim.number[0] for claim in CLAIMS), key="SLO".index
@@ -36,8 +40,8 @@ def test_claims_have_numbers_of_their_own() -> None:
 
 
 def test_a_missing_table_is_said_and_nothing_fails(tmp_path: Path) -> None:
-    rows = rows_of((*CLAIMS, *BASELINES), Results(tmp_path))
-    assert len(rows) == len(CLAIMS) + len(BASELINES)
+    rows = rows_of(ALL, Results(tmp_path))
+    assert len(rows) == len(ALL)
     assert {word for row in rows for word in row.verdicts[:3]} == {NOT_RUN, UNTESTED}
     claim = Claim("A1", "A", "a", "x", ahead("x/y", "a", ["b"]), kind_by_kind("own", 0.3, "nats"))
     (row,) = rows_of([claim], Results(tmp_path))
@@ -100,7 +104,7 @@ def test_models_with_the_same_evidence_share_a_line() -> None:
 
 def test_bars_in_a_cell_do_not_end_it(tmp_path: Path) -> None:
     rows = [line for line in text_of(tmp_path).splitlines() if line.startswith("| ")]
-    assert len(rows) == len(CLAIMS) + len(BASELINES) + 2
+    assert len(rows) == len(ALL) + len(EVERY)
     for line in rows:
         assert line.replace("\\|", "").count("|") == 8
 
