@@ -195,10 +195,11 @@ class Fold(ABC):
 
 
 def running_best(gains: Sequence[Sequence[float] | None]) -> list[int]:
-    """The structures that lead dev after one, two, ... of them; None is one that has no gain."""
+    """The structures that lead dev after one, two, ... of them; None or NaN is one without gain."""
     leaders: list[int] = []
     for i, gain in enumerate(gains):
-        if gain and (not leaders or np.mean(gain) > np.mean(gains[leaders[-1]] or [])):
+        mean = float(np.mean(gain)) if gain else float("nan")
+        if mean > (np.mean(gains[leaders[-1]] or []) if leaders else -np.inf):
             leaders.append(i)
     return leaders
 

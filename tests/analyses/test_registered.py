@@ -120,6 +120,7 @@ def test_texts_that_broke_off_show_nothing_and_cost_nothing() -> None:
 def test_structures_that_lead_dev_are_those_before_which_none_is_better() -> None:
     assert running_best([None, [1.0, 2.0], [1.0], [2.0, 2.0], None, [2.0]]) == [1, 3]
     assert running_best([None, None]) == []
+    assert running_best([[float("nan")], [-1.0], [float("nan"), 5.0]]) == [1]
 
 
 def planted(
