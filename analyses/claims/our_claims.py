@@ -85,9 +85,13 @@ def _of_shares(results: Results) -> Evidence:
 
 def _of_endings(results: Results, model: str) -> Evidence:
     table = results.table(f"wrong_way/{model}/crossed")
-    ending, prompt = (_interval(_row(table, what=w), "value") for w in ("ending", "prompt"))
+    where = "between" if table["value"].notna().all() else "within"
+    ending, prompt = (
+        _interval(_row(table, groups=where, what=w), "value") for w in ("ending", "prompt")
+    )
+    like = "prompts of several groups" if where == "between" else "like prompts (one group)"
     text = (
-        f"of the variance of slopes within groups the ending has {as_text(ending, '', digits=2)}, "
+        f"of the variance of slopes over {like} the ending has {as_text(ending, '', digits=2)}, "
         f"the prompt {as_text(prompt, '', digits=2)}"
     )
     apart = ending.low > prompt.high

@@ -6,6 +6,6 @@ of other texts would make of it, and crossed with the endings of neighbouring pr
 the prompt or the ending decides. Then a sign or a gate for each prompt is tried at equal cost: one
 that knows the sign, and one that guesses it from the prompt's activation.
 
-`paths` has the derivatives, `measuring` what is measured in a cell, `tables` and `figures` the
-rest.
+`paths` has the derivatives, `measuring` what is measured in a cell, `crossing` prompts with other
+endings, `tables` and `figures` the rest.
 """

@@ -15,6 +15,7 @@ from analyses.registered.command import TOKENS, Sst2
 from analyses.registered.tasks import FOLDS, task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
 from analyses.wrong_way import figures, tables
+from analyses.wrong_way.crossing import CrossedCell
 from analyses.wrong_way.measuring import Cell
 from lens_steer.arguments import Count
 from lens_steer.cli import option
@@ -54,15 +55,18 @@ def main(
         )
         for _ in tqdm(run.measure(), total=len(run.units()), desc=f"cells of {model}"):
             pass
-        write(run, out, {"model": model, "fingerprint": fingerprint(loaded), "seed": seed})
+        beside = Run.of(loaded, chosen, tokens, seed, out / "crossed.jsonl", CrossedCell, folds)
+        for _ in tqdm(beside.measure(), total=len(run.units()), desc="crossed"):
+            pass
+        write(run, beside, out, {"model": model, "fingerprint": fingerprint(loaded), "seed": seed})
 
 
-def write(run: Run, out: Path, origin: dict[str, object]) -> None:
+def write(run: Run, beside: Run, out: Path, origin: dict[str, object]) -> None:
     """Write every table and the figure."""
     cells, seed = run.cells(), run.seed
     found = {
         "counted": tables.counted(cells, seed=seed),
-        "crossed": tables.crossed(cells, seed=seed),
+        "crossed": tables.crossed(beside.cells(), seed=seed),
         "repairs": tables.repairs(cells, seed=seed),
         "texts": tables.texts(cells, seed=seed),
     }

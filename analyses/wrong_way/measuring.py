@@ -17,7 +17,7 @@ from analyses.registered.measuring import numbers, short
 from analyses.registered.tasks import Task
 from analyses.wrong_way.paths import Readouts, Slopes, mean_change
 from lens_steer.benchmark import FAMILIES, FitCache
-from lens_steer.data import ContrastivePairs, Example
+from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, OutOfReach, calibrate_along, evaluate_each
 from lens_steer.forecasting import margins
 from lens_steer.models import batches, encode, pad, read
@@ -26,10 +26,10 @@ from lens_steer.steering import Decoding, Intervention
 
 NATS = 0.1  # per token, along unsteered texts
 REPAIRS = ("known", "guessed")  # the slope of a prompt: measured with its endings, or predicted
-_COST_PROMPTS = 8
+COST_PROMPTS = 8
 _MEAN_OF = 16  # train pairs whose mean change is compared with a text's own
-_STEP = 0.1  # of the strength: a hundredth of the nats
-_TEMPERATURE = 0.7
+STEP = 0.1  # of the strength: a hundredth of the nats
+TEMPERATURE = 0.7
 _TOKENS = 2048
 
 
@@ -58,14 +58,13 @@ class Cell:
         dev, folds = self.task.parts(self.seed)
         test = folds[self.fold]
         cache = FitCache(self.model, self.task.train(self.seed, self.fold))
-        few = dev.spread(_COST_PROMPTS)
+        few = dev.spread(COST_PROMPTS)
         texts = FixedTexts.sample(self.model, few, decoding=self._decoding)
         names = list(dict.fromkeys(test.groups))
         clean = {"layer": None, "margins": numbers(margins(self.model, test)[0])}
         readouts = [Readouts.of(self.model, pairs) for pairs in (cache.train, test)]
         rows = [clean | {"groups": [names.index(group) for group in test.groups]}]
         n_layers = int(self.model.cfg.n_layers)
-        middle = n_layers // 2
         for layer in spread_layers(n_layers, self.layers):
             setting = {"layer": layer, "read": "mean"}
             try:
@@ -80,13 +79,11 @@ class Cell:
                 rows.append({"layer": layer, "failed": str(error)})
                 continue
             rows.append({"layer": layer} | self._layer(cache, test, readouts, method))
-            if layer == middle and min(map(test.groups.count, names)) > 1:
-                rows[-1] |= self._crossed(test, method)
         return rows
 
     @property
     def _decoding(self) -> Decoding:
-        return Decoding(temperature=_TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
+        return Decoding(temperature=TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
 
     def _layer(
         self,
@@ -97,7 +94,7 @@ class Cell:
     ) -> dict[str, Any]:
         """Slopes by path, and what the repairs gain; all per strength of `NATS` nats."""
         [site], strength = method.sites, float(method.strength)
-        layer, step = site.layer, _STEP * strength
+        layer, step = site.layer, STEP * strength
         usual = mean_change(self.model, cache.train.spread(_MEAN_OF), method, step=step)
         there, here = (Slopes.measure(each, method, usual, step=step) for each in readouts)
         states = [prompt_states(self.model, pairs, layer) for pairs in (cache.train, test)]
@@ -131,16 +128,6 @@ class Cell:
             "tokens": [[int(n) for n in each.draws.tolist()] for each in costs],
         }
 
-    def _crossed(self, test: ContrastivePairs, method: Intervention) -> dict[str, Any]:
-        """Slopes of every prompt with the endings of every pair of its group."""
-        crossed, cells = crossed_pairs(test)
-        step = _STEP * float(method.strength)
-        nothing = torch.zeros(int(self.model.cfg.d_model)).double()
-        readouts = Readouts.of(self.model, crossed)
-        found = Slopes.measure(readouts, method, nothing, step=step)
-        whole = numbers(float(method.strength) * found.whole)
-        return {"crossed": [[*cell, value] for cell, value in zip(cells, whole, strict=True)]}
-
 
 def spread_layers(n_layers: int, most: int) -> list[int]:
     """Blocks spread over the model, the middle one among them."""
@@ -149,22 +136,6 @@ def spread_layers(n_layers: int, most: int) -> list[int]:
         return [middle]
     found = torch.linspace(0, n_layers - 1, min(most, n_layers)).round().int().tolist()
     return sorted({*found, middle})
-
-
-def crossed_pairs(pairs: ContrastivePairs) -> tuple[ContrastivePairs, list[tuple[int, int, int]]]:
-    """Every prompt with the endings of every pair of its group: group, prompt, ending."""
-    groups = list(dict.fromkeys(pairs.groups))
-    members = {g: [i for i, group in enumerate(pairs.groups) if group == g] for g in groups}
-    desired, undesired, cells = [], [], []
-    for number, some in enumerate(members.values()):
-        for i, prompt in enumerate(some):
-            for j, ending in enumerate(some):
-                start, group = pairs.desired[prompt].prompt, pairs.groups[prompt]
-                for side, of in ((desired, pairs.desired), (undesired, pairs.undesired)):
-                    side.append(Example(start, of[ending].continuation, group))
-                cells.append((number, i, j))
-    name = f"{pairs.name}, crossed"
-    return ContrastivePairs(tuple(desired), tuple(undesired), name=name), cells
 
 
 def gate_scale(slopes: Float[Tensor, " pair"]) -> float:

@@ -74,22 +74,22 @@ def paths(cells: Cells, *, seed: int) -> pd.DataFrame:
 
 
 def crossed(cells: Cells, *, seed: int) -> pd.DataFrame:
-    """Shares of the variance of slopes within groups that go with prompt, ending, and both.
+    """Shares of the variance of slopes that go with prompt, ending, and both.
 
+    Within groups of like prompts, and between one prompt of every group where endings fit any.
     Unbiased estimates of a two-way layout without repetition, sums over groups; a share of what
     does not matter comes out below 0 as often as above.
     """
-    found: dict[str, list[float]] = {"prompt": [], "ending": [], "both together": []}
-    tasks = []
-    for (task, _), rows in cells.items():
-        for row in rows:
-            if "crossed" in row:
-                tasks.append(task)
-                for name, share in zip(found, variance_shares(row["crossed"]), strict=True):
-                    found[name].append(share)
-    return pd.DataFrame(
-        [{"what": name, "cells": len(tasks)} | _mean(v, tasks, seed) for name, v in found.items()]
-    )
+    table = []
+    for where in ("within", "between"):
+        some = [
+            (task, row[where]) for (task, _), rows in cells.items() for row in rows if where in row
+        ]
+        shares = [variance_shares(values) for _, values in some]
+        for i, name in enumerate(("prompt", "ending", "both together")):
+            values = _mean([found[i] for found in shares], [task for task, _ in some], seed)
+            table.append({"groups": where, "what": name, "cells": len(some)} | values)
+    return pd.DataFrame(table)
 
 
 def variance_shares(cells: Sequence[Sequence[float | int]]) -> tuple[float, float, float]:

@@ -62,17 +62,18 @@ def test_kinds_and_shares_are_those_beyond_the_rival(
 
 def test_endings_and_repairs_are_told_from_their_intervals(tmp_path: Path) -> None:
     shares = [
-        {"what": "ending"} | found("value", 0.9, 0.8, 1.0),
-        {"what": "prompt"} | found("value", 0.1, 0.0, 0.2),
+        {"groups": "within", "what": "ending"} | found("value", 0.9, 0.8, 1.0),
+        {"groups": "within", "what": "prompt"} | found("value", 0.1, 0.0, 0.2),
     ]
+    between = [dict(row, groups="between") for row in shares]
+    unknown = [dict(row, value=None) for row in between]  # where endings fit no other prompt
+    turned = [dict(row, what=what) for row, what in zip(between, ("prompt", "ending"), strict=True)]
     better = [{"what": name} | found("value", 2.0, 1.0, 3.0) for name in GATES]
     one_worse = [*better[:3], {"what": GATES[3]} | found("value", -2.0, -3.0, -1.0)]
     here = results(
         tmp_path,
-        wrong_way__organism__crossed=shares,
-        wrong_way__gemma3__crossed=[
-            dict(row, what=what) for row, what in zip(shares, ("prompt", "ending"), strict=True)
-        ],
+        wrong_way__organism__crossed=shares + unknown,
+        wrong_way__gemma3__crossed=shares + turned,
         wrong_way__organism__texts=better,
         wrong_way__gemma3__texts=one_worse,
     )

@@ -11,9 +11,14 @@ import torch
 from analyses.forecast.measuring import Run
 from analyses.wrong_way import tables
 from analyses.wrong_way.__main__ import write
+from analyses.wrong_way.crossing import (
+    CrossedCell,
+    between_groups,
+    endings_fit_any_prompt,
+    within_groups,
+)
 from analyses.wrong_way.measuring import (
     Cell,
-    crossed_pairs,
     gate_scale,
     guessed,
     prompt_states,
@@ -78,10 +83,20 @@ def test_states_are_those_of_the_last_prompt_token(model: Any, pairs: Contrastiv
 
 
 def test_every_prompt_meets_every_ending_of_its_group(pairs: ContrastivePairs) -> None:
-    crossed, cells = crossed_pairs(pairs)
+    crossed, cells = within_groups(pairs)
     assert len(crossed) == len(cells) == 3 * 4 * 4
     i = cells.index((1, 2, 3))
     assert (crossed.desired[i].prompt, crossed.undesired[i].continuation) == ("p1 q2", " bad3")
+
+
+def test_a_prompt_of_every_group_meets_every_ending(pairs: ContrastivePairs) -> None:
+    other = ContrastivePairs.of([("x", " good9", " bad9", "other group")], name="other")
+    crossed, cells = between_groups(pairs, other)
+    assert len(crossed) == len(cells) == (3 + 1) * 4  # four endings, which all groups share
+    i = cells.index((0, 3, 2))
+    assert (crossed.desired[i].prompt, crossed.undesired[i].continuation) == ("x", " bad2")
+    assert endings_fit_any_prompt(pairs)
+    assert not endings_fit_any_prompt(other)
 
 
 @pytest.mark.parametrize("which", ["prompt", "ending", "both together"])
@@ -188,7 +203,9 @@ def test_a_cell_is_measured_and_written(model_dirs: dict[str, Path], tmp_path: P
 
     run = Run.of(model, [small_task()], 3, 0, tmp_path / "journal.jsonl", cell, layers=2)
     next(run.measure())
-    write(run, tmp_path, {})
+    beside = Run.of(model, run.tasks, 3, 0, tmp_path / "crossed.jsonl", CrossedCell)
+    next(beside.measure())
+    write(run, beside, tmp_path, {})
     assert {path.name for path in tmp_path.glob("*.csv")} == {
         "counted.csv",
         "crossed.csv",
