@@ -1,6 +1,6 @@
 """Recommendations beside the exhaustive search of the same cells: regrets, and refusals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -85,7 +85,7 @@ class Searched:
 
 def cells(
     found: Mapping[Unit, Mapping[str, Any]], searched: Mapping[tuple[str, int], Rows], *, seed: int
-) -> pd.DataFrame:
+) -> Any:
     """A row for each cell and arm: what was recommended, what came of it, and the winner.
 
     Raises:
@@ -117,9 +117,7 @@ def cells(
     return pd.DataFrame(table)
 
 
-def regrets(
-    table: pd.DataFrame, searched: Mapping[tuple[str, int], Rows], *, seed: int
-) -> pd.DataFrame:
+def regrets(table: Any, searched: Mapping[tuple[str, int], Rows], *, seed: int) -> Any:
     """What each rule's choice loses on test to the exhaustive winner, in points of texts.
 
     Means over cells with intervals over tasks; beside them by how much more a rule loses than
@@ -157,7 +155,7 @@ def regrets(
     return pd.DataFrame(rows)
 
 
-def refusals(table: pd.DataFrame) -> pd.DataFrame:
+def refusals(table: Any) -> Any:
     """Of refusals, with a judge and without: how many are right, and how many are missing.
 
     Unsteerable are cells whose pairs are turned round, and those whose exhaustive winner does not
@@ -165,20 +163,24 @@ def refusals(table: pd.DataFrame) -> pd.DataFrame:
     independent.
     """
     rows = []
-    chosen = table[[not ARMS[arm].dev for arm in table["arm"]]]
-    for judged, part in chosen.groupby("judged", sort=False):
-        no, refused = part["turned"] | ~part["steerable"], part["refused"]
-        row: dict[str, Any] = {"judged": judged, "cells": len(part)}
-        row |= {"turned": int(part["turned"].sum()), "refused": int(refused.sum())}
-        row["turned_refused"] = int((refused & part["turned"]).sum())
-        row["steerable"] = int((~no).sum())
-        row["steerable_refused"] = int((refused & ~no).sum())
-        row["other"] = int((no & ~part["turned"]).sum())
-        row["other_refused"] = int((refused & no & ~part["turned"]).sum())
-        row |= _proportion(int((refused & no).sum()), int(refused.sum())).columns("precision")
-        row |= _proportion(int((refused & no).sum()), int(no.sum())).columns("recall")
+    lines = [line for line in table.to_dict("records") if not ARMS[line["arm"]].dev]
+    for judged in dict.fromkeys(line["judged"] for line in lines):
+        here = [line for line in lines if line["judged"] == judged]
+        turned = [line for line in here if line["turned"]]
+        steerable = [line for line in here if line["steerable"] and not line["turned"]]
+        other = [line for line in here if not line["steerable"] and not line["turned"]]
+        row: dict[str, Any] = {"judged": judged, "cells": len(here), "refused": _refused(here)}
+        for name, part in (("turned", turned), ("steerable", steerable), ("other", other)):
+            row |= {name: len(part), f"{name}_refused": _refused(part)}
+        right = _refused(turned + other)
+        row |= _proportion(right, _refused(here)).columns("precision")
+        row |= _proportion(right, len(turned + other)).columns("recall")
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _refused(lines: Sequence[Mapping[str, Any]]) -> int:
+    return sum(bool(line["refused"]) for line in lines)
 
 
 def _proportion(k: int, n: int) -> Interval:
