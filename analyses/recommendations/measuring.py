@@ -39,9 +39,9 @@ class Arm:
 ARMS = {
     "recommend, with a judge": Arm(judged=True),
     "recommend, without a judge": Arm(judged=False),
-    "recommend, with a judge and dev": Arm(judged=True, dev=True),
     "turned round, with a judge": Arm(judged=True, turned=True),
     "turned round, without a judge": Arm(judged=False, turned=True),
+    "recommend, with a judge and dev": Arm(judged=True, dev=True),
 }
 Unit = tuple[str, int, str]  # a task, a fold, an arm
 

@@ -14,7 +14,7 @@ from lens_steer.models import load_model
 from tests.analyses.test_forecast import PAIRS, cells, row, value
 from tests.analyses.test_registered import small_task
 
-WITH, WITHOUT, _, TURNED, TURNED_WITHOUT = ARMS
+WITH, WITHOUT, TURNED, TURNED_WITHOUT, _ = ARMS
 
 
 def texts(share: float) -> list[float]:
@@ -176,6 +176,6 @@ def test_no_prompt_that_is_tested_is_given(model_dirs: dict[str, Path]) -> None:
         assert not tested & set(given.groups)
         assert bool(dev & set(given.groups)) == arm.dev
         sizes.append(len(set(given.groups)))
-    assert sizes == [8, 8, 12, 8, 8]
+    assert sizes == [8, 8, 8, 8, 12]
     plain, turned = (Advice(cell, replace(ARMS[WITH], turned=t), 1.0).given for t in (False, True))
     assert plain.desired == cell.task.train(0, 1).desired != turned.desired
