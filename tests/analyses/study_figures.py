@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analyses.forecast import figures as forecast
+from analyses.recommendations import figures as recommendations
+from analyses.recommendations.tables import RIVALS
 from analyses.registered import figures as registered
 from analyses.registered import tables as registered_tables
 from analyses.registered import tasks as registered_tasks
@@ -147,6 +149,9 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
     "reach": lambda: forecast.reach_figure(reach()),
     "where": lambda: forecast.regret_figure(regrets(RULES)),
     "which": lambda: forecast.regret_figure(regrets(("forecast", "CAA at half depth"))),
+    "texts lost": lambda: recommendations.lost_figure(
+        regrets(("recommend, with a judge", "recommend, without a judge", *RIVALS))
+    ),
     "best of n": lambda: registered.best_of_n_figure(
         registered_tables.best_of_n(registered_gains())
     ),
@@ -164,6 +169,10 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
 def names_of_figures() -> set[str]:
     """The figure functions of these studies; each is called above under the name that it has."""
     source = Path(__file__).read_text(encoding="utf-8")
+<<<<<<< HEAD
     modules = (forecast, registered, text_kinds, variance, nats, answers, wrong_way)
+=======
+    modules = (forecast, recommendations, registered, text_kinds, variance, nats, answers)
+>>>>>>> h-recs
     names = {n for m in modules for n, f in inspect.getmembers(m, inspect.isfunction)}
     return {name for name in names if f".{name}(" in source}
