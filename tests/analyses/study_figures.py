@@ -169,10 +169,7 @@ STUDY_FIGURES: dict[str, Callable[[], Figure]] = {
 def names_of_figures() -> set[str]:
     """The figure functions of these studies; each is called above under the name that it has."""
     source = Path(__file__).read_text(encoding="utf-8")
-<<<<<<< HEAD
-    modules = (forecast, registered, text_kinds, variance, nats, answers, wrong_way)
-=======
-    modules = (forecast, recommendations, registered, text_kinds, variance, nats, answers)
->>>>>>> h-recs
+    studies = (forecast, recommendations, registered, text_kinds, variance, answers, wrong_way)
+    modules = (*studies, nats)
     names = {n for m in modules for n, f in inspect.getmembers(m, inspect.isfunction)}
     return {name for name in names if f".{name}(" in source}
