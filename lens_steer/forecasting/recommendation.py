@@ -127,14 +127,16 @@ class Recommendation(Report):
         name, gain, moved = self.names[0], self.gain(self.names[0]), self.moved(self.names[0])
         what = f"{name} is the best of {len(self.forecast.names)} candidates at {self.nats:g} nats"
         counted = "pairs that prefer the desired side" if self.shown is None else "texts"
+        groups = len(set(self.groups if self.shown is None else self.shown_groups))
+        over = f"over {groups} groups"
         before, points = self.share(0), [100 * x for x in (moved.mean, moved.low, moved.high)]
         if self.shown is None and not gain.low > 0:
-            return f"{what}, and its gain is {gain} nats: the interval reaches 0. {_ELSE}"
+            return f"{what}, and its gain is {gain} nats {over}: the interval reaches 0. {_ELSE}"
         if not moved.mean >= _LEAST or (self.shown is not None and not moved.low > 0):
             ends = f"[{points[1]:+.0f}, {points[2]:+.0f}]"
             return (
                 f"{what}: its gain is {gain} nats, and the share of {counted} goes from "
-                f"{before.mean:.0%} by {points[0]:+.0f} points {ends}, expected at least "
+                f"{before.mean:.0%} by {points[0]:+.0f} points {ends} {over}, expected at least "
                 f"{100 * _LEAST:.0f}, and of texts surely more than 0. {_ELSE}"
             )
         return ""

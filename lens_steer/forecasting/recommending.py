@@ -1,6 +1,7 @@
 """The function `recommend`: candidates are forecast, the best few tried, and one is taken."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -22,7 +23,7 @@ from lens_steer.steering import Decoding, DecodingOptions, Intervention, decodin
 METHODS = "CAA,LinearAcT,ITI,SADI,ODESteer"
 _PAIRS = 32  # that candidates are forecast on, at most, and as many that the best are tried on
 _COST_PROMPTS = 8
-_TRIED = 4  # candidates
+_TRIED = 4  # candidates at a time
 _SHARE = 0.6  # of the time, for forecasts
 _ROUNDS = (3, 6, 12)  # settings of each family, at most: one alone may be a poor one
 
@@ -43,17 +44,20 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
 
     Half of the pairs are fitted to (whole groups). Settings of the families are forecast on a
     quarter, by `forecast`, as many as there is time for. The best of every family, at most four in
-    all, are brought to the cost asked for and tried on the last quarter; the largest measured gain
-    is taken. As that is the largest of up to four, it is a little flattered: report what the method
-    does on other prompts. Give a judge if you can: margins of given continuations rank layers of
-    one method well and methods of different kinds badly (`python -m analyses.forecast`).
+    all, are brought to the cost asked for and tried on the last quarter, then the next ones in the
+    order of their forecasts while there is time; the largest measured gain is taken. As the largest
+    of several it is flattered: report what the method does on other prompts. Give a judge if you
+    can, whose texts are written after the prompts of both quarters: margins of given continuations
+    rank layers of one method well and methods of different kinds badly (`python -m
+    analyses.forecast`). Give pairs in many groups: what is tried is told from nothing by intervals
+    over them. How right it was: `python -m analyses.recommendations`.
 
     Args:
         model: The model, in float32 or float64.
         pairs: Paired examples, in groups if prompts are alike; 40 pairs or more.
         nats: What steering may cost, nats per token.
         minutes: About how long it may take. With little time fewer settings are forecast, at least
-            three of each family.
+            three of each family, and fewer tried, at least the best of each.
         methods: Families by name, separated by commas, or `all`; see `ls.benchmark.families`.
         judge: If given, the methods that are tried write texts, and the largest share that shows
             the behaviour is taken.
@@ -65,7 +69,8 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
     Raises:
         NotSteerable: If nothing that was tried surely moves the margin at that cost; it has the
             forecast, and says what was found.
-        ValueError: As `forecast`, or if there is no family of a name.
+        ValueError: As `forecast`, if there is no family of a name, or if none can be fitted. One
+            that cannot is named in the forecast's `left_out`.
         TypeError: If a keyword is unknown.
 
     Example:
@@ -75,22 +80,73 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
     """
     decoding = decoding_of_call(recommend, decoding, options, seed=0)
     check_fine(model)
-    seed = int(decoding.seed or 0)
-    fit, choose, check = pairs.split(0.5, 0.25, 0.25, seed=seed)
+    kinds = families(methods)
+    begun = perf_counter()
+    forecast_until, end = begun + 60 * minutes * _SHARE, begun + 60 * minutes
+    fit, choose, check = pairs.split(0.5, 0.25, 0.25, seed=int(decoding.seed or 0))
     choose, check = choose.spread(_PAIRS), check.spread(_PAIRS)
     cache = FitCache(model, fit)
-    until = perf_counter() + 60 * minutes * _SHARE
     texts = FixedTexts.sample(model, choose.spread(_COST_PROMPTS), decoding=decoding)
-    made, found = _forecasts(cache, choose, families(methods), until, texts, progress=progress)
-    tried, refused = _calibrated(model, made, _best_of_each(found, nats), texts, nats)
-    if not tried:
-        reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
+    made, found = _forecasts(cache, choose, kinds, forecast_until, texts, progress=progress)
+    written = None if judge is None else _together(choose, check)
+    trials = _Trials.none()
+    for names in _in_turn(found, nats):
+        last = perf_counter()
+        some, why = _calibrated(model, made, names, texts, nats)
+        measured = margins(model, check, list(some.values()), scope=decoding.steered_scope)
+        shown = None
+        if judge is not None and written is not None:
+            shown = _shown(model, written, list(some.values()), judge, decoding)
+        trials = trials.and_then(some, why, measured, shown)
+        if 2 * perf_counter() - last > end:  # the next would take as long
+            break
+    if not trials.methods:
+        reasons = "; ".join(f"{name}: {why}" for name, why in trials.refused.items())
         raise NotSteerable(f"nothing can be made to cost {nats:g} nats per token: {reasons}", found)
-    measured = margins(model, check, list(tried.values()), scope=decoding.steered_scope)
-    shown = None
-    if judge is not None:
-        shown = _shown(model, check, list(tried.values()), judge, decoding)
-    return Recommendation.of(found, nats, tried, measured, check.groups, shown)
+    return Recommendation.of(
+        found, nats, trials.methods, trials.margins, check.groups, trials.shown
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """What has been tried so far.
+
+    Attributes:
+        methods: At the cost, by name.
+        refused: Why others cannot be brought to it.
+        margins: Of the unsteered model first, then of each method; nats.
+        shown: The same of texts and the prompts' groups; None without a judge.
+    """
+
+    methods: dict[str, Intervention]
+    refused: dict[str, str]
+    margins: Float[Tensor, "setting pair"]
+    shown: tuple[Float[Tensor, "setting prompt"], Sequence[str]] | None
+
+    @classmethod
+    def none(cls) -> "_Trials":
+        """Before the first."""
+        return cls({}, {}, torch.zeros(0, 0), None)
+
+    def and_then(
+        self,
+        methods: Mapping[str, Intervention],
+        refused: Mapping[str, str],
+        margins: Float[Tensor, "setting pair"],
+        shown: tuple[Float[Tensor, "setting prompt"], Sequence[str]] | None,
+    ) -> "_Trials":
+        """These with more, whose tables begin with the same unsteered row."""
+        if len(self.margins):
+            margins = torch.cat([self.margins, margins[1:]])
+        if self.shown is not None and shown is not None:
+            shown = (torch.cat([self.shown[0], shown[0][1:]]), shown[1])
+        return _Trials({**self.methods, **methods}, {**self.refused, **refused}, margins, shown)
+
+
+def _together(first: ContrastivePairs, second: ContrastivePairs) -> ContrastivePairs:
+    desired, undesired = (first.desired, second.desired), (first.undesired, second.undesired)
+    return ContrastivePairs(sum(desired, ()), sum(undesired, ()), name=first.name)
 
 
 def _forecasts(  # noqa: PLR0913 - what is forecast, and until when
@@ -106,38 +162,59 @@ def _forecasts(  # noqa: PLR0913 - what is forecast, and until when
     made: dict[str, Intervention] = {}
     forecasts: list[Forecast] = []
     per_method = 0.0
+    left_out: dict[str, str] = {}
     for n in _ROUNDS:
-        new = {k: kind for k, kind in _settings(cache, kinds, n).items() if k not in made}
+        new = {k: kind for k, kind in _settings(cache, kinds, n, left_out).items() if k not in made}
         begun = perf_counter()
         if not new or (forecasts and begun + per_method * len(new) > until):
             break
-        methods = {name: kind.make(cache, setting) for name, (kind, setting) in new.items()}
-        found = forecast_along(cache.model, pairs, methods, texts, progress=progress)
-        made |= methods
-        forecasts.append(found)
+        methods = {}
+        for name, (kind, setting) in new.items():
+            try:
+                methods[name] = kind.make(cache, setting)
+            except ValueError as error:
+                left_out[name] = str(error)
+        if methods:
+            found = forecast_along(cache.model, pairs, methods, texts, progress=progress)
+            made |= methods
+            forecasts.append(found)
         per_method = (perf_counter() - begun) / len(new)
-    return made, joined(forecasts)
+    if not forecasts:
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise ValueError(f"no method can be fitted to these pairs: {reasons}")
+    found = joined(forecasts)
+    return made, replace(found, left_out=found.left_out | left_out)
 
 
 def _settings(
-    cache: FitCache, kinds: Sequence[MethodFamily], n: int
+    cache: FitCache, kinds: Sequence[MethodFamily], n: int, left_out: dict[str, str]
 ) -> dict[str, tuple[MethodFamily, Hyperparameters]]:
-    """At most n settings of every family, by names that say what they are."""
-    return {
-        ", ".join([kind.name, *(f"{knob} {value}" for knob, value in setting.items())]): (
-            kind,
-            setting,
-        )
-        for kind in kinds
-        for setting in thinned(kind, n).grid(cache)
-    }
+    """At most n settings of every family, by names that say what they are.
+
+    A family whose settings cannot be found for these pairs is noted in `left_out`.
+    """
+    found = {}
+    for kind in kinds:
+        try:
+            settings = thinned(kind, n).grid(cache)
+        except ValueError as error:
+            left_out[kind.name] = str(error)
+            continue
+        for setting in settings:
+            name = ", ".join([kind.name, *(f"{knob} {value}" for knob, value in setting.items())])
+            found[name] = (kind, setting)
+    return found
 
 
-def _best_of_each(found: Forecast, nats: float | int) -> list[str]:
-    """The largest gain of every family, the largest first; at most `_TRIED`."""
+def _in_turn(found: Forecast, nats: float | int) -> Iterator[list[str]]:
+    """What is tried together: the best of every family, then the others, the best first."""
     order = sorted(found.names, key=lambda name: -float(found.gains(name, nats).mean()))
     best = {name.split(",")[0]: name for name in reversed(order)}
-    return sorted(best.values(), key=order.index)[:_TRIED]
+    first = sorted(best.values(), key=order.index)[:_TRIED]
+    yield first
+    rest = [name for name in order if name not in first]
+    for i in range(0, len(rest), _TRIED):
+        yield rest[i : i + _TRIED]
 
 
 def _calibrated(

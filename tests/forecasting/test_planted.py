@@ -109,7 +109,11 @@ def test_an_even_effect_has_no_slope_and_is_found_by_trying(tmp_path: Path) -> N
         clean, up, down = margins(model, few, both)
         torch.testing.assert_close(up, down, atol=1e-5, rtol=0)
         assert float((up - clean).min()) > 0.1
-    found = ls.recommend(model, PAIRS, methods="CAA", **QUICK)
+    # heads hardly differ there: their probes have nothing to find
+    found = ls.recommend(model, PAIRS, methods="CAA,ITI", **QUICK)
+    assert "did not converge" in found.forecast.left_out["ITI"]
+    with pytest.raises(ValueError, match="no method can be fitted to these pairs: ITI: a probe"):
+        ls.recommend(model, PAIRS, methods="ITI", **QUICK)
     name = found.names[0]
     assert float(found.forecast.gains(name, 0.1).abs().max()) < 1e-4
     assert found.gain(name).low > 0.1

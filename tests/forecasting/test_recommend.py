@@ -44,8 +44,12 @@ def test_a_judge_of_texts_decides_where_there_is_one(
     embedded: Any, sentiment: ContrastivePairs
 ) -> None:
     judge: Any = judge_of("organism:sentiment")
-    found = ls.recommend(embedded, sentiment, methods="CAA", judge=judge, nats=0.3, **QUICK)
+    longer = QUICK | {"minutes": 1.0}
+    found = ls.recommend(embedded, sentiment, methods="CAA", judge=judge, nats=0.3, **longer)
     assert found.shown is not None
+    assert len(found.names) > 4  # there was time for more than the first
+    assert len(found.shown_groups) == found.shown.shape[1] == len(found.groups) + 24
+    assert set(found.groups) < set(found.shown_groups)
     shares = found.shown[1:].mean(dim=1)
     assert float(shares[0]) == float(shares.max())
     assert "the share of texts went from" in found.reason
