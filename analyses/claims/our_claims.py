@@ -1,6 +1,7 @@
 """What this toolkit adds, held to the same page: forecasts, and single prompts gone wrong."""
 
 from collections.abc import Callable
+from math import isnan
 from typing import Any
 
 from analyses.claims.claim import Claim
@@ -8,12 +9,12 @@ from analyses.claims.evidence import (
     NOT_OBSERVED,
     OBSERVED,
     OTHER_WAY,
+    UNTESTED,
     Evidence,
     Results,
     Rule,
     above,
     as_text,
-    weakest,
 )
 from analyses.claims.public import Public
 from lens_steer.intervals import Interval
@@ -45,6 +46,7 @@ def _of_single_prompts(results: Results, model: str) -> Evidence:
     row = _row(table, what="rank correlation of slope and change")
     found = _interval(row, "value")
     text = f"rank correlation of slope and change at .1 nats: {as_text(found, '', digits=2)}"
+    text += ", CAA before the last block"
     return Evidence(f"{text}, over {int(row['cells'])} cells", 1, above(found))
 
 
@@ -84,30 +86,36 @@ def _of_shares(results: Results) -> Evidence:
 
 
 def _of_endings(results: Results, model: str) -> Evidence:
+    """Of unlike prompts: among like ones the prompt has little to say by design."""
     table = results.table(f"wrong_way/{model}/crossed")
-    where = "between" if table["value"].notna().all() else "within"
-    ending, prompt = (
-        _interval(_row(table, groups=where, what=w), "value") for w in ("ending", "prompt")
-    )
-    like = "prompts of several groups" if where == "between" else "like prompts (one group)"
-    text = (
-        f"of the variance of slopes over {like} the ending has {as_text(ending, '', digits=2)}, "
-        f"the prompt {as_text(prompt, '', digits=2)}"
-    )
-    apart = ending.low > prompt.high
-    other = OTHER_WAY if prompt.low > ending.high else NOT_OBSERVED
-    return Evidence(text, 1, OBSERVED if apart else other)
-
-
-def _of_repairs(results: Results, model: str) -> Evidence:
-    table = results.table(f"wrong_way/{model}/texts")
-    found = {
-        name: _interval(_row(table, what=f"{name} less plain"), "value")
-        for name in ("sign, known", "gate, known", "sign, guessed", "gate, guessed")
+    shares = {
+        where: [_interval(_row(table, groups=where, what=w), "value") for w in ("ending", "prompt")]
+        for where in ("within", "between")
     }
-    parts = [f"{name}: {as_text(each, 'points')}" for name, each in found.items()]
-    text = f"texts, less plain steering at equal nats: {'; '.join(parts)}"
-    return Evidence(text, 1, weakest(map(above, found.values())))
+    text = "; ".join(
+        f"of the variance of slopes over {prompts} the ending has "
+        f"{as_text(shares[where][0], '', digits=2)}, the prompt "
+        f"{as_text(shares[where][1], '', digits=2)}"
+        for where, prompts in (("within", "like prompts"), ("between", "unlike prompts"))
+        if not isnan(shares[where][0].mean)
+    )
+    ending, prompt = shares["between"]
+    if isnan(ending.mean):
+        return Evidence(f"{text}; endings fit no other prompts", 1, UNTESTED)
+    other = OTHER_WAY if prompt.low > ending.high else NOT_OBSERVED
+    return Evidence(text, 1, OBSERVED if ending.low > prompt.high else other)
+
+
+def _of_repair(name: str) -> Callable[[Results, str], Evidence]:
+    def rule(results: Results, model: str) -> Evidence:
+        table = results.table(f"wrong_way/{model}/texts")
+        found = _interval(_row(table, what=f"{name} less plain"), "value")
+        text = f"texts, less plain steering: {as_text(found, 'points', digits=1)}"
+        if found.low == found.high == 0:
+            return Evidence(f"{text}: it changed nothing", 1, UNTESTED)
+        return Evidence(text, 1, above(found))
+
+    return rule
 
 
 def _embedded(rule: Callable[[Results, str], Evidence]) -> Rule:
@@ -147,18 +155,26 @@ OUR_CLAIMS = (
     Claim(
         "F5",
         _OURS,
-        "whether a pair goes the wrong way depends on its ending more than on its prompt",
+        "the slope of a pair goes with its ending more than with its prompt",
         "wrong_way",
         _embedded(_of_endings),
         _public(_of_endings),
     ),
-    Claim(
-        "F6",
-        _OURS,
-        "a sign or a gate for each prompt makes more texts show the behaviour",
-        "wrong_way",
-        _embedded(_of_repairs),
-        _public(_of_repairs),
-        _MARGINS,
+    *(
+        Claim(
+            number,
+            _OURS,
+            f"{what}, {told}, makes more texts show the behaviour",
+            "wrong_way",
+            _embedded(_of_repair(name)),
+            _public(_of_repair(name)),
+            _MARGINS,
+        )
+        for number, what, told, name in (
+            ("F6", "a sign for each prompt", "the slope known", "sign, known"),
+            ("F7", "steering only prompts of positive slope", "known", "gate, known"),
+            ("F8", "a sign for each prompt", "guessed from its activation", "sign, guessed"),
+            ("F9", "steering only prompts of positive slope", "guessed", "gate, guessed"),
+        )
     ),
 )

@@ -29,7 +29,10 @@ def slope(row: Mapping[str, Any]) -> Any:
 
 
 def counted(cells: Cells, *, seed: int) -> pd.DataFrame:
-    """How many pairs go the wrong way, by slope and as measured, and whether slopes say which."""
+    """How many pairs go the wrong way, by slope and as measured, and whether slopes say which.
+
+    Behind the last block, where the slope is all but the change itself, nothing is counted.
+    """
 
     def of_layer(rows: Rows, row: Mapping[str, Any]) -> dict[str, float]:
         del rows
@@ -46,14 +49,16 @@ def counted(cells: Cells, *, seed: int) -> pd.DataFrame:
             ),
         }
 
-    return _over_tasks(cells, of_layer, seed)
+    return _over_tasks(_before_the_last(cells), of_layer, seed)
 
 
 def paths(cells: Cells, *, seed: int) -> pd.DataFrame:
-    """Of pairs with slopes below 0: which parts are below 0, and which would be enough to turn it.
+    """Which parts are below 0, of pairs with slopes below 0 and of the others; and what goes along.
 
-    Then of all pairs: rank correlation and share of equal signs of the slope and each part, and of
-    the slope and what the mean change of other texts would make of it.
+    Of the former also how many would be right without a part of the sum; of all pairs the rank
+    correlation and the share of equal signs of the slope and each part, and of the slope and what
+    the mean change of other texts would make of it. Behind the last block there are no later parts:
+    it is left out.
     """
 
     def of_layer(rows: Rows, row: Mapping[str, Any]) -> dict[str, float]:
@@ -61,6 +66,8 @@ def paths(cells: Cells, *, seed: int) -> pd.DataFrame:
         wrong = whole < 0
         parts = {name: np.array(row["slopes"][name]) for name in FORECASTS}
         found = {f"wrong: {name} below 0": _share(parts[name] < 0, wrong) for name in FORECASTS}
+        for name in FORECASTS:
+            found[f"right: {name} below 0"] = _share(parts[name] < 0, whole > 0)
         for name in PARTS:
             found[f"wrong: right without {name}"] = _share(whole - parts[name] > 0, wrong)
         for name, values in parts.items():
@@ -70,7 +77,22 @@ def paths(cells: Cells, *, seed: int) -> pd.DataFrame:
         found["all: correlation with the guess"] = _correlation(np.array(row["guessed"]), whole)
         return found
 
-    return _over_tasks(cells, of_layer, seed)
+    return _over_tasks(_before_the_last(cells), of_layer, seed)
+
+
+def _before_the_last(cells: Cells) -> dict[tuple[str, int], Rows]:
+    """Without the last of several layers, which is the model's last block."""
+    return {
+        cell: [rows[0], *(row for row in layers(rows) if row["layer"] != max_layer(rows))]
+        if len(layers(rows)) > 1
+        else rows
+        for cell, rows in cells.items()
+    }
+
+
+def max_layer(rows: Rows) -> int:
+    """The last layer that was measured."""
+    return max(row["layer"] for row in layers(rows))
 
 
 def crossed(cells: Cells, *, seed: int) -> pd.DataFrame:
@@ -139,7 +161,7 @@ def texts(cells: Cells, *, seed: int) -> pd.DataFrame:
         for name, each in repaired(row, gains).items():
             found[f"{name} less plain"] = float(each.mean()) - plain
         found["plain: nats per token"] = float(nats[PLAIN].sum() / tokens[PLAIN].sum())
-        drawn = repaired(row, tokens, untouched=tokens[PLAIN])
+        drawn = repaired(row, tokens, untouched=np.array(row["tokens"][0], dtype=float))
         for name, each in repaired(row, nats).items():
             found[f"{name}: nats per token"] = float(each.sum() / drawn[name].sum())
         return found

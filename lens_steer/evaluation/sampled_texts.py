@@ -164,8 +164,12 @@ def steered_by_row(
 ) -> Iterator[None]:
     """While it lasts, row i of the batch is steered by `methods[i]`."""
     with ExitStack() as stack:
-        for combination in dict.fromkeys(filter(None, methods)):
-            rows = [of_row == combination for of_row in methods]
+        # By identity: a method of the user's own may have no hash.
+        keys = [tuple(map(id, of_row)) for of_row in methods]
+        for key, combination in dict(zip(keys, methods, strict=True)).items():
+            if not combination:
+                continue
+            rows = [of_row == key for of_row in keys]
             block = steered(model, *combination, scope=scope, prompt_lengths=lengths, rows=rows)
             stack.enter_context(block)
         yield

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from analyses.claims.evidence import NOT_OBSERVED, OBSERVED, OTHER_WAY
+from analyses.claims.evidence import NOT_OBSERVED, OBSERVED, OTHER_WAY, UNTESTED
 from analyses.claims.our_claims import OUR_CLAIMS
 from tests.analyses.planted_results import results
 
 CLAIMS = {claim.number: claim for claim in OUR_CLAIMS}
-GATES = [f"{kind}, {how} less plain" for kind in ("sign", "gate") for how in ("known", "guessed")]
+REPAIRS = [f"{kind}, {how} less plain" for how in ("known", "guessed") for kind in ("sign", "gate")]
 
 
 def found(column: str, mean: float, low: float, high: float) -> dict[str, float]:
@@ -60,24 +60,40 @@ def test_kinds_and_shares_are_those_beyond_the_rival(
     assert {CLAIMS[number].rule(here).verdict for number in ("F3", "F4")} == {verdict}
 
 
-def test_endings_and_repairs_are_told_from_their_intervals(tmp_path: Path) -> None:
-    shares = [
-        {"groups": "within", "what": "ending"} | found("value", 0.9, 0.8, 1.0),
-        {"groups": "within", "what": "prompt"} | found("value", 0.1, 0.0, 0.2),
+def shares(where: str, ending: float, prompt: float) -> list[dict[str, Any]]:
+    return [
+        {"groups": where, "what": what} | found("value", x, x - 0.1, x + 0.1)
+        for what, x in (("ending", ending), ("prompt", prompt))
     ]
-    between = [dict(row, groups="between") for row in shares]
-    unknown = [dict(row, value=None) for row in between]  # where endings fit no other prompt
-    turned = [dict(row, what=what) for row, what in zip(between, ("prompt", "ending"), strict=True)]
-    better = [{"what": name} | found("value", 2.0, 1.0, 3.0) for name in GATES]
-    one_worse = [*better[:3], {"what": GATES[3]} | found("value", -2.0, -3.0, -1.0)]
+
+
+def test_endings_decide_only_over_unlike_prompts(tmp_path: Path) -> None:
+    unknown = [
+        {"groups": "between", "what": what} | dict.fromkeys(("value", "value_low", "value_high"))
+        for what in ("ending", "prompt")
+    ]
+    within = shares("within", 0.9, 0.0)
     here = results(
         tmp_path,
-        wrong_way__organism__crossed=shares + unknown,
-        wrong_way__gemma3__crossed=shares + turned,
-        wrong_way__organism__texts=better,
-        wrong_way__gemma3__texts=one_worse,
+        wrong_way__organism__crossed=within + unknown,
+        wrong_way__smollm2__crossed=within + shares("between", 0.9, 0.1),
+        wrong_way__gemma3__crossed=within + shares("between", 0.1, 0.9),
     )
-    for number, there in (("F5", OTHER_WAY), ("F6", OTHER_WAY)):
-        public: Any = CLAIMS[number].public
-        assert CLAIMS[number].rule(here).verdict == OBSERVED
-        assert public.rule(here, "gemma3").verdict == there
+    claim: Any = CLAIMS["F5"]
+    assert claim.rule(here).verdict == UNTESTED
+    assert claim.public.rule(here, "smollm2").verdict == OBSERVED
+    assert claim.public.rule(here, "gemma3").verdict == OTHER_WAY
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [((1.0, 3.0), OBSERVED), ((-1.0, 3.0), NOT_OBSERVED), ((0.0, 0.0), UNTESTED)],
+)
+def test_each_repair_has_its_own_verdict(
+    tmp_path: Path, ends: tuple[float, float], verdict: str
+) -> None:
+    rows = [{"what": name} | found("value", -2.0, -3.0, -1.0) for name in REPAIRS]
+    rows[2] |= found("value", sum(ends) / 2, *ends)
+    here = results(tmp_path, wrong_way__organism__texts=rows)
+    told = [CLAIMS[number].rule(here).verdict for number in ("F6", "F7", "F8", "F9")]
+    assert told == [OTHER_WAY, OTHER_WAY, verdict, OTHER_WAY]

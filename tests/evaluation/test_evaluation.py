@@ -1,6 +1,6 @@
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +286,23 @@ def test_strength_zero_gives_the_log_probabilities_of_the_clean_model_bit_by_bit
     rows = rows_of(llama, pairs)
     off = log_probabilities(llama, rows, push(llama).with_strength(0.0))
     assert all(map(torch.equal, off, log_probabilities(llama, rows)))
+
+
+@dataclass(frozen=True)
+class Noted(Additive):
+    """A method of a user's own, which has no hash: dataclasses compare, and a dict has none."""
+
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def test_a_method_without_a_hash_steers_likelihoods_as_any_other(
+    llama: Any, pairs: ContrastivePairs
+) -> None:
+    plain = push(llama)
+    noted = Noted(plain.sites, plain.vectors, strength=plain.strength)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(noted)
+    assert torch.equal(preference(llama, pairs, noted), preference(llama, pairs, plain))
 
 
 def continuation_of(model: Any, prompt: str, *, likely: bool) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.attribution import contrast, contrast_in_resid, contrast_norm
-from lens_steer.models import decode_continuation, encode, encode_prompt, eos_ids
+from lens_steer.models import decode_continuation, encode, encode_prompt, eos_ids, unsteered
 from lens_steer.sites import Kind, Site, site_shape
 from lens_steer.steering import Additive, FrozenSADI, Intervention, SignedSADI
 from tests.conftest import ARCHITECTURES, BACKENDS, HEADS, LAYERS, WIDTH, Loader
@@ -344,6 +344,12 @@ def test_folding_is_refused_where_no_weights_do_the_same(llama: Any) -> None:
     with (
         ls.steered(llama, push(llama)),
         pytest.raises(ValueError, match="fold outside the block"),
+    ):
+        method.fold_into_weights(llama)
+    with (
+        ls.steered(llama, push(llama)),
+        unsteered(llama),  # its hooks are there still, and a copy would have them
+        pytest.raises(ValueError, match="being steered: fold outside the block"),
     ):
         method.fold_into_weights(llama)
 

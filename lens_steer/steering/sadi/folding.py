@@ -11,9 +11,9 @@ from torch import Tensor
 from lens_steer.models import (
     SteerableModel,
     attach,
-    check_unsteered,
     forward,
     hooked,
+    open_blocks,
     output_weight,
     probe_tokens,
     read,
@@ -41,7 +41,8 @@ def folded(model: SteerableModel, factors: Mapping[Site, Float[Tensor, "*site"]]
             (adapters, quantized layers), the copy does not do what the hooks do (weights that
             layers share or that are computed from others), or the model is being steered.
     """
-    check_unsteered(model, "fold")
+    if open_blocks(model):  # a suspended one too: the copy would have its hooks
+        raise ValueError("the model is being steered: fold outside the block")
     with torch.no_grad():  # a graph that an earlier forward left behind cannot be copied
         forward(model, probe_tokens(model))
         _check_foldable(model, factors)
