@@ -44,7 +44,7 @@ def test_a_judge_of_texts_decides_where_there_is_one(
     embedded: Any, sentiment: ContrastivePairs
 ) -> None:
     judge: Any = judge_of("organism:sentiment")
-    longer = QUICK | {"minutes": 1.0}
+    longer: dict[str, Any] = QUICK | {"minutes": 1.0}
     found = ls.recommend(embedded, sentiment, methods="CAA", judge=judge, nats=0.3, **longer)
     assert found.shown is not None
     assert len(found.names) > 4  # there was time for more than the first
