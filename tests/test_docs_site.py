@@ -23,6 +23,13 @@ def contents() -> list[str]:
     return re.findall(r"([\w/.-]+\.(?:md|ipynb))$", SITE.split("\nnav:\n")[1], flags=re.MULTILINE)
 
 
+def test_the_contents_of_the_site_are_readable() -> None:
+    """Strictly: what a merge leaves behind ends the build of the site."""
+    yaml = pytest.importorskip("yaml")  # comes with transformers
+    found = yaml.safe_load(SITE)
+    assert {"site_name", "nav", "plugins"} <= set(found)
+
+
 def test_every_page_stands_in_the_contents_once() -> None:
     inside = {path.relative_to(DOCS).as_posix() for path in PAGES}
     notebooks = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
