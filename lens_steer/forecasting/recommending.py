@@ -7,6 +7,7 @@ from time import perf_counter
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
 from lens_steer.arguments import Positive, Text
@@ -90,16 +91,18 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
     made, found = _forecasts(cache, choose, kinds, forecast_until, texts, progress=progress)
     written = None if judge is None else _together(choose, check)
     trials = _Trials.none()
-    for names in _in_turn(found, nats):
-        last = perf_counter()
-        some, why = _calibrated(model, made, names, texts, nats)
-        measured = margins(model, check, list(some.values()), scope=decoding.steered_scope)
-        shown = None
-        if judge is not None and written is not None:
-            shown = _shown(model, written, list(some.values()), judge, decoding)
-        trials = trials.and_then(some, why, measured, shown)
-        if 2 * perf_counter() - last > end:  # the next would take as long
-            break
+    with tqdm(total=len(found.names), desc="tried", disable=not progress) as bar:
+        for names in _in_turn(found, nats):
+            last = perf_counter()
+            some, why = _calibrated(model, made, names, texts, nats)
+            measured = margins(model, check, list(some.values()), scope=decoding.steered_scope)
+            shown = None
+            if judge is not None and written is not None:
+                shown = _shown(model, written, list(some.values()), judge, decoding)
+            trials = trials.and_then(some, why, measured, shown)
+            bar.update(len(names))
+            if 2 * perf_counter() - last > end:  # the next would take as long
+                break
     if not trials.methods:
         reasons = "; ".join(f"{name}: {why}" for name, why in trials.refused.items())
         raise NotSteerable(f"nothing can be made to cost {nats:g} nats per token: {reasons}", found)
