@@ -15,7 +15,7 @@ from analyses.registered.command import TOKENS, Sst2
 from analyses.registered.tasks import task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
 from lens_steer import organism
-from lens_steer.arguments import Positive, Text
+from lens_steer.arguments import Expected, Text
 from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
@@ -43,7 +43,7 @@ def main(  # noqa: PLR0913 - the options of a command
     minutes: Annotated[
         float,
         option(
-            Positive,
+            Annotated[float | int, Expected("a number of minutes above 0", lambda x: 0 < x <= 1e5)],
             "That each recommendation may take: with little time fewer settings are forecast.",
             metavar="NUMBER",
         ),
@@ -52,6 +52,8 @@ def main(  # noqa: PLR0913 - the options of a command
     seed: Seed = 0,
 ) -> None:
     """Judge recommendations, or go on with a run that was stopped."""
+    if data is not None and not data.is_dir():
+        raise ValueError(f"--data {data}: expected a folder")
     journal = forecasts / "journal.jsonl"
     if not journal.is_file():
         raise ValueError(

@@ -69,6 +69,7 @@ BY_NAME: dict[str, list[str]] = {
     "judge_model": ["", "m"],
     "judge_key": ["", "KEY"],
     "folder": ["", "{}/file", "{}/missing", "{}/empty"],
+    "forecasts": ["", "{}/file", "{}/missing", "{}/empty"],
 }
 BY_TYPE: dict[Any, list[str]] = {
     int: ["", "x", "1e99", "-1", "1.5", "nan", "inf"],
@@ -80,6 +81,7 @@ BEFORE = {"analyses.organism_seeds": ("{}/run",)}
 REQUIRED = {
     "analyses.sad_stories": ("--model", "organism"),
     "analyses.claims": ("--results", "{}/run"),
+    "analyses.recommendations": ("--forecasts", "{}/run"),
     **{
         f"analyses.papers.{paper}": ("--table", table, "--model", "organism", "--data", "{}/empty")
         for paper, table in (("sadi", "1"), ("lqr", "truthfulqa"), ("odesteer", "truthfulqa"))

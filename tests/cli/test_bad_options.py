@@ -32,6 +32,7 @@ def fill(place: Path) -> None:
     for folder in ("empty", "run", "compared"):
         (place / folder).mkdir()
     (place / "compared" / "trials.jsonl").write_text("{}\n", encoding="utf-8")
+    (place / "run" / "journal.jsonl").write_text("", encoding="utf-8")
     for name in ("unsteered", "steering", "doses"):
         (place / "run" / f"{name}.csv").write_text("behaviour\n", encoding="utf-8")
 
