@@ -12,7 +12,7 @@ from analyses.forecast import bounds as bounds_tables
 from analyses.forecast import figures, tables
 from analyses.forecast.bounds import BoundsCell
 from analyses.forecast.measuring import Run
-from analyses.registered.command import TOKENS, Sst2
+from analyses.registered.command import TOKENS, Sst2, check_folder
 from analyses.registered.tasks import task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
 from lens_steer import organism
@@ -44,8 +44,7 @@ def main(
     seed: Seed = 0,
 ) -> None:
     """Set forecasts beside what steering does, or go on with a run that was stopped."""
-    if data is not None and not data.is_dir():
-        raise ValueError(f"--data {data}: expected a folder")
+    check_folder(data)
     chosen = [task(name, data) for name in task_names(tasks)]
     with writing_in(out):
         loaded = ls.load_model(model)

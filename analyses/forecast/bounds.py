@@ -19,7 +19,7 @@ from torch import Tensor
 import lens_steer as ls
 from analyses.forecast.candidates import CAA
 from analyses.forecast.gradients import TOKENS, rows_of, steered_positions, stream_gradients
-from analyses.forecast.measuring import Cell as ForecastCell
+from analyses.forecast.measuring import Tested
 from analyses.forecast.rules import tilt_floor
 from analyses.forecast.tables import DEV, TEST, TRUTHS, Cells, methods
 from analyses.registered.measuring import numbers, short
@@ -30,7 +30,7 @@ from lens_steer.models import batches
 _LEAST_LAYERS = 4  # that a correlation is taken over
 
 
-class BoundsCell(ForecastCell):
+class BoundsCell(Tested):
     """The bounds of a task and fold, on the pairs that choices are made on."""
 
     def rows(self) -> list[dict[str, Any]]:

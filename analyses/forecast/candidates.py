@@ -35,6 +35,8 @@ class Candidate:
 
 def layers(n_layers: int, most: int = _LAYERS) -> list[int]:
     """Blocks spread over the model, the middle one among them."""
+    if most == 1:
+        return [n_layers // 2]
     spread = torch.linspace(0, n_layers - 1, min(most, n_layers)).round().int().tolist()
     return sorted({*spread, n_layers // 2})
 

@@ -8,7 +8,15 @@ from torch import Tensor
 
 import lens_steer as ls
 from lens_steer.data import ContrastivePairs
-from lens_steer.models import Encoded, encode, gradients_possible, hooked, logits_at, pad
+from lens_steer.models import (
+    Encoded,
+    continuation_places,
+    encode,
+    gradients_possible,
+    hooked,
+    logits_at,
+    pad,
+)
 from lens_steer.sites import Site
 
 TOKENS = 1024  # of a batch, padding included: speed and memory only
@@ -39,8 +47,7 @@ def stream_gradients(
         layers: The blocks, from the first on; nothing before it is differentiated.
     """
     tokens, mask = pad(model, [row.ids for row in rows])
-    drawn = [(i, k) for i, r in enumerate(rows) for k in range(max(r.prompt_length, 1), len(r.ids))]
-    row_of, column_of = torch.tensor(drawn).T
+    row_of, column_of = continuation_places(rows)
     kept: dict[int, Tensor] = {}
     keep = {Site(i): _keeper(kept, i, leaf=i == layers[0]) for i in layers}
     with torch.enable_grad(), hooked(model, keep):

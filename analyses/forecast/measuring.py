@@ -23,12 +23,12 @@ from lens_steer.steering import Decoding, Intervention
 NATS = (0.03, 0.1, 0.3, 1.0)  # per token, along unsteered texts
 TEXTS_AT = 0.1  # of these, at which texts are written
 GENERATED_AT, GENERATED = 0.03, 16  # the rule of one generation: nats, and prompts
-_COST_PROMPTS = 8
+COST_PROMPTS = 8
 _TEMPERATURE = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Tested:
     """A task and the fold that is tested.
 
     Attributes:
@@ -55,6 +55,10 @@ class Cell:
     def decoding(self) -> Decoding:
         """How texts are written and steered."""
         return Decoding(temperature=_TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
+
+
+class Cell(Tested):
+    """Forecasts of every candidate beside what it does."""
 
     def rows(self) -> list[dict[str, Any]]:
         """A row of the clean model, and one of every candidate that has a forecast."""
@@ -97,12 +101,12 @@ class Cell:
 
     def _forecast(self, pairs: ContrastivePairs, methods: Mapping[str, Intervention]) -> Forecast:
         """Costs are those of the pairs that choices are made on, in both parts."""
-        how: dict[str, Any] = {"cost_prompts": _COST_PROMPTS, "progress": False}
+        how: dict[str, Any] = {"cost_prompts": COST_PROMPTS, "progress": False}
         return ls.forecast(self.model, pairs, methods, decoding=self.decoding, **how)
 
     def _strengths(self, kept: Sequence[Candidate]) -> list[list[float | None]]:
         """The strength of every cost along unsteered texts; None where it is out of reach."""
-        few = self.parts[0].spread(_COST_PROMPTS)
+        few = self.parts[0].spread(COST_PROMPTS)
         texts = FixedTexts.sample(self.model, few, decoding=self.decoding)
         return [[self._strength(each, texts, nats) for nats in NATS] for each in kept]
 

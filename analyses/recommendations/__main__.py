@@ -8,19 +8,17 @@ from tqdm.auto import tqdm
 
 import analyses.recommendations as study
 import lens_steer as ls
+from analyses.forecast.__main__ import EMBEDDED, Tasks
 from analyses.forecast.measuring import Run as Forecasts
 from analyses.recommendations import figures, tables
 from analyses.recommendations.measuring import Run
-from analyses.registered.command import TOKENS, Sst2
+from analyses.registered.command import TOKENS, Sst2, check_folder
 from analyses.registered.tasks import task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
-from lens_steer import organism
-from lens_steer.arguments import Expected, Text
+from lens_steer.arguments import Expected
 from lens_steer.cli import option
 from lens_steer.figures import save_figure, save_table
 from lens_steer.files import writing_in
-
-_EMBEDDED = ",".join(f"organism:{name}" for name in organism.behaviours())
 
 
 def main(  # noqa: PLR0913 - the options of a command
@@ -34,10 +32,7 @@ def main(  # noqa: PLR0913 - the options of a command
         ),
     ],
     model: Model = "organism",
-    tasks: Annotated[
-        str,
-        option(Text, "As of analyses.forecast.", check=task_names, metavar="LIST"),
-    ] = _EMBEDDED,
+    tasks: Tasks = EMBEDDED,
     data: Sst2 = None,
     tokens: Tokens = TOKENS,
     minutes: Annotated[
@@ -52,8 +47,7 @@ def main(  # noqa: PLR0913 - the options of a command
     seed: Seed = 0,
 ) -> None:
     """Judge recommendations, or go on with a run that was stopped."""
-    if data is not None and not data.is_dir():
-        raise ValueError(f"--data {data}: expected a folder")
+    check_folder(data)
     journal = forecasts / "journal.jsonl"
     if not journal.is_file():
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import lens_steer as ls
-from analyses.forecast.measuring import TEXTS_AT, Cell
+from analyses.forecast.measuring import COST_PROMPTS, TEXTS_AT, Cell
 from analyses.registered.measuring import numbers, short
 from analyses.registered.tasks import FOLDS, Task
 from analyses.studies import selected
@@ -17,8 +17,6 @@ from lens_steer.benchmark import FAMILIES, FitCache, Journal, content, made_on
 from lens_steer.data import ContrastivePairs
 from lens_steer.evaluation import FixedTexts, calibrate_along, evaluate_each
 from lens_steer.forecasting import NotSteerable, Recommendation
-
-_COST_PROMPTS = 8  # as the study of forecasts calibrates
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class Advice:
         cache = FitCache(cell.model, cell.task.train(cell.seed, cell.fold))
         setting: dict[str, Any] = {"layer": int(cell.model.cfg.n_layers) // 2, "read": "mean"}
         method = FAMILIES["CAA"].make(cache, setting)
-        few = dev.spread(_COST_PROMPTS)
+        few = dev.spread(COST_PROMPTS)
         texts = FixedTexts.sample(cell.model, few, decoding=cell.decoding)
         begun = process_time()
         fair = calibrate_along(cell.model, method, texts, kl=TEXTS_AT, progress=False)

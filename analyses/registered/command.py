@@ -37,6 +37,12 @@ Sst2 = Annotated[
 ]
 
 
+def check_folder(data: Path | None) -> None:
+    """Raise a ValueError for data that are no folder."""
+    if data is not None and not data.is_dir():
+        raise ValueError(f"--data {data}: expected a folder")
+
+
 def check_asked(run: Units, tasks: str, out: Path) -> None:
     """Raise a ValueError where the journal holds tasks that are not asked for."""
     if run.left_out():

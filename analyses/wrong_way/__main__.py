@@ -11,7 +11,7 @@ import analyses.wrong_way as study
 import lens_steer as ls
 from analyses.forecast.__main__ import EMBEDDED, Tasks
 from analyses.forecast.measuring import Run
-from analyses.registered.command import TOKENS, Sst2
+from analyses.registered.command import TOKENS, Sst2, check_folder
 from analyses.registered.tasks import FOLDS, task, task_names
 from analyses.studies import Model, Out, Seed, Tokens, fingerprint, show, start
 from analyses.wrong_way import figures, tables
@@ -39,8 +39,7 @@ def main(
     seed: Seed = 0,
 ) -> None:
     """Split the slopes of single pairs, try repairs, or go on with a run that was stopped."""
-    if data is not None and not data.is_dir():
-        raise ValueError(f"--data {data}: expected a folder")
+    check_folder(data)
     if folds > FOLDS:
         raise ValueError(f"--folds {folds}: expected at most {FOLDS}")
     chosen = [task(name, data) for name in task_names(tasks)]

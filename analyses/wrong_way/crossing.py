@@ -1,51 +1,31 @@
 """Prompts crossed with the endings of other pairs: does the prompt or the ending decide?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-import lens_steer as ls
+from analyses.forecast.measuring import COST_PROMPTS, Tested
 from analyses.registered.measuring import numbers
-from analyses.registered.tasks import Task
-from analyses.wrong_way.measuring import COST_PROMPTS, NATS, STEP, TEMPERATURE
+from analyses.wrong_way.measuring import NATS, STEP
 from analyses.wrong_way.paths import Readouts, Slopes
 from lens_steer.benchmark import FAMILIES, FitCache
 from lens_steer.data import ContrastivePairs, Example
 from lens_steer.evaluation import FixedTexts, OutOfReach, calibrate_along
-from lens_steer.steering import Decoding
 
 _SHARED = 0.5  # of the endings: so many must follow prompts of several groups to fit any prompt
 
 Cells = list[tuple[int, int, int]]
 
 
-@dataclass(frozen=True)
-class CrossedCell:
-    """A task and the fold that is tested: slopes of CAA at half depth for crossed pairs.
-
-    Attributes:
-        model: The model.
-        task: The task.
-        fold: The number of the fold.
-        tokens: The largest number of tokens of the texts along which CAA is calibrated.
-        seed: Of everything that is drawn.
-    """
-
-    model: ls.SteerableModel
-    task: Task
-    fold: int
-    tokens: int
-    seed: int
+class CrossedCell(Tested):
+    """A task and the fold that is tested: slopes of CAA at half depth for crossed pairs."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One row: of both ways of crossing, (group, prompt, ending, slope) of every cell."""
-        dev, folds = self.task.parts(self.seed)
-        test = folds[self.fold]
+        dev, test = self.parts
         cache = FitCache(self.model, self.task.train(self.seed, self.fold))
-        decoding = Decoding(temperature=TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
-        texts = FixedTexts.sample(self.model, dev.spread(COST_PROMPTS), decoding=decoding)
+        texts = FixedTexts.sample(self.model, dev.spread(COST_PROMPTS), decoding=self.decoding)
         caa = FAMILIES["CAA"].make(cache, {"layer": self.model.cfg.n_layers // 2, "read": "mean"})
         try:
             method = calibrate_along(self.model, caa, texts, kl=NATS, progress=False)

@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 import lens_steer as ls
+from analyses.forecast.candidates import layers
+from analyses.forecast.measuring import COST_PROMPTS, Tested
 from analyses.registered.measuring import numbers, short
-from analyses.registered.tasks import Task
 from analyses.wrong_way.paths import Readouts, Slopes, mean_change
 from lens_steer.benchmark import FAMILIES, FitCache
 from lens_steer.data import ContrastivePairs
@@ -22,50 +23,37 @@ from lens_steer.evaluation import FixedTexts, OutOfReach, calibrate_along, evalu
 from lens_steer.forecasting import margins
 from lens_steer.models import batches, encode, pad, read
 from lens_steer.sites import Site
-from lens_steer.steering import Decoding, Intervention
+from lens_steer.steering import Intervention
 
 NATS = 0.1  # per token, along unsteered texts
 REPAIRS = ("known", "guessed")  # the slope of a prompt: measured with its endings, or predicted
-COST_PROMPTS = 8
 _MEAN_OF = 16  # train pairs whose mean change is compared with a text's own
 STEP = 0.1  # of the strength: a hundredth of the nats
-TEMPERATURE = 0.7
 _TOKENS = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Cell(Tested):
     """A task and the fold that is tested.
 
     Attributes:
-        model: The model.
-        task: The task.
-        fold: The number of the fold.
-        tokens: The largest number of tokens of each text.
-        seed: Of everything that is drawn.
         layers: How many layers CAA is made at, spread over the model.
     """
 
-    model: ls.SteerableModel
-    task: Task
-    fold: int
-    tokens: int
-    seed: int
     layers: int = 6
 
     def rows(self) -> list[dict[str, Any]]:
         """A row of the clean model, and one of CAA at every layer."""
-        dev, folds = self.task.parts(self.seed)
-        test = folds[self.fold]
+        dev, test = self.parts
         cache = FitCache(self.model, self.task.train(self.seed, self.fold))
         few = dev.spread(COST_PROMPTS)
-        texts = FixedTexts.sample(self.model, few, decoding=self._decoding)
+        texts = FixedTexts.sample(self.model, few, decoding=self.decoding)
         names = list(dict.fromkeys(test.groups))
         clean = {"layer": None, "margins": numbers(margins(self.model, test)[0])}
         readouts = [Readouts.of(self.model, pairs) for pairs in (cache.train, test)]
         rows = [clean | {"groups": [names.index(group) for group in test.groups]}]
         n_layers = int(self.model.cfg.n_layers)
-        for layer in spread_layers(n_layers, self.layers):
+        for layer in layers(n_layers, self.layers):
             setting = {"layer": layer, "read": "mean"}
             try:
                 method = calibrate_along(
@@ -80,10 +68,6 @@ class Cell:
                 continue
             rows.append({"layer": layer} | self._layer(cache, test, readouts, method))
         return rows
-
-    @property
-    def _decoding(self) -> Decoding:
-        return Decoding(temperature=TEMPERATURE, max_new_tokens=self.tokens, seed=self.seed)
 
     def _layer(
         self,
@@ -119,7 +103,7 @@ class Cell:
 
     def _texts(self, test: ContrastivePairs, steered: Sequence[Intervention]) -> dict[str, Any]:
         """The behaviour and the cost of every prompt's text, unsteered first."""
-        how: dict[str, Any] = {"judge": self.task.judge, "decoding": self._decoding}
+        how: dict[str, Any] = {"judge": self.task.judge, "decoding": self.decoding}
         trials = evaluate_each(self.model, test, [None, *steered], **how)
         costs: list[Any] = [each.text_costs for each in trials]
         return {
@@ -127,15 +111,6 @@ class Cell:
             "nats": [numbers(each.kl) for each in costs],
             "tokens": [[int(n) for n in each.draws.tolist()] for each in costs],
         }
-
-
-def spread_layers(n_layers: int, most: int) -> list[int]:
-    """Blocks spread over the model, the middle one among them."""
-    middle = n_layers // 2
-    if most == 1:
-        return [middle]
-    found = torch.linspace(0, n_layers - 1, min(most, n_layers)).round().int().tolist()
-    return sorted({*found, middle})
 
 
 def gate_scale(slopes: Float[Tensor, " pair"]) -> float:

@@ -89,7 +89,7 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
     cache = FitCache(model, fit)
     texts = FixedTexts.sample(model, choose.spread(_COST_PROMPTS), decoding=decoding)
     made, found = _forecasts(cache, choose, kinds, forecast_until, texts, progress=progress)
-    written = None if judge is None else _together(choose, check)
+    written = _together(choose, check)
     trials = _Trials.none()
     with tqdm(total=len(found.names), desc="tried", disable=not progress) as bar:
         for names in _in_turn(found, nats):
@@ -97,7 +97,7 @@ def recommend(  # noqa: PLR0913 - what may be tried, and for how long
             some, why = _calibrated(model, made, names, texts, nats)
             measured = margins(model, check, list(some.values()), scope=decoding.steered_scope)
             shown = None
-            if judge is not None and written is not None:
+            if judge is not None:
                 shown = _shown(model, written, list(some.values()), judge, decoding)
             trials = trials.and_then(some, why, measured, shown)
             bar.update(len(names))

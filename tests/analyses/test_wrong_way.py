@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from analyses.forecast.candidates import layers
 from analyses.forecast.measuring import Run
 from analyses.wrong_way import tables
 from analyses.wrong_way.__main__ import write
@@ -22,7 +23,6 @@ from analyses.wrong_way.measuring import (
     gate_scale,
     guessed,
     prompt_states,
-    spread_layers,
 )
 from analyses.wrong_way.paths import Readouts, Slopes, mean_change
 from lens_steer.activations import capture
@@ -137,7 +137,7 @@ def test_a_slope_that_is_linear_in_the_prompt_is_guessed() -> None:
 
 @pytest.mark.parametrize(("most", "expected"), [(1, [15]), (3, [0, 15, 29])])
 def test_half_depth_is_always_among_the_layers(most: int, expected: list[int]) -> None:
-    assert [i for i in spread_layers(30, most) if i in expected] == expected
+    assert [i for i in layers(30, most) if i in expected] == expected
 
 
 def planted() -> dict[tuple[str, int], list[dict[str, Any]]]:
